@@ -1,0 +1,104 @@
+"""Coreset: the slices that leave nothing in the cohort far from an annotated one."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from ActiveSegmentationLib.acquisition.base import Choice, Strategy
+from ActiveSegmentationLib.acquisition.k_center import Centre, k_center_greedy
+from ActiveSegmentationLib.acquisition.pool import Pool
+from ActiveSegmentationLib.acquisition.registry import register
+from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.embedding import EMBEDDING_PRESETS
+
+SPACES = {
+    "pixels": "their pixels",
+    "segmenter": "the current model's features",
+    "learned": "the learned metric",
+}
+"""Kinds of embedding, in words."""
+
+
+class _KCenter(Strategy):
+    """k-center greedy in one embedding; subclasses say in which."""
+
+    space: str
+
+    def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:
+        """Choose slices; see ``Strategy.select``. Draws nothing from ``rng``: k-center greedy is deterministic."""
+        space = self._space_of(pool)
+        features = pool.embeddings(space)
+        centres = k_center_greedy(features, pool.annotated, pool.allowance(), budget)
+        return [_choice(pool, centre, centres, space) for centre in centres]
+
+    def _space_of(self, pool: Pool) -> str:
+        """The embedding to use in this round."""
+        return self.space
+
+
+@register
+class Coreset(_KCenter):
+    """k-center greedy coreset (Sener and Savarese 2018; the baseline "Coreset" of Vepa 2024 and Foellmer 2024).
+
+    The argument names the space in which slices are compared: "segmenter", the globally averaged coarsest features of
+    the last trained model; "pixels", 32 x 32 pixels; "learned", the group-contrastive metric. Plain "coreset" is
+    "coreset:segmenter". Before the first model is trained there are no such features and pixels stand in for them; each
+    choice's reason says so. Needs: the embedding; cost O((annotated + budget) n d).
+
+    Raises:
+        BadInput: If the argument names no such space.
+    """
+
+    name = "coreset"
+    summary = "Slices unlike any annotated one, by the model's features (coreset:pixels and coreset:learned also)."
+    spaces: ClassVar[tuple[str, ...]] = ("segmenter", "pixels", "learned")
+
+    def __init__(self, argument: str | None = None) -> None:
+        if argument is not None and argument not in self.spaces:
+            advice = f"Use {', '.join(f'coreset:{space}' for space in self.spaces)}."
+            raise BadInput(f"There is no space called '{argument}'.", where="strategy coreset", advice=advice)
+        self.space = argument or "segmenter"
+        self.embeddings = ("segmenter", "pixels") if self.space == "segmenter" else (self.space,)
+
+    def _space_of(self, pool: Pool) -> str:
+        return "pixels" if self.space == "segmenter" and not pool.offers("segmenter") else self.space
+
+
+@register
+class GroupContrastiveCoreset(_KCenter):
+    """k-center greedy in a metric learned from the cohort alone (Vepa et al. 2024, "Ours"; Eq. 2-5).
+
+    The encoder is trained without labels to bring slices of one patient, volume or neighbourhood together. It is
+    trained once a cohort and serves every round, the first included. The argument picks a preset of loss weights (the
+    rows of the paper's ablation). Needs: the learned embedding (minutes of training, once); cost O((annotated + budget)
+    n d).
+
+    Raises:
+        BadInput: If the argument names no preset.
+    """
+
+    name = "group-contrastive-coreset"
+    summary = "Slices unlike any annotated one, by a metric learned from your cohort; needs no label to start."
+
+    def __init__(self, argument: str | None = None) -> None:
+        if argument is not None and argument not in EMBEDDING_PRESETS:
+            advice = f"Presets are: {', '.join(EMBEDDING_PRESETS)}."
+            raise BadInput(f"There is no preset '{argument}'.", where=f"strategy {self.name}", advice=advice)
+        self.space = "learned" if argument is None else f"learned:{argument}"
+        self.embeddings = (self.space,)
+
+
+def _choice(pool: Pool, centre: Centre, centres: list[Centre], space: str) -> Choice:
+    by = SPACES[space.partition(":")[0]]
+    if centre.nearest < 0:
+        return Choice(
+            pool.ids[centre.position], None, f"The most typical slice of the cohort by {by}: a good first one."
+        )
+    if centre.distance == 0:
+        reason = f"Nothing different is left: identical by {by} to {pool.describe(centre.nearest)}."
+    else:
+        known = "annotated" if pool.annotated[centre.nearest] else "annotated or requested"
+        reason = f"Unlike anything {known} so far by {by}; the nearest is {pool.describe(centre.nearest)}."
+    return Choice(pool.ids[centre.position], centre.distance, reason)

@@ -1,0 +1,107 @@
+"""Commands that compare strategies: benchmark, demo."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from ActiveSegmentationLib.cli import options as shared
+from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.progress import TqdmProgress
+from ActiveSegmentationLib.experiment import BenchmarkOptions, run_benchmark, run_demo
+
+Commands = argparse._SubParsersAction
+
+DEMO_SECONDS = "about 4 minutes on 2 processor cores"
+
+
+def add_commands(commands: Commands) -> None:
+    """Add the commands of this file to the parser."""
+    text = "compare strategies by simulated annotation of a cohort with reference labels"
+    parser = commands.add_parser("benchmark", help=text, description=text[0].upper() + text[1:] + ".")
+    add_benchmark_options(parser)
+    parser.set_defaults(run=_benchmark)
+
+    text = f"run the whole loop on a generated cohort and write a report ({DEMO_SECONDS})"
+    parser = commands.add_parser("demo", help=text, description=text[0].upper() + text[1:] + ".")
+    parser.add_argument("--out", type=Path, default=Path("demo-output"), metavar="DIR")
+    shared.add_device(parser)
+    parser.set_defaults(run=_demo)
+
+
+def add_benchmark_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``benchmark``; other front ends of the same experiment use them too."""
+    parser.add_argument("--cohort", type=Path, required=True, metavar="C", help="folder, table or file of the cohort")
+    parser.add_argument("--strategies", required=True, metavar="A,B", help="names, separated by commas")
+    parser.add_argument("--rounds", required=True, metavar="2%,3%", help="cumulative budgets, in percent or slices")
+    parser.add_argument("--seeds", default="0", metavar="0,1", help="seeds, separated by commas")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the results")
+    text = "strategy of the first round, the same slices for all strategies of a seed; 'own' lets each choose"
+    parser.add_argument("--initial", default="random", metavar="S", help=text)
+    parser.add_argument("--metrics", default="dice,hd95", metavar="A,B", help="dice, dice2d, hd95, msd")
+    parser.add_argument(
+        "--labels", metavar="1=NAME,2=NAME", help="label values and names; the cohort's own unless given"
+    )
+    parser.add_argument("--workers", type=shared.positive, default=1, metavar="N", help="runs at a time")
+    shared.annotation_kind(parser, required=False)
+    shared.add_cohort(parser)
+    shared.add_split(parser)
+    shared.add_constraints(parser)
+    shared.add_settings(parser)
+    shared.add_device(parser)
+
+
+def benchmark_options(options: argparse.Namespace, progress: TqdmProgress) -> BenchmarkOptions:
+    """What the parsed options ask for.
+
+    Raises:
+        BadInput: If the cohort or an option cannot be used.
+    """
+    return BenchmarkOptions(
+        cohort=shared.read_cohort(options, options.cohort, progress),
+        name=options.cohort.resolve().name,
+        strategies=_words(options.strategies, "strategies"),
+        rounds=options.rounds,
+        seeds=tuple(_seed(word) for word in _words(options.seeds, "seeds")),
+        out=options.out,
+        initial="" if options.initial == "own" else options.initial,
+        metrics=_words(options.metrics, "metrics"),
+        labels=options.labels,
+        annotation=options.annotation,
+        constraints=shared.constraints_of(options),
+        settings=shared.settings_of(options),
+        workers=options.workers,
+        device=options.device,
+        command=" ".join(["activesegmentation", *sys.argv[1:]]),
+    )
+
+
+def _words(text: str, where: str) -> tuple[str, ...]:
+    words = tuple(word.strip() for word in text.split(",") if word.strip())
+    if not words or len(set(words)) < len(words):
+        advice = "Give each once, separated by commas."
+        raise BadInput(f"'{text}' is empty or names something twice.", where=where, advice=advice)
+    return words
+
+
+def _seed(word: str) -> int:
+    if not word.isdecimal():
+        raise BadInput(f"'{word}' is no whole number.", where="seeds", advice="Write for example 0,1,2.")
+    return int(word)
+
+
+def _benchmark(options: argparse.Namespace) -> None:
+    progress = TqdmProgress()
+    outcome = run_benchmark(benchmark_options(options, progress), progress)
+    progress.close()
+    print(outcome.table)
+    print(f"Report: {outcome.report}")
+
+
+def _demo(options: argparse.Namespace) -> None:
+    progress = TqdmProgress()
+    outcome = run_demo(options.out, device=options.device, progress=progress)
+    progress.close()
+    print(outcome.table)
+    print(f"Report: {outcome.report}")

@@ -1,0 +1,116 @@
+"""Commands that need no study: doctor, index, strategies."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from ActiveSegmentationLib.acquisition import strategy_names
+from ActiveSegmentationLib.cli import options as shared
+from ActiveSegmentationLib.cohort import discover
+from ActiveSegmentationLib.common.errors import BadInput, JobFailed
+from ActiveSegmentationLib.common.progress import TqdmProgress
+from ActiveSegmentationLib.loop import describe_device, resolve_device, versions
+
+Commands = argparse._SubParsersAction
+
+
+def add_commands(commands: Commands) -> None:
+    """Add the commands of this file to the parser."""
+    text = "show what is installed, which device computes and what is missing"
+    parser = commands.add_parser("doctor", help=text, description=text[0].upper() + text[1:] + ".")
+    shared.add_device(parser)
+    shared.add_json(parser)
+    parser.set_defaults(run=_doctor)
+
+    text = "show what a cohort holds and every problem in it; only headers are read"
+    parser = commands.add_parser("index", help=text, description=text[0].upper() + text[1:] + ".")
+    parser.add_argument("cohort", type=Path, metavar="COHORT", help="folder, CSV/TSV table or image file")
+    shared.add_cohort(parser)
+    shared.add_json(parser)
+    parser.set_defaults(run=_index)
+
+    text = "list the ways of choosing slices"
+    parser = commands.add_parser("strategies", help=text, description=text[0].upper() + text[1:] + ".")
+    shared.add_json(parser)
+    parser.set_defaults(run=_strategies)
+
+
+def _doctor(options: argparse.Namespace) -> None:
+    found = versions()
+    missing = sorted(name for name, version in found.items() if version is None)
+    device = None if "torch" in missing else describe_device(resolve_device(options.device))
+    free = shutil.disk_usage(Path.cwd()).free / 2**30
+    answer = {
+        "versions": found,
+        "missing": missing,
+        "device": device,
+        "processors": os.cpu_count(),
+        "free disk (GB)": round(free, 1),
+        "executable": sys.executable,
+    }
+    if options.json:
+        shared.print_json(answer)
+    else:
+        for name, version in found.items():
+            print(f"{name:20} {version or 'MISSING'}")
+        print(f"{'device':20} {device or 'unknown without torch'}")
+        print(f"{'processors':20} {answer['processors']}")
+        print(f"{'free disk here':20} {free:.1f} GB")
+    if missing:
+        advice = f"Install with: {sys.executable} -m pip install {' '.join(missing)}"
+        raise JobFailed(f"Not installed: {', '.join(missing)}.", where="doctor", advice=advice)
+
+
+def _index(options: argparse.Namespace) -> None:
+    progress = TqdmProgress()
+    cohort = discover(
+        options.cohort, layout=options.layout, axis=options.axis, pattern=options.pattern, progress=progress
+    )
+    progress.close()
+    patients = {volume.patient for volume in cohort.volumes}
+    slices = sum(volume.slice_count for volume in cohort.volumes)
+    if options.json:
+        summary = {"root": str(cohort.root), "patients": len(patients), "slices": slices}
+        shared.print_json(summary | cohort.to_json())
+    else:
+        print(
+            f"{cohort.root}: layout {cohort.layout}, {len(patients)} patients, {len(cohort.volumes)} volumes, ", end=""
+        )
+        print(f"{slices} slices, {len(cohort.problems)} problem(s).")
+        _print_volumes(cohort)
+    if not cohort.volumes:
+        advice = "Repair the files named above, or name the layout with --layout."
+        raise BadInput("No volume of the cohort can be used.", where=options.cohort, advice=advice)
+
+
+def _print_volumes(cohort) -> None:
+    by_volume: dict[str, list[str]] = {}
+    for problem in cohort.problems:
+        text = f"{problem.severity}: {problem.message} {problem.advice}".rstrip()
+        by_volume.setdefault(problem.where, []).append(text)
+    for volume in cohort.volumes:
+        size = " x ".join(str(n) for n in volume.geometry.size)
+        spacing = " x ".join(f"{mm:g}" for mm in volume.geometry.spacing)
+        labels = ", ".join(kind for kind, known in (("mask", volume.mask), ("scribble", volume.scribble)) if known)
+        print(
+            f"{volume.patient:15} {volume.id:25} {size:>15} voxels {spacing:>20} mm  axis {volume.axis}  "
+            f"{volume.slice_count:4} slices  {labels or 'no labels'}"
+        )
+        for text in by_volume.pop(volume.id, []):
+            print(f"{'':15} {text}")
+    for where, texts in by_volume.items():
+        for text in texts:
+            print(f"{where}: {text}")
+
+
+def _strategies(options: argparse.Namespace) -> None:
+    known = strategy_names()
+    if options.json:
+        shared.print_json([{"name": name, "summary": summary} for name, summary in known.items()])
+    else:
+        for name, summary in known.items():
+            print(f"{name:28} {summary}")

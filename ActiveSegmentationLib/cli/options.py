@@ -1,0 +1,163 @@
+"""Options that several commands share, and what they mean."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ActiveSegmentationLib.acquisition import Constraints
+from ActiveSegmentationLib.cohort import (
+    LAYOUTS,
+    STACK_PRESETS,
+    AnnotationKind,
+    Cohort,
+    Role,
+    StackSettings,
+    discover,
+    read_split,
+    with_roles,
+)
+from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.progress import TqdmProgress
+from ActiveSegmentationLib.embedding import EMBEDDING_PRESETS
+from ActiveSegmentationLib.loop import LoopSettings
+from ActiveSegmentationLib.segmentation import TRAINING_PRESETS
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return value
+
+
+def natural(text: str) -> int:
+    """A whole number of at least 0."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is negative")
+    return value
+
+
+def plane_size(text: str) -> tuple[int, int]:
+    """Rows and columns written as ROWSxCOLUMNS."""
+    match = re.fullmatch(r"(\d+)[xX](\d+)", text)
+    if not match or min(int(part) for part in match.groups()) < 16:
+        raise argparse.ArgumentTypeError(f"'{text}' is not of the form ROWSxCOLUMNS with at least 16 of each")
+    return int(match[1]), int(match[2])
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add ``--json``."""
+    parser.add_argument("--json", action="store_true", help="answer in JSON on stdout")
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add ``--device``."""
+    parser.add_argument("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda, cuda:1 ...")
+
+
+def add_cohort(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how a cohort is read."""
+    parser.add_argument("--layout", choices=sorted(LAYOUTS), help="layout of the cohort; detected unless given")
+    parser.add_argument("--axis", type=int, choices=(0, 1, 2), help="slice axis (0 = first image axis)")
+    parser.add_argument("--pattern", help="regular expression over file names with the group (?P<patient>...)")
+
+
+def add_split(parser: argparse.ArgumentParser) -> None:
+    """Add ``--split``."""
+    text = "JSON file with the lists train, val and test of patients or volumes"
+    parser.add_argument("--split", type=Path, metavar="FILE", help=text)
+
+
+def add_constraints(parser: argparse.ArgumentParser) -> None:
+    """Add the limits on a choice."""
+    group = parser.add_argument_group("limits on the choice")
+    group.add_argument("--max-per-volume", type=positive, metavar="M", help="most slices of one volume in a round")
+    group.add_argument("--max-per-patient", type=positive, metavar="M", help="most slices of one patient in a round")
+    group.add_argument(
+        "--min-gap", type=natural, default=0, metavar="G", help="least distance between slices of a volume"
+    )
+    group.add_argument("--include-blank", action="store_true", help="allow slices without image content")
+
+
+def constraints_of(options: argparse.Namespace) -> Constraints:
+    """The limits that the options ask for."""
+    return Constraints(options.max_per_volume, options.max_per_patient, options.min_gap, options.include_blank)
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Add the settings of preparation, learned metric and training."""
+    group = parser.add_argument_group("settings")
+    group.add_argument("--preset", choices=sorted(STACK_PRESETS), default="auto", help="how slices are prepared")
+    group.add_argument("--spacing", type=float, metavar="MM", help="in-plane pixel size; 0 keeps the images' own")
+    group.add_argument("--size", type=plane_size, metavar="ROWSxCOLUMNS", help="size of a prepared slice")
+    group.add_argument(
+        "--metric", choices=sorted(EMBEDDING_PRESETS), default="auto", help="losses of the learned metric"
+    )
+    group.add_argument("--metric-steps", type=positive, metavar="N", help="training steps of the learned metric")
+    group.add_argument("--training", choices=sorted(TRAINING_PRESETS), default="default", help="how models are trained")
+    group.add_argument("--steps", type=positive, metavar="N", help="training steps of each model")
+    group.add_argument("--batch-size", type=positive, metavar="N", help="slices in a training step")
+    group.add_argument("--models", type=positive, default=1, metavar="N", help="models trained in a round")
+    group.add_argument("--select", choices=("last", "best"), help="keep the last weights, or the best on validation")
+
+
+def settings_of(options: argparse.Namespace, *, seed: int = 0) -> LoopSettings:
+    """The loop's settings that the options ask for."""
+    stack: StackSettings = STACK_PRESETS[options.preset]
+    chosen: dict[str, Any] = {}
+    if options.spacing is not None:
+        chosen["spacing"] = options.spacing
+    if options.size is not None:
+        chosen["size"] = options.size
+    embedding = EMBEDDING_PRESETS[options.metric]
+    if options.metric_steps is not None:
+        embedding = replace(embedding, steps=options.metric_steps)
+    training = TRAINING_PRESETS[options.training]
+    for name in ("steps", "batch_size", "select"):
+        if getattr(options, name) is not None:
+            training = replace(training, **{name: getattr(options, name)})
+    return LoopSettings(replace(stack, **chosen), embedding, training, options.models, seed)
+
+
+def read_cohort(options: argparse.Namespace, path: Path, progress: TqdmProgress) -> Cohort:
+    """Discover the cohort, tell its problems on stderr and give its volumes their roles.
+
+    Raises:
+        BadInput: If no volume can be used, or the split does not fit.
+    """
+    cohort = discover(path, layout=options.layout, axis=options.axis, pattern=options.pattern, progress=progress)
+    for problem in cohort.problems:
+        progress.message(f"{problem.severity}: {problem.where}: {problem.message} {problem.advice}".rstrip())
+    if not cohort.volumes:
+        advice = "Repair the files named above, or name the layout with --layout."
+        raise BadInput("No volume of the cohort can be used.", where=path, advice=advice)
+    if getattr(options, "split", None) is not None:
+        cohort = with_roles(cohort, read_split(options.split))
+    return cohort
+
+
+def roles_of(cohort: Cohort) -> dict[Role, int]:
+    """Number of volumes of each role."""
+    return {role: sum(volume.role == role for volume in cohort.volumes) for role in Role}
+
+
+def annotation_kind(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    """Add ``--annotation``."""
+    choices = [str(kind) for kind in AnnotationKind]
+    default = None if required else str(AnnotationKind.MASK)
+    text = "what an annotator draws: every pixel (mask) or some (scribble)"
+    parser.add_argument("--annotation", choices=choices, required=required, default=default, help=text)
+
+
+def print_json(value: Any) -> None:
+    """Print a JSON value on stdout."""
+    json.dump(value, sys.stdout, indent=1, ensure_ascii=False, allow_nan=False)
+    print()

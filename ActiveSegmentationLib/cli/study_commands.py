@@ -1,0 +1,269 @@
+"""Commands on a study: new, suggest, annotate, train, predict, evaluate, status, exclude, export, audit."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ActiveSegmentationLib.cli import options as shared
+from ActiveSegmentationLib.cohort import AnnotationKind
+from ActiveSegmentationLib.common.errors import BadInput, JobFailed
+from ActiveSegmentationLib.common.progress import TqdmProgress
+from ActiveSegmentationLib.experiment import OracleAnnotator
+from ActiveSegmentationLib.loop import (
+    EXPORT_FORMATS,
+    StudyLoop,
+    evaluate_study,
+    export_study,
+    label_set_for,
+    predict_study,
+)
+from ActiveSegmentationLib.study import Study, import_annotations
+
+Commands = argparse._SubParsersAction
+
+
+def add_commands(commands: Commands) -> None:
+    """Add the commands of this file to the parser."""
+    _add_new(commands)
+    _add_suggest(commands)
+    _add_annotate(commands)
+    _add_train(commands)
+    _add_predict(commands)
+    for name, run, text in (
+        ("evaluate", _evaluate, "score the latest model against the cohort's reference masks"),
+        ("status", _status, "show what is annotated, open, skipped and trained"),
+        ("audit", _audit, "check that the record of all commits is complete and unchanged"),
+    ):
+        parser = _command(commands, name, run, text)
+        shared.add_json(parser)
+        if name == "evaluate":
+            shared.add_device(parser)
+    parser = _command(commands, "exclude", _exclude, "leave a volume out of everything, or take it back")
+    parser.add_argument("volumes", nargs="+", metavar="VOLUME")
+    parser.add_argument("--reason", default="", help="why, for the record")
+    parser.add_argument("--undo", action="store_true", help="take the volumes back")
+    parser = _command(commands, "export", _export, "write the annotations for other tools")
+    parser.add_argument("--format", choices=EXPORT_FORMATS, required=True)
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+
+
+def _command(commands: Commands, name: str, run: Any, text: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    parser.add_argument("study", type=Path, metavar="STUDY", help="folder of the study")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_new(commands: Commands) -> None:
+    parser = _command(commands, "new", _new, "make a study of a cohort")
+    parser.add_argument("--cohort", type=Path, required=True, metavar="C", help="folder, table or file of the cohort")
+    parser.add_argument(
+        "--labels", metavar="1=NAME,2=NAME", help="label values and names; the cohort's own unless given"
+    )
+    shared.annotation_kind(parser, required=True)
+    shared.add_cohort(parser)
+    shared.add_split(parser)
+    shared.add_settings(parser)
+
+
+def _add_suggest(commands: Commands) -> None:
+    parser = _command(commands, "suggest", _suggest, "choose the slices to annotate next")
+    parser.add_argument("--count", type=shared.positive, required=True, metavar="N", help="number of slices")
+    parser.add_argument(
+        "--strategy", default="group-contrastive-coreset", metavar="S", help="see the command strategies"
+    )
+    parser.add_argument("--seed", type=shared.natural, default=0, metavar="K", help="seed of random draws")
+    shared.add_constraints(parser)
+    shared.add_device(parser)
+    shared.add_json(parser)
+
+
+def _add_annotate(commands: Commands) -> None:
+    parser = _command(commands, "annotate", _annotate, "take annotations from label maps or from reference labels")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--from", dest="source", type=Path, metavar="FOLDER", help="label maps named by volume")
+    source.add_argument("--oracle", action="store_true", help="answer the open requests from the cohort's labels")
+    parser.add_argument("--annotator", default="annotator", metavar="NAME", help="who drew them")
+    parser.add_argument("--ignore-value", type=shared.natural, metavar="V", help="stored value of undecided pixels")
+    parser.add_argument("--all-slices", action="store_true", help="count empty slices of the maps as background")
+    shared.add_json(parser)
+
+
+def _add_train(commands: Commands) -> None:
+    parser = _command(commands, "train", _train, "train on everything annotated so far")
+    parser.add_argument("--models", type=shared.positive, metavar="N", help="models; predictions are their mean")
+    parser.add_argument("--steps", type=shared.positive, metavar="N", help="training steps of each model")
+    shared.add_device(parser)
+    shared.add_json(parser)
+
+
+def _add_predict(commands: Commands) -> None:
+    parser = _command(commands, "predict", _predict, "write one label map a volume, in the volume's geometry")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--volume", action="append", default=[], metavar="ID", help="only this volume (repeatable)")
+    parser.add_argument("--probabilities", action="store_true", help="also write class probabilities")
+    parser.add_argument("--uncertainty", action="store_true", help="also write the entropy of the probabilities")
+    parser.add_argument("--format", choices=("nii.gz", "nrrd", "mha"), default="nii.gz", help="file type")
+    shared.add_device(parser)
+    shared.add_json(parser)
+
+
+@contextlib.contextmanager
+def _opened(options: argparse.Namespace) -> Iterator[StudyLoop]:
+    """The study, locked against other processes, with progress on stderr."""
+    study = Study.open(options.study)
+    progress = TqdmProgress()
+    with study.lock():
+        try:
+            yield StudyLoop(study, device=getattr(options, "device", "cpu"), progress=progress)
+        finally:
+            progress.close()
+
+
+def _new(options: argparse.Namespace) -> None:
+    progress = TqdmProgress()
+    cohort = shared.read_cohort(options, options.cohort, progress)
+    labels = label_set_for(cohort, options.labels, progress)
+    settings = shared.settings_of(options)
+    Study.create(options.study, cohort, labels, AnnotationKind(options.annotation), settings=settings.to_json())
+    slices = sum(volume.slice_count for volume in cohort.volumes)
+    names = ", ".join(f"{label.value} {label.name}" for label in labels.labels)
+    print(f"{options.study}: {len(cohort.volumes)} volumes, {slices} slices, labels {names}.")
+    print(f"Next: activesegmentation suggest {options.study} --count 10")
+
+
+def _suggest(options: argparse.Namespace) -> None:
+    with _opened(options) as loop:
+        answer = loop.suggest(
+            options.count, options.strategy, seed=options.seed, constraints=shared.constraints_of(options)
+        )
+    if options.json:
+        shared.print_json({key: answer.to_json()[key] for key in ("round", "strategy", "requests")})
+        return
+    print(f"Round {answer.round}, {answer.strategy}: {len(answer.requests)} slices (counted from 1)")
+    for number, request in enumerate(answer.requests, start=1):
+        print(f"{number:3}. {request.slice.volume}, slice {request.slice.index + 1}: {request.reason}")
+
+
+def _annotate(options: argparse.Namespace) -> None:
+    with _opened(options) as loop:
+        if options.oracle:
+            count, volumes = _answer_from_oracle(loop)
+        else:
+            counts = import_annotations(
+                loop.study,
+                options.source,
+                annotator=options.annotator,
+                kind=loop.study.annotation,
+                ignore_value=options.ignore_value,
+                slices="all" if options.all_slices else "non-empty",
+            )
+            count, volumes = sum(counts.values()), len(counts)
+        total = len(loop.study.annotations())
+    if options.json:
+        shared.print_json({"committed": count, "volumes": volumes, "annotated": total})
+    else:
+        print(f"Committed {count} slices of {volumes} volumes; {total} slices are annotated.")
+
+
+def _answer_from_oracle(loop: StudyLoop) -> tuple[int, int]:
+    rounds = loop.study.rounds()
+    wanted = loop.study.open_requests(max(rounds)) if rounds else []
+    if not wanted:
+        advice = "Ask for slices with the command suggest first."
+        raise BadInput("There is no open request to answer.", where=loop.study.folder, advice=advice)
+    oracle = OracleAnnotator(loop.stack, loop.study.annotation, seed=loop.settings.seed)
+    slices = [request.slice for request in wanted]
+    loop.study.commit(oracle.annotate(slices, max(rounds)))
+    return len(slices), len({slice_id.volume for slice_id in slices})
+
+
+def _train(options: argparse.Namespace) -> None:
+    with _opened(options) as loop:
+        number, model = loop.train(members=options.models, steps=options.steps)
+        answer = {
+            "round": number,
+            "models": len(model.members),
+            "annotated": len(loop.study.annotations()),
+            "key": model.key,
+        }
+    if options.json:
+        shared.print_json(answer)
+    else:
+        print(f"Round {answer['round']}: trained {answer['models']} model(s) on {answer['annotated']} slices.")
+
+
+def _predict(options: argparse.Namespace) -> None:
+    with _opened(options) as loop:
+        files = predict_study(
+            loop,
+            options.out,
+            volumes=options.volume,
+            probabilities=options.probabilities,
+            uncertainty=options.uncertainty,
+            suffix=f".{options.format}",
+        )
+    if options.json:
+        shared.print_json({"files": [str(file) for file in files]})
+    else:
+        print(f"Wrote {len(files)} files to {options.out}.")
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    with _opened(options) as loop:
+        role, scores = evaluate_study(loop)
+    groups: dict[tuple[str, str], list[float]] = {}
+    for score in scores:
+        groups.setdefault((score.class_name, score.metric), []).append(score.value)
+    means = []
+    for (class_name, metric), values in groups.items():
+        defined = [value for value in values if not math.isnan(value)]
+        mean = sum(defined) / len(defined) if defined else None
+        means.append({"class": class_name, "metric": metric, "mean": mean, "volumes": len(defined)})
+    if options.json:
+        shared.print_json({"scored on": str(role), "scores": means})
+        return
+    if role != "test":
+        print("No test volumes: scored on the pool, whose slices may have been trained on.")
+    for row in means:
+        shown = "undefined" if row["mean"] is None else f"{row['mean']:.4f}"
+        print(f"{row['class']:20} {row['metric']:8} {shown} over {row['volumes']} volumes")
+
+
+def _status(options: argparse.Namespace) -> None:
+    status = Study.open(options.study).status()
+    if options.json:
+        shared.print_json(status)
+        return
+    for key, value in status.items():
+        print(f"{key}: {value}")
+
+
+def _exclude(options: argparse.Namespace) -> None:
+    with _opened(options) as loop:
+        for volume in options.volumes:
+            if options.undo:
+                loop.study.include(volume)
+            else:
+                loop.study.exclude(volume, options.reason)
+        print(f"Excluded volumes: {', '.join(sorted(loop.study.excluded())) or 'none'}.")
+
+
+def _export(options: argparse.Namespace) -> None:
+    files = export_study(Study.open(options.study), options.out, options.format)
+    print(f"Wrote {len(files)} files to {options.out}.")
+
+
+def _audit(options: argparse.Namespace) -> None:
+    problems = Study.open(options.study).audit.verify()
+    if options.json:
+        shared.print_json({"intact": not problems, "problems": problems})
+    else:
+        print("\n".join(problems) if problems else "The record is complete and unchanged.")
+    if problems:
+        raise JobFailed(f"{len(problems)} problem(s) in the record.", where=options.study, advice="See the list above.")

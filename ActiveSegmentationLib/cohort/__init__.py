@@ -1,0 +1,61 @@
+"""Cohorts of medical images: who and what they hold, read from many layouts, and their slices as one stack."""
+
+from ActiveSegmentationLib.cohort.discovery import LAYOUTS, discover
+from ActiveSegmentationLib.cohort.grid import PlaneGrid
+from ActiveSegmentationLib.cohort.io import read_image, read_label_map, read_labels, write_label_map, write_volume
+from ActiveSegmentationLib.cohort.phantom import write_phantom
+from ActiveSegmentationLib.cohort.preprocessing import PRESETS as STACK_PRESETS
+from ActiveSegmentationLib.cohort.preprocessing import StackSettings
+from ActiveSegmentationLib.cohort.scribbles import scribble_from_mask
+from ActiveSegmentationLib.cohort.split import read_split, with_roles
+from ActiveSegmentationLib.cohort.stack import SliceStack, StackVolume, open_stack
+from ActiveSegmentationLib.cohort.stack_building import build_stack
+from ActiveSegmentationLib.cohort.types import (
+    BACKGROUND,
+    UNDECIDED,
+    AnnotationKind,
+    Cohort,
+    Geometry,
+    LabelSource,
+    Problem,
+    Role,
+    SliceId,
+    Source,
+    Volume,
+    slices_first,
+    volume_order,
+)
+
+__all__ = [
+    "BACKGROUND",
+    "LAYOUTS",
+    "STACK_PRESETS",
+    "UNDECIDED",
+    "AnnotationKind",
+    "Cohort",
+    "Geometry",
+    "LabelSource",
+    "PlaneGrid",
+    "Problem",
+    "Role",
+    "SliceId",
+    "SliceStack",
+    "Source",
+    "StackSettings",
+    "StackVolume",
+    "Volume",
+    "build_stack",
+    "discover",
+    "open_stack",
+    "read_image",
+    "read_label_map",
+    "read_labels",
+    "read_split",
+    "scribble_from_mask",
+    "slices_first",
+    "volume_order",
+    "with_roles",
+    "write_label_map",
+    "write_phantom",
+    "write_volume",
+]

@@ -1,0 +1,239 @@
+"""From what a layout finds to a cohort: headers read in parallel, every problem in its row."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from ActiveSegmentationLib.cohort.headers import Header, read_header, read_tags
+from ActiveSegmentationLib.cohort.naming import natural_key, unique_ids
+from ActiveSegmentationLib.cohort.types import Cohort, Geometry, LabelSource, Problem, Role, Source, Volume
+from ActiveSegmentationLib.common.errors import ActiveSegmentationError, BadInput
+from ActiveSegmentationLib.common.files import explained, hash_bytes
+from ActiveSegmentationLib.common.progress import Progress
+
+SAMPLE = 1 << 16
+"""Bytes at the start, the middle and the end of a file that are compared to find copies."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A volume as a layout sees it, before its header is read.
+
+    Attributes:
+        patient: Name of the patient.
+        name: Name of the volume; made unique and safe later.
+        channels: One source a channel, paths absolute.
+        mask: Reference masks, paths absolute.
+        scribble: Reference scribbles, paths absolute.
+        role: What the layout says the volume is for.
+    """
+
+    patient: str
+    name: str
+    channels: tuple[Source, ...]
+    mask: LabelSource | None = None
+    scribble: LabelSource | None = None
+    role: Role = Role.POOL
+
+
+@dataclass
+class Draft:
+    """What a layout found.
+
+    Attributes:
+        candidates: The volumes.
+        labels: Names of label values, where the layout tells them.
+        problems: What was found wrong on the way.
+    """
+
+    candidates: list[Candidate]
+    labels: dict[int, str] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def file_source(*paths: Path) -> Source:
+    """One file, or several frames."""
+    return Source("file" if len(paths) == 1 else "frames", tuple(str(path) for path in paths))
+
+
+def assemble(root: Path, layout: str, draft: Draft, *, axis: int | None, progress: Progress) -> Cohort:
+    """Read the headers of all candidates and make the cohort.
+
+    Args:
+        root: Folder that the paths of the cohort start from.
+        layout: Name of the layout.
+        draft: What it found.
+        axis: Slice axis of every volume, or None for the axis of acquisition.
+        progress: Told of every volume.
+    """
+    ordered = sorted(draft.candidates, key=lambda c: (natural_key(c.patient), natural_key(c.name)))
+    names = unique_ids(candidate.name for candidate in ordered)
+    volumes: list[Volume] = []
+    problems = list(draft.problems)
+    with ThreadPoolExecutor(max_workers=min(8, 2 * (os.cpu_count() or 1))) as readers:
+        pending = [readers.submit(_volume, root, c, name, axis) for c, name in zip(ordered, names, strict=True)]
+        try:
+            for number, future in enumerate(pending):
+                volume, own_problems = future.result()
+                volumes += [volume] if volume is not None else []
+                problems += own_problems
+                progress.update("Reading headers", number + 1, len(pending))
+        finally:
+            readers.shutdown(cancel_futures=True)
+    problems += _duplicates(root, volumes)
+    return Cohort(root, layout, tuple(volumes), tuple(problems), dict(draft.labels))
+
+
+def _volume(root: Path, candidate: Candidate, name: str, axis: int | None) -> tuple[Volume | None, list[Problem]]:
+    try:
+        headers = [_header(source) for source in candidate.channels]
+        _require_same_grid(candidate, headers)
+    except ActiveSegmentationError as error:
+        return None, [_problem(root, name, error)]
+    geometry = headers[0].geometry
+    problems: list[Problem] = []
+    labels: dict[str, LabelSource | None] = {}
+    for kind in ("mask", "scribble"):
+        source: LabelSource | None = getattr(candidate, kind)
+        labels[kind] = None
+        if source is None:
+            continue
+        try:
+            _require_label_grid(source, geometry)
+            labels[kind] = replace(source, source=_relative(source.source, root))
+        except ActiveSegmentationError as error:
+            problems.append(_problem(root, name, error))
+    volume = Volume(
+        id=name,
+        patient=candidate.patient,
+        channels=tuple(_relative(source, root) for source in candidate.channels),
+        geometry=geometry,
+        axis=geometry.acquisition_axis() if axis is None else axis,
+        components=headers[0].components,
+        mask=labels["mask"],
+        scribble=labels["scribble"],
+        role=candidate.role,
+    )
+    return volume, problems
+
+
+def _header(source: Source) -> Header:
+    first = read_header(Path(source.paths[0]))
+    if source.kind == "file":
+        return first
+    if source.kind == "series":
+        return _series_header(source, first)
+    size = first.geometry.size
+    return replace(first, geometry=replace(first.geometry, size=(size[0], size[1], len(source.paths))))
+
+
+def _series_header(source: Source, first: Header) -> Header:
+    """Geometry of a DICOM series from the positions of its slices, as the image library will read it."""
+    count = len(source.paths)
+    if count == 1:
+        return first
+    positions = np.array([slice_position(Path(path)) for path in source.paths])
+    span = positions[-1] - positions[0]
+    gaps = np.linalg.norm(np.diff(positions, axis=0), axis=1)
+    advice = "Restore the missing files, or leave the series out."
+    if gaps.min() <= 1e-3:
+        raise BadInput("Two slices of the series lie at the same place.", where=source.paths[0], advice=advice)
+    if gaps.max() > 1.5 * float(np.median(gaps)):
+        raise BadInput("Slices are missing in the series.", where=source.paths[0], advice=advice)
+    i, j, _ = first.geometry.size
+    distance = float(np.linalg.norm(span))
+    direction = np.reshape(first.geometry.direction, (3, 3)).copy()
+    direction[:, 2] = span / distance
+    geometry = Geometry(
+        (i, j, count),
+        (*first.geometry.spacing[:2], distance / (count - 1)),
+        first.geometry.origin,
+        tuple(float(value) for value in direction.ravel()),
+    )
+    return replace(first, geometry=geometry)
+
+
+def slice_position(path: Path) -> tuple[float, float, float]:
+    """Position of a DICOM slice in mm.
+
+    Raises:
+        BadInput: If the file does not tell it.
+    """
+    value = read_tags(path, ["0020|0032"]).get("0020|0032", "")
+    parts = value.split("\\")
+    if len(parts) != 3:
+        advice = "Leave the series out; its slices cannot be put in order."
+        raise BadInput("The slice has no position (tag 0020,0032).", where=path, advice=advice)
+    x, y, z = (float(part) for part in parts)
+    return x, y, z
+
+
+def _require_same_grid(candidate: Candidate, headers: Sequence[Header]) -> None:
+    for source, header in zip(candidate.channels[1:], headers[1:], strict=True):
+        difference = header.geometry.difference(headers[0].geometry)
+        if difference is None and header.components != headers[0].components:
+            difference = f"{header.components} components against {headers[0].components}"
+        if difference is not None:
+            advice = "Resample all channels to one grid."
+            raise BadInput(
+                f"The channel's grid differs from the first: {difference}.", where=source.paths[0], advice=advice
+            )
+
+
+def _require_label_grid(labels: LabelSource, geometry: Geometry) -> None:
+    found = _header(labels.source).geometry
+    if labels.source.kind == "frames":
+        found = replace(geometry, size=found.size)
+    difference = found.difference(geometry)
+    if difference is not None:
+        advice = "Resample the labels to the image's grid; the volume is used without them."
+        message = f"The labels do not fit the image: {difference}."
+        raise BadInput(message, where=labels.source.paths[0], advice=advice)
+
+
+def _relative(source: Source, root: Path) -> Source:
+    paths = [Path(path) for path in source.paths]
+    names = (path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path) for path in paths)
+    return replace(source, paths=tuple(names))
+
+
+def _problem(root: Path, name: str, error: ActiveSegmentationError) -> Problem:
+    where = Path(error.where) if error.where else root
+    shown = where.relative_to(root).as_posix() if where.is_relative_to(root) else str(where)
+    return Problem(name, f"{shown}: {error.message}", error.advice)
+
+
+def _duplicates(root: Path, volumes: Sequence[Volume]) -> list[Problem]:
+    """Volumes whose image files are copies of each other; only files of equal size are looked into."""
+    by_size: dict[int, list[Volume]] = {}
+    for volume in volumes:
+        paths = [root / path for source in volume.channels for path in source.paths]
+        with explained(paths[0]):
+            by_size.setdefault(sum(path.stat().st_size for path in paths), []).append(volume)
+    first_of: dict[str, str] = {}
+    problems = []
+    for alike in by_size.values():
+        for volume in alike if len(alike) > 1 else []:
+            paths = [root / path for source in volume.channels for path in source.paths]
+            known = first_of.setdefault(hash_bytes(*(_sample(path) for path in paths)), volume.id)
+            if known != volume.id:
+                advice = "Leave one of them out, or slices are asked for twice."
+                problems.append(Problem(volume.id, f"The image is a copy of {known}.", advice, "warning"))
+    return problems
+
+
+def _sample(path: Path) -> bytes:
+    size = path.stat().st_size
+    with explained(path), open(path, "rb") as file:
+        parts = []
+        for start in sorted({0, max(0, math.floor(size / 2)), max(0, size - SAMPLE)}):
+            file.seek(start)
+            parts.append(file.read(SAMPLE))
+    return b"".join(parts)

@@ -1,0 +1,88 @@
+"""Finding out what a folder, table or file holds."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ActiveSegmentationLib.cohort.assembly import assemble
+from ActiveSegmentationLib.cohort.layouts import (
+    acdc,
+    chaos,
+    davis,
+    dicom,
+    manifest,
+    mscmr,
+    msd,
+    nnunet,
+    plain,
+    promise12,
+)
+from ActiveSegmentationLib.cohort.layouts.base import Layout
+from ActiveSegmentationLib.cohort.types import Cohort
+from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.files import explained
+from ActiveSegmentationLib.common.progress import Progress, or_silent
+
+_LAYOUTS: dict[str, Layout] = {
+    module.LAYOUT.name: module.LAYOUT
+    for module in (manifest, acdc, nnunet, msd, davis, promise12, mscmr, chaos, dicom, plain)
+}
+
+LAYOUTS: dict[str, str] = {name: layout.summary for name, layout in _LAYOUTS.items()}
+"""Names of the layouts with a line about each, in the order in which they are tried."""
+
+
+def discover(
+    path: Path,
+    *,
+    layout: str | None = None,
+    axis: int | None = None,
+    pattern: str | None = None,
+    progress: Progress | None = None,
+) -> Cohort:
+    """Index a cohort; headers are read, no pixel is.
+
+    Args:
+        path: A folder, a CSV or TSV table, or an image file.
+        layout: Name from ``LAYOUTS``; detected unless given.
+        axis: Image axis (0 = first) along which slices are counted; the axis of acquisition unless given.
+        pattern: For plain folders: regular expression over names with a group "patient".
+        progress: Told of every volume.
+
+    Returns:
+        The cohort; what cannot be used is in its ``problems``.
+
+    Raises:
+        BadInput: If there is no such path, it holds nothing that can be an image, or an option is off.
+    """
+    path = Path(os.path.abspath(path))
+    with explained(path):
+        path.stat()
+    if axis is not None and axis not in (0, 1, 2):
+        raise BadInput(f"{axis} is no image axis.", where="axis", advice="Use 0, 1 or 2.")
+    found = _named(layout) if layout is not None else _detected(path, pattern)
+    with explained(path):
+        draft = plain.read_folder(path, pattern) if found.name == "folder" else found.read(path)
+    if not draft.candidates and not draft.problems:
+        advice = f"Check the path, or name the layout: {', '.join(LAYOUTS)}."
+        raise BadInput(f"No volume was found (layout '{found.name}').", where=path, advice=advice)
+    root = path if path.is_dir() else path.parent
+    return assemble(root, found.name, draft, axis=axis, progress=or_silent(progress))
+
+
+def _named(name: str) -> Layout:
+    if name not in _LAYOUTS:
+        raise BadInput(f"There is no layout '{name}'.", where="layout", advice=f"Choose one of: {', '.join(LAYOUTS)}.")
+    return _LAYOUTS[name]
+
+
+def _detected(path: Path, pattern: str | None) -> Layout:
+    if pattern is not None:
+        return _LAYOUTS["folder"]
+    with explained(path):
+        for layout in _LAYOUTS.values():
+            if layout.recognises(path):
+                return layout
+    advice = "Supported are NIfTI, NRRD, MetaImage and DICOM; name the layout with --layout if it is another one."
+    raise BadInput("No image was found here.", where=path, advice=advice)

@@ -1,0 +1,1 @@
+"""One reader a layout: how a folder is recognised, and which volumes it holds."""

@@ -1,0 +1,55 @@
+"""ACDC (Bernard et al. 2018): patientNNN/patientNNN_frameMM.nii.gz with _gt, and _scribble (Valvano et al. 2021)."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ActiveSegmentationLib.cohort.assembly import Candidate, Draft, file_source
+from ActiveSegmentationLib.cohort.layouts.base import Layout, folders
+from ActiveSegmentationLib.cohort.types import LabelSource
+
+LABELS = {1: "RV", 2: "MYO", 3: "LV"}
+NOT_ANNOTATED = 4
+"""Value of pixels that no scribble touches."""
+
+_FRAME = re.compile(r"(patient\d+_frame\d+)\.nii(\.gz)?")
+
+
+def _patients(path: Path) -> list[Path]:
+    """Patient folders; the official release puts them below training and testing."""
+    parts = [
+        part for part in folders(path) if part.name.lower() in ("training", "testing", "train", "test", "database")
+    ]
+    return [
+        folder for parent in (path, *parts) for folder in folders(parent) if re.fullmatch(r"patient\d+", folder.name)
+    ]
+
+
+def _recognises(path: Path) -> bool:
+    patients = _patients(path)
+    return bool(patients) and any(_FRAME.fullmatch(file.name) for file in patients[0].iterdir())
+
+
+def _read(path: Path) -> Draft:
+    candidates = []
+    for folder in _patients(path):
+        for file in sorted(folder.iterdir()):
+            match = _FRAME.fullmatch(file.name)
+            if match is None:
+                continue
+            ending = file.name[len(match[1]) :]
+            mask, scribble = (folder / f"{match[1]}{kind}{ending}" for kind in ("_gt", "_scribble"))
+            candidates.append(
+                Candidate(
+                    patient=folder.name,
+                    name=match[1],
+                    channels=(file_source(file),),
+                    mask=LabelSource(file_source(mask)) if mask.is_file() else None,
+                    scribble=LabelSource(file_source(scribble), NOT_ANNOTATED) if scribble.is_file() else None,
+                )
+            )
+    return Draft(candidates, dict(LABELS))
+
+
+LAYOUT = Layout("acdc", "ACDC: patientNNN folders with ED and ES frames, _gt and _scribble files.", _recognises, _read)

@@ -1,0 +1,64 @@
+"""Names: natural order, ids that are safe as file names, suffixes of image files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+IMAGE_SUFFIXES = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".nhdr", ".mha", ".mhd")
+"""Suffixes of volume files, the longest of those that end alike first."""
+
+_RESERVED = {"con", "prn", "aux", "nul", *(f"{device}{n}" for device in ("com", "lpt") for n in range(1, 10))}
+
+
+def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
+    """Sort key under which "patient2" comes before "patient10"."""
+    parts = re.split(r"(\d+)", text)
+    return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part.casefold()) for part in parts if part)
+
+
+def image_suffix(path: Path) -> str | None:
+    """The image suffix of a file name, or None where it is no volume file."""
+    name = path.name.lower()
+    return next((suffix for suffix in IMAGE_SUFFIXES if name.endswith(suffix)), None)
+
+
+def stem(path: Path) -> str:
+    """File name without its image suffix, or without its last suffix."""
+    suffix = image_suffix(path)
+    return path.name[: -len(suffix)] if suffix else path.stem
+
+
+def safe_id(text: str) -> str:
+    """A name that is a valid file name on every system, close to ``text``."""
+    name = re.sub(r"[^\w.+-]+", "_", text).strip("._ ") or "volume"
+    return f"{name}_" if name.casefold().partition(".")[0] in _RESERVED else name[:120]
+
+
+def unique_ids(names: Iterable[str]) -> list[str]:
+    """Safe ids for the names, in order; names that would be the same file on some system get a number."""
+    taken: set[str] = set()
+    ids = []
+    for name in names:
+        base = candidate = safe_id(name)
+        number = 2
+        while candidate.casefold() in taken:
+            candidate = f"{base}-{number}"
+            number += 1
+        taken.add(candidate.casefold())
+        ids.append(candidate)
+    return ids
+
+
+def is_hidden(path: Path, root: Path) -> bool:
+    """Whether the file or a folder between it and ``root`` is hidden or temporary."""
+    return any(part.startswith((".", "~", "__MACOSX")) for part in path.relative_to(root).parts)
+
+
+def volume_files(folder: Path) -> list[Path]:
+    """All volume files below a folder in natural order; hidden ones left out."""
+    found = (
+        path for path in folder.rglob("*") if image_suffix(path) and path.is_file() and not is_hidden(path, folder)
+    )
+    return sorted(found, key=lambda path: natural_key(path.relative_to(folder).as_posix()))

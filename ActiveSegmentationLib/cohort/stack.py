@@ -1,0 +1,353 @@
+"""Every slice of a cohort, prepared once and memory-mapped: what all learning and choosing works on."""
+
+from __future__ import annotations
+
+import warnings
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ActiveSegmentationLib.cohort.grid import PlaneGrid
+from ActiveSegmentationLib.cohort.preprocessing import StackSettings
+from ActiveSegmentationLib.cohort.types import AnnotationKind, Geometry, Problem, SliceId
+from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.files import explained, read_json
+
+if TYPE_CHECKING:
+    import torch
+
+FORMAT = 1
+"""Version of the files of a stack; a change of what they hold or mean takes a new one."""
+
+RECORD, IMAGES, TRUTH = "stack.json", "images.npy", "truth"
+"""Names of the files and the folder that make up a stack."""
+
+REBUILD = "Delete this folder; it is made again from the images."
+"""What to do about a stack that cannot be used."""
+
+GPU_SHARE = 0.5
+"""Part of a GPU's free memory that a whole stack may take."""
+
+
+@dataclass(frozen=True)
+class StackVolume:
+    """One volume of a stack.
+
+    Attributes:
+        id: Id of the volume.
+        patient: Id of its patient.
+        axis: Image axis (0 = i, 1 = j, 2 = k) across which the slices lie.
+        geometry: Grid of the image.
+        start: First row of the stack that is a slice of it.
+        stop: Row behind its last.
+        grid: Map between its planes and the stack's grid.
+        content: Hash of its files and of how they are read.
+    """
+
+    id: str
+    patient: str
+    axis: int
+    geometry: Geometry
+    start: int
+    stop: int
+    grid: PlaneGrid
+    content: str
+
+    @property
+    def slice_count(self) -> int:
+        """Number of slices."""
+        return self.stop - self.start
+
+    @property
+    def plane_shape(self) -> tuple[int, int]:
+        """Rows and columns of an acquired slice."""
+        return self.grid.native
+
+    @property
+    def plane_spacing(self) -> tuple[float, float]:
+        """Millimetres between rows and between columns of an acquired slice."""
+        return self.geometry.plane_spacing(self.axis)
+
+
+class SliceStack:
+    """The slices of a cohort as one array (N, C, H, W), volume by volume in the cohort's order.
+
+    Made by ``build_stack`` and ``open_stack``. Needs NumPy, and torch for ``batches`` and ``tensor``; no image library.
+    May be sent to other processes, which map the same files.
+
+    Args:
+        folder: Folder of a finished stack.
+
+    Attributes:
+        folder: Where it lies.
+        key: Hash of the content of the images and labels, the settings and the format; equal keys, equal slices.
+        settings: Settings with every automatic value resolved.
+        images: (N, C, H, W) float16, memory-mapped, read only, finite.
+        blank: (N,) bool, slices with next to no contrast compared with their volume.
+        volumes: The volumes.
+        patients: Ids of the patients, in the order of ``patient_number``.
+        problems: Reference labels that could not be used, as warnings.
+        volume_number: (N,) int64, place of each slice's volume in ``volumes``.
+        patient_number: (N,) int64, place of each slice's patient in ``patients``.
+        index: (N,) int64, 0-based index of each slice in its volume's array.
+        position: (N,) float64 in (0, 1), (index + 0.5) / slices of the volume.
+
+    Raises:
+        BadInput: If there is no stack, its files are damaged, or another version made it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+        record = _read_record(self.folder)
+        self.key: str = record["key"]
+        self.settings = StackSettings.from_json(record["settings"])
+        rows, columns = record["shape"][2:]
+        self.volumes = tuple(_volume(value, (rows, columns)) for value in record["volumes"])
+        self.problems = tuple(Problem(**problem) for value in record["volumes"] for problem in value["problems"])
+        self.images = map_images(self.folder, record["shape"])
+        self.patients = tuple(dict.fromkeys(volume.patient for volume in self.volumes))
+        counts = [volume.slice_count for volume in self.volumes]
+        numbers = {patient: number for number, patient in enumerate(self.patients)}
+        self.volume_number = np.repeat(np.arange(len(self.volumes)), counts)
+        self.patient_number = np.repeat([numbers[volume.patient] for volume in self.volumes], counts)
+        self.index = np.concatenate([np.arange(count) for count in counts])
+        self.position = (self.index + 0.5) / np.repeat(counts, counts)
+        self.blank = np.zeros(len(self.index), dtype=bool)
+        self.blank[[value["start"] + index for value in record["volumes"] for index in value["blank"]]] = True
+        self._by_id = {volume.id: volume for volume in self.volumes}
+        self._tensors: dict[tuple[torch.device, torch.dtype], torch.Tensor] = {}
+        self._cached_truth = lru_cache(maxsize=8)(self._read_truth)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __reduce__(self):  # another process maps the same file instead of receiving a copy
+        return SliceStack, (self.folder,)
+
+    @property
+    def grid_shape(self) -> tuple[int, int]:
+        """Rows and columns (H, W) of a prepared slice."""
+        return int(self.images.shape[2]), int(self.images.shape[3])
+
+    @property
+    def channels(self) -> int:
+        """Number C of image channels."""
+        return int(self.images.shape[1])
+
+    def volume(self, volume_id: str) -> StackVolume:
+        """The volume called ``volume_id``.
+
+        Raises:
+            BadInput: If the stack has none.
+        """
+        if volume_id not in self._by_id:
+            raise BadInput(f"There is no volume '{volume_id}'.", where="volume", advice="Check the spelling.")
+        return self._by_id[volume_id]
+
+    def row(self, slice_id: SliceId) -> int:
+        """Row of a slice.
+
+        Raises:
+            BadInput: If there is no such slice.
+        """
+        volume = self.volume(slice_id.volume)
+        if not 0 <= slice_id.index < volume.slice_count:
+            advice = f"Use 0 to {volume.slice_count - 1}."
+            raise BadInput(f"There is no slice {slice_id.index}.", where=slice_id.volume, advice=advice)
+        return volume.start + slice_id.index
+
+    def slice_id(self, row: int) -> SliceId:
+        """The slice in a row."""
+        return SliceId(self.volumes[int(self.volume_number[row])].id, int(self.index[row]))
+
+    def slice_ids(self, rows: Iterable[int]) -> list[SliceId]:
+        """The slices in several rows, in the order of ``rows``."""
+        return [self.slice_id(row) for row in rows]
+
+    def volume_rows(self, volume_id: str) -> np.ndarray:
+        """Rows of a volume's slices, in order, int64.
+
+        Raises:
+            BadInput: If the stack has no such volume.
+        """
+        volume = self.volume(volume_id)
+        return np.arange(volume.start, volume.stop)
+
+    def rows_of(self, volume_ids: Iterable[str]) -> np.ndarray:
+        """Rows of several volumes' slices, ascending, int64; empty for no volumes.
+
+        Raises:
+            BadInput: If the stack has not all of these volumes.
+        """
+        rows = [self.volume_rows(volume_id) for volume_id in volume_ids]
+        return np.unique(np.concatenate([np.empty(0, dtype=np.int64), *rows]))
+
+    def to_grid(self, labels: np.ndarray, volume_id: str) -> np.ndarray:
+        """Bring labels of a slice onto the grid, each pixel to the nearest.
+
+        Args:
+            labels: (h, w) uint8 labels on the acquired plane; more axes may precede.
+            volume_id: The volume that the slice belongs to.
+
+        Returns:
+            (H, W) uint8 labels, ``UNDECIDED`` (255) beyond the image's border.
+
+        Raises:
+            BadInput: If the labels do not have the plane's size, or the stack has no such volume.
+        """
+        return self.volume(volume_id).grid.labels_to_grid(labels)
+
+    def to_grid_many(self, labels: np.ndarray, volume_id: str) -> np.ndarray:
+        """Bring labels of several slices of one volume, (n, h, w) uint8, onto the grid, (n, H, W); see ``to_grid``."""
+        return self.to_grid(labels, volume_id)
+
+    def from_grid(self, values: np.ndarray, volume_id: str) -> np.ndarray:
+        """Bring class probabilities back to a volume's acquired planes, linearly.
+
+        Args:
+            values: (C, H, W) or (n, C, H, W) probabilities, class 0 is background.
+            volume_id: The volume.
+
+        Returns:
+            (C, h, w) or (n, C, h, w) float32; beyond the grid class 0 is 1 and the others are 0.
+
+        Raises:
+            BadInput: If the values do not have the grid's size, or the stack has no such volume.
+        """
+        return self.volume(volume_id).grid.probabilities_from_grid(values)
+
+    def truth(self, volume_id: str, kind: AnnotationKind) -> np.ndarray | None:
+        """Reference labels of a volume as they were when the stack was built.
+
+        Returns:
+            (S, h, w) uint8 label values, 255 undecided, read only; None where the volume has none that can be used.
+
+        Raises:
+            BadInput: If the stack has no such volume, or the file is damaged.
+        """
+        return self._cached_truth(self.volume(volume_id).id, str(kind))
+
+    def batches(self, rows: np.ndarray | torch.Tensor, device: str | torch.device = "cpu") -> torch.Tensor:
+        """Prepared slices, gathered on the device where the whole stack fits there.
+
+        Args:
+            rows: (n,) rows of the stack, in any order, repeats allowed.
+            device: Torch device.
+
+        Returns:
+            (n, C, H, W) float32 tensor on the device, in the order of ``rows``.
+        """
+        import torch
+
+        whole = self.tensor(device)
+        chosen = torch.as_tensor(rows, dtype=torch.int64, device=whole.device)
+        return whole.index_select(0, chosen).to(device=device, dtype=torch.float32)
+
+    def tensor(self, device: str | torch.device = "cpu", dtype: torch.dtype | None = None) -> torch.Tensor:
+        """All slices as one tensor, made once for each device and type.
+
+        Args:
+            device: Torch device.
+            dtype: Type of the values; float16 unless told, as they are stored.
+
+        Returns:
+            (N, C, H, W) tensor: on a GPU where half of its free memory holds it, otherwise on the CPU, where float16
+            needs no memory of its own but maps the file. Not to be written to.
+        """
+        import torch
+
+        device, dtype = torch.device(device), dtype or torch.float16
+        if (device, dtype) not in self._tensors:
+            needed = self.images.size * dtype.itemsize
+            fits = device.type == "cuda" and needed <= GPU_SHARE * torch.cuda.mem_get_info(device)[0]
+            target = device if fits else torch.device("cpu")
+            with (
+                warnings.catch_warnings()
+            ):  # torch warns of read-only arrays; a writable map of a file counts as memory
+                warnings.filterwarnings("ignore", message=".*not writable", category=UserWarning)
+                whole = torch.from_numpy(self.images)
+            self._tensors[device, dtype] = whole.to(device=target, dtype=dtype)
+        return self._tensors[device, dtype]
+
+    def _read_truth(self, volume_id: str, kind: str) -> np.ndarray | None:
+        path = truth_file(self.folder, volume_id)
+        if not path.is_file():
+            return None
+        try:
+            with explained(path), np.load(path) as arrays:
+                labels = arrays.get(kind)
+        except (ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise BadInput("The reference labels are damaged.", where=path, advice=REBUILD) from error
+        if labels is not None:
+            labels.setflags(write=False)  # it is handed out again
+        return labels
+
+
+def open_stack(folder: Path) -> SliceStack:
+    """Open a finished stack.
+
+    Args:
+        folder: Folder of the stack.
+
+    Raises:
+        BadInput: If there is none, its files are damaged, or another version made it.
+    """
+    return SliceStack(folder)
+
+
+def truth_file(folder: Path, volume_id: str) -> Path:
+    """File of a volume's reference labels in the folder of a stack."""
+    return folder / TRUTH / f"{volume_id}.npz"
+
+
+def map_images(folder: Path, shape: Iterable[int]) -> np.ndarray:
+    """Map the slices of a stack into memory, read only.
+
+    Args:
+        folder: Folder of the stack.
+        shape: (N, C, H, W) that it must have.
+
+    Raises:
+        BadInput: If the file is missing, truncated, or holds something else.
+    """
+    path = folder / IMAGES
+    try:
+        with explained(path):
+            images = np.load(path, mmap_mode="r")
+    except ValueError as error:
+        raise BadInput(f"The prepared slices are damaged ({error}).", where=path, advice=REBUILD) from error
+    if images.shape != tuple(shape) or images.dtype != np.float16:
+        raise BadInput("The prepared slices are damaged (unexpected size).", where=path, advice=REBUILD)
+    return images
+
+
+def _read_record(folder: Path) -> dict[str, Any]:
+    path = folder / RECORD
+    if not path.is_file():
+        advice = "Check the path, or build the stack."
+        raise BadInput("There are no prepared slices here.", where=folder, advice=advice)
+    record = read_json(path)
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        raise BadInput("The slices were prepared by another version of this program.", where=folder, advice=REBUILD)
+    return record
+
+
+def _volume(value: dict[str, Any], size: tuple[int, int]) -> StackVolume:
+    geometry = Geometry.from_json(value["geometry"])
+    rows, columns = value["zoom"]
+    grid = PlaneGrid(geometry.plane_shape(value["axis"]), size, (rows, columns))
+    return StackVolume(
+        id=value["id"],
+        patient=value["patient"],
+        axis=value["axis"],
+        geometry=geometry,
+        start=value["start"],
+        stop=value["stop"],
+        grid=grid,
+        content=value["content"],
+    )

@@ -1,0 +1,290 @@
+"""Building a slice stack: in parallel, with progress, resumable volume by volume."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import os
+import platform
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from ActiveSegmentationLib import __version__
+from ActiveSegmentationLib.cohort.preprocessing import StackSettings, plane_zoom, resolve
+from ActiveSegmentationLib.cohort.stack import FORMAT, IMAGES, RECORD, SliceStack, truth_file
+from ActiveSegmentationLib.cohort.stack_contents import content_hashes, each_volume
+from ActiveSegmentationLib.cohort.stack_preparation import PreparedVolume, prepare_volume
+from ActiveSegmentationLib.cohort.stack_reuse import DONE, PARTIAL, Reusable, find_reusable, remove_superseded
+from ActiveSegmentationLib.cohort.types import Cohort, Volume
+from ActiveSegmentationLib.common.errors import BadInput, JobFailed
+from ActiveSegmentationLib.common.files import atomic_path, explained, hash_json, read_json, remove_tree, write_json
+from ActiveSegmentationLib.common.progress import Progress, or_silent
+
+MEMORY = 8 << 30
+"""Bytes that the volumes under way may take together; large volumes are prepared by fewer threads at a time."""
+
+COPIES = 6
+"""Copies of a float32 volume that preparing it holds at its peak."""
+
+ADVICE = (
+    "Repair these files, or leave the volumes out (activesegmentation exclude STUDY VOLUME), and repeat; the other "
+    "volumes are prepared and kept."
+)
+
+
+def build_stack(
+    cohort: Cohort,
+    settings: StackSettings,
+    cache: Path,
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> SliceStack:
+    """The slice stack of a cohort: the one in the cache if its key matches, otherwise a new one.
+
+    The key depends on the content of the files, not on their place, and on the settings. What a killed or failed run,
+    or a stack of another selection of volumes, has prepared in the same way is taken over. Two processes may build the
+    same stack: one does, the other waits for it.
+
+    Args:
+        cohort: The cohort; volumes of every role are prepared.
+        settings: How slices are prepared; automatic values are taken from the cohort.
+        cache: Folder of stacks; each has a folder of its own, named by its key.
+        workers: Threads that read and prepare; one a processor core, fewer for large volumes, unless told.
+        progress: Told of every volume, which also is where a cancel takes effect.
+
+    Raises:
+        BadInput: If there is no volume, volumes differ in their channels, or some cannot be read: every such volume is
+            named, and the work on the others is kept.
+        JobFailed: If the disk or the memory is too small.
+        Cancelled: If the person asked to stop; the volumes finished so far are kept.
+    """
+    progress = or_silent(progress)
+    cache = Path(cache)
+    if not cohort.volumes:
+        advice = "Look at what was found with: activesegmentation index COHORT."
+        raise BadInput("There is no volume to prepare.", where=cohort.root, advice=advice)
+    _require_channels(cohort.volumes, settings)
+    settings = resolve(settings, cohort.volumes)
+    with explained(cache):
+        cache.mkdir(parents=True, exist_ok=True)
+    workers = workers or _workers(cohort.volumes)
+    contents, failures = content_hashes(cohort, cache / "hashes.json", workers=workers, progress=progress)
+    key = stack_key(cohort.volumes, settings, contents)
+    folder = cache / key
+    if not folder.is_dir():
+        with _held(cache / f"{key}.lock", progress):
+            if not folder.is_dir():  # another process may have finished it meanwhile
+                _Builder(cohort, settings, cache, key, contents).build(workers, failures, progress)
+    stack = SliceStack(folder)
+    _tell_problems(stack, progress)
+    return stack
+
+
+def stack_key(volumes: Sequence[Volume], settings: StackSettings, contents: dict[str, str]) -> str:
+    """Key of a stack, 24 hexadecimal digits.
+
+    Args:
+        volumes: Volumes in their order.
+        settings: Resolved settings.
+        contents: Content hash of each volume by its id.
+    """
+    identity = [[volume.id, volume.patient, contents[volume.id]] for volume in volumes]
+    return hash_json([FORMAT, settings.to_json(), identity])[:24]
+
+
+class _Builder:
+    """Fills the folder of a stack; what a kill left there is taken up."""
+
+    def __init__(
+        self, cohort: Cohort, settings: StackSettings, cache: Path, key: str, contents: dict[str, str]
+    ) -> None:
+        self._cohort, self._settings, self._cache, self._key, self._contents = cohort, settings, cache, key, contents
+        self._folder = cache / f"{key}{PARTIAL}"
+        starts = np.cumsum([0, *(volume.slice_count for volume in cohort.volumes)])
+        self._start = {v.id: int(start) for v, start in zip(cohort.volumes, starts[:-1], strict=True)}
+        channels = len(settings.channels) if settings.channels is not None else _channel_count(cohort.volumes[0])
+        self._shape = (int(starts[-1]), channels, *cast(tuple[int, int], settings.size))
+        self._reusable: dict[str, Reusable] = {}
+
+    def build(self, workers: int, failures: dict[str, BadInput], progress: Progress) -> None:
+        """Prepare every volume that is not prepared yet, write the record and put the folder in place.
+
+        Args:
+            workers: Threads.
+            failures: Volumes that are known to be unreadable, and why.
+            progress: Told of every volume.
+
+        Raises:
+            BadInput: Naming every volume that could not be prepared.
+        """
+        self._remove_leftovers()
+        self._reusable = find_reusable(self._cache, skip=self._folder)
+        volumes = self._cohort.volumes
+        waiting = [volume for volume in volumes if volume.id not in failures and not self._marker(volume).is_file()]
+        self._require_space(sum(volume.slice_count for volume in waiting))
+        self._make_images()
+        done = len(volumes) - len(waiting) - len(failures)
+        failures = failures | each_volume(
+            self._fill, waiting, workers=workers, stage="Preparing slices", progress=progress, done=done
+        )
+        if failures:
+            lines = [f"  {v.id}: {failures[v.id]}" for v in volumes if v.id in failures]
+            message = f"{len(failures)} of {len(volumes)} volume(s) cannot be used:\n" + "\n".join(lines) + "\n"
+            raise BadInput(message, where=self._cohort.root, advice=ADVICE)
+        self._finish()
+
+    def _fill(self, volume: Volume) -> None:
+        """Put one volume into the stack, by copying where it was prepared in the same way before."""
+        reusable = self._reusable.get(self._volume_key(volume))
+        prepared = reusable.read() if reusable is not None else None
+        try:
+            self._store(volume, prepared or prepare_volume(self._cohort, volume, self._settings))
+        except MemoryError as error:
+            advice = "Close other programs, or use a computer with more memory."
+            raise JobFailed("There is not enough memory for this volume.", where=volume.id, advice=advice) from error
+
+    def _store(self, volume: Volume, prepared: PreparedVolume) -> None:
+        start = self._start[volume.id]
+        path = self._folder / IMAGES
+        with explained(path):
+            # Written, not mapped: a full disk is an error here, and a crash of the process there.
+            offset = np.load(path, mmap_mode="r").offset + start * 2 * int(np.prod(self._shape[1:]))
+            with open(path, "rb+") as file:
+                file.seek(offset)
+                file.write(prepared.images.data)
+                file.flush()
+                os.fsync(file.fileno())
+        if prepared.truth:
+            with atomic_path(truth_file(self._folder, volume.id)) as temporary, open(temporary, "wb") as file:
+                np.savez_compressed(file, **cast(dict[str, Any], prepared.truth))
+        write_json(self._marker(volume), self._record_of(volume, prepared))
+
+    def _record_of(self, volume: Volume, prepared: PreparedVolume) -> dict[str, Any]:
+        start = self._start[volume.id]
+        return {
+            "id": volume.id,
+            "patient": volume.patient,
+            "axis": volume.axis,
+            "geometry": volume.geometry.to_json(),
+            "start": start,
+            "stop": start + volume.slice_count,
+            "plane_shape": list(volume.plane_shape),
+            "plane_spacing": list(volume.geometry.plane_spacing(volume.axis)),
+            "zoom": list(plane_zoom(volume, self._settings)),
+            "content": self._contents[volume.id],
+            "key": self._volume_key(volume),
+            "labels": sorted(prepared.truth),
+            "blank": np.flatnonzero(prepared.blank).tolist(),
+            "problems": [vars(problem) for problem in prepared.problems],
+        }
+
+    def _volume_key(self, volume: Volume) -> str:
+        return hash_json([FORMAT, self._settings.to_json(), volume.id, self._contents[volume.id]])
+
+    def _marker(self, volume: Volume) -> Path:
+        return self._folder / DONE / f"{volume.id}.json"
+
+    def _remove_leftovers(self) -> None:
+        """Remove temporary files of a killed run."""
+        with explained(self._folder):
+            for path in self._folder.rglob(".tmp-*"):
+                path.unlink()
+
+    def _require_space(self, slices: int) -> None:
+        needed = slices * 2 * int(np.prod(self._shape[1:]))
+        free = shutil.disk_usage(self._cache).free
+        if needed > free:
+            message = f"The prepared slices need {needed / 1e9:.2f} GB; the disk has {free / 1e9:.2f} GB left."
+            advice = "Free some space, or choose a larger spacing or a smaller size."
+            raise JobFailed(message, where=self._cache, advice=advice)
+
+    def _make_images(self) -> None:
+        path = self._folder / IMAGES
+        if not path.is_file():
+            with atomic_path(path) as temporary:
+                np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float16, shape=self._shape)
+
+    def _finish(self) -> None:
+        record = {
+            "format": FORMAT,
+            "key": self._key,
+            "settings": self._settings.to_json(),
+            "shape": list(self._shape),
+            "versions": _versions(),
+            "volumes": [read_json(self._marker(volume)) for volume in self._cohort.volumes],
+        }
+        write_json(self._folder / RECORD, record)
+        folder = self._cache / self._key
+        with explained(folder):
+            os.replace(self._folder, folder)
+            remove_tree(folder / DONE)  # after the folder is in place: a kill in between must not lose the work
+        remove_superseded(self._cache, {self._volume_key(volume) for volume in self._cohort.volumes})
+
+
+def _channel_count(volume: Volume) -> int:
+    return len(volume.channels) * volume.components
+
+
+def _require_channels(volumes: Sequence[Volume], settings: StackSettings) -> None:
+    """Raise ``BadInput`` unless all volumes have the same channels, or the ones that the settings choose."""
+    counts = {volume.id: _channel_count(volume) for volume in volumes}
+    if settings.channels is not None:
+        expected = f"the channel(s) {', '.join(str(n) for n in settings.channels)} (counted from 0)"
+        others = [name for name, count in counts.items() if count <= max(settings.channels)]
+    else:
+        usual = max(set(counts.values()), key=list(counts.values()).count)
+        expected = f"{usual} channel(s) like the rest"
+        others = [name for name, count in counts.items() if count != usual]
+    if others:
+        named = ", ".join(f"{name} ({counts[name]})" for name in others)
+        advice = "Leave these volumes out (activesegmentation exclude STUDY VOLUME), or make a study of each kind."
+        raise BadInput(f"{len(others)} volume(s) do not have {expected}: {named}.", where="channels", advice=advice)
+
+
+def _workers(volumes: Sequence[Volume]) -> int:
+    """Threads for the cohort: one a core, but no more than their memory allows."""
+    largest = max(_channel_count(volume) * int(np.prod(volume.geometry.size)) for volume in volumes)
+    return max(1, min(os.cpu_count() or 1, MEMORY // (4 * COPIES * largest)))
+
+
+@contextlib.contextmanager
+def _held(path: Path, progress: Progress) -> Iterator[None]:
+    """Hold a lock file; where another process holds it, say so and wait, open to a cancel."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path)
+    with explained(path):
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            progress.message("Another process is preparing the same slices; waiting for it.")
+            while not lock.is_locked:
+                progress.update("Waiting for another process", 0, 1)
+                with contextlib.suppress(Timeout):
+                    lock.acquire(timeout=1)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _versions() -> dict[str, str]:
+    versions = {"ActiveSegmentation": __version__, "python": platform.python_version()}
+    for name in ("numpy", "scipy", "SimpleITK"):
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:  # 3D Slicer brings its own SimpleITK without such data
+            versions[name] = "unknown"
+    return versions
+
+
+def _tell_problems(stack: SliceStack, progress: Progress) -> None:
+    for problem in stack.problems[:5]:
+        progress.message(f"{problem.severity}: {problem.where}: {problem.message} {problem.advice}")
+    if len(stack.problems) > 5:
+        progress.message(f"warning: the reference labels of {len(stack.problems) - 5} more volume(s) cannot be used.")

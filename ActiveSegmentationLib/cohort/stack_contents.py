@@ -1,0 +1,167 @@
+"""What the volumes of a stack are made from: hashes of their files, and one loop over volumes in threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from ActiveSegmentationLib.cohort.types import Cohort, LabelSource, Source, Volume
+from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.files import explained, hash_file, hash_json, read_json, write_json
+from ActiveSegmentationLib.common.progress import Progress
+
+UNREADABLE = "unreadable"
+"""Stands for the hash of a file that cannot be read."""
+
+
+class FileHashes:
+    """Hashes of files' contents, remembered on disk; a file is read again only when its size or time has changed.
+
+    May be asked from several threads. Processes that use the same file at once may each lose what the other one added,
+    which costs time only.
+
+    Args:
+        path: JSON file to remember them in.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known: dict[str, str] = read_json(path) if path.is_file() else {}
+        self._changed = False
+        self._lock = threading.Lock()
+
+    def of(self, file: Path) -> str:
+        """SHA-256 of a file's content as 64 hexadecimal digits.
+
+        Raises:
+            BadInput: If the file cannot be read.
+        """
+        with explained(file):
+            state = file.stat()
+        stamp = f"{state.st_size} {state.st_mtime_ns}"
+        known = self._known.get(str(file), "")
+        if known.rpartition(" ")[0] != stamp:
+            known = f"{stamp} {hash_file(file)}"
+            with self._lock:
+                self._known[str(file)] = known
+                self._changed = True
+        return known.rpartition(" ")[2]
+
+    def save(self) -> None:
+        """Remember what is new.
+
+        Raises:
+            BadInput: If the file cannot be written.
+            JobFailed: If the disk is full.
+        """
+        if self._changed:
+            write_json(self._path, self._known)
+            self._changed = False
+
+
+def content_hashes(
+    cohort: Cohort, path: Path, *, workers: int, progress: Progress
+) -> tuple[dict[str, str], dict[str, BadInput]]:
+    """Hash what each volume's slices and labels depend on: content of the files and how they are read, not their place.
+
+    Args:
+        cohort: The cohort.
+        path: JSON file that remembers hashes of files.
+        workers: Threads.
+        progress: Told of every volume.
+
+    Returns:
+        The hash of every volume by its id, and what is wrong with those whose image cannot be read at all.
+    """
+    files = FileHashes(path)
+    hashes: dict[str, str] = {}
+
+    def task(volume: Volume) -> None:
+        hashes[volume.id] = UNREADABLE
+        hashes[volume.id] = _content(cohort, volume, files)
+
+    try:
+        failures = each_volume(task, cohort.volumes, workers=workers, stage="Checking files", progress=progress)
+    finally:
+        files.save()
+    return hashes, failures
+
+
+def each_volume(
+    task: Callable[[Volume], None],
+    volumes: Sequence[Volume],
+    *,
+    workers: int,
+    stage: str,
+    progress: Progress,
+    done: int = 0,
+) -> dict[str, BadInput]:
+    """Run a task for every volume in threads, and go on where one cannot be used.
+
+    Threads rather than processes: reading, unpacking and filtering happen in compiled code that lets other threads run,
+    and no pixel has to be sent between processes.
+
+    Args:
+        task: What to do with a volume.
+        volumes: The volumes.
+        workers: Threads.
+        stage: Name of the work in the progress.
+        progress: Told of every finished volume, which also is where a cancel takes effect: the volumes that are under
+            way are finished, no other is begun.
+        done: Volumes already finished, which the progress counts.
+
+    Returns:
+        What is wrong with volumes whose task raised ``BadInput``, by their id; all other errors are raised.
+    """
+    import dask
+    from dask.callbacks import Callback
+
+    failures: dict[str, BadInput] = {}
+    total = done + len(volumes)
+
+    def run(number: int) -> None:
+        try:
+            task(volumes[number])
+        except BadInput as error:
+            failures[volumes[number].id] = error
+
+    def finished(*_: object) -> None:
+        nonlocal done
+        done += 1
+        progress.update(stage, done, total)
+
+    progress.update(stage, done, total)
+    delayed = dask.delayed(run, pure=False)
+    # A pool of its own, because leaving it waits for the volumes under way also when an error or a cancel is raised.
+    with ThreadPoolExecutor(workers) as pool, Callback(posttask=finished):
+        dask.compute(*(delayed(number) for number in range(len(volumes))), scheduler="threads", pool=pool)
+    return {volume.id: failures[volume.id] for volume in volumes if volume.id in failures}
+
+
+def _content(cohort: Cohort, volume: Volume, files: FileHashes) -> str:
+    return hash_json(
+        {
+            "channels": [[source.kind, _digests(cohort, source, files)] for source in volume.channels],
+            "components": volume.components,
+            "geometry": volume.geometry.to_json(),
+            "axis": volume.axis,
+            "mask": _label_content(cohort, volume.mask, files),
+            "scribble": _label_content(cohort, volume.scribble, files),
+        }
+    )
+
+
+def _digests(cohort: Cohort, source: Source, files: FileHashes) -> list[str]:
+    return [files.of(cohort.path(path)) for path in source.paths]
+
+
+def _label_content(cohort: Cohort, labels: LabelSource | None, files: FileHashes) -> list | None:
+    if labels is None:
+        return None
+    try:
+        digests = _digests(cohort, labels.source, files)
+    except BadInput:  # reported as the volume's problem when the labels are read
+        digests = [UNREADABLE]
+    return [labels.source.kind, digests, labels.undecided, [list(pair) for pair in labels.values]]

@@ -1,0 +1,119 @@
+"""From the files of one volume to its slices on the stack's grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+
+from ActiveSegmentationLib.cohort.grid import PlaneGrid
+from ActiveSegmentationLib.cohort.preprocessing import StackSettings, normalise, plane_zoom
+from ActiveSegmentationLib.cohort.types import AnnotationKind, Cohort, Problem, Volume, slices_first
+from ActiveSegmentationLib.common.errors import BadInput
+
+BLANK_CONTRAST = 0.01
+"""A slice whose standard deviation is at most this share of its volume's value range counts as blank."""
+
+LARGEST = 1e30
+"""Pixels beyond this (and NaN) are no measurements but a broken file, and would overflow in float32."""
+
+
+@dataclass(frozen=True)
+class PreparedVolume:
+    """What one volume came to.
+
+    Attributes:
+        images: (S, C, H, W) float16, finite.
+        blank: (S,) bool, slices with next to no contrast in any channel.
+        truth: Reference labels by kind, (S, h, w) uint8 label values.
+        problems: Reference labels that could not be used.
+    """
+
+    images: np.ndarray
+    blank: np.ndarray
+    truth: dict[str, np.ndarray]
+    problems: tuple[Problem, ...]
+
+
+def plane_grid(volume: Volume, settings: StackSettings) -> PlaneGrid:
+    """Map between a volume's planes and the grid of resolved settings."""
+    return PlaneGrid(volume.plane_shape, cast(tuple[int, int], settings.size), plane_zoom(volume, settings))
+
+
+def prepare_volume(cohort: Cohort, volume: Volume, settings: StackSettings) -> PreparedVolume:
+    """Read, normalise and resample the slices of a volume, and read its reference labels.
+
+    Args:
+        cohort: The cohort.
+        volume: The volume.
+        settings: Resolved settings.
+
+    Raises:
+        BadInput: If the image cannot be read or does not fit what the cohort says about it. Labels that cannot be used
+            are no error but a problem in the result.
+    """
+    planes = slices_first(normalise(_image(cohort, volume, settings), settings), volume.axis)
+    images = plane_grid(volume, settings).images_to_grid(planes, fill=planes.min(axis=(1, 2, 3)))
+    truth, problems = _truth(cohort, volume)
+    return PreparedVolume(
+        images=np.ascontiguousarray(images.swapaxes(0, 1), dtype=np.float16),
+        blank=blank_slices(planes),
+        truth=truth,
+        problems=problems,
+    )
+
+
+def blank_slices(planes: np.ndarray) -> np.ndarray:
+    """Slices with next to no contrast compared with their volume, in every channel.
+
+    Args:
+        planes: (C, S, h, w) float array.
+
+    Returns:
+        (S,) bool.
+    """
+    contrast = planes.max(axis=(1, 2, 3)) - planes.min(axis=(1, 2, 3))
+    # The range of a slice is exact where the rounding of a mean gives a constant slice some deviation.
+    constant = planes.max(axis=(2, 3)) == planes.min(axis=(2, 3))
+    return (constant | (planes.std(axis=(2, 3)) <= BLANK_CONTRAST * contrast[:, None])).all(axis=0)
+
+
+def _image(cohort: Cohort, volume: Volume, settings: StackSettings) -> np.ndarray:
+    from ActiveSegmentationLib.cohort import io as cohort_io
+
+    image = cohort_io.read_image(cohort, volume)
+    where = cohort.path(volume.channels[0].paths[0])
+    expected = (len(volume.channels) * volume.components, *volume.geometry.array_shape)
+    if image.shape != expected:
+        message = f"The image has the size {_times(image.shape)} (channels, k, j, i), expected {_times(expected)}."
+        raise BadInput(message, where=where, advice="Index the cohort again if its files were changed.")
+    if not (image.min() > -LARGEST and image.max() < LARGEST):
+        message = "The image has pixels that are not finite (NaN, infinite or beyond 1e30)."
+        raise BadInput(message, where=where, advice="Repair the file.")
+    return image if settings.channels is None else image[list(settings.channels)]
+
+
+def _truth(cohort: Cohort, volume: Volume) -> tuple[dict[str, np.ndarray], tuple[Problem, ...]]:
+    from ActiveSegmentationLib.cohort import io as cohort_io
+
+    truth: dict[str, np.ndarray] = {}
+    problems: list[Problem] = []
+    for kind in AnnotationKind:
+        if volume.labels(kind) is None:
+            continue
+        try:
+            labels = cohort_io.read_labels(cohort, volume, kind)
+            if labels is None or labels.shape != volume.geometry.array_shape:
+                raise BadInput("The labels do not have the size of the image.", advice="Repair the file.")
+        except BadInput as error:
+            place = f"{error.where}: " if error.where else ""
+            message = f"The reference {kind} cannot be used: {place}{error.message}"
+            problems.append(Problem(volume.id, message, error.advice, "warning"))
+        else:
+            truth[str(kind)] = np.ascontiguousarray(slices_first(labels, volume.axis))
+    return truth, tuple(problems)
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return " x ".join(str(n) for n in shape)

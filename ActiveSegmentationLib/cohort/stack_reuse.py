@@ -1,0 +1,98 @@
+"""Volumes that other stacks in the cache hold, prepared in the same way: they are copied instead of made again.
+
+Leaving a broken volume out of a cohort, or adding one, changes the stack; the other volumes need no second reading.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ActiveSegmentationLib.cohort.stack import FORMAT, IMAGES, RECORD, truth_file
+from ActiveSegmentationLib.cohort.stack_preparation import PreparedVolume
+from ActiveSegmentationLib.cohort.types import Problem
+from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.files import explained, read_json, remove_tree
+
+PARTIAL = ".partial"
+"""Suffix of the folder of an unfinished stack."""
+
+DONE = "done"
+"""Folder of an unfinished stack that holds the record of each finished volume."""
+
+
+@dataclass(frozen=True)
+class Reusable:
+    """A prepared volume in the folder of another stack.
+
+    Attributes:
+        folder: The folder.
+        record: What the stack records about the volume.
+    """
+
+    folder: Path
+    record: dict[str, Any]
+
+    def read(self) -> PreparedVolume | None:
+        """The volume's slices and labels, or None where they are not to be had any more.
+
+        Another process may finish, move or remove that stack at any time, and its files may be damaged; the volume is
+        then prepared from the images again.
+        """
+        try:
+            images = np.load(self.folder / IMAGES, mmap_mode="r")[self.record["start"] : self.record["stop"]]
+            truth = self._truth()
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            return None
+        blank = np.zeros(len(images), dtype=bool)
+        blank[self.record["blank"]] = True
+        problems = tuple(Problem(**problem) for problem in self.record["problems"])
+        return PreparedVolume(np.ascontiguousarray(images), blank, truth, problems)
+
+    def _truth(self) -> dict[str, np.ndarray]:
+        path = truth_file(self.folder, self.record["id"])
+        if not self.record["labels"]:
+            return {}
+        with np.load(path) as arrays:
+            return {kind: arrays[kind] for kind in self.record["labels"]}
+
+
+def find_reusable(cache: Path, skip: Path) -> dict[str, Reusable]:
+    """Prepared volumes in all stacks of a cache, by their key.
+
+    Args:
+        cache: Folder of stacks.
+        skip: Folder of the stack that is being built.
+    """
+    found: dict[str, Reusable] = {}
+    for folder in sorted(path for path in cache.iterdir() if path.is_dir() and path != skip):
+        for record in _records(folder):
+            found[record["key"]] = Reusable(folder, record)
+    return found
+
+
+def remove_superseded(cache: Path, keys: set[str]) -> None:
+    """Remove unfinished stacks whose finished volumes all are among ``keys`` and that nobody works on."""
+    from filelock import FileLock, Timeout
+
+    for folder in cache.glob(f"*{PARTIAL}"):
+        if not {record["key"] for record in _records(folder)} <= keys:
+            continue
+        lock = FileLock(cache / f"{folder.name.removesuffix(PARTIAL)}.lock")
+        with explained(folder), contextlib.suppress(Timeout), lock.acquire(timeout=0):
+            remove_tree(folder)
+
+
+def _records(folder: Path) -> list[dict[str, Any]]:
+    try:
+        if folder.name.endswith(PARTIAL):
+            return [read_json(path) for path in sorted((folder / DONE).glob("*.json"))]
+        record = read_json(folder / RECORD) if (folder / RECORD).is_file() else {}
+    except BadInput:  # moved or removed by another process meanwhile, or damaged: it has nothing to give
+        return []
+    return record["volumes"] if record.get("format") == FORMAT else []

@@ -1,0 +1,341 @@
+"""Who and what a cohort is made of: patients, volumes, slices, and the files that hold them. No pixel lives here."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.files import hash_json
+
+UNDECIDED = 255
+"""Label value of a pixel that nobody has decided; ignored by every loss and metric."""
+
+BACKGROUND = 0
+"""Label value of background."""
+
+
+class Role(StrEnum):
+    """What a volume is used for in a study or an experiment."""
+
+    POOL = "pool"
+    VALIDATION = "validation"
+    TEST = "test"
+
+
+class AnnotationKind(StrEnum):
+    """How an annotator marks a slice: every pixel decided (mask), or only the drawn ones (scribble)."""
+
+    MASK = "mask"
+    SCRIBBLE = "scribble"
+
+
+class SliceId(NamedTuple):
+    """Identity of a slice within a cohort whose volumes have one slice axis each.
+
+    Attributes:
+        volume: Id of the volume.
+        index: 0-based index along the volume's slice axis, counted in the stored array.
+    """
+
+    volume: str
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody misses
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Grid of a volume in patient space, in the order and the LPS coordinates of SimpleITK.
+
+    Attributes:
+        size: Voxels along the image axes (i, j, k); the NumPy array of the volume has shape (k, j, i).
+        spacing: Millimetres between voxel centres along (i, j, k), all positive.
+        origin: LPS position of voxel (0, 0, 0) in millimetres.
+        direction: Row-major 3 x 3 matrix whose columns are the axes' directions.
+    """
+
+    size: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+    origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    direction: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+
+    @property
+    def array_shape(self) -> tuple[int, int, int]:
+        """Shape (k, j, i) of the volume's NumPy array."""
+        return self.size[2], self.size[1], self.size[0]
+
+    def slice_count(self, axis: int) -> int:
+        """Number of slices along image axis ``axis`` (0 = i, 1 = j, 2 = k)."""
+        return self.size[axis]
+
+    def plane_shape(self, axis: int) -> tuple[int, int]:
+        """Rows and columns of a slice perpendicular to image axis ``axis``, in the array's own order."""
+        rows, columns = (a for a in (2, 1, 0) if a != axis)
+        return self.size[rows], self.size[columns]
+
+    def plane_spacing(self, axis: int) -> tuple[float, float]:
+        """Millimetres between rows and between columns of a slice perpendicular to ``axis``."""
+        rows, columns = (a for a in (2, 1, 0) if a != axis)
+        return self.spacing[rows], self.spacing[columns]
+
+    def acquisition_axis(self) -> int:
+        """Image axis across which the slices were acquired: the one of largest spacing, the third where it is a tie."""
+        largest = max(self.spacing)
+        near = [axis for axis in (2, 1, 0) if self.spacing[axis] > largest * (1 - 1e-3)]
+        return near[0]
+
+    def difference(self, other: Geometry, tolerance: float = 1e-3) -> str | None:
+        """What differs between two grids, in words, or None where they agree.
+
+        Args:
+            other: Geometry to compare with.
+            tolerance: Largest accepted difference of corresponding voxel positions, as a part of the smallest spacing;
+                also the largest accepted difference of direction cosines.
+        """
+        if self.size != other.size:
+            return f"size {_times(self.size)} against {_times(other.size)}"
+        if not np.allclose(self.spacing, other.spacing, rtol=tolerance):
+            return f"spacing {_times(self.spacing)} mm against {_times(other.spacing)} mm"
+        if not np.allclose(self.direction, other.direction, atol=tolerance):
+            return "orientation (direction matrix)"
+        if math.dist(self.origin, other.origin) > max(tolerance, 0.01) * min(self.spacing) * 10:
+            return f"origin {_tuple(self.origin)} mm against {_tuple(other.origin)} mm"
+        return None
+
+    def fingerprint(self) -> str:
+        """First 16 hexadecimal digits of a hash of the grid, rounded to a micrometre."""
+        values = [*self.spacing, *self.origin, *self.direction]
+        return hash_json([list(self.size), [round(v, 6) + 0.0 for v in values]])[:16]
+
+    def to_json(self) -> dict[str, Any]:
+        """The geometry as JSON values."""
+        return {
+            "size": list(self.size),
+            "spacing": list(self.spacing),
+            "origin": list(self.origin),
+            "direction": list(self.direction),
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Geometry:
+        """Inverse of ``to_json``."""
+        i, j, k = (int(v) for v in value["size"])
+        spacing, origin = (tuple(float(v) for v in value[name]) for name in ("spacing", "origin"))
+        return cls((i, j, k), spacing, origin, tuple(float(v) for v in value["direction"]))  # type: ignore[arg-type]
+
+
+def slices_first(array: np.ndarray, axis: int) -> np.ndarray:
+    """View an array of shape (..., k, j, i) as (..., slices, rows, columns) for slice axis ``axis`` (0 = i, 2 = k)."""
+    return np.moveaxis(array, array.ndim - 1 - axis, array.ndim - 3)
+
+
+def volume_order(array: np.ndarray, axis: int) -> np.ndarray:
+    """Inverse of ``slices_first``: view (..., slices, rows, columns) as (..., k, j, i)."""
+    return np.moveaxis(array, array.ndim - 3, array.ndim - 1 - axis)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Files that together give one image.
+
+    Attributes:
+        kind: "file" (one file), "series" (DICOM files in slice order), "frames" (2D images in order of time or place).
+        paths: Paths relative to the cohort's root with "/" between parts, or absolute where they lie outside of it.
+    """
+
+    kind: Literal["file", "series", "frames"]
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LabelSource:
+    """Files of a label map and how their stored values are to be read.
+
+    Attributes:
+        source: The files.
+        undecided: Stored value that means "not annotated", or None where every pixel is decided.
+        values: Pairs (stored value, label value) where they differ, for example ((255, 1),) for a PNG mask.
+    """
+
+    source: Source
+    undecided: int | None = None
+    values: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong with one volume or file, found while indexing or reading.
+
+    Attributes:
+        where: Volume id or path.
+        message: What is wrong.
+        advice: What to do.
+        severity: "error" where the volume cannot be used, "warning" where it can.
+    """
+
+    where: str
+    message: str
+    advice: str = ""
+    severity: Literal["error", "warning"] = "error"
+
+
+@dataclass(frozen=True)
+class Volume:
+    """One image volume of a patient.
+
+    Attributes:
+        id: Unique in the cohort and safe as a file name on every system.
+        patient: Id of the patient.
+        channels: One source a channel; a multi-component file is one source with ``components`` > 1.
+        geometry: Grid of the image.
+        axis: Image axis (0 = i, 1 = j, 2 = k) along which slices are counted.
+        components: Values a voxel in each source (3 for colour frames).
+        mask: Reference masks, where the cohort has them.
+        scribble: Reference scribbles, where the cohort has them.
+        role: What the volume is used for.
+    """
+
+    id: str
+    patient: str
+    channels: tuple[Source, ...]
+    geometry: Geometry
+    axis: int
+    components: int = 1
+    mask: LabelSource | None = None
+    scribble: LabelSource | None = None
+    role: Role = Role.POOL
+
+    @property
+    def slice_count(self) -> int:
+        """Number of slices along the slice axis."""
+        return self.geometry.slice_count(self.axis)
+
+    @property
+    def plane_shape(self) -> tuple[int, int]:
+        """Rows and columns of one slice."""
+        return self.geometry.plane_shape(self.axis)
+
+    def labels(self, kind: AnnotationKind) -> LabelSource | None:
+        """The reference masks or scribbles."""
+        return self.mask if kind == AnnotationKind.MASK else self.scribble
+
+    def to_json(self) -> dict[str, Any]:
+        """The volume as JSON values."""
+        return {
+            "id": self.id,
+            "patient": self.patient,
+            "channels": [_source_to_json(source) for source in self.channels],
+            "geometry": self.geometry.to_json(),
+            "axis": self.axis,
+            "components": self.components,
+            "mask": _labels_to_json(self.mask),
+            "scribble": _labels_to_json(self.scribble),
+            "role": str(self.role),
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Volume:
+        """Inverse of ``to_json``."""
+        return cls(
+            id=value["id"],
+            patient=value["patient"],
+            channels=tuple(_source_from_json(source) for source in value["channels"]),
+            geometry=Geometry.from_json(value["geometry"]),
+            axis=int(value["axis"]),
+            components=int(value["components"]),
+            mask=_labels_from_json(value["mask"]),
+            scribble=_labels_from_json(value["scribble"]),
+            role=Role(value["role"]),
+        )
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Patients, their volumes, and what was wrong with the rest.
+
+    Attributes:
+        root: Folder that relative paths start from.
+        layout: Name of the layout it was read as ("acdc", "msd", "folder", ...).
+        volumes: Usable volumes, sorted by (patient, id) in natural order.
+        problems: Everything found wrong, each with the volume or file concerned.
+        labels: Names of label values, where the layout tells them; background is 0.
+    """
+
+    root: Path
+    layout: str
+    volumes: tuple[Volume, ...]
+    problems: tuple[Problem, ...] = ()
+    labels: dict[int, str] = field(default_factory=dict)
+
+    def volume(self, volume_id: str) -> Volume:
+        """The volume called ``volume_id``.
+
+        Raises:
+            BadInput: If there is none.
+        """
+        for volume in self.volumes:
+            if volume.id == volume_id:
+                return volume
+        raise BadInput(f"The cohort has no volume '{volume_id}'.", where=self.root, advice="Check the spelling.")
+
+    def path(self, relative: str) -> Path:
+        """Absolute path of a file named by a source."""
+        return self.root / relative
+
+    def with_volumes(self, volumes: tuple[Volume, ...]) -> Cohort:
+        """The same cohort with other volumes."""
+        return replace(self, volumes=volumes)
+
+    def to_json(self) -> dict[str, Any]:
+        """The cohort as JSON values; the root is left to the caller, who knows relative to what."""
+        return {
+            "layout": self.layout,
+            "labels": {str(value): name for value, name in self.labels.items()},
+            "volumes": [volume.to_json() for volume in self.volumes],
+            "problems": [vars(problem) for problem in self.problems],
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any], root: Path) -> Cohort:
+        """Inverse of ``to_json``."""
+        return cls(
+            root=root,
+            layout=value["layout"],
+            volumes=tuple(Volume.from_json(volume) for volume in value["volumes"]),
+            problems=tuple(Problem(**problem) for problem in value["problems"]),
+            labels={int(key): name for key, name in value["labels"].items()},
+        )
+
+
+def _source_to_json(source: Source) -> dict[str, Any]:
+    return {"kind": source.kind, "paths": list(source.paths)}
+
+
+def _source_from_json(value: dict[str, Any]) -> Source:
+    return Source(value["kind"], tuple(value["paths"]))
+
+
+def _labels_to_json(labels: LabelSource | None) -> dict[str, Any] | None:
+    if labels is None:
+        return None
+    values = [list(pair) for pair in labels.values]
+    return {"source": _source_to_json(labels.source), "undecided": labels.undecided, "values": values}
+
+
+def _labels_from_json(value: dict[str, Any] | None) -> LabelSource | None:
+    if value is None:
+        return None
+    pairs = tuple((int(stored), int(label)) for stored, label in value["values"])
+    return LabelSource(_source_from_json(value["source"]), value["undecided"], pairs)
+
+
+def _times(values: tuple[float, ...]) -> str:
+    return " x ".join(f"{value:g}" for value in values)
+
+
+def _tuple(values: tuple[float, ...]) -> str:
+    return "(" + ", ".join(f"{value:g}" for value in values) + ")"

@@ -1,0 +1,1 @@
+"""What every room may use: errors that help, progress that can cancel, atomic files, named random streams."""

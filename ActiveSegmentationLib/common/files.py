@@ -1,0 +1,133 @@
+"""Files that are either whole or not there, and hashes of their content."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ActiveSegmentationLib.common.errors import ActiveSegmentationError, BadInput, JobFailed
+
+
+def explain_os_error(error: OSError, path: Path) -> ActiveSegmentationError:
+    """Turn an operating-system error into one that says what to do."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return JobFailed("The disk is full.", where=path, advice="Free some space and run the same command again.")
+    if isinstance(error, PermissionError) or error.errno == errno.EROFS:
+        return BadInput("No permission to write here.", where=path, advice="Choose a folder that you may write to.")
+    if isinstance(error, FileNotFoundError):
+        return BadInput("There is no such file or folder.", where=path, advice="Check the path.")
+    return JobFailed(f"{error.strerror or error}.", where=path, advice="Check the disk and the path, then run again.")
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Within this block an ``OSError`` becomes a ``BadInput`` or ``JobFailed`` that names ``path``."""
+    try:
+        yield
+    except OSError as error:
+        raise explain_os_error(error, path) from error
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path``; put it in place when the block ends well, remove it otherwise.
+
+    The temporary name keeps the suffixes of ``path``, so libraries that look at them work. The content is flushed to
+    disk before it replaces the old one: a kill or power cut leaves the old file or the new one, never a part.
+
+    Raises:
+        BadInput: If the folder cannot be written.
+        JobFailed: If the disk is full.
+    """
+    path = Path(path)
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.parent / f".tmp-{uuid.uuid4().hex[:12]}-{path.name}"
+        try:
+            yield temporary
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+            _flush_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _flush_folder(folder: Path) -> None:
+    if os.name == "nt":  # a folder cannot be opened for fsync on Windows
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write ``content`` to ``path`` atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` to ``path`` atomically, as UTF-8."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` to ``path`` atomically, as indented JSON; NaN is refused because JSON has none."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        BadInput: If the file is missing, unreadable or not JSON.
+    """
+    path = Path(path)
+    with explained(path):
+        text = path.read_bytes()
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        advice = "Restore the file from a backup, or remove it if it can be made again."
+        raise BadInput(f"The file is not valid JSON ({error}).", where=path, advice=advice) from error
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a folder and all in it, by way of a rename so that nobody meets it half-removed."""
+    if not path.exists():
+        return
+    doomed = path.with_name(f".tmp-removed-{path.name}-{os.getpid()}")
+    os.replace(path, doomed)
+    shutil.rmtree(doomed)
+
+
+def hash_bytes(*parts: bytes | str) -> str:
+    """SHA-256 of the parts, as 64 hexadecimal digits; the borders between the parts count."""
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.encode("utf-8") if isinstance(part, str) else part
+        digest.update(len(data).to_bytes(8, "little"))
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def hash_json(value: Any) -> str:
+    """SHA-256 of a JSON value in canonical form."""
+    return hash_bytes(json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False))
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file's content."""
+    with explained(path), open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,89 @@
+"""Progress of long work; every report is also the place where a cancel takes effect."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, TextIO
+
+from ActiveSegmentationLib.common.errors import Cancelled
+
+
+class Progress:
+    """Silent progress, and the interface of all others.
+
+    Long functions take ``progress: Progress | None`` and call ``update`` at least once a batch.
+
+    Args:
+        cancelled: Asked at every update; when it returns True, ``update`` raises ``Cancelled``.
+    """
+
+    def __init__(self, cancelled: Callable[[], bool] | None = None) -> None:
+        self._cancelled = cancelled
+
+    def update(self, stage: str, done: int, total: int, **values: float | str) -> None:
+        """Report that ``done`` of ``total`` units of ``stage`` are finished.
+
+        Args:
+            stage: What is being done, in plain words ("Training model 1 of 5").
+            done: Units finished, 0 to ``total``.
+            total: Units in all.
+            values: Figures worth showing beside it (``loss=0.31``).
+
+        Raises:
+            Cancelled: If the person asked to stop.
+        """
+        if self._cancelled is not None and self._cancelled():
+            raise Cancelled()
+        self.show(stage, done, total, **values)
+
+    def show(self, stage: str, done: int, total: int, **values: float | str) -> None:
+        """Present one report; does nothing here."""
+
+    def message(self, text: str) -> None:
+        """Tell the person one line that is no progress (a warning, a decision taken)."""
+
+    def close(self) -> None:
+        """Finish what is shown."""
+
+
+class TqdmProgress(Progress):
+    """Progress bars with remaining time on a text stream (standard error unless told)."""
+
+    def __init__(self, stream: TextIO | None = None, cancelled: Callable[[], bool] | None = None) -> None:
+        super().__init__(cancelled)
+        self._stream = stream if stream is not None else sys.stderr
+        self._stage: str | None = None
+        self._bar: Any = None
+
+    def show(self, stage: str, done: int, total: int, **values: float | str) -> None:
+        """Draw the report as a bar, a new one for each stage."""
+        from tqdm import tqdm
+
+        if self._bar is None or stage != self._stage or done < self._bar.n:
+            self.close()
+            interval = 0.1 if self._stream.isatty() else 10.0
+            self._bar = tqdm(total=total, desc=stage, file=self._stream, mininterval=interval, dynamic_ncols=True)
+            self._stage = stage
+        if values:
+            self._bar.set_postfix(values, refresh=False)
+        self._bar.update(done - self._bar.n)
+        if done >= total:
+            self.close()
+
+    def message(self, text: str) -> None:
+        """Print the line below the bar."""
+        self.close()
+        print(text, file=self._stream, flush=True)
+
+    def close(self) -> None:
+        """Finish the bar."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+            self._stage = None
+
+
+def or_silent(progress: Progress | None) -> Progress:
+    """The given progress, or one that shows nothing."""
+    return Progress() if progress is None else progress

@@ -1,0 +1,40 @@
+"""Embeddings kept on disk, so that they are computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.files import atomic_path, explained
+
+
+def cached_embeddings(folder: Path, key: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
+    """The embeddings called ``key``: read from the folder, or computed and written there.
+
+    Args:
+        folder: Folder of the cache, made if needed; everything in it can be deleted at any time.
+        key: Names everything the embeddings depend on (encoder and stack); a file name.
+        compute: Gives the (n, d) float32 array.
+
+    Returns:
+        (n, d) float32.
+
+    Raises:
+        BadInput: If the file of the cache is damaged, or the folder cannot be written.
+        JobFailed: If the disk is full.
+    """
+    path = Path(folder) / f"{key}.npy"
+    if path.is_file():
+        try:
+            with explained(path):
+                return np.load(path, allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            advice = "Delete this file; it is made again."
+            raise BadInput(f"The kept embeddings are damaged ({error}).", where=path, advice=advice) from error
+    embeddings = np.ascontiguousarray(compute(), dtype=np.float32)
+    with atomic_path(path) as temporary:
+        np.save(temporary, embeddings, allow_pickle=False)
+    return embeddings

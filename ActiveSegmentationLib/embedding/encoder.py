@@ -1,0 +1,132 @@
+"""A trained encoder: embeds slices of this cohort and of others, and is kept as safetensors and JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.files import atomic_path, read_json, write_json
+from ActiveSegmentationLib.common.progress import Progress, or_silent
+from ActiveSegmentationLib.embedding.network import FEATURES, EncoderNetwork, build_network, shrunk
+from ActiveSegmentationLib.embedding.settings import EmbeddingSettings
+from ActiveSegmentationLib.embedding.slices import EmbeddableSlices
+
+WEIGHTS = "encoder.safetensors"
+DESCRIPTION = "encoder.json"
+FORMAT = 1
+"""Version of the files of an encoder, and of the training that makes it."""
+
+
+@dataclass
+class Encoder:
+    """The learned map g from slices to vectors whose Euclidean distance is the metric (Vepa et al. 2024, Eq. 3).
+
+    Attributes:
+        network: The network, in evaluation mode.
+        channels: Channels of the images it takes.
+        settings: How it was trained, every automatic choice resolved.
+        key: Hash of everything it was made from.
+        record: Seed, device, seconds, versions, final losses and collapse diagnostics; JSON values.
+    """
+
+    network: EncoderNetwork
+    channels: int
+    settings: EmbeddingSettings
+    key: str
+    record: dict[str, Any] = field(default_factory=dict)
+
+    @torch.no_grad()
+    def embed(
+        self,
+        stack: EmbeddableSlices,
+        rows: np.ndarray,
+        *,
+        device: str = "cpu",
+        batch_size: int = 128,
+        progress: Progress | None = None,
+    ) -> np.ndarray:
+        """Embeddings of slices, of the cohort it was trained on or of any other with the same channels.
+
+        Args:
+            stack: Slices, prepared in the same way as those it was trained on.
+            rows: (n,) rows of the stack.
+            device: Torch device.
+            batch_size: Slices computed at once.
+            progress: Told after every batch.
+
+        Returns:
+            (n, 512) float32, the network's output before the projection head.
+
+        Raises:
+            BadInput: If the slices have another number of channels.
+        """
+        if stack.channels != self.channels:
+            message = f"The slices have {stack.channels} channel(s), the learned metric takes {self.channels}."
+            raise BadInput(message, where="learned metric", advice="Use the channels it was trained on.")
+        report = or_silent(progress)
+        shape = self.settings.input_shape(stack.grid_shape)
+        self.network.to(device).eval()
+        features = np.empty((len(rows), FEATURES), dtype=np.float32)
+        for start in range(0, len(rows), batch_size):
+            images = shrunk(stack.batches(rows[start : start + batch_size], device), shape)
+            features[start : start + len(images)] = self.network(images).cpu().numpy()
+            report.update("Embedding slices", start + len(images), len(rows))
+        return features
+
+    def save(self, folder: Path) -> None:
+        """Write weights and description; the description comes last, so an encoder that has one is whole.
+
+        Raises:
+            BadInput: If the folder cannot be written.
+            JobFailed: If the disk is full.
+        """
+        folder = Path(folder)
+        (folder / DESCRIPTION).unlink(missing_ok=True)
+        weights = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
+        with atomic_path(folder / WEIGHTS) as temporary:
+            save_file(weights, temporary, metadata={"key": self.key})
+        write_json(folder / DESCRIPTION, self.describe())
+
+    def describe(self) -> dict[str, Any]:
+        """What is kept beside the weights, as JSON values."""
+        return {
+            "format": FORMAT,
+            "key": self.key,
+            "channels": self.channels,
+            "settings": self.settings.to_json(),
+            "training": self.record,
+        }
+
+
+def load_encoder(folder: Path) -> Encoder:
+    """Read an encoder written by ``Encoder.save``.
+
+    Raises:
+        BadInput: If a file is missing or damaged, or the two do not belong together.
+    """
+    folder = Path(folder)
+    about = read_json(folder / DESCRIPTION)
+    advice = "Delete this folder; the metric is learned again."
+    if about.get("format") != FORMAT:
+        message = f"The learned metric has format {about.get('format')}, this version reads {FORMAT}."
+        raise BadInput(message, where=folder / DESCRIPTION, advice=advice)
+    settings = EmbeddingSettings.from_json(about["settings"])
+    network = build_network(about["channels"], settings, seed=0)
+    try:
+        with safe_open(folder / WEIGHTS, framework="pt") as file:
+            written_for = (file.metadata() or {}).get("key")
+            network.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 - no mapping
+    except (SafetensorError, OSError, RuntimeError) as error:
+        message = f"The weights cannot be read ({error})."
+        raise BadInput(message, where=folder / WEIGHTS, advice=advice) from error
+    if written_for != about["key"]:
+        raise BadInput("Weights and description do not belong together.", where=folder, advice=advice)
+    network.eval()
+    return Encoder(network, about["channels"], settings, about["key"], about["training"])

@@ -1,0 +1,90 @@
+"""The encoder g of the learned metric: a ResNet-18 and SimCLR's projection head."""
+
+from __future__ import annotations
+
+import torch
+from monai.networks.nets import ResNet
+from torch import nn
+from torch.nn import functional
+
+from ActiveSegmentationLib.embedding.settings import EmbeddingSettings
+
+FEATURES = 512
+"""Length of an embedding."""
+PROJECTION = 64
+"""Length of the vectors that the losses compare."""
+
+_STEMS = {"large": (7, 2, False), "medium": (3, 2, True), "small": (3, 1, True)}
+_NORM_GROUPS = 16
+
+
+class EncoderNetwork(nn.Module):
+    """ResNet-18 with a projection head; distances are measured before the head, losses behind it.
+
+    Three stems for slices of different size, each followed by the same eight residual blocks: "large", a 7 x 7
+    convolution of stride 2 and max-pooling (ResNet's own, for 80 pixels and more); "medium", a 3 x 3 convolution of
+    stride 2; "small", a 3 x 3 convolution of stride 1 (below 24 pixels), which costs 16 times the first a pixel.
+
+    Args:
+        channels: Channels of the images.
+        settings: Settings with the stem resolved.
+    """
+
+    def __init__(self, channels: int, settings: EmbeddingSettings) -> None:
+        super().__init__()
+        kernel, stride, no_max_pool = _STEMS[settings.stem]
+        self.trunk = ResNet(
+            "basic",
+            [2, 2, 2, 2],
+            [64, 128, 256, FEATURES],
+            spatial_dims=2,
+            n_input_channels=channels,
+            conv1_t_size=kernel,
+            conv1_t_stride=stride,
+            no_max_pool=no_max_pool,
+            feed_forward=False,
+            bias_downsample=False,
+        )
+        setattr(self.trunk, "avgpool", _MeanOverPlane())  # noqa: B010 - MONAI declares another type
+        if settings.norm == "group":  # MONAI's argument reaches the stem only
+            _use_group_norm(self.trunk)
+        self.head = nn.Sequential(
+            nn.Linear(FEATURES, FEATURES, bias=False), nn.ReLU(), nn.Linear(FEATURES, PROJECTION, bias=False)
+        )
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Images (n, C, h, w) float32 -> embeddings (n, 512) float32, the mean of the last map over its plane."""
+        return self.trunk(images)
+
+    def project(self, images: torch.Tensor) -> torch.Tensor:
+        """Images (n, C, h, w) float32 -> what the losses compare, (n, 64) float32."""
+        return self.head(self(images))
+
+
+def build_network(channels: int, settings: EmbeddingSettings, *, seed: int) -> EncoderNetwork:
+    """A network with random weights that depend on the seed only; torch's own generators stay as they are."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return EncoderNetwork(channels, settings)
+
+
+def shrunk(images: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
+    """Images (n, C, H, W) float32 resampled to a smaller shape without aliasing; untouched where it is theirs."""
+    if images.shape[2:] == shape:
+        return images
+    return functional.interpolate(images, shape, mode="bilinear", antialias=True, align_corners=False)
+
+
+class _MeanOverPlane(nn.Module):
+    """Global average; unlike adaptive pooling it has a deterministic gradient on every device."""
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        return maps.mean((2, 3))
+
+
+def _use_group_norm(module: nn.Module) -> None:
+    for name, child in module.named_children():
+        if isinstance(child, nn.BatchNorm2d):
+            setattr(module, name, nn.GroupNorm(_NORM_GROUPS, child.num_features))
+        else:
+            _use_group_norm(child)

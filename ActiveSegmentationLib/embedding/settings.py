@@ -1,0 +1,189 @@
+"""How the learned metric is trained, and the settings of the paper by name."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.embedding.losses import Anchors, LossWeights
+
+if TYPE_CHECKING:
+    from ActiveSegmentationLib.embedding.slices import EmbeddableSlices
+
+Stem = Literal["auto", "large", "medium", "small"]
+
+MEDIUM_STEM_BELOW = 80
+"""Slices whose shorter side has fewer pixels get the medium stem."""
+SMALL_STEM_BELOW = 24
+"""Slices whose shorter side has fewer pixels get the small stem."""
+
+
+@dataclass(frozen=True)
+class EmbeddingSettings:
+    """Settings of the learned metric; the defaults are the preset "auto".
+
+    Attributes:
+        weights: Weights of Eq. 5, or None to choose by the cohort: (1, 0.05, 0.35, 0) where a patient has more than
+            one volume, otherwise (1, 0, 0.35, 0), the paper's best for either kind.
+        temperature: tau of every loss.
+        anchors: Reading of Eq. 4, see ``group_contrastive_loss``.
+        batch_size: Slices a batch (two views each); what does not make a whole tuple is left out.
+        epochs: Times that every slice is the anchor of a tuple.
+        max_steps: Steps after which training ends even if the epochs are not over, or None.
+        steps: Steps, whatever ``epochs`` and ``max_steps`` say, or None.
+        learning_rate: Step size of Adam.
+        weight_decay: L2 penalty of Adam.
+        schedule: "constant", or "cosine" to let the step size fall to 0 after a warm-up over the first 5 % of steps.
+        stem: First layers of the network, "auto" to choose by the slices' size, see ``EncoderNetwork``.
+        norm: "batch" (paper) or "group". Batch statistics of few, related slices tell which slices are together in a
+            batch; with batches as small as the paper's and one or two patients, "group" avoids that.
+        longest_side: Slices are shrunk to at most this many pixels on the longer side, or None to take them as they
+            are in the stack.
+    """
+
+    weights: LossWeights | None = None
+    temperature: float = 0.5
+    anchors: Anchors = "all"
+    batch_size: int = 32
+    epochs: int = 20
+    max_steps: int | None = 150
+    steps: int | None = None
+    learning_rate: float = 3e-4
+    weight_decay: float = 1e-6
+    schedule: Literal["constant", "cosine"] = "cosine"
+    stem: Stem = "auto"
+    norm: Literal["batch", "group"] = "batch"
+    longest_side: int | None = 64
+
+    def __post_init__(self) -> None:
+        weights = self.weights
+        if weights is not None:
+            ordered = len(weights) == len(LossWeights._fields) and min(weights) >= 0 and sum(weights) > 0
+            _require(ordered, "weights", "be four numbers of 0 or more, not all 0")
+            object.__setattr__(self, "weights", LossWeights(*(float(weight) for weight in weights)))
+        _require(self.temperature > 0, "temperature", "be greater than 0")
+        _require(self.learning_rate > 0, "learning_rate", "be greater than 0")
+        _require(self.weight_decay >= 0, "weight_decay", "be 0 or more")
+        _require(self.batch_size >= 2, "batch_size", "be at least 2")
+        for name in ("epochs", "max_steps", "steps"):
+            value = getattr(self, name)
+            _require(value is None or value >= 1, name, "be at least 1")
+        _require(self.longest_side is None or self.longest_side >= 8, "longest_side", "be at least 8")
+        for name, allowed in _CHOICES.items():
+            _require(getattr(self, name) in allowed, name, f"be one of {', '.join(allowed)}")
+
+    def resolved(self, stack: EmbeddableSlices, rows: np.ndarray) -> EmbeddingSettings:
+        """The same settings with every automatic choice made for these slices.
+
+        Args:
+            stack: The cohort's slices.
+            rows: (n,) rows to learn from.
+        """
+        weights = self.weights
+        if weights is None:
+            volumes = len(np.unique(stack.volume_number[rows]))
+            patients = len(np.unique(stack.patient_number[rows]))
+            weights = SEVERAL_VOLUMES if volumes > patients else SINGLE_VOLUME
+        shorter = min(self.input_shape(stack.grid_shape))
+        stem: Stem = "large"
+        if shorter < MEDIUM_STEM_BELOW:
+            stem = "small" if shorter < SMALL_STEM_BELOW else "medium"
+        return replace(self, weights=weights, stem=stem if self.stem == "auto" else self.stem)
+
+    def input_shape(self, grid: tuple[int, int]) -> tuple[int, int]:
+        """Rows and columns that the network sees of a slice of ``grid`` rows and columns."""
+        if self.longest_side is None or max(grid) <= self.longest_side:
+            return grid
+        factor = self.longest_side / max(grid)
+        return max(1, round(grid[0] * factor)), max(1, round(grid[1] * factor))
+
+    def total_steps(self, batches_per_epoch: int) -> int:
+        """Steps of the whole training."""
+        if self.steps is not None:
+            return self.steps
+        planned = self.epochs * batches_per_epoch
+        return planned if self.max_steps is None else min(planned, self.max_steps)
+
+    def to_json(self) -> dict[str, Any]:
+        """The settings as JSON values."""
+        value = dataclasses.asdict(self)
+        return value | {"weights": None if self.weights is None else list(self.weights)}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> EmbeddingSettings:
+        """Inverse of ``to_json``; missing settings take their defaults.
+
+        Raises:
+            BadInput: If a setting is unknown or out of range.
+        """
+        unknown = sorted(set(value) - {field.name for field in dataclasses.fields(cls)})
+        if unknown:
+            advice = "Check the spelling, or use the version of the program that wrote the settings."
+            raise BadInput(f"Unknown settings: {', '.join(unknown)}.", where="embedding settings", advice=advice)
+        return cls(**value)
+
+
+SEVERAL_VOLUMES = LossWeights(1.0, 0.05, 0.35, 0.0)
+SINGLE_VOLUME = LossWeights(1.0, 0.0, 0.35, 0.0)
+
+_CHOICES = {
+    "anchors": ("paper", "all"),
+    "schedule": ("constant", "cosine"),
+    "stem": ("auto", "large", "medium", "small"),
+    "norm": ("batch", "group"),
+}
+
+
+def _require(holds: bool, name: str, wish: str) -> None:
+    if not holds:
+        raise BadInput(f"'{name}' must {wish}.", where="embedding settings", advice="Correct this setting.")
+
+
+def _paper(ntxent: float, patient: float, volume: float, slice_: float) -> EmbeddingSettings:
+    """The paper's training for weights of Eq. 5; batches of 9 slices with two groupings, of 8 otherwise."""
+    weights = LossWeights(ntxent, patient, volume, slice_)
+    groupings = sum(weight > 0 for weight in weights[1:])
+    return EmbeddingSettings(
+        weights=weights,
+        anchors="paper",
+        batch_size=9 if groupings == 2 else 8,
+        epochs=100,
+        max_steps=None,
+        schedule="constant",
+        stem="large",
+        longest_side=None,
+    )
+
+
+EMBEDDING_PRESETS: dict[str, EmbeddingSettings] = {
+    "auto": EmbeddingSettings(),
+    "vepa2024-acdc": _paper(*SEVERAL_VOLUMES),
+    "vepa2024-single-volume": _paper(*SINGLE_VOLUME),
+    "vepa2024-volume-slice": _paper(1, 0, 0.10, 0.30),
+    "ntxent": _paper(1, 0, 0, 0),
+    "patient": _paper(0, 1, 0, 0),
+    "volume": _paper(0, 0, 1, 0),
+    "slice": _paper(0, 0, 0, 1),
+    "patient-volume": _paper(0, 0.5, 0.5, 0),
+    "volume-slice": _paper(0, 0, 0.5, 0.5),
+    "patient-volume-slice": _paper(0, 0.33, 0.33, 0.33),
+    "all": _paper(1, 0.05, 0.35, 0.025),
+}
+"""Settings by name.
+
+"auto" is made for a CPU and departs from Vepa et al. (NeurIPS 2024) in: batches of 32 slices rather than 8 or 9, at
+most 20 epochs and 150 steps rather than 100 epochs, a step size that falls (constant in the paper), slices shrunk to
+64 pixels with a stem for small images, and both directions of Eq. 4. The losses, their weights and Adam's step size
+and penalty are the paper's.
+
+The "vepa2024-..." presets are the paper's trainings (Section 3.2.1, Appendix A): "-acdc" its best, for patients with
+several volumes, "-single-volume" and "-volume-slice" the two it used where a patient has one volume. The rest are rows
+of its ablation (Table 4, Appendix A), "patient" also being its choice for pretrained segmenters. Where it tried several
+weights, the text does not tell which were best, and even weights (for "all" those next to the best preset) stand here.
+The paper's slices are 256 pixels wide and its network starts from a stem for large images; choose the slice stack
+accordingly.
+"""

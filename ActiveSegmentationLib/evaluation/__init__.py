@@ -1,0 +1,122 @@
+"""How good a prediction is and how sure that is: metrics, statistics, result files, figures, the report.
+
+Works on plain arrays and rows; knows nothing of cohorts, models or strategies.
+"""
+
+from ActiveSegmentationLib.evaluation.curve_figure import learning_curve
+from ActiveSegmentationLib.evaluation.curves import (
+    Curve,
+    cohorts_of,
+    format_percent,
+    learning_curves,
+    showcase_volumes,
+)
+from ActiveSegmentationLib.evaluation.figures import (
+    PredictionView,
+    SliceView,
+    Status,
+    embedding_map,
+    prediction_gallery,
+    requested_slices,
+    slice_picture,
+)
+from ActiveSegmentationLib.evaluation.metrics import (
+    METRICS,
+    AbsentRule,
+    MetricValue,
+    dice,
+    surface_distances,
+    volume_metrics,
+)
+from ActiveSegmentationLib.evaluation.report import CONVENTIONS, Picture, RequestKey, report_from_csv, write_report
+from ActiveSegmentationLib.evaluation.results import (
+    RequestRow,
+    ResultRow,
+    read_requests_csv,
+    read_results_csv,
+    write_requests_csv,
+    write_results_csv,
+)
+from ActiveSegmentationLib.evaluation.statistics import (
+    Difference,
+    area_under_learning_curve,
+    bootstrap_standard_error,
+    mean_without_nan,
+    paired_area_difference,
+    paired_difference,
+    pairwise_penalties,
+    wins_ties_losses,
+)
+from ActiveSegmentationLib.evaluation.summary import (
+    BestAtBudget,
+    Comparison,
+    SummaryRow,
+    best_at_budgets,
+    comparisons,
+    headline,
+    summary,
+)
+from ActiveSegmentationLib.evaluation.tables import (
+    Table,
+    budget_table,
+    class_table,
+    comparison_table,
+    format_markdown,
+    format_text,
+    summary_table,
+)
+
+__all__ = [
+    "CONVENTIONS",
+    "METRICS",
+    "AbsentRule",
+    "BestAtBudget",
+    "Comparison",
+    "Curve",
+    "Difference",
+    "MetricValue",
+    "Picture",
+    "PredictionView",
+    "RequestKey",
+    "RequestRow",
+    "ResultRow",
+    "SliceView",
+    "Status",
+    "SummaryRow",
+    "Table",
+    "area_under_learning_curve",
+    "best_at_budgets",
+    "bootstrap_standard_error",
+    "budget_table",
+    "class_table",
+    "cohorts_of",
+    "comparison_table",
+    "comparisons",
+    "dice",
+    "embedding_map",
+    "format_markdown",
+    "format_percent",
+    "format_text",
+    "headline",
+    "learning_curve",
+    "learning_curves",
+    "mean_without_nan",
+    "paired_area_difference",
+    "paired_difference",
+    "pairwise_penalties",
+    "prediction_gallery",
+    "read_requests_csv",
+    "read_results_csv",
+    "report_from_csv",
+    "requested_slices",
+    "showcase_volumes",
+    "slice_picture",
+    "summary",
+    "summary_table",
+    "surface_distances",
+    "volume_metrics",
+    "wins_ties_losses",
+    "write_report",
+    "write_requests_csv",
+    "write_results_csv",
+]

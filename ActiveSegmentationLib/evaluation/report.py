@@ -1,0 +1,196 @@
+"""The report of an experiment: one HTML file that needs nothing else, readable on paper, a phone and in the dark."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from ActiveSegmentationLib.common.files import write_text
+from ActiveSegmentationLib.evaluation.curve_figure import learning_curve
+from ActiveSegmentationLib.evaluation.curves import learning_curves
+from ActiveSegmentationLib.evaluation.results import RequestRow, ResultRow, read_requests_csv, read_results_csv
+from ActiveSegmentationLib.evaluation.summary import best_at_budgets, comparisons, headline, summary
+from ActiveSegmentationLib.evaluation.tables import Table, budget_table, class_table, comparison_table, summary_table
+
+RequestKey = tuple[str, int, int, int]
+"""Strategy, seed, round and rank of a request."""
+
+CONVENTIONS = (
+    "Dice: 3D, per volume and class, then the mean over classes, volumes and seeds. A class that the reference has and "
+    "the prediction lacks, or the other way round, scores 0, so an empty prediction is never perfect. A class that "
+    "neither has is left out of the mean, and the table counts how often that happened.",
+    "HD95 (95th percentile Hausdorff distance, the larger of both directions) and the mean surface distance are in "
+    "millimetres and not defined where the reference or the prediction is empty; such values are left out, and the "
+    "share of classes that were missed altogether stands beside them.",
+    "Bands show one standard deviation over seeds. 2 SE is twice the bootstrap standard error over test volumes. "
+    "Intervals are 95 % percentile intervals of a paired two-level bootstrap over seeds and test volumes (1000 draws); "
+    "where such an interval holds 0, no difference can be told. They are not corrected for the number of comparisons, "
+    "and the best of many strategies looks a little better than it is.",
+    "Pixels that nobody decided in the reference count nowhere.",
+    "Slices are numbered from 1 in this report, and from 0 in requests.csv.",
+)
+"""How the figures in a report are to be read."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of a report.
+
+    Attributes:
+        png: PNG bytes.
+        alt: What it shows, for people who cannot see it.
+        caption: Text below.
+    """
+
+    png: bytes
+    alt: str
+    caption: str = ""
+
+    @property
+    def uri(self) -> str:
+        """The picture as data URI."""
+        return "data:image/png;base64," + base64.b64encode(self.png).decode("ascii")
+
+
+def write_report(
+    path: Path,
+    *,
+    title: str,
+    results: Sequence[ResultRow],
+    requests: Sequence[RequestRow] = (),
+    request_pictures: Mapping[RequestKey, bytes] | None = None,
+    predictions: Sequence[Picture] = (),
+    settings: Mapping[str, Any] | None = None,
+    commands: Sequence[str] = (),
+    notes: Sequence[str] = (),
+    tables: Sequence[Table] = (),
+) -> None:
+    """Write a self-contained report of an experiment in one atomic step.
+
+    Args:
+        path: The HTML file.
+        title: What was done, a few words.
+        results: Result rows.
+        requests: Request rows; those of the lowest seed are shown, round by round for every strategy.
+        request_pictures: PNG bytes of requested slices, for as many requests as there are.
+        predictions: Pictures of predictions.
+        settings: Settings, versions, seeds, device: JSON values, any depth.
+        commands: Command lines that make the results again.
+        notes: What else a reader must know: the split, whether validation labels were used and counted, ...
+        tables: More tables (timings, ...).
+
+    Raises:
+        BadInput: If the folder cannot be written.
+        JobFailed: If the disk is full.
+    """
+    results = list(results)
+    content = {
+        "title": title,
+        "headline": headline(results) if results else ["There are no results yet."],
+        "curves": _curves(results),
+        "tables": [*_result_tables(results), *tables],
+        "strategies": _request_groups(requests, request_pictures or {}),
+        "shown_seed": min((row.seed for row in requests), default=None),
+        "seeds": sorted({row.seed for row in requests}),
+        "predictions": predictions,
+        "settings": [(name, _text(value)) for name, value in (settings or {}).items()],
+        "commands": commands,
+        "notes": [*notes, *CONVENTIONS],
+    }
+    write_text(path, _template().render(content))
+
+
+def report_from_csv(
+    path: Path, results_csv: Path, requests_csv: Path | None = None, *, title: str = "Benchmark", **more: Any
+) -> None:
+    """Make a report again from the files of an experiment.
+
+    Args:
+        path: The HTML file to write.
+        results_csv: What ``write_results_csv`` wrote.
+        requests_csv: What ``write_requests_csv`` wrote, if there is one.
+        title: What was done, a few words.
+        more: Further arguments of ``write_report``.
+
+    Raises:
+        BadInput: If a file cannot be read or written.
+    """
+    requests = read_requests_csv(requests_csv) if requests_csv is not None else []
+    write_report(path, title=title, results=read_results_csv(results_csv), requests=requests, **more)
+
+
+def _template() -> Any:
+    import jinja2
+
+    loader = jinja2.PackageLoader("ActiveSegmentationLib.evaluation", "templates")
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    return environment.get_template("report.html.jinja")
+
+
+def _curves(results: Sequence[ResultRow]) -> tuple[Picture, Picture] | None:
+    """The learning curves for wide and for narrow screens."""
+    if not any(row.metric == "dice" and row.value == row.value for row in results):
+        return None
+    several = len({row.seed for row in results}) > 1
+    caption = "Mean 3D Dice on the test volumes by the number of annotated slices."
+    caption += " Bands: one standard deviation over seeds." if several else " One seed, so there are no bands."
+    alt = "Learning curves. " + " ".join(
+        f"{curve.strategy} on {curve.cohort}: from {curve.mean[curve.present][0]:.3f} to "
+        f"{curve.mean[curve.present][-1]:.3f}."
+        for cohort in sorted({row.cohort for row in results})
+        for curve in learning_curves(results, cohort=cohort)
+    )
+    return Picture(learning_curve(results), alt, caption), Picture(learning_curve(results, narrow=True), alt)
+
+
+def _result_tables(results: Sequence[ResultRow]) -> list[Table]:
+    summaries = summary(results)
+    if not summaries:
+        return []
+    tables = [budget_table(best_at_budgets(results))] if len({row.strategy for row in summaries}) > 1 else []
+    tables.append(summary_table(summaries))
+    pairs = comparisons(results)
+    if pairs:
+        tables.append(comparison_table(pairs))
+    tables.append(class_table(results))
+    return tables
+
+
+def _request_groups(requests: Sequence[RequestRow], pictures: Mapping[RequestKey, bytes]) -> list[dict[str, Any]]:
+    """The requests of the lowest seed by strategy and round."""
+    lowest = min((row.seed for row in requests), default=None)
+    shown = sorted(
+        (row for row in requests if row.seed == lowest), key=lambda r: (r.cohort, r.strategy, r.round, r.rank)
+    )
+    groups = []
+    for (cohort, strategy), of_strategy in groupby(shown, key=lambda row: (row.cohort, row.strategy)):
+        rounds = [
+            {"number": number, "requests": [_request(row, pictures) for row in of_round]}
+            for number, of_round in groupby(of_strategy, key=lambda row: row.round)
+        ]
+        groups.append({"cohort": cohort, "strategy": strategy, "rounds": rounds})
+    return groups
+
+
+def _request(row: RequestRow, pictures: Mapping[RequestKey, bytes]) -> dict[str, Any]:
+    png = pictures.get((row.strategy, row.seed, row.round, row.rank))
+    alt = f"Slice {row.slice + 1} of {row.volume}, requested in round {row.round} by {row.strategy}"
+    return {
+        "rank": row.rank,
+        "volume": row.volume,
+        "patient": row.patient,
+        "slice": row.slice + 1,
+        "reason": row.reason,
+        "picture": None if png is None else Picture(png, alt),
+    }
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, indent=1, ensure_ascii=False, default=str)

@@ -1,0 +1,217 @@
+"""Numbers about numbers: standard errors, areas under learning curves, paired comparisons of strategies.
+
+Scores come as arrays (seeds, volumes[, budgets]); NaN marks a score that does not exist and is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import t as student_t
+
+from ActiveSegmentationLib.common.seeds import generator
+
+RESAMPLES = 1000
+"""Bootstrap resamples, as in Vepa 2024."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much the first of two strategies is above the second, with a bootstrap interval.
+
+    Attributes:
+        mean: Mean difference, in the unit of the scores; NaN if nothing is paired.
+        low: Lower end of the interval.
+        high: Upper end.
+        seeds: Seeds with paired scores.
+        volumes: Test volumes with paired scores.
+    """
+
+    mean: float
+    low: float
+    high: float
+    seeds: int
+    volumes: int
+
+    @property
+    def verdict(self) -> int:
+        """1 if the whole interval lies above 0, -1 if below, 0 if no difference can be told."""
+        return int(self.low > 0) - int(self.high < 0)
+
+
+def mean_without_nan(values: np.ndarray, axis: int | tuple[int, ...] | None = None) -> np.ndarray:
+    """Mean of the values that are not NaN along ``axis``; NaN (and no warning) where there are none."""
+    known = ~np.isnan(values)
+    count = known.sum(axis=axis)
+    total = np.where(known, values, 0.0).sum(axis=axis)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def bootstrap_standard_error(scores: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0) -> float:
+    """Standard error of the mean score over the choice of test volumes (Vepa 2024; the paper reports twice this).
+
+    The scores of a volume are first averaged over the seeds; then volumes are drawn with replacement, and the standard
+    deviation of the means of the draws is returned.
+
+    Args:
+        scores: (seeds, volumes) float.
+        resamples: Number of draws.
+        seed: Seed of the draws.
+
+    Returns:
+        The standard error, in the unit of the scores; NaN with fewer than two volumes.
+    """
+    volumes = mean_without_nan(np.asarray(scores, dtype=np.float64), axis=0)
+    volumes = volumes[~np.isnan(volumes)]
+    if len(volumes) < 2:
+        return float("nan")
+    weights = _resampling_weights(len(volumes), resamples, generator(seed, "bootstrap", "volumes"))
+    return float((weights @ volumes).std(ddof=1))
+
+
+def area_under_learning_curve(budgets: Sequence[float] | np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Area under a learning curve by the trapezoid rule, with the budgets rescaled to 0..1.
+
+    A constant curve of height c has area c, whatever the budgets; a curve of one point has its height.
+
+    Args:
+        budgets: (n,) strictly increasing numbers of annotated slices (or percentages).
+        scores: (..., n) float.
+
+    Returns:
+        (...) areas in the unit of the scores; NaN where a score is NaN.
+
+    Raises:
+        ValueError: If the budgets do not increase or do not fit the scores.
+    """
+    x = np.asarray(budgets, dtype=np.float64)
+    y = np.asarray(scores, dtype=np.float64)
+    if x.ndim != 1 or len(x) == 0 or y.shape[-1:] != x.shape:
+        raise ValueError(f"One score for each of at least one budget is needed, not {y.shape} for {x.shape}.")
+    if len(x) == 1:
+        return y[..., 0]
+    steps = np.diff(x)
+    if not (steps > 0).all():
+        raise ValueError("The budgets must increase strictly.")
+    return ((y[..., 1:] + y[..., :-1]) / 2) @ (steps / steps.sum())
+
+
+def paired_difference(
+    first: np.ndarray, second: np.ndarray, *, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
+) -> Difference:
+    """Mean difference of paired scores with a two-level bootstrap interval.
+
+    Seeds and test volumes are both drawn with replacement, the same draw for both strategies, so that what they have
+    in common (an easy volume, a lucky initial set) cancels.
+
+    Args:
+        first: (seeds, volumes) float.
+        second: (seeds, volumes) float, of the same seeds and volumes.
+        level: Coverage of the percentile interval.
+        resamples: Number of draws.
+        seed: Seed of the draws.
+
+    Raises:
+        ValueError: If the shapes differ.
+    """
+    if first.shape != second.shape or first.ndim != 2:
+        raise ValueError(f"Two arrays of one shape (seeds, volumes) are needed, not {first.shape} and {second.shape}.")
+    differences = np.asarray(first, dtype=np.float64) - second
+    known = ~np.isnan(differences)
+    differences, known = (a[known.any(axis=1)][:, known.any(axis=0)] for a in (differences, known))
+    if differences.size == 0:
+        return Difference(float("nan"), float("nan"), float("nan"), 0, 0)
+    rng = generator(seed, "bootstrap", "seeds and volumes")
+    seeds = _resampling_weights(differences.shape[0], resamples, rng)
+    volumes = _resampling_weights(differences.shape[1], resamples, rng)
+    total = ((seeds @ np.where(known, differences, 0.0)) * volumes).sum(axis=1)
+    weight = ((seeds @ known.astype(np.float64)) * volumes).sum(axis=1)
+    means = total[weight > 0] / weight[weight > 0]
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return Difference(float(differences[known].mean()), float(low), float(high), *differences.shape)
+
+
+def paired_area_difference(
+    budgets: Sequence[float] | np.ndarray,
+    first: np.ndarray,
+    second: np.ndarray,
+    *,
+    level: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Difference:
+    """``paired_difference`` of the areas under the learning curves.
+
+    The area is linear in the scores, so it is taken for each seed and volume first. A seed and volume with a missing
+    score at any budget is left out.
+
+    Args:
+        budgets: (n,) strictly increasing.
+        first: (seeds, volumes, n) float.
+        second: (seeds, volumes, n) float.
+        level: Coverage of the interval.
+        resamples: Number of draws.
+        seed: Seed of the draws.
+    """
+    areas = (area_under_learning_curve(budgets, first), area_under_learning_curve(budgets, second))
+    return paired_difference(*areas, level=level, resamples=resamples, seed=seed)
+
+
+def wins_ties_losses(
+    first: np.ndarray, second: np.ndarray, *, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[int, int, int]:
+    """At how many budgets the first strategy is better, no difference can be told, and it is worse.
+
+    Args:
+        first: (seeds, volumes, budgets) float.
+        second: (seeds, volumes, budgets) float.
+        level: Coverage of the interval of ``paired_difference`` that has to exclude 0.
+        resamples: Number of draws.
+        seed: Seed of the draws.
+
+    Returns:
+        Wins, ties and losses; they add up to the budgets at which both have scores.
+    """
+    pairs = zip(np.moveaxis(first, -1, 0), np.moveaxis(second, -1, 0), strict=True)
+    found = [paired_difference(a, b, level=level, resamples=resamples, seed=seed) for a, b in pairs]
+    verdicts = [difference.verdict for difference in found if difference.seeds]
+    return verdicts.count(1), verdicts.count(0), verdicts.count(-1)
+
+
+def pairwise_penalties(scores: np.ndarray, *, alpha: float = 0.05) -> tuple[np.ndarray, np.ndarray]:
+    """Pairwise penalty matrix: how often each strategy beats each other one significantly.
+
+    For every setting (cohort) and budget, a two-sided paired t-test of the differences between seeds; a significant
+    win of a over b adds 1/budgets to ``matrix[a, b]`` (as in nnActive and Foellmer 2024). With two to five seeds the
+    test is weak; prefer ``paired_difference``, and read this for comparison with papers.
+
+    Args:
+        scores: (settings, strategies, seeds, budgets) float, without NaN; the seeds are paired between strategies.
+        alpha: Level of the test. With one seed there is no test and no win.
+
+    Returns:
+        matrix: (strategies, strategies) float, rows win against columns, each cell 0..settings.
+        phi: (strategies,) mean of each column, how often a strategy loses: lower is better.
+
+    Raises:
+        ValueError: If the shape is wrong, a score is NaN, or nothing is given.
+    """
+    scores = np.asarray(scores, dtype=np.float64)
+    if scores.ndim != 4 or scores.size == 0 or np.isnan(scores).any():
+        raise ValueError("Scores (settings, strategies, seeds, budgets) without NaN are needed.")
+    strategies, seeds, budgets = scores.shape[1:]
+    matrix = np.zeros((strategies, strategies))
+    if seeds > 1:
+        differences = scores[:, :, None] - scores[:, None]  # (settings, a, b, seeds, budgets)
+        mean = differences.mean(axis=3)
+        error = differences.std(axis=3, ddof=1) / np.sqrt(seeds)
+        critical = student_t.ppf(1 - alpha / 2, seeds - 1)
+        matrix = (mean > critical * error).sum(axis=(0, 3)) / budgets
+    return matrix, matrix.mean(axis=0)
+
+
+def _resampling_weights(count: int, resamples: int, rng: np.random.Generator) -> np.ndarray:
+    """(resamples, count) shares of each of ``count`` items in draws with replacement; each row sums to 1."""
+    return rng.multinomial(count, np.full(count, 1.0 / count), size=resamples) / count

@@ -1,0 +1,166 @@
+"""Tables for people: of results, of comparisons, as plain text and Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ActiveSegmentationLib.evaluation.curves import cohorts_of, format_percent, learning_curves
+from ActiveSegmentationLib.evaluation.results import ResultRow
+from ActiveSegmentationLib.evaluation.summary import BestAtBudget, Comparison, SummaryRow
+
+_NONE = "–"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of texts.
+
+    Attributes:
+        header: Heads of the columns.
+        rows: Cells, as many a row as there are heads.
+        numeric: Which columns hold numbers and are set flush right.
+        caption: What the table shows.
+    """
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numeric: tuple[bool, ...]
+    caption: str = ""
+
+
+def summary_table(rows: Sequence[SummaryRow]) -> Table:
+    """Strategies and budgets with their scores; columns without any value are left out."""
+    columns: list[tuple[str, bool, list[str]]] = [
+        ("cohort", False, [row.cohort for row in rows]),
+        ("strategy", False, [row.strategy for row in rows]),
+        ("slices", True, [str(row.annotated_slices) for row in rows]),
+        ("%", True, [format_percent(row.percent) for row in rows]),
+        ("Dice", True, [_number(row.dice, 3) for row in rows]),
+        ("SD", True, [_number(row.sd, 3) for row in rows]),
+        ("2 SE", True, [_number(row.two_se, 3) for row in rows]),
+        ("HD95 mm", True, [_number(row.hd95, 2) for row in rows]),
+        ("missed", True, [_percent(row.missed) for row in rows]),
+        ("seeds", True, [str(row.seeds) for row in rows]),
+        ("volumes", True, [str(row.volumes) for row in rows]),
+        ("left out", True, [str(row.left_out) for row in rows]),
+        ("AULC", True, [_number(row.area, 3) for row in rows]),
+    ]
+    caption = (
+        "Mean 3D Dice after each round. SD: over seeds; 2 SE: twice the bootstrap standard error over test volumes; "
+        "missed: classes present and not found at all; left out: values of classes that neither reference nor "
+        "prediction has; AULC: area under the learning curve."
+    )
+    return _table([column for column in columns if not rows or set(column[2]) - {_NONE}], caption)
+
+
+def comparison_table(rows: Sequence[Comparison]) -> Table:
+    """Every two strategies: difference of the areas under their learning curves, and wins, ties, losses."""
+    columns = [
+        ("cohort", False, [row.cohort for row in rows]),
+        ("strategy", False, [row.first for row in rows]),
+        ("against", False, [row.second for row in rows]),
+        ("difference", True, [_signed(row.area.mean) for row in rows]),
+        ("95 % interval", True, [_interval(row.area.low, row.area.high) for row in rows]),
+        ("wins", True, [str(row.wins) for row in rows]),
+        ("ties", True, [str(row.ties) for row in rows]),
+        ("losses", True, [str(row.losses) for row in rows]),
+    ]
+    caption = (
+        "Difference of the areas under the learning curves (3D Dice), with paired bootstrap intervals over seeds and "
+        "test volumes. Wins, ties and losses: budgets at which the interval lies above, over and below 0."
+    )
+    return _table(columns, caption)
+
+
+def budget_table(rows: Sequence[BestAtBudget]) -> Table:
+    """The best strategy at each budget against the runner-up, with a verdict in words."""
+    columns = [
+        ("cohort", False, [row.cohort for row in rows]),
+        ("slices", True, [str(row.annotated_slices) for row in rows]),
+        ("%", True, [format_percent(row.percent) for row in rows]),
+        ("best", False, [row.best for row in rows]),
+        ("Dice", True, [_number(row.dice, 3) for row in rows]),
+        ("runner-up", False, [row.runner_up or _NONE for row in rows]),
+        ("difference", True, [_signed(row.difference.mean) if row.difference else _NONE for row in rows]),
+        (
+            "95 % interval",
+            True,
+            [_interval(row.difference.low, row.difference.high) if row.difference else _NONE for row in rows],
+        ),
+        ("verdict", False, [_verdict(row) for row in rows]),
+    ]
+    return _table(columns, "Which strategy is best at which budget, by mean 3D Dice, and whether that can be told.")
+
+
+def class_table(rows: Iterable[ResultRow]) -> Table:
+    """3D Dice of every class, by cohort and strategy, at the last budget each strategy has reached."""
+    rows = [row for row in rows if row.metric == "dice"]
+    classes = sorted({row.class_name for row in rows})
+    lines: list[tuple[str, ...]] = []
+    for cohort in cohorts_of(rows):
+        of_class = {
+            name: {c.strategy: c for c in learning_curves([r for r in rows if r.class_name == name], cohort=cohort)}
+            for name in classes
+        }
+        for curve in learning_curves(rows, cohort=cohort):
+            last = int(curve.annotated[curve.present][-1])
+            found = [of_class[name].get(curve.strategy) for name in classes]
+            scores = [math.nan if c is None else dict(zip(c.annotated, c.mean, strict=True))[last] for c in found]
+            lines.append((cohort, curve.strategy, str(last), *(_number(score, 3) for score in scores)))
+    heads = ("cohort", "strategy", "slices", *classes)
+    columns = [(head, place > 1, [line[place] for line in lines]) for place, head in enumerate(heads)]
+    return _table(columns, "Mean 3D Dice of every class after the last round.")
+
+
+def format_text(table: Table) -> str:
+    """The table with aligned columns, for a terminal; ends with a line break."""
+    lines = [table.header, *table.rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(table.header))]
+    return "".join(_aligned(line, widths, table.numeric).rstrip() + "\n" for line in lines)
+
+
+def format_markdown(table: Table) -> str:
+    """The table in GitHub's Markdown; ends with a line break."""
+    marks = ["---:" if numeric else "---" for numeric in table.numeric]
+    lines = [list(map(_escaped, table.header)), marks, *(list(map(_escaped, row)) for row in table.rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _table(columns: Sequence[tuple[str, bool, list[str]]], caption: str) -> Table:
+    """A table of the columns; that of the cohort is left out where there is only one."""
+    shown = [column for place, column in enumerate(columns) if place > 0 or len(set(column[2])) > 1]
+    header, numeric, cells = zip(*shown, strict=True)
+    return Table(tuple(header), tuple(zip(*cells, strict=True)), tuple(numeric), caption)
+
+
+def _aligned(line: Sequence[str], widths: Sequence[int], numeric: Sequence[bool]) -> str:
+    cells = zip(line, widths, numeric, strict=True)
+    return "  ".join(cell.rjust(width) if right else cell.ljust(width) for cell, width, right in cells)
+
+
+def _escaped(cell: str) -> str:
+    return " ".join(cell.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").split())
+
+
+def _number(value: float, digits: int) -> str:
+    return _NONE if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def _signed(value: float) -> str:
+    return _NONE if math.isnan(value) else f"{value:+.3f}"
+
+
+def _percent(value: float) -> str:
+    return _NONE if math.isnan(value) else f"{100 * value:.1f} %"
+
+
+def _interval(low: float, high: float) -> str:
+    return _NONE if math.isnan(low) else f"{low:+.3f} to {high:+.3f}"
+
+
+def _verdict(row: BestAtBudget) -> str:
+    if row.difference is None:
+        return "nothing to compare"
+    return "better" if row.difference.verdict > 0 else "no difference can be told"

@@ -1,0 +1,24 @@
+"""Comparisons of strategies with simulated annotators: protocols, runs, sweeps, reports."""
+
+from ActiveSegmentationLib.experiment.annotators import Annotator, OracleAnnotator
+from ActiveSegmentationLib.experiment.benchmark import AnnotatorFactory, Benchmark, Plan
+from ActiveSegmentationLib.experiment.protocol import parse_rounds
+from ActiveSegmentationLib.experiment.reporting import Outcome, write_outcome
+from ActiveSegmentationLib.experiment.run import Design, Run
+from ActiveSegmentationLib.experiment.service import BenchmarkOptions, run_benchmark, run_demo
+
+__all__ = [
+    "Annotator",
+    "AnnotatorFactory",
+    "Benchmark",
+    "BenchmarkOptions",
+    "Design",
+    "OracleAnnotator",
+    "Outcome",
+    "Plan",
+    "Run",
+    "parse_rounds",
+    "run_benchmark",
+    "run_demo",
+    "write_outcome",
+]

@@ -1,0 +1,82 @@
+"""Simulated annotators: they answer a request from the cohort's reference labels."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable
+from typing import Protocol
+
+import numpy as np
+
+from ActiveSegmentationLib.cohort import UNDECIDED, AnnotationKind, SliceId, SliceStack
+from ActiveSegmentationLib.cohort.scribbles import scribble_from_mask
+from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.seeds import generator
+from ActiveSegmentationLib.study import SliceAnnotation
+
+
+class Annotator(Protocol):
+    """Answers requests: a person in a viewer, or an oracle."""
+
+    def annotate(self, slices: Iterable[SliceId], round_number: int) -> list[SliceAnnotation]:
+        """Annotate the slices, in order."""
+
+
+class OracleAnnotator:
+    """Answers from the reference labels kept with the stack.
+
+    Masks are the reference masks. Scribbles are the cohort's own where a volume has them, and are drawn from its masks
+    where it has none; those depend on the seed, the volume and the slice alone, so every strategy gets the same ones.
+
+    Args:
+        stack: The cohort's slices with their reference labels.
+        kind: What to answer with.
+        seed: Seed of drawn scribbles.
+        name: The annotator's name in what is stored.
+    """
+
+    def __init__(self, stack: SliceStack, kind: AnnotationKind, *, seed: int = 0, name: str = "oracle") -> None:
+        self._stack, self._kind, self._seed, self._name = stack, kind, seed, name
+
+    def can_answer(self, volume_id: str) -> bool:
+        """Whether there are reference labels to answer from for this volume."""
+        return self._truth(volume_id, self._kind) is not None or self._truth(volume_id, AnnotationKind.MASK) is not None
+
+    def annotate(self, slices: Iterable[SliceId], round_number: int) -> list[SliceAnnotation]:
+        """Annotate the slices, in order.
+
+        Raises:
+            BadInput: If a volume has no reference labels.
+        """
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        return [
+            SliceAnnotation(
+                slice=slice_id,
+                labels=self.labels(slice_id),
+                kind=self._kind,
+                annotator=self._name,
+                round=round_number,
+                seconds=0.0,
+                committed_at=now,
+            )
+            for slice_id in slices
+        ]
+
+    def labels(self, slice_id: SliceId) -> np.ndarray:
+        """The answer for one slice: (h, w) uint8 label values, 255 where nothing is decided.
+
+        Raises:
+            BadInput: If the volume has no reference labels.
+        """
+        own = self._truth(slice_id.volume, self._kind)
+        if own is not None:
+            return own[slice_id.index]
+        mask = self._truth(slice_id.volume, AnnotationKind.MASK)
+        if mask is None or self._kind == AnnotationKind.MASK:
+            advice = "Use a cohort with reference labels for every volume that may be asked for."
+            raise BadInput(f"There is no reference {self._kind} to answer with.", where=slice_id.volume, advice=advice)
+        rng = generator(self._seed, "scribble", slice_id.volume, slice_id.index)
+        return scribble_from_mask(mask[slice_id.index], rng, undecided=UNDECIDED)
+
+    def _truth(self, volume_id: str, kind: AnnotationKind) -> np.ndarray | None:
+        return self._stack.truth(volume_id, kind)

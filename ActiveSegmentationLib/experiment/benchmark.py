@@ -1,0 +1,185 @@
+"""Compare strategies on a cohort with reference labels: all runs, their tables, curves and report."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from ActiveSegmentationLib.acquisition import create_strategy
+from ActiveSegmentationLib.cohort import AnnotationKind, Role, SliceStack
+from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.files import explained, read_json, write_json, write_text
+from ActiveSegmentationLib.common.progress import Progress, or_silent
+from ActiveSegmentationLib.evaluation import RequestRow, ResultRow, write_requests_csv, write_results_csv
+from ActiveSegmentationLib.experiment.annotators import Annotator, OracleAnnotator
+from ActiveSegmentationLib.experiment.run import Design, Run
+from ActiveSegmentationLib.experiment.sweep import execute_in_processes
+from ActiveSegmentationLib.loop import describe_device, learned_encoder, versions
+
+AnnotatorFactory = Callable[[SliceStack, AnnotationKind], Annotator]
+"""Makes the annotator of an experiment."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs of an experiment.
+
+    Attributes:
+        design: What all runs share.
+        strategies: Names of the strategies.
+        seeds: Seeds; every strategy is run with each.
+    """
+
+    design: Design
+    strategies: tuple[str, ...]
+    seeds: tuple[int, ...]
+
+    def pairs(self) -> list[tuple[str, int]]:
+        """Every (strategy, seed), seed by seed, so that an early look compares like with like."""
+        return [(strategy, seed) for seed in self.seeds for strategy in self.strategies]
+
+
+class Benchmark:
+    """An experiment in its output folder.
+
+    The folder may be given again with more strategies or seeds; what is finished is kept. It may not be given again
+    with another design, because the rows would not be comparable.
+
+    Args:
+        out: Output folder.
+        plan: The runs.
+        stack: The cohort's slices with their reference labels.
+        device: Torch device.
+        annotator: Makes the annotator; an oracle over the reference labels unless told.
+    """
+
+    def __init__(
+        self, out: Path, plan: Plan, stack: SliceStack, *, device: str, annotator: AnnotatorFactory = OracleAnnotator
+    ) -> None:
+        self.out, self.plan, self.stack, self.device = out, plan, stack, device
+        self._annotator = annotator
+
+    def execute(self, *, workers: int = 1, progress: Progress | None = None) -> None:
+        """Do what is not done yet, and write tables after every finished run.
+
+        Args:
+            workers: Runs at a time; more than one use processes of their own.
+            progress: Told of every step.
+
+        Raises:
+            BadInput: If the folder holds an experiment of another design, or another process works in it.
+        """
+        for strategy in self.plan.strategies:
+            create_strategy(strategy)  # a wrong name is told before hours of work
+        with self._lock():
+            self._settle_design()
+            self._prepare_encoders(progress)
+            pairs = [pair for pair in self.plan.pairs() if not self._finished(*pair)]
+            if workers > 1 and len(pairs) > 1:
+                execute_in_processes([self.run(*pair) for pair in pairs], workers, or_silent(progress))
+            else:
+                for pair in pairs:
+                    self.run(*pair).execute(progress)
+            self.write_tables()
+
+    def run(self, strategy: str, seed: int) -> Run:
+        """The run of one strategy with one seed."""
+        return Run(
+            self.out / "runs" / f"{strategy.replace(':', '=')}-seed{seed}",
+            strategy,
+            seed,
+            self.plan.design,
+            self.stack,
+            self._annotator(self.stack, self.plan.design.annotation),
+            cache=self.out / "cache",
+            device=self.device,
+        )
+
+    def oracle(self) -> OracleAnnotator:
+        """The reference annotations, for pictures."""
+        return OracleAnnotator(self.stack, self.plan.design.annotation)
+
+    def results(self) -> tuple[list[ResultRow], list[RequestRow], list[dict[str, Any]]]:
+        """Result rows, request rows and timings of everything finished so far."""
+        results: list[ResultRow] = []
+        requests: list[RequestRow] = []
+        timings: list[dict[str, Any]] = []
+        for pair in self.plan.pairs():
+            some_results, some_requests, some_timings = self.run(*pair).results()
+            results += some_results
+            requests += some_requests
+            timings += some_timings
+        return results, requests, timings
+
+    def write_tables(self) -> None:
+        """Write ``results.csv``, ``requests.csv`` and ``timings.csv``."""
+        results, requests, timings = self.results()
+        write_results_csv(self.out / "results.csv", results)
+        write_requests_csv(self.out / "requests.csv", requests)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, ["strategy", "seed", "round", "choosing", "training", "scoring"])
+        writer.writeheader()
+        writer.writerows(timings)
+        write_text(self.out / "timings.csv", text.getvalue())
+
+    def _finished(self, strategy: str, seed: int) -> bool:
+        return self.run(strategy, seed).finished_rounds() == len(self.plan.design.rounds)
+
+    @contextlib.contextmanager
+    def _lock(self) -> Iterator[None]:
+        lock = FileLock(self.out / ".lock", timeout=0)
+        with explained(self.out):
+            self.out.mkdir(parents=True, exist_ok=True)
+            try:
+                lock.acquire()
+            except Timeout as error:
+                advice = "Wait for it to end, or choose another --out."
+                raise BadInput("Another process is working in this folder.", where=self.out, advice=advice) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _settle_design(self) -> None:
+        path = self.out / "benchmark.json"
+        design = self.plan.design.to_json() | {"stack": self.stack.key}
+        if path.is_file():
+            known = read_json(path)["design"]
+            changed = sorted(key for key in design if known.get(key) != design[key])
+            if changed:
+                advice = "Choose another --out, or repeat the options of the first call."
+                raise BadInput(
+                    f"This folder holds an experiment with other settings ({', '.join(changed)}).",
+                    where=self.out,
+                    advice=advice,
+                )
+        record = {
+            "design": design,
+            "strategies": list(self.plan.strategies),
+            "seeds": list(self.plan.seeds),
+            "versions": versions(),
+            "device": describe_device(self.device),
+        }
+        write_json(path, record)
+
+    def _prepare_encoders(self, progress: Progress | None) -> None:
+        """Train each learned metric once, before the runs would do so at the same time."""
+        strategies = [*self.plan.strategies, *filter(None, [self.plan.design.initial])]
+        kinds = {kind for name in strategies for kind in create_strategy(name).embeddings}
+        for kind in sorted(kind for kind in kinds if kind.startswith("learned")):
+            learned_encoder(
+                kind,
+                self.stack,
+                self.plan.design.rows[Role.POOL],
+                self.plan.design.settings,
+                cache=self.out / "cache",
+                device=self.device,
+                progress=progress,
+            )

@@ -1,0 +1,140 @@
+"""What a finished comparison leaves behind: learning curve, report with pictures, and a table for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ActiveSegmentationLib.cohort import BACKGROUND, UNDECIDED, AnnotationKind, Role, SliceId
+from ActiveSegmentationLib.common.files import read_json, write_bytes
+from ActiveSegmentationLib.evaluation import (
+    Picture,
+    PredictionView,
+    RequestRow,
+    ResultRow,
+    SliceView,
+    format_text,
+    headline,
+    learning_curve,
+    prediction_gallery,
+    showcase_volumes,
+    slice_picture,
+    summary,
+    summary_table,
+    write_report,
+)
+from ActiveSegmentationLib.experiment.benchmark import Benchmark
+from ActiveSegmentationLib.segmentation import load_ensemble, predict_volume
+
+PICTURES_PER_ROUND = 12
+"""Requested slices shown of each round; more would make the report too large to send."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Where the results are.
+
+    Attributes:
+        table: Result table and headline as plain text.
+        report: The HTML report.
+    """
+
+    table: str
+    report: Path
+
+
+def write_outcome(benchmark: Benchmark, *, command: str = "") -> Outcome:
+    """Write ``learning_curve.png`` and ``report.html`` of a finished benchmark."""
+    results, requests, _ = benchmark.results()
+    write_bytes(benchmark.out / "learning_curve.png", learning_curve(results))
+    report = benchmark.out / "report.html"
+    write_report(
+        report,
+        title=f"Comparison of strategies on {benchmark.plan.design.cohort}",
+        results=results,
+        requests=requests,
+        request_pictures=_request_pictures(benchmark, requests),
+        predictions=_predictions(benchmark, results),
+        settings=read_json(benchmark.out / "benchmark.json"),
+        commands=[command] if command else [],
+        notes=_notes(benchmark),
+    )
+    text = format_text(summary_table(summary(results)))
+    return Outcome("\n".join([text, "", *headline(results)]), report)
+
+
+def _notes(benchmark: Benchmark) -> list[str]:
+    design = benchmark.plan.design
+    volumes = {role: len(np.unique(benchmark.stack.volume_number[design.rows[role]])) for role in Role}
+    first = f"chosen by {design.initial}, the same for every strategy of a seed" if design.initial else "its own choice"
+    return [
+        f"Annotations are {design.annotation}s by a simulated annotator; the pool has {len(design.rows[Role.POOL])} "
+        f"slices of {volumes[Role.POOL]} volumes, scores are on {volumes[Role.TEST]} test volumes.",
+        f"The slices of the first round are {first}.",
+        "The learned metric is trained once, without labels, on the pool, and serves all seeds."
+        if any("learned" in name or "contrastive" in name for name in benchmark.plan.strategies)
+        else "No learned metric was used.",
+        f"The {design.settings.training.select} weights of each training are used; validation labels are "
+        + ("used to pick them and are not counted as annotated." if _validates(benchmark) else "not used."),
+    ]
+
+
+def _validates(benchmark: Benchmark) -> bool:
+    return benchmark.plan.design.settings.training.select == "best"
+
+
+def _request_pictures(benchmark: Benchmark, requests: Sequence[RequestRow]) -> dict[tuple[str, int, int, int], bytes]:
+    oracle = benchmark.oracle()
+    seed = min(benchmark.plan.seeds)
+    shown = [row for row in requests if row.seed == seed and row.rank <= PICTURES_PER_ROUND]
+    pictures = {}
+    for row in shown:
+        slice_id = SliceId(row.volume, row.slice)
+        view = _slice_view(benchmark, slice_id, oracle.labels(slice_id))
+        pictures[row.strategy, row.seed, row.round, row.rank] = slice_picture(view)
+    return pictures
+
+
+def _slice_view(benchmark: Benchmark, slice_id: SliceId, labels: np.ndarray) -> SliceView:
+    if benchmark.plan.design.annotation == AnnotationKind.MASK:
+        return SliceView(_pixels(benchmark, slice_id), _without_border(benchmark, labels, slice_id.volume))
+    return SliceView(_pixels(benchmark, slice_id), benchmark.stack.to_grid(labels, slice_id.volume))
+
+
+def _without_border(benchmark: Benchmark, labels: np.ndarray, volume_id: str) -> np.ndarray:
+    """Labels on the grid; what lies beyond the image's border is shown as background, not as undecided."""
+    on_grid = benchmark.stack.to_grid(labels, volume_id)
+    on_grid[on_grid == UNDECIDED] = BACKGROUND
+    return on_grid
+
+
+def _pixels(benchmark: Benchmark, slice_id: SliceId) -> np.ndarray:
+    return np.asarray(benchmark.stack.images[benchmark.stack.row(slice_id), 0], dtype=np.float32)
+
+
+def _predictions(benchmark: Benchmark, results: Sequence[ResultRow]) -> list[Picture]:
+    """Best, median and worst test volume of the first strategy's last model, by Dice."""
+    strategy, seed = benchmark.plan.strategies[0], min(benchmark.plan.seeds)
+    last = max(row.round for row in results)
+    own = [row for row in results if (row.strategy, row.seed, row.round) == (strategy, seed, last)]
+    chosen = showcase_volumes(own)
+    if not chosen:
+        return []
+    model = load_ensemble(benchmark.run(strategy, seed).model_folder())
+    views = []
+    for word, volume_id, score in chosen:
+        truth = benchmark.stack.truth(volume_id, AnnotationKind.MASK)
+        assert truth is not None  # it was scored
+        predicted = predict_volume(model, benchmark.stack, volume_id, device=benchmark.device).labels
+        labels = benchmark.plan.design.labels.to_values(predicted)
+        index = int(((truth != BACKGROUND) & (truth != UNDECIDED)).sum(axis=(1, 2)).argmax())
+        pixels = _pixels(benchmark, SliceId(volume_id, index))
+        reference, prediction = (_without_border(benchmark, array[index], volume_id) for array in (truth, labels))
+        views.append(PredictionView(pixels, reference, prediction, title=f"{word}: {volume_id}\nDice {score:.3f}"))
+    names = {label.value: label.name for label in benchmark.plan.design.labels.labels}
+    alt = "Image, reference and prediction of the best, the median and the worst test volume"
+    caption = f"{strategy}, seed {seed}, after the last round; the slice with most foreground of each volume."
+    return [Picture(prediction_gallery(views, names=names), alt, caption)]

@@ -1,0 +1,279 @@
+"""One run of an experiment: one strategy, one seed, all rounds, resumable after any kill."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ActiveSegmentationLib.acquisition import Constraints
+from ActiveSegmentationLib.cohort import AnnotationKind, Role, SliceId, SliceStack
+from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.files import hash_json, read_json, remove_tree, write_json
+from ActiveSegmentationLib.common.progress import Progress, or_silent
+from ActiveSegmentationLib.evaluation import RequestRow, ResultRow
+from ActiveSegmentationLib.experiment.annotators import Annotator
+from ActiveSegmentationLib.loop import (
+    LoopSettings,
+    Question,
+    evaluate_volumes,
+    suggest,
+    train,
+)
+from ActiveSegmentationLib.segmentation import load_ensemble
+from ActiveSegmentationLib.study import LabelSet, SliceAnnotation
+
+
+@dataclass(frozen=True)
+class Design:
+    """What all runs of an experiment share.
+
+    Attributes:
+        cohort: Name of the cohort in the result files.
+        rows: Rows of the stack by role; the pool is what strategies choose from.
+        labels: The label set.
+        annotation: What the annotator answers with.
+        rounds: Cumulative numbers of annotated slices.
+        initial: Strategy of the first round, the same slices for every strategy of a seed; "" lets each strategy
+            choose its own.
+        constraints: Limits on every choice.
+        settings: Settings of the loop.
+        metrics: Names of the metrics to compute.
+    """
+
+    cohort: str
+    rows: dict[Role, np.ndarray]
+    labels: LabelSet
+    annotation: AnnotationKind
+    rounds: tuple[int, ...]
+    initial: str
+    constraints: Constraints
+    settings: LoopSettings
+    metrics: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The design as JSON values; the rows by their hash."""
+        rows = {str(role): hash_json([int(row) for row in rows]) for role, rows in self.rows.items()}
+        return {
+            "cohort": self.cohort,
+            "rows": rows,
+            "labels": self.labels.to_json(),
+            "annotation": str(self.annotation),
+            "rounds": list(self.rounds),
+            "initial": self.initial,
+            "constraints": self.constraints.to_json(),
+            "settings": self.settings.to_json(),
+            "metrics": list(self.metrics),
+        }
+
+
+class Run:
+    """One strategy with one seed over all rounds, in a folder of its own.
+
+    Each finished round is one file, ``round-<n>.json``, written last and never changed; a run that is started again
+    takes the finished rounds as they are and goes on from there, within a training from its last checkpoint.
+
+    Args:
+        folder: The run's folder.
+        strategy: Name of the strategy.
+        seed: Seed of the choices and of the training.
+        design: What all runs share.
+        stack: The cohort's slices.
+        annotator: Who answers the requests.
+        cache: Folder of the learned metric and embeddings, shared by all runs.
+        device: Torch device.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        strategy: str,
+        seed: int,
+        design: Design,
+        stack: SliceStack,
+        annotator: Annotator,
+        *,
+        cache: Path,
+        device: str,
+    ) -> None:
+        self.folder, self.strategy, self.seed = folder, strategy, seed
+        self._design, self._stack, self._annotator = design, stack, annotator
+        self._cache, self._device = cache, device
+
+    @property
+    def rounds(self) -> int:
+        """Number of rounds to do."""
+        return len(self._design.rounds)
+
+    def finished_rounds(self) -> int:
+        """Number of rounds whose results are on disk."""
+        count = 0
+        while self._round_file(count + 1).is_file():
+            count += 1
+        return count
+
+    def execute(self, progress: Progress | None = None) -> None:
+        """Do the rounds that are not done yet."""
+        progress = _Titled(or_silent(progress))
+        annotations: dict[SliceId, SliceAnnotation] = {}
+        for number, target in enumerate(self._design.rounds, start=1):
+            if not self._round_file(number).is_file():
+                progress.title = f"{self.strategy}, seed {self.seed}, round {number} of {self.rounds}"
+                self._do_round(number, target, annotations, progress)
+            requests = [SliceId(r["volume"], r["slice"]) for r in read_json(self._round_file(number))["requests"]]
+            annotations.update({a.slice: a for a in self._annotator.annotate(requests, number)})
+            if number > 1:
+                remove_tree(self._model_folder(number - 1))
+
+    def results(self) -> tuple[list[ResultRow], list[RequestRow], list[dict[str, Any]]]:
+        """Result rows, request rows and timings of the finished rounds."""
+        results: list[ResultRow] = []
+        requests: list[RequestRow] = []
+        timings: list[dict[str, Any]] = []
+        for number in range(1, self.finished_rounds() + 1):
+            record = read_json(self._round_file(number))
+            results.extend(self._result_rows(number, record))
+            requests.extend(self._request_rows(number, record))
+            timings.append({"strategy": self.strategy, "seed": self.seed, "round": number, **record["seconds"]})
+        return results, requests, timings
+
+    def _round_file(self, number: int) -> Path:
+        return self.folder / f"round-{number}.json"
+
+    def model_folder(self) -> Path:
+        """Folder of the last round's model."""
+        return self._model_folder(self.rounds)
+
+    def _model_folder(self, number: int) -> Path:
+        return self.folder / f"model-{number}"
+
+    def _do_round(
+        self, number: int, target: int, annotations: dict[SliceId, SliceAnnotation], progress: Progress | None
+    ) -> None:
+        started = time.perf_counter()
+        requests = self._choose(number, target - len(annotations), annotations, progress)
+        chosen = time.perf_counter()
+        answers = self._annotator.annotate([SliceId(r["volume"], r["slice"]) for r in requests], number)
+        known = annotations | {answer.slice: answer for answer in answers}
+        model = train(
+            self._stack,
+            known,
+            self._design.labels,
+            self._design.settings,
+            seed=self.seed,
+            folder=self._model_folder(number),
+            device=self._device,
+            validation_rows=self._design.rows[Role.VALIDATION],
+            progress=progress,
+        )
+        trained = time.perf_counter()
+        scores = evaluate_volumes(
+            model,
+            self._stack,
+            self._design.rows[Role.TEST],
+            self._design.labels,
+            metrics=self._design.metrics,
+            device=self._device,
+            progress=progress,
+        )
+        record = {
+            "annotated slices": len(known),
+            "requests": requests,
+            "scores": [[s.volume, s.class_name, s.metric, None if np.isnan(s.value) else s.value] for s in scores],
+            "model": model.key,
+            "seconds": {
+                "choosing": round(chosen - started, 3),
+                "training": round(trained - chosen, 3),
+                "scoring": round(time.perf_counter() - trained, 3),
+            },
+        }
+        write_json(self._round_file(number), record)
+
+    def _choose(
+        self, number: int, count: int, annotations: dict[SliceId, SliceAnnotation], progress: Progress | None
+    ) -> list[dict[str, Any]]:
+        first = number == 1 and self._design.initial
+        question = Question(
+            strategy=self._design.initial if first else self.strategy,
+            budget=count,
+            seed=self.seed,
+            round=number,
+            constraints=self._design.constraints,
+        )
+        suggestion = suggest(
+            question,
+            self._stack,
+            self._design.rows[Role.POOL],
+            self._design.settings,
+            annotated=annotations,
+            model=load_ensemble(self._model_folder(number - 1)) if number > 1 else None,
+            cache=self._cache,
+            device=self._device,
+            progress=progress,
+        )
+        if len(suggestion.choices) < count:
+            advice = "Use smaller budgets, or relax the limits on the choice."
+            message = f"Only {len(suggestion.choices)} of {count} slices can be asked for in round {number}."
+            raise BadInput(message, where=f"{self.strategy}, seed {self.seed}", advice=advice)
+        return [
+            {
+                "patient": self._stack.volume(choice.slice.volume).patient,
+                "volume": choice.slice.volume,
+                "axis": self._stack.volume(choice.slice.volume).axis,
+                "slice": choice.slice.index,
+                "score": choice.score,
+                "reason": choice.reason,
+            }
+            for choice in suggestion.choices
+        ]
+
+    def _result_rows(self, number: int, record: dict[str, Any]) -> list[ResultRow]:
+        annotated = record["annotated slices"]
+        percent = 100.0 * annotated / len(self._design.rows[Role.POOL])
+        return [
+            ResultRow(
+                cohort=self._design.cohort,
+                strategy=self.strategy,
+                seed=self.seed,
+                round=number,
+                annotated_slices=annotated,
+                percent=percent,
+                volume=volume,
+                class_name=class_name,
+                metric=metric,
+                value=_number(value),
+            )
+            for volume, class_name, metric, value in record["scores"]
+        ]
+
+    def _request_rows(self, number: int, record: dict[str, Any]) -> list[RequestRow]:
+        about: dict[str, Any] = {"cohort": self._design.cohort, "strategy": self.strategy, "seed": self.seed}
+        return [
+            RequestRow(**about, round=number, rank=rank, **request | {"score": _number(request["score"])})
+            for rank, request in enumerate(record["requests"], start=1)
+        ]
+
+
+def _number(value: float | None) -> float:
+    """JSON has no NaN: it is stored as null."""
+    return float("nan") if value is None else value
+
+
+class _Titled(Progress):
+    """Another progress with the run and the round in front of every stage."""
+
+    def __init__(self, inner: Progress) -> None:
+        super().__init__()
+        self._inner = inner
+        self.title = ""
+
+    def show(self, stage: str, done: int, total: int, **values: float | str) -> None:
+        """Pass the report on; the inner progress is also asked whether to cancel."""
+        self._inner.update(f"{self.title}: {stage}", done, total, **values)
+
+    def message(self, text: str) -> None:
+        """Pass the line on."""
+        self._inner.message(f"{self.title}: {text}")

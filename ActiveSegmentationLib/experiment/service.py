@@ -1,0 +1,170 @@
+"""From options to results: what the command line and scripts call to compare strategies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ActiveSegmentationLib.acquisition import Constraints
+from ActiveSegmentationLib.cohort import AnnotationKind, Cohort, Role, SliceStack, build_stack, with_roles
+from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.progress import Progress, or_silent
+from ActiveSegmentationLib.common.seeds import generator
+from ActiveSegmentationLib.experiment.annotators import OracleAnnotator
+from ActiveSegmentationLib.experiment.benchmark import AnnotatorFactory, Benchmark, Plan
+from ActiveSegmentationLib.experiment.protocol import parse_rounds
+from ActiveSegmentationLib.experiment.reporting import Outcome, write_outcome
+from ActiveSegmentationLib.experiment.run import Design
+from ActiveSegmentationLib.loop import LoopSettings, label_set_for, resolve_device
+
+TEST_SHARE = 0.25
+"""Share of the patients that is scored where nobody gave a split."""
+
+
+@dataclass(frozen=True)
+class BenchmarkOptions:
+    """What a comparison is asked to do.
+
+    Attributes:
+        cohort: The cohort, its volumes with their roles.
+        name: Name of the cohort in result files.
+        strategies: Names of the strategies.
+        rounds: Cumulative budgets, "2%,3%" or "10,20".
+        seeds: Seeds.
+        out: Folder of the results.
+        initial: Strategy of the first round for all; "" lets each strategy choose its own.
+        metrics: Names of the metrics.
+        labels: "1=NAME,2=NAME", or None for the cohort's own.
+        annotation: "mask" or "scribble".
+        constraints: Limits on every choice.
+        settings: Settings of the loop.
+        workers: Runs at a time.
+        device: "auto" or a torch device.
+        command: The command as it was typed, for the report.
+    """
+
+    cohort: Cohort
+    name: str
+    strategies: tuple[str, ...]
+    rounds: str
+    seeds: tuple[int, ...]
+    out: Path
+    initial: str = "random"
+    metrics: tuple[str, ...] = ("dice", "hd95")
+    labels: str | None = None
+    annotation: str = "mask"
+    constraints: Constraints = field(default_factory=Constraints)
+    settings: LoopSettings = field(default_factory=LoopSettings)
+    workers: int = 1
+    device: str = "auto"
+    command: str = ""
+
+
+def run_benchmark(
+    options: BenchmarkOptions,
+    progress: Progress | None = None,
+    *,
+    annotator: AnnotatorFactory = OracleAnnotator,
+) -> Outcome:
+    """Run a comparison, or go on with one that was interrupted, and write its tables, curve and report.
+
+    Args:
+        options: What to do.
+        progress: Told of every step.
+        annotator: Makes the annotator from the stack and the kind of annotation.
+
+    Raises:
+        BadInput: If the options do not fit the cohort.
+    """
+    progress = or_silent(progress)
+    device = resolve_device(options.device)
+    cohort = _with_test_part(options.cohort, progress)
+    labels = label_set_for(cohort, options.labels, progress)
+    stack = build_stack(cohort, options.settings.stack, options.out / "cache" / "stacks", progress=progress)
+    kind = AnnotationKind(options.annotation)
+    _require_labels(cohort, stack, kind)
+    rows = {role: stack.rows_of([v.id for v in cohort.volumes if v.role == role]) for role in Role}
+    design = Design(
+        cohort=options.name,
+        rows=rows,
+        labels=labels,
+        annotation=kind,
+        rounds=tuple(parse_rounds(options.rounds, len(rows[Role.POOL]))),
+        initial=options.initial,
+        constraints=options.constraints,
+        settings=options.settings,
+        metrics=options.metrics,
+    )
+    benchmark = Benchmark(
+        options.out, Plan(design, options.strategies, options.seeds), stack, device=device, annotator=annotator
+    )
+    benchmark.execute(workers=options.workers, progress=progress)
+    return write_outcome(benchmark, command=options.command)
+
+
+def _with_test_part(cohort: Cohort, progress: Progress) -> Cohort:
+    """Give a cohort without roles a test part of whole patients, always the same for the same cohort."""
+    if any(volume.role == Role.TEST for volume in cohort.volumes):
+        return cohort
+    patients = sorted({volume.patient for volume in cohort.volumes if volume.mask is not None})
+    count = round(len(patients) * TEST_SHARE)
+    if count < 1 or len(patients) - count < 1:
+        advice = "Give more patients with masks, or a --split file."
+        raise BadInput(f"{len(patients)} patient(s) are too few to hold some back for testing.", advice=advice)
+    chosen = generator(0, "test part").permutation(len(patients))[:count]
+    test = tuple(sorted(patients[position] for position in chosen))
+    progress.message(f"No split was given: {count} of {len(patients)} patients are held back for testing.")
+    return with_roles(cohort, {Role.TEST: test})
+
+
+def _require_labels(cohort: Cohort, stack: SliceStack, kind: AnnotationKind) -> None:
+    oracle = OracleAnnotator(stack, kind)
+    lacking = [v.id for v in cohort.volumes if v.role == Role.POOL and not oracle.can_answer(v.id)]
+    lacking += [v.id for v in cohort.volumes if v.role == Role.TEST and stack.truth(v.id, AnnotationKind.MASK) is None]
+    if lacking:
+        named = ", ".join(lacking[:5]) + (" ..." if len(lacking) > 5 else "")
+        raise BadInput(
+            f"{len(lacking)} volume(s) have no usable reference labels: {named}.",
+            where=cohort.root,
+            advice="Repair the label files named above, or leave these volumes out of the split.",
+        )
+
+
+def demo_options(cohort: Cohort, out: Path, device: str) -> BenchmarkOptions:
+    """The comparison of the demo: small enough for a laptop, large enough to see a learning curve."""
+    settings = LoopSettings()
+    settings = replace(
+        settings,
+        stack=replace(settings.stack, size=(96, 96)),
+        embedding=replace(settings.embedding, steps=150),
+        training=replace(settings.training, steps=200),
+    )
+    return BenchmarkOptions(
+        cohort=cohort,
+        name="phantom",
+        strategies=("group-contrastive-coreset", "random"),
+        rounds="4,8,12,16",
+        seeds=(0, 1),
+        out=out,
+        initial="",
+        metrics=("dice",),
+        settings=settings,
+        device=device,
+        command="activesegmentation demo",
+    )
+
+
+def run_demo(out: Path, *, device: str = "auto", progress: Progress | None = None) -> Outcome:
+    """Write the phantom cohort, read it back, compare two strategies on it and write the report.
+
+    Args:
+        out: Folder of the cohort and the results.
+        device: "auto" or a torch device.
+        progress: Told of every step.
+    """
+    from ActiveSegmentationLib.cohort import discover, write_phantom
+
+    folder = out / "phantom"
+    write_phantom(folder, progress=progress)
+    cohort = discover(folder, progress=progress)
+    return run_benchmark(demo_options(cohort, out / "benchmark", device), progress)

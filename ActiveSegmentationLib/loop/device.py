@@ -1,0 +1,55 @@
+"""Which device computes, and what the result files say about the program that made them."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+from typing import Any
+
+from ActiveSegmentationLib import __version__
+from ActiveSegmentationLib.common.errors import BadInput
+
+LIBRARIES = ("torch", "monai", "numpy", "scipy", "scikit-learn", "SimpleITK")
+"""Distributions whose versions go into result files."""
+
+
+def resolve_device(name: str = "auto") -> str:
+    """The torch device to use.
+
+    Args:
+        name: "auto" (a CUDA GPU where there is one, else the CPU), or a torch device such as "cpu" or "cuda:1".
+
+    Raises:
+        BadInput: If the device is unknown or not there.
+    """
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        advice = "Use --device auto, cpu or cuda."
+        raise BadInput(f"This device cannot be used here ({error}).", where=f"device {name}", advice=advice) from error
+    return name
+
+
+def describe_device(device: str) -> str:
+    """The device in words, for people and result files."""
+    import torch
+
+    if device.startswith("cuda"):
+        properties = torch.cuda.get_device_properties(device)
+        return f"{properties.name}, {properties.total_memory / 2**30:.0f} GB"
+    return f"CPU, {torch.get_num_threads()} threads"
+
+
+def versions() -> dict[str, Any]:
+    """Versions of the program, of Python and of the libraries that results depend on (None where one is missing)."""
+    found: dict[str, Any] = {"activesegmentation": __version__, "python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = None
+    return found

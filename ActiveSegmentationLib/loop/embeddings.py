@@ -1,0 +1,99 @@
+"""The embeddings a strategy may ask for, each computed when asked and kept on disk where that is dear."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ActiveSegmentationLib.acquisition.pool import Embedder
+from ActiveSegmentationLib.cohort import SliceStack
+from ActiveSegmentationLib.common.progress import Progress
+from ActiveSegmentationLib.embedding import (
+    EMBEDDING_PRESETS,
+    Encoder,
+    cached_embeddings,
+    pixel_features,
+    train_encoder,
+)
+from ActiveSegmentationLib.loop.settings import LoopSettings
+from ActiveSegmentationLib.segmentation import Ensemble
+
+
+def learned_encoder(
+    kind: str,
+    stack: SliceStack,
+    rows: np.ndarray,
+    settings: LoopSettings,
+    *,
+    cache: Path,
+    device: str,
+    progress: Progress | None = None,
+) -> Encoder:
+    """The encoder behind the embedding ``kind``, trained if it is not in the cache.
+
+    Args:
+        kind: "learned" for the settings' own weights of the losses, "learned:PRESET" for those of a preset.
+        stack: The cohort's slices.
+        rows: Rows to learn from; no label is looked at.
+        settings: Settings of the loop.
+        cache: Folder of what can be computed again.
+        device: Torch device.
+        progress: Told of every training step.
+    """
+    _, _, preset = kind.partition(":")
+    embedding = settings.embedding
+    if preset:
+        named = EMBEDDING_PRESETS[preset]
+        embedding = replace(named, steps=embedding.steps) if embedding.steps is not None else named
+    return train_encoder(
+        stack,
+        rows,
+        embedding,
+        seed=settings.seed,
+        folder=cache / "encoders",
+        device=device,
+        progress=progress,
+    )
+
+
+def embedders(
+    stack: SliceStack,
+    rows: np.ndarray,
+    settings: LoopSettings,
+    *,
+    model: Ensemble | None,
+    cache: Path,
+    device: str,
+    progress: Progress | None = None,
+) -> dict[str, Embedder]:
+    """Functions for every kind of embedding that can be had now.
+
+    Args:
+        stack: The cohort's slices.
+        rows: Rows that the learned metric is trained on.
+        settings: Settings of the loop.
+        model: The model of the round before, or None.
+        cache: Folder of what can be computed again.
+        device: Torch device.
+        progress: Told of training and embedding.
+    """
+
+    def learned(kind: str) -> Embedder:
+        def embed(wanted: np.ndarray) -> np.ndarray:
+            encoder = learned_encoder(kind, stack, rows, settings, cache=cache, device=device, progress=progress)
+
+            def compute() -> np.ndarray:
+                return encoder.embed(stack, np.arange(len(stack)), device=device, progress=progress)
+
+            return cached_embeddings(cache / "embeddings", f"{encoder.key}-{stack.key}", compute)[wanted]
+
+        return embed
+
+    available = {kind: learned(kind) for kind in ("learned", *(f"learned:{name}" for name in EMBEDDING_PRESETS))}
+    available["pixels"] = lambda wanted: pixel_features(stack, wanted)
+    if model is not None:
+        segmenter = model.members[0]
+        available["segmenter"] = lambda wanted: segmenter.features(stack, wanted, device=device, progress=progress)
+    return available

@@ -1,0 +1,54 @@
+"""Which labels a study or an experiment works with."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ActiveSegmentationLib.cohort import UNDECIDED, AnnotationKind, Cohort, read_labels
+from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.progress import Progress, or_silent
+from ActiveSegmentationLib.study import LabelSet
+
+
+def label_set_for(cohort: Cohort, text: str | None = None, progress: Progress | None = None) -> LabelSet:
+    """The label set that a person named, or that the cohort brings.
+
+    Args:
+        cohort: The cohort; its layout may name the labels, otherwise the values found in its reference labels are used.
+        text: "1=NAME,2=NAME", or None for the cohort's own.
+        progress: Told of reading reference labels.
+
+    Raises:
+        BadInput: If the text is malformed, or no label is known and the cohort has no reference labels.
+    """
+    if text is not None:
+        return LabelSet.from_names(_parse(text))
+    names = {value: name for value, name in cohort.labels.items() if value not in (0, UNDECIDED)}
+    if not names:
+        names = {value: f"label {value}" for value in _values_in(cohort, or_silent(progress))}
+    if not names:
+        advice = "Name the labels, for example: --labels 1=liver,2=tumour."
+        raise BadInput("The cohort names no labels and has no reference labels.", where=cohort.root, advice=advice)
+    return LabelSet.from_names(names)
+
+
+def _parse(text: str) -> dict[int, str]:
+    names: dict[int, str] = {}
+    for part in text.split(","):
+        value, equals, name = (piece.strip() for piece in part.partition("="))
+        if not equals or not value.isdecimal() or not name or not 0 < int(value) < UNDECIDED or int(value) in names:
+            advice = "Write VALUE=NAME pairs with different values from 1 to 254, for example 1=liver,2=tumour."
+            raise BadInput(f"'{part}' is no label.", where="labels", advice=advice)
+        names[int(value)] = name
+    return names
+
+
+def _values_in(cohort: Cohort, progress: Progress) -> list[int]:
+    found: set[int] = set()
+    labelled = [volume for volume in cohort.volumes if volume.mask is not None]
+    for number, volume in enumerate(labelled):
+        progress.update("Reading label values", number, len(labelled))
+        mask = read_labels(cohort, volume, AnnotationKind.MASK)
+        if mask is not None:
+            found.update(int(value) for value in np.unique(mask))
+    return sorted(found - {0, UNDECIDED})

@@ -1,0 +1,197 @@
+"""What comes out of a study: label maps of every volume, scores against references, exports for other tools."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ActiveSegmentationLib.cohort import (
+    UNDECIDED,
+    Role,
+    Volume,
+    read_image,
+    volume_order,
+    write_label_map,
+    write_volume,
+)
+from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.files import write_json, write_text
+from ActiveSegmentationLib.loop.study_loop import StudyLoop
+from ActiveSegmentationLib.loop.training import VolumeScore, evaluate_volumes
+from ActiveSegmentationLib.segmentation import predict_volume
+from ActiveSegmentationLib.study import Study, export_annotations
+from ActiveSegmentationLib.uncertainty import entropy_map
+
+METRICS = ("dice", "dice2d", "hd95", "msd")
+"""Metrics of an evaluation."""
+
+EXPORT_FORMATS = ("nifti", "nrrd", "nnunet", "csv")
+"""Formats of an export."""
+
+
+def predict_study(
+    loop: StudyLoop,
+    out: Path,
+    *,
+    volumes: Sequence[str] = (),
+    probabilities: bool = False,
+    uncertainty: bool = False,
+    suffix: str = ".nii.gz",
+) -> list[Path]:
+    """Write the latest model's label map of every volume, in the volume's own geometry.
+
+    Args:
+        loop: The study.
+        out: Folder to write to: ``<volume><suffix>`` with label values, and as asked
+            ``<volume>_probabilities<suffix>`` (float32, one component a class, background first) and
+            ``<volume>_uncertainty<suffix>`` (float32, entropy in nats from 0 to ln of the number of classes).
+        volumes: Ids of the volumes, all unless told.
+        probabilities: Whether to write probabilities.
+        uncertainty: Whether to write uncertainty.
+        suffix: File type.
+
+    Returns:
+        The files written.
+
+    Raises:
+        BadInput: If no model is trained or a volume unknown.
+    """
+    _, model = loop.require_model()
+    chosen = [loop.cohort.volume(name) for name in volumes] or list(loop.cohort.volumes)
+    written: list[Path] = []
+    for number, volume in enumerate(chosen):
+        loop.progress.update("Predicting volumes", number, len(chosen))
+        prediction = predict_volume(model, loop.stack, volume.id, device=loop.device)
+        values = loop.study.labels.to_values(prediction.labels)
+        written.append(out / f"{volume.id}{suffix}")
+        write_label_map(written[-1], volume_order(values, volume.axis), volume.geometry)
+        if probabilities:
+            written.append(out / f"{volume.id}_probabilities{suffix}")
+            write_volume(written[-1], volume_order(prediction.probabilities, volume.axis), volume.geometry)
+        if uncertainty:
+            written.append(out / f"{volume.id}_uncertainty{suffix}")
+            entropy = entropy_map(prediction.probabilities)
+            write_volume(written[-1], volume_order(entropy, volume.axis), volume.geometry)
+    loop.progress.update("Predicting volumes", len(chosen), len(chosen))
+    return written
+
+
+def evaluate_study(loop: StudyLoop, *, metrics: Sequence[str] = METRICS) -> tuple[Role, list[VolumeScore]]:
+    """Score the latest model against reference masks and keep the scores with its round.
+
+    Test volumes are scored where the cohort has some, otherwise all volumes of the pool that have reference masks; the
+    role that is returned tells which, because slices of the pool may have been trained on.
+
+    Raises:
+        BadInput: If no model is trained or no volume has reference masks.
+    """
+    number, model = loop.require_model()
+    role = Role.TEST if len(loop.rows(Role.TEST)) else Role.POOL
+    scores = evaluate_volumes(
+        model,
+        loop.stack,
+        loop.rows(role),
+        loop.study.labels,
+        metrics=metrics,
+        device=loop.device,
+        progress=loop.progress,
+    )
+    loop.study.write_record(
+        number,
+        "metrics",
+        {
+            "model": model.key,
+            "scored on": str(role),
+            "scores": [
+                {
+                    "volume": s.volume,
+                    "class": s.class_name,
+                    "metric": s.metric,
+                    "value": None if np.isnan(s.value) else s.value,
+                }
+                for s in scores
+            ],
+        },
+    )
+    return role, scores
+
+
+def export_study(study: Study, out: Path, format_name: str) -> list[Path]:
+    """Write the annotations for other tools.
+
+    Args:
+        study: The study.
+        out: Folder to write to.
+        format_name: "nifti" or "nrrd" (one label map a volume, 255 where nothing is decided), "nnunet" (a raw data set
+            for nnU-Net v2 whose undecided pixels are its ignore label), "csv" (one line an annotated slice).
+
+    Returns:
+        The files written.
+
+    Raises:
+        BadInput: If the format is unknown or nothing is annotated.
+    """
+    if format_name not in EXPORT_FORMATS:
+        advice = f"Choose one of: {', '.join(EXPORT_FORMATS)}."
+        raise BadInput(f"There is no format '{format_name}'.", where="format", advice=advice)
+    if not study.annotations():
+        advice = "Commit at least one slice first."
+        raise BadInput("Nothing is annotated yet.", where=study.folder, advice=advice)
+    if format_name == "csv":
+        return [_export_csv(study, out)]
+    if format_name == "nnunet":
+        return _export_nnunet(study, out)
+    return export_annotations(study, out, format=format_name)
+
+
+def _export_csv(study: Study, out: Path) -> Path:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    header = ["patient", "volume", "axis", "slice", "kind", "annotator", "round", "seconds", "committed at"]
+    writer.writerow([*header, *(f"pixels of {label.name}" for label in study.labels.labels), "undecided pixels"])
+    for slice_id, annotation in sorted(study.annotations().items()):
+        volume = study.cohort.volume(slice_id.volume)
+        counts = [int((annotation.labels == label.value).sum()) for label in study.labels.labels]
+        about = [annotation.kind, annotation.annotator, annotation.round, annotation.seconds, annotation.committed_at]
+        undecided = int((annotation.labels == UNDECIDED).sum())
+        writer.writerow([volume.patient, volume.id, volume.axis, slice_id.index, *about, *counts, undecided])
+    path = out / "annotations.csv"
+    write_text(path, text.getvalue())
+    return path
+
+
+def _export_nnunet(study: Study, out: Path) -> list[Path]:
+    ignore = study.labels.classes
+    annotated = sorted({slice_id.volume for slice_id in study.annotations()})
+    written: list[Path] = []
+    for volume in (study.cohort.volume(name) for name in annotated):
+        image = read_image(study.cohort, volume)
+        for channel, pixels in enumerate(image):
+            written.append(out / "imagesTr" / f"{volume.id}_{channel:04d}.nii.gz")
+            write_volume(written[-1], pixels, volume.geometry)
+        written.append(out / "labelsTr" / f"{volume.id}.nii.gz")
+        write_label_map(written[-1], _classes_of_volume(study, volume, ignore), volume.geometry)
+    names = {"background": 0} | {label.name: n for n, label in enumerate(study.labels.labels, 1)} | {"ignore": ignore}
+    channels = {str(number): f"channel {number}" for number in range(len(image))}
+    description = {
+        "channel_names": channels,
+        "labels": names,
+        "numTraining": len(annotated),
+        "file_ending": ".nii.gz",
+    }
+    written.append(out / "dataset.json")
+    write_json(written[-1], description)
+    return written
+
+
+def _classes_of_volume(study: Study, volume: Volume, ignore: int) -> np.ndarray:
+    classes = np.full((volume.slice_count, *volume.plane_shape), UNDECIDED, dtype=np.uint8)
+    for slice_id, annotation in study.annotations().items():
+        if slice_id.volume == volume.id:
+            classes[slice_id.index] = study.labels.to_classes(annotation.labels)
+    classes[classes == UNDECIDED] = ignore
+    return volume_order(classes, volume.axis)

@@ -1,0 +1,178 @@
+"""The loop over a study folder: what the command line, scripts and the Slicer module call."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from ActiveSegmentationLib.acquisition import Constraints
+from ActiveSegmentationLib.cohort import Cohort, Role, SliceStack, build_stack
+from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.progress import Progress, or_silent
+from ActiveSegmentationLib.loop.device import describe_device, resolve_device, versions
+from ActiveSegmentationLib.loop.settings import LoopSettings
+from ActiveSegmentationLib.loop.suggestion import Question, suggest
+from ActiveSegmentationLib.loop.training import train
+from ActiveSegmentationLib.segmentation import Ensemble, is_trained, load_ensemble
+from ActiveSegmentationLib.study import Request, RequestList, Study
+
+
+class StudyLoop:
+    """One study with what it takes to go round: its slices, device and settings.
+
+    Args:
+        study: The study.
+        device: "auto" or a torch device.
+        progress: Told of every long step.
+    """
+
+    def __init__(self, study: Study, *, device: str = "auto", progress: Progress | None = None) -> None:
+        self.study = study
+        self.device = resolve_device(device)
+        self.progress = or_silent(progress)
+        self.settings = LoopSettings.from_json(study.settings)
+
+    @cached_property
+    def cohort(self) -> Cohort:
+        """The study's cohort without the excluded volumes."""
+        excluded = self.study.excluded()
+        volumes = tuple(volume for volume in self.study.cohort.volumes if volume.id not in excluded)
+        if not volumes:
+            advice = "Take a volume back, or make a new study of another cohort."
+            raise BadInput("Every volume of the cohort is excluded.", where=self.study.folder, advice=advice)
+        return self.study.cohort.with_volumes(volumes)
+
+    @cached_property
+    def stack(self) -> SliceStack:
+        """The cohort's slices, built when first needed."""
+        return build_stack(self.cohort, self.settings.stack, self.study.cache_folder / "stacks", progress=self.progress)
+
+    def rows(self, role: Role) -> np.ndarray:
+        """Rows of the stack whose volumes have this role."""
+        return self.stack.rows_of([volume.id for volume in self.cohort.volumes if volume.role == role])
+
+    def suggest(
+        self, count: int, strategy: str, *, seed: int = 0, constraints: Constraints | None = None
+    ) -> RequestList:
+        """Choose the slices to annotate next and store them as a new round.
+
+        Asking again in the same words while requests are open answers with the same requests, so that a command that
+        was killed can simply be repeated. Asking in other words makes a new round; what was open stays with the old.
+
+        Args:
+            count: Number of slices, at least 1.
+            strategy: Name of the strategy.
+            seed: Seed of its random draws.
+            constraints: Limits on the choice.
+
+        Raises:
+            BadInput: If nothing can be asked for, or an option is off.
+        """
+        constraints = constraints or Constraints()
+        parameters = {"count": count, "strategy": strategy, "seed": seed, "constraints": constraints.to_json()}
+        last = self._last_requests()
+        if last is not None and last.parameters == parameters and self.study.open_requests(last.round):
+            self.progress.message(f"Round {last.round} still has open requests; these are its requests.")
+            return last
+        number = self.study.next_round()
+        suggestion = suggest(
+            Question(strategy, count, seed, number, constraints),
+            self.stack,
+            self.rows(Role.POOL),
+            self.settings,
+            annotated=self.study.annotations().keys(),
+            skipped=self.study.skipped().keys(),
+            model=self.latest_model(),
+            cache=self.study.cache_folder,
+            device=self.device,
+            progress=self.progress,
+        )
+        requests = tuple(
+            Request(
+                slice=choice.slice,
+                patient=self.stack.volume(choice.slice.volume).patient,
+                axis=self.stack.volume(choice.slice.volume).axis,
+                score=choice.score,
+                reason=choice.reason,
+            )
+            for choice in suggestion.choices
+        )
+        request_list = RequestList(
+            round=number,
+            strategy=strategy,
+            seed=seed,
+            parameters=parameters,
+            requests=requests,
+            provenance=suggestion.provenance,
+        )
+        self.study.write_requests(request_list)
+        return request_list
+
+    def train(self, *, members: int | None = None, steps: int | None = None) -> tuple[int, Ensemble]:
+        """Train on everything annotated; the model belongs to the latest round.
+
+        Args:
+            members: Number of models, the study's setting unless told.
+            steps: Optimisation steps of each, the study's setting unless told.
+
+        Returns:
+            Number of that round (0 before the first request) and the model.
+
+        Raises:
+            BadInput: If nothing is annotated.
+        """
+        training = self.settings.training if steps is None else replace(self.settings.training, steps=steps)
+        settings = replace(self.settings, training=training, members=members or self.settings.members)
+        model = train(
+            self.stack,
+            self.study.annotations(),
+            self.study.labels,
+            settings,
+            seed=settings.seed,
+            folder=self._model_folder(self._last_round()),
+            device=self.device,
+            validation_rows=self.rows(Role.VALIDATION),
+            progress=self.progress,
+        )
+        record = {
+            "settings": settings.to_json(),
+            "model": model.key,
+            "annotated slices": len(self.study.annotations()),
+            "versions": versions(),
+            "device": describe_device(self.device),
+        }
+        self.study.write_record(self._last_round(), "config", record)
+        return self._last_round(), model
+
+    def latest_model(self) -> Ensemble | None:
+        """The newest finished model, or None before the first training."""
+        finished = self._trained_rounds()
+        return load_ensemble(self._model_folder(max(finished))) if finished else None
+
+    def require_model(self) -> tuple[int, Ensemble]:
+        """Number of the newest round with a finished model, and that model.
+
+        Raises:
+            BadInput: If none is trained yet.
+        """
+        finished = self._trained_rounds()
+        if not finished:
+            advice = "Annotate the requested slices and train first."
+            raise BadInput("No model is trained yet.", where=self.study.folder, advice=advice)
+        return max(finished), load_ensemble(self._model_folder(max(finished)))
+
+    def _trained_rounds(self) -> list[int]:
+        return [number for number in (0, *self.study.rounds()) if is_trained(self._model_folder(number))]
+
+    def _last_round(self) -> int:
+        return max(self.study.rounds(), default=0)
+
+    def _last_requests(self) -> RequestList | None:
+        rounds = self.study.rounds()
+        return self.study.requests(max(rounds)) if rounds else None
+
+    def _model_folder(self, number: int) -> Path:
+        return self.study.round_folder(number) / "model"

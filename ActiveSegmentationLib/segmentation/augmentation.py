@@ -1,0 +1,103 @@
+"""Random changes of a batch of slices and their labels, on the device and without a loop over slices."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch.nn import functional
+
+from ActiveSegmentationLib.cohort import UNDECIDED
+from ActiveSegmentationLib.segmentation.settings import AugmentationSettings
+
+
+def augment(
+    images: torch.Tensor, labels: torch.Tensor, settings: AugmentationSettings, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Move slices with their labels, and change their intensities.
+
+    Args:
+        images: (n, C, H, W) float32.
+        labels: (n, H, W) uint8 classes, 255 where undecided.
+        settings: Ranges.
+        generator: Source of randomness, on the device of the images.
+
+    Returns:
+        Images of the same shape, bilinear, continued at the border; labels of the same shape, nearest neighbour, 255
+        where the content comes from outside of the slice.
+    """
+    images, labels = move(images, labels, _placements(images, settings, generator))
+    return change_intensities(images, settings, generator), labels
+
+
+def move(images: torch.Tensor, labels: torch.Tensor, placements: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Resample slices and labels under affine maps.
+
+    Args:
+        images: (n, C, H, W) float32.
+        labels: (n, H, W) uint8.
+        placements: (n, 2, 3) maps from output to input in (x, y) coordinates that run from -1 to 1 over the slice, as
+            in ``torch.nn.functional.affine_grid``.
+    """
+    grid = functional.affine_grid(placements, list(images.shape), align_corners=False)
+    moved = functional.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    shifted = labels.unsqueeze(1).float() - UNDECIDED  # so that 0, which fills the outside, means undecided
+    sampled = functional.grid_sample(shifted, grid, mode="nearest", padding_mode="zeros", align_corners=False)
+    return moved, (sampled.squeeze(1) + UNDECIDED).round().to(labels.dtype)
+
+
+def change_intensities(
+    images: torch.Tensor, settings: AugmentationSettings, generator: torch.Generator
+) -> torch.Tensor:
+    """Gamma, contrast, brightness and noise for (n, C, H, W) float32 images, drawn for each slice and channel."""
+    draw = _Draw(images, generator)
+    low, high = images.amin((2, 3), keepdim=True), images.amax((2, 3), keepdim=True)
+    spread = (high - low).clamp(min=1e-6)
+    changed = ((images - low) / spread).clamp(0, 1) ** draw.factor(settings.gamma) * spread + low
+    deviation = changed.std((2, 3), keepdim=True)
+    mean = changed.mean((2, 3), keepdim=True)
+    changed = (changed - mean) * draw.factor(settings.contrast) + mean
+    changed = changed + deviation * settings.brightness * draw.symmetric()
+    amount = deviation * settings.noise * draw.uniform()
+    noise = torch.randn(images.shape, generator=generator, device=images.device)
+    return torch.where(draw.chosen(settings.probability), changed + amount * noise, images)
+
+
+class _Draw:
+    """Random numbers of shape (n, C, 1, 1), or (n, 1, 1, 1) for choices, on the images' device."""
+
+    def __init__(self, images: torch.Tensor, generator: torch.Generator) -> None:
+        self._shape = (images.shape[0], images.shape[1], 1, 1)
+        self._device = images.device
+        self._generator = generator
+
+    def uniform(self) -> torch.Tensor:
+        return torch.rand(self._shape, generator=self._generator, device=self._device)
+
+    def symmetric(self) -> torch.Tensor:
+        return self.uniform() * 2 - 1
+
+    def factor(self, largest: float) -> torch.Tensor:
+        """Factors between 1 / (1 + largest) and 1 + largest, as often above 1 as below."""
+        return torch.exp(self.symmetric() * math.log1p(largest))
+
+    def chosen(self, probability: float) -> torch.Tensor:
+        return self.uniform()[:, :1] < probability
+
+
+def _placements(images: torch.Tensor, settings: AugmentationSettings, generator: torch.Generator) -> torch.Tensor:
+    n, _, height, width = images.shape
+    draw = _Draw(images[:, :1], generator)
+    angle = draw.symmetric() * math.radians(settings.rotation)
+    zoom = 1 / draw.factor(settings.scale)
+    shift_x, shift_y = draw.symmetric() * 2 * settings.shift, draw.symmetric() * 2 * settings.shift
+    chosen = draw.chosen(settings.probability)
+    angle, shift_x, shift_y = (torch.where(chosen, value, 0.0) for value in (angle, shift_x, shift_y))
+    zoom = torch.where(chosen, zoom, 1.0)
+    turns = torch.floor(draw.uniform() * 4) * (math.pi / 2)
+    angle = angle + torch.where(chosen & settings.quarter_turns, turns, 0.0)
+    signs = [torch.where((draw.uniform() < 0.5) & on, -1.0, 1.0) for on in (settings.flip_columns, settings.flip_rows)]
+    cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
+    aspect = height / width  # the coordinates are stretched where the slice is not square; a rotation must not be
+    rows = [[cos * signs[0], -sin * aspect * signs[1], shift_x], [sin / aspect * signs[0], cos * signs[1], shift_y]]
+    return torch.stack([torch.stack([entry.reshape(n) for entry in row], 1) for row in rows], 1)

@@ -1,0 +1,144 @@
+"""What a segmenter learns from: annotated slices on the grid of the slice stack."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from scipy import ndimage
+
+from ActiveSegmentationLib.cohort import BACKGROUND, UNDECIDED, AnnotationKind, SliceId
+from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.files import hash_bytes, hash_json
+from ActiveSegmentationLib.segmentation.slices import Slices
+
+
+class Annotation(Protocol):
+    """One annotated slice, as the study keeps it: ``labels`` (h, w) uint8 label values, 255 where undecided."""
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Label values of the slice's pixels."""
+
+    @property
+    def kind(self) -> AnnotationKind:
+        """Mask or scribble."""
+
+
+class Labels(Protocol):
+    """The part of a label set that training needs: from label values to classes 0..C-1, 255 kept."""
+
+    def to_classes(self, labels: np.ndarray, /) -> np.ndarray:
+        """Classes of an array of label values."""
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Annotated slices.
+
+    Attributes:
+        rows: (n,) int64 rows of the stack, ascending and without repetition.
+        labels: (n, H, W) uint8 classes on the stack's grid, 255 where nobody decided.
+        dense: (n,) bool: the slice carries a mask (every pixel decided), not scribbles.
+    """
+
+    rows: np.ndarray
+    labels: np.ndarray
+    dense: np.ndarray
+
+    def __post_init__(self) -> None:
+        fits = self.rows.ndim == 1 and self.labels.ndim == 3 and self.dense.ndim == 1
+        if not fits or not len(self.rows) == len(self.labels) == len(self.dense):
+            raise ValueError("rows (n,), labels (n, H, W) and dense (n,) must have the same n")
+        if np.any(np.diff(self.rows) <= 0):
+            raise ValueError("rows must be ascending and without repetition")
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def key(self) -> str:
+        """Hash of the content."""
+        arrays = (self.rows.astype("<i8"), self.labels.astype(np.uint8), self.dense.astype(np.uint8))
+        return hash_bytes(hash_json(list(self.labels.shape)), *(np.ascontiguousarray(a).tobytes() for a in arrays))
+
+    def absent_classes(self, classes: int) -> list[int]:
+        """Classes below ``classes`` that no decided pixel has."""
+        return sorted(set(range(classes)) - set(np.unique(self.labels).tolist()))
+
+    def check(self, classes: int, grid_shape: tuple[int, int]) -> None:
+        """Refuse what cannot be trained on.
+
+        Raises:
+            BadInput: If there is no example, none with a decided pixel, or a label is not a class.
+        """
+        if not len(self):
+            advice = "Annotate at least one slice, then train again."
+            raise BadInput("There is nothing to learn from.", where="annotations", advice=advice)
+        if self.labels.shape[1:] != tuple(grid_shape):
+            raise ValueError(f"labels have shape {self.labels.shape[1:]}, the stack's grid is {tuple(grid_shape)}")
+        found = np.unique(self.labels)
+        if found[0] == UNDECIDED:
+            advice = "Annotate at least one slice with a mask or a stroke inside of the image."
+            raise BadInput("No pixel of any annotated slice is decided.", where="annotations", advice=advice)
+        unknown = found[(found >= classes) & (found != UNDECIDED)].tolist()
+        if unknown:
+            advice = f"Use classes 0 to {classes - 1}, and {UNDECIDED} for undecided pixels."
+            raise BadInput(f"Labels hold classes that are not there: {unknown}.", where="annotations", advice=advice)
+
+
+def examples_from_annotations(
+    stack: Slices,
+    annotations: Mapping[SliceId, Annotation],
+    labels: Labels,
+    *,
+    close_background: bool = False,
+) -> Examples:
+    """Bring annotations to the stack's grid.
+
+    Args:
+        stack: The cohort's slices.
+        annotations: One annotation a slice, masks and scribbles mixed as they are; may be empty.
+        labels: The label set that turns label values into classes.
+        close_background: Whether scribbles are completed by ``closed_background``, at the images' own resolution.
+
+    Returns:
+        The examples, sorted by row, so that they do not depend on the order of annotation. Pixels of the grid that lie
+        outside of the image are undecided.
+
+    Raises:
+        BadInput: If an annotation holds a label value outside of the label set.
+    """
+    ordered = sorted((stack.row(slice_id), slice_id) for slice_id in annotations)
+    dense = np.array([annotations[s].kind == AnnotationKind.MASK for _, s in ordered], dtype=bool)
+    grids = np.zeros((len(ordered), *stack.grid_shape), dtype=np.uint8)
+    for position, (_, slice_id) in enumerate(ordered):
+        classes = labels.to_classes(annotations[slice_id].labels)
+        if close_background and not dense[position]:
+            classes = closed_background(classes)
+        grids[position] = stack.to_grid(classes, slice_id.volume)
+    return Examples(np.array([row for row, _ in ordered], dtype=np.int64), grids, dense)
+
+
+def closed_background(classes: np.ndarray) -> np.ndarray:
+    """Scribbles completed by what a closed background stroke says of the other side of it.
+
+    Annotators who circle the organs with one background stroke mean that all beyond it is background, yet a loss of the
+    drawn pixels alone never looks there. Parts of the slice that background strokes cut off, and in which no foreground
+    is drawn, become background; the part around the drawn foreground stays as it is, and so does a slice without any
+    drawn foreground. This holds where every organ of a slice that has strokes is touched by one.
+
+    Args:
+        classes: (h, w) uint8 classes, 0 where a background stroke was drawn, 255 where nobody decided.
+
+    Returns:
+        A new array of the same shape and type.
+    """
+    closed = classes.copy()
+    drawn = (classes != BACKGROUND) & (classes != UNDECIDED)
+    if drawn.any():
+        parts, _ = ndimage.label(classes != BACKGROUND)  # across edges only, so that a diagonal stroke is a border
+        closed[~np.isin(parts, np.unique(parts[drawn]))] = BACKGROUND
+    return closed

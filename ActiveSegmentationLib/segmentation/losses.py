@@ -1,0 +1,95 @@
+"""Losses of dense, scribbled and mixed batches; undecided pixels take no part in any of them."""
+
+from __future__ import annotations
+
+import torch
+from monai.losses import DiceLoss
+from torch.nn import functional
+
+from ActiveSegmentationLib.cohort import UNDECIDED
+
+
+def partial_cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of the decided pixels: mean over those of a slice, then over slices that have any.
+
+    Where every pixel is decided this is the usual mean. Averaging by slice first lets a scribbled slice count as much
+    as a dense one beside it.
+
+    Args:
+        logits: (n, C, H, W) float.
+        labels: (n, H, W) integer classes, 255 where undecided.
+
+    Returns:
+        Scalar, 0 where no pixel is decided.
+    """
+    losses = functional.cross_entropy(logits, labels.long(), ignore_index=UNDECIDED, reduction="none").flatten(1)
+    decided = (labels != UNDECIDED).flatten(1).sum(1)
+    by_slice = losses.sum(1) / decided.clamp(min=1)
+    return by_slice.sum() / (decided > 0).sum().clamp(min=1)
+
+
+def partial_dice(
+    logits: torch.Tensor, labels: torch.Tensor, *, background: bool = False, squared: bool = False
+) -> torch.Tensor:
+    """Soft Dice loss of the decided pixels: over the whole batch for each class, then mean over the classes present.
+
+    A class that no decided pixel of the batch has is left out: its Dice would be 0 for any prediction, and the
+    cross-entropy already counts its false positives.
+
+    Args:
+        logits: (n, C, H, W) float.
+        labels: (n, H, W) integer classes, 255 where undecided.
+        background: Whether class 0 counts.
+        squared: Whether probabilities are squared in the denominator.
+
+    Returns:
+        Scalar in [0, 1], 0 where no class is present.
+    """
+    decided = (labels != UNDECIDED).unsqueeze(1)
+    classes = logits.shape[1]
+    known = torch.where(labels == UNDECIDED, 0, labels).long()
+    target = functional.one_hot(known, classes).movedim(-1, 1).to(logits.dtype) * decided
+    dice = DiceLoss(squared_pred=squared, batch=True, reduction="none", smooth_nr=0.0, smooth_dr=1e-5)
+    losses = dice(torch.softmax(logits, 1) * decided, target).flatten()
+    present = (target.sum((0, 2, 3)) > 0).to(logits.dtype)
+    if not background:
+        losses, present = losses[1:], present[1:]
+    return (losses * present).sum() / present.sum().clamp(min=1)
+
+
+def segmentation_loss(
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    dense: torch.Tensor,
+    *,
+    background: bool = False,
+    squared: bool = False,
+    scribble_dice: bool = False,
+) -> torch.Tensor:
+    """The loss of a batch of masks, of scribbles or of both.
+
+    Half cross-entropy and half soft Dice on masks, cross-entropy alone on scribbles; in a mixed batch the cross-entropy
+    is over all slices and the Dice over the dense ones, weighted by their part of the batch, so that the loss of a
+    mixed batch lies between the two.
+
+    Args:
+        logits: (n, C, H, W) float.
+        labels: (n, H, W) integer classes, 255 where undecided.
+        dense: (n,) bool, True for slices with masks.
+        background: Whether background counts in the Dice loss.
+        squared: Whether the Dice loss squares probabilities in its denominator.
+        scribble_dice: Whether scribbled slices take part in the Dice loss, with their decided pixels.
+
+    Returns:
+        Scalar, 0 where no pixel is decided.
+    """
+    cross_entropy = partial_cross_entropy(logits, labels)
+    counted = torch.ones_like(dense) if scribble_dice else dense
+    if not bool(counted.any()):
+        return cross_entropy
+    outside = torch.full_like(labels, UNDECIDED)
+    dice = partial_dice(
+        logits, torch.where(counted[:, None, None], labels, outside), background=background, squared=squared
+    )
+    share = counted.to(logits.dtype).mean() / 2
+    return (1 - share) * cross_entropy + share * dice

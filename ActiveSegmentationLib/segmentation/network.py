@@ -1,0 +1,90 @@
+"""The network: MONAI's 2D U-Net with dropout where it pays."""
+
+from __future__ import annotations
+
+import torch
+from monai.networks.nets import BasicUNet
+from torch import nn
+from torch.nn import functional
+
+from ActiveSegmentationLib.segmentation.settings import TrainingSettings
+
+MINIMUM_SIDE = 32
+"""Smallest height and width the network works at: two pixels at the coarsest level. Smaller slices are padded."""
+
+_ENCODER = ("conv_0", "down_1", "down_2", "down_3", "down_4")
+_DECODER = ("upcat_1", "upcat_2", "upcat_3", "upcat_4")
+
+
+class UNet(nn.Module):
+    """2D U-Net of five levels for images of any size.
+
+    Sizes that the four poolings do not divide are padded at each level by MONAI's decoder. Normalisation is over groups
+    of channels unless told otherwise: it does not depend on the other slices of a batch, so one example is enough to
+    train on and prediction computes what training computed. Dropout lies by default at the coarser levels only: on a
+    CPU drawing masks at full resolution costs a quarter of a step and the disagreement between passes lives deeper.
+
+    Args:
+        channels: Channels of the images.
+        classes: Classes including background.
+        settings: Width, normalisation and dropout.
+    """
+
+    def __init__(self, channels: int, classes: int, settings: TrainingSettings) -> None:
+        super().__init__()
+        self.net = BasicUNet(
+            spatial_dims=2,
+            in_channels=channels,
+            out_channels=classes,
+            features=(*settings.features, settings.features[0]),
+            act=("LeakyReLU", {"negative_slope": 0.01, "inplace": True}),
+            norm=_norm(settings),
+            bias=False,
+            dropout=0.5,
+        )
+        for name, p in zip(_ENCODER + _DECODER, settings.dropout + settings.decoder_dropout, strict=True):
+            _set_dropout(getattr(self.net, name), p)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Images (n, channels, H, W) float -> logits (n, classes, H, W)."""
+        height, width = images.shape[-2:]
+        return self.net(_padded(images))[..., :height, :width]
+
+    def bottleneck(self, images: torch.Tensor) -> torch.Tensor:
+        """Images (n, channels, H, W) float -> coarsest feature map (n, features, about H / 16, about W / 16)."""
+        features = _padded(images)
+        for name in _ENCODER:
+            features = getattr(self.net, name)(features)
+        return features
+
+
+def build_network(channels: int, classes: int, settings: TrainingSettings, *, seed: int) -> UNet:
+    """A network with random weights drawn from ``seed``; torch's global generator is left as it was.
+
+    It is kept in channels-last memory order, in which its convolutions run up to 1.35 times as fast on a CPU.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = UNet(channels, classes, settings)
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def _norm(settings: TrainingSettings) -> str | tuple[str, dict]:
+    if settings.norm == "group":
+        groups = max(g for g in (8, 4, 2, 1) if all(width % (2 * g) == 0 or g == 1 for width in settings.features))
+        return "group", {"num_groups": groups}
+    return ("instance", {"affine": True}) if settings.norm == "instance" else "batch"
+
+
+def _set_dropout(block: nn.Module, p: float) -> None:
+    for module in list(block.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, nn.Dropout):
+                setattr(module, name, nn.Dropout(p) if p > 0 else nn.Identity())
+
+
+def _padded(images: torch.Tensor) -> torch.Tensor:
+    missing = [max(0, MINIMUM_SIDE - side) for side in images.shape[-2:]]
+    if any(missing):
+        images = functional.pad(images, (0, missing[1], 0, missing[0]), mode="replicate")
+    return images.contiguous(memory_format=torch.channels_last)

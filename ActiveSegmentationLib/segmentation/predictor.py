@@ -1,0 +1,121 @@
+"""What single models and ensembles have in common: probabilities of slices, in a stream or at once."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from ActiveSegmentationLib.common.progress import Progress, or_silent
+from ActiveSegmentationLib.segmentation.slices import Slices
+
+PIXELS_PER_BATCH = 2**17
+"""Pixels predicted at once unless told; larger batches are no faster on a CPU and need more memory."""
+
+
+class Predictor(ABC):
+    """A model that gives each pixel of a slice a probability for each class."""
+
+    @property
+    @abstractmethod
+    def classes(self) -> int:
+        """Classes including background."""
+
+    @property
+    @abstractmethod
+    def key(self) -> str:
+        """Hash of everything the model was made from."""
+
+    @abstractmethod
+    def networks(self) -> list[torch.nn.Module]:
+        """The networks behind it, in the order of its members."""
+
+    @abstractmethod
+    def predict(self, images: torch.Tensor) -> torch.Tensor:
+        """Probabilities of images on the networks' device, without dropout.
+
+        Args:
+            images: (n, channels, H, W) float32.
+
+        Returns:
+            (n, classes, H, W) float32, summing to 1 over the classes.
+        """
+
+    def to(self, device: str) -> Predictor:
+        """Move the networks to a device; returns the model itself."""
+        for network in self.networks():
+            network.to(device)
+        return self
+
+    def iterate_probabilities(
+        self,
+        stack: Slices,
+        rows: np.ndarray,
+        *,
+        device: str = "cpu",
+        batch_size: int | None = None,
+        progress: Progress | None = None,
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Predict slices batch by batch, so that only one batch is in memory.
+
+        Args:
+            stack: The cohort's slices.
+            rows: (n,) rows of the stack.
+            device: Torch device.
+            batch_size: Slices a batch, chosen by the size of the grid unless told.
+            progress: Told after every batch.
+
+        Yields:
+            Rows (b,) and their probabilities (b, classes, H, W) float32.
+        """
+        for chosen, images in iterate_images(self, stack, rows, device, batch_size, "Predicting slices", progress):
+            yield chosen, self.predict(images).cpu().numpy()
+
+    def probabilities(
+        self,
+        stack: Slices,
+        rows: np.ndarray,
+        *,
+        device: str = "cpu",
+        batch_size: int | None = None,
+        progress: Progress | None = None,
+    ) -> np.ndarray:
+        """Probabilities (n, classes, H, W) float32 of all ``rows``; see ``iterate_probabilities``."""
+        result = np.empty((len(rows), self.classes, *stack.grid_shape), dtype=np.float32)
+        done = 0
+        for chosen, values in self.iterate_probabilities(
+            stack, rows, device=device, batch_size=batch_size, progress=progress
+        ):
+            result[done : done + len(chosen)] = values
+            done += len(chosen)
+        return result
+
+
+def iterate_images(
+    model: Predictor,
+    stack: Slices,
+    rows: np.ndarray,
+    device: str = "cpu",
+    batch_size: int | None = None,
+    stage: str = "Reading slices",
+    progress: Progress | None = None,
+) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
+    """Move the model to the device, set it to evaluation and yield its input batch by batch.
+
+    Yields:
+        Rows (b,) int64 and their images (b, channels, H, W) float32 on the device.
+    """
+    rows = np.asarray(rows, dtype=np.int64)
+    if batch_size is None:
+        height, width = stack.grid_shape
+        batch_size = max(1, PIXELS_PER_BATCH // (height * width))
+    model.to(device)
+    for network in model.networks():
+        network.eval()
+    report = or_silent(progress)
+    for start in range(0, len(rows), batch_size):
+        chosen = rows[start : start + batch_size]
+        yield chosen, stack.batches(chosen, device)
+        report.update(stage, start + len(chosen), len(rows))

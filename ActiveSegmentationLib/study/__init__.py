@@ -1,0 +1,39 @@
+"""Studies: label set, requests, annotations, rounds and audit in one folder that only this room writes.
+
+Importing it needs NumPy only; SimpleITK and filelock are imported by the functions that need them.
+"""
+
+from ActiveSegmentationLib.study.annotations import SliceAnnotation, hash_labels
+from ActiveSegmentationLib.study.audit import Audit
+from ActiveSegmentationLib.study.exchange import export_annotations, import_annotations
+from ActiveSegmentationLib.study.labels import Label, LabelSet
+from ActiveSegmentationLib.study.names import DEFAULT_ANNOTATOR
+from ActiveSegmentationLib.study.requests import Request, RequestList
+from ActiveSegmentationLib.study.segment_file import BACKGROUND_SEGMENT, UNDECIDED_SEGMENT
+from ActiveSegmentationLib.study.slice_records import SliceFile, SliceRecord, SliceStatus, Version
+from ActiveSegmentationLib.study.study import Study, relocate
+from ActiveSegmentationLib.study.study_file import MIGRATIONS, SCHEMA, StudySettings
+
+__all__ = [
+    "BACKGROUND_SEGMENT",
+    "DEFAULT_ANNOTATOR",
+    "MIGRATIONS",
+    "SCHEMA",
+    "UNDECIDED_SEGMENT",
+    "Audit",
+    "Label",
+    "LabelSet",
+    "Request",
+    "RequestList",
+    "SliceAnnotation",
+    "SliceFile",
+    "SliceRecord",
+    "SliceStatus",
+    "Study",
+    "StudySettings",
+    "Version",
+    "export_annotations",
+    "hash_labels",
+    "import_annotations",
+    "relocate",
+]

@@ -1,0 +1,183 @@
+"""Reading and writing the pair of files that hold one annotator's work on one volume.
+
+``<annotator>.slices.json`` says what counts; the label map in ``<annotator>.seg.nrrd`` belongs to it if every
+committed slice in it has the hash that the former names. A commit first writes the new label map beside the old one
+(``<annotator>.pending.seg.nrrd``), then replaces the JSON file, which is the moment the commit counts, then moves the
+label map into place. Whoever reads in between finds the right label map under its first name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ActiveSegmentationLib.cohort import AnnotationKind, SliceId, Volume, slices_first
+from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.files import explained, hash_file
+from ActiveSegmentationLib.study.annotations import SliceAnnotation, hash_labels
+from ActiveSegmentationLib.study.labels import LabelSet
+from ActiveSegmentationLib.study.ledger import sweep
+from ActiveSegmentationLib.study.segment_file import Encoding, read_segments, write_segments
+from ActiveSegmentationLib.study.slice_records import SliceFile
+
+_ATTEMPTS = 5
+
+
+@dataclass(frozen=True)
+class CommittedSlices:
+    """What one annotator committed in one volume.
+
+    Attributes:
+        digest: SHA-256 of the slices file.
+        file: The slices file.
+        labels: By index (rows, columns) uint8 label values, 0 background, 255 undecided; not to be written to.
+        path: Where the label map was found.
+    """
+
+    digest: str
+    file: SliceFile
+    labels: dict[int, np.ndarray]
+    path: Path
+
+    def annotations(self) -> list[SliceAnnotation]:
+        """The committed slices as annotations, in order."""
+        return [
+            SliceAnnotation(
+                slice=SliceId(self.file.volume, index),
+                labels=self.labels[index],
+                kind=AnnotationKind(version.kind),
+                annotator=self.file.annotator,
+                round=version.round,
+                seconds=version.seconds,
+                committed_at=version.committed_at,
+                prelabel=version.prelabel,
+            )
+            for index, version in self.file.committed().items()
+        ]
+
+
+@dataclass(frozen=True)
+class AnnotationFiles:
+    """Paths of one annotator's files in one volume.
+
+    Attributes:
+        folder: Folder of the volume's annotations.
+        stem: File stem of the annotator.
+    """
+
+    folder: Path
+    stem: str
+
+    @property
+    def slices(self) -> Path:
+        """What is known of each slice; the file that counts."""
+        return self.folder / f"{self.stem}.slices.json"
+
+    @property
+    def segments(self) -> Path:
+        """The label map."""
+        return self.folder / f"{self.stem}.seg.nrrd"
+
+    @property
+    def pending(self) -> Path:
+        """A label map on its way into place."""
+        return self.folder / f"{self.stem}.pending.seg.nrrd"
+
+    def read_slices(self, volume: Volume) -> tuple[bytes, SliceFile] | None:
+        """Content of the slices file, raw and parsed, or None where there is none.
+
+        Raises:
+            BadInput: If it is damaged or belongs to another volume or grid.
+        """
+        with explained(self.slices):
+            try:
+                content = self.slices.read_bytes()
+            except FileNotFoundError:
+                return None
+        return content, SliceFile.from_bytes(content, self.slices).check(volume, self.slices)
+
+    def read_labels(self, volume: Volume) -> CommittedSlices:
+        """The slices file with the label values of its committed slices.
+
+        Raises:
+            BadInput: If the label map is missing or was changed behind our back.
+        """
+        found = None
+        for _ in range(_ATTEMPTS):  # a commit between two reads makes them disagree; the next attempt sees all of it
+            before, found = found, self.read_slices(volume)
+            if found is None:
+                advice = "Restore the file from a backup."
+                raise BadInput("The file is missing.", where=self.slices, advice=advice)
+            content, file = found
+            for path in (self.segments, self.pending):
+                labels = _matching(path, file, volume)
+                if labels is not None:
+                    return CommittedSlices(digest(content), file, labels, path)
+            if before is not None and before[0] == found[0]:
+                break
+        advice = (
+            "Restore it from a backup. To keep what was drawn elsewhere, move it and its .slices.json out of the study "
+            "and import it as annotations."
+        )
+        raise BadInput("The label map is not the one that was committed.", where=self.segments, advice=advice)
+
+    def read_stored(self, volume: Volume) -> np.ndarray:
+        """The whole label map in stored values, (k, j, i) uint8, zero where nothing is committed.
+
+        Only for the one who may write the files: a label map that is still on its way is moved into place.
+
+        Raises:
+            BadInput: As ``read_labels``.
+        """
+        found = self.read_labels(volume)
+        if found.path == self.pending:
+            with explained(self.segments):
+                os.replace(self.pending, self.segments)
+        stored = np.zeros(volume.geometry.array_shape, dtype=np.uint8)
+        planes = slices_first(stored, volume.axis)
+        encoding = Encoding(found.file.background_value)
+        for index, version in found.file.committed().items():
+            planes[index] = encoding.encode(found.labels[index], AnnotationKind(version.kind))
+        return stored
+
+    def prepare(self, stored: np.ndarray, file: SliceFile, volume: Volume, labels: LabelSet) -> str:
+        """Write a label map beside the one that counts; its SHA-256."""
+        encoding = Encoding(file.background_value)
+        write_segments(self.pending, stored, volume.geometry, labels, encoding, file.annotator)
+        return hash_file(self.pending)
+
+    def clean(self) -> None:
+        """Remove what killed writers of these files left; only for the one who may write them."""
+        sweep(self.slices, self.segments, self.pending)
+
+
+def _matching(path: Path, file: SliceFile, volume: Volume) -> dict[int, np.ndarray] | None:
+    """The committed slices of the label map, if each is the one that was committed."""
+    if not file.committed():
+        return {}
+    if not path.is_file():
+        return None
+    try:
+        planes = slices_first(read_segments(path, volume.geometry), volume.axis)
+    except BadInput:
+        if path.is_file():
+            raise
+        return None  # moved into place by its writer between the look and the read
+    encoding = Encoding(file.background_value)
+    labels = {}
+    for index, version in file.committed().items():
+        plane = np.array(encoding.decode(planes[index], AnnotationKind(version.kind)), order="C")
+        if hash_labels(plane) != version.labels_sha256:
+            return None
+        plane.flags.writeable = False
+        labels[index] = plane
+    return labels
+
+
+def digest(content: bytes) -> str:
+    """SHA-256 of a file's content, the same as ``common.files.hash_file`` gives."""
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,200 @@
+"""All annotations of a study: commits, skips and flags of every annotator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ActiveSegmentationLib.cohort import AnnotationKind, SliceId, Volume, slices_first
+from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.files import explained
+from ActiveSegmentationLib.study.annotation_files import AnnotationFiles, digest
+from ActiveSegmentationLib.study.annotations import SliceAnnotation, check_slice, checked
+from ActiveSegmentationLib.study.labels import LabelSet
+from ActiveSegmentationLib.study.ledger import Change, Ledger
+from ActiveSegmentationLib.study.names import annotator_stem, clean_annotator
+from ActiveSegmentationLib.study.segment_file import Encoding
+from ActiveSegmentationLib.study.slice_records import SliceFile, SliceRecord, SliceStatus
+from ActiveSegmentationLib.study.times import now
+
+
+class AnnotationStore:
+    """The ``annotations`` folder of a study.
+
+    Args:
+        folder: The folder.
+        volumes: The cohort's volumes by id.
+        labels: The label set.
+        ledger: Makes the changes.
+    """
+
+    def __init__(self, folder: Path, volumes: Mapping[str, Volume], labels: LabelSet, ledger: Ledger) -> None:
+        self._folder = folder
+        self._volumes = volumes
+        self._labels = labels
+        self._ledger = ledger
+        self._known: dict[Path, tuple[str, list[SliceAnnotation]]] = {}
+
+    def commit(self, annotations: Sequence[SliceAnnotation]) -> None:
+        """Store annotations, one atomic write a volume and annotator; all are checked before the first is stored.
+
+        Raises:
+            BadInput: If one cannot be stored as it is, or a slice occurs twice for one annotator.
+            JobFailed: If the disk is full.
+        """
+        groups: dict[tuple[str, str], list[SliceAnnotation]] = {}
+        for given in annotations:
+            volume = self.volume(given.slice.volume)
+            annotation = checked(given, volume, self._labels)
+            groups.setdefault((volume.id, annotator_stem(annotation.annotator)), []).append(annotation)
+        for (volume_id, _), group in groups.items():
+            indices = [annotation.slice.index for annotation in group]
+            twice = sorted({index + 1 for index in indices if indices.count(index) > 1})
+            if twice:
+                where = f"{volume_id}, slice {twice[0]}"
+                advice = "Commit a slice once, or one after the other."
+                raise BadInput("The slice occurs twice in one commit.", where=where, advice=advice)
+        for (volume_id, stem), group in groups.items():
+            self._commit(self._volumes[volume_id], stem, group)
+
+    def _commit(self, volume: Volume, stem: str, group: Sequence[SliceAnnotation]) -> None:
+        files = AnnotationFiles(self._folder / volume.id, stem)
+        with self._ledger.writing(stem) as writer:
+            files.clean()
+            file = self._current(files, volume, group[0].annotator)
+            stored = files.read_stored(volume) if file.committed() else _nothing(volume)
+            planes, encoding = slices_first(stored, volume.axis), Encoding(file.background_value)
+            for annotation in group:
+                planes[annotation.slice.index] = encoding.encode(annotation.labels, annotation.kind)
+                record = file.record(annotation.slice.index).with_commit(annotation)
+                file = file.with_record(annotation.slice.index, record)
+            file = replace(file, segments_sha256=files.prepare(stored, file, volume, self._labels))
+            events = [_commit_event(file, annotation.slice.index) for annotation in group]
+            moves = [(files.pending, files.segments)]
+            writer.apply(Change(files.slices, file.to_bytes(), events, moves))
+
+    def skip(self, slice_id: SliceId, annotator: str, reason: str, round_number: int | None) -> None:
+        """Note that an annotator leaves a slice out; see ``Study.skip``."""
+
+        def change(record: SliceRecord) -> SliceRecord:
+            if record.committed:
+                where = f"{slice_id.volume}, slice {slice_id.index + 1}"
+                advice = "Flag it instead, or commit it again."
+                raise BadInput("The slice is committed already and cannot be skipped.", where=where, advice=advice)
+            return replace(
+                record, status=SliceStatus.SKIPPED, skipped_at=now(), skip_reason=reason, skip_round=round_number
+            )
+
+        self._say(slice_id, annotator, {"event": "skip", "reason": reason, "round": round_number}, change)
+
+    def flag(self, slice_id: SliceId, annotator: str, note: str) -> None:
+        """Note that a slice is to be looked at again; see ``Study.flag``."""
+
+        def change(record: SliceRecord) -> SliceRecord:
+            return replace(record, flagged_at=now(), flag_note=note)
+
+        self._say(slice_id, annotator, {"event": "flag", "note": note}, change)
+
+    def _say(
+        self, slice_id: SliceId, annotator: str, event: dict, change: Callable[[SliceRecord], SliceRecord]
+    ) -> None:
+        volume = self.volume(slice_id.volume)
+        check_slice(slice_id, volume)
+        stem, name = annotator_stem(annotator), clean_annotator(annotator)
+        files = AnnotationFiles(self._folder / volume.id, stem)
+        with self._ledger.writing(stem) as writer:
+            files.clean()
+            file = self._current(files, volume, name)
+            file = file.with_record(slice_id.index, change(file.record(slice_id.index)))
+            event = {**event, "annotator": file.annotator, "volume": volume.id, "slice": slice_id.index}
+            writer.apply(Change(files.slices, file.to_bytes(), [event]))
+
+    def _current(self, files: AnnotationFiles, volume: Volume, annotator: str) -> SliceFile:
+        found = files.read_slices(volume)
+        if found is not None:
+            return found[1]
+        return SliceFile(
+            volume=volume.id,
+            annotator=annotator,
+            axis=volume.axis,
+            geometry=volume.geometry.fingerprint(),
+            background_value=self._labels.background_value,
+        )
+
+    def volume(self, volume_id: str) -> Volume:
+        """The volume called ``volume_id``.
+
+        Raises:
+            BadInput: If there is none.
+        """
+        if volume_id not in self._volumes:
+            raise BadInput(f"The study has no volume '{volume_id}'.", where=self._folder, advice="Check the spelling.")
+        return self._volumes[volume_id]
+
+    def files(self) -> Iterator[tuple[AnnotationFiles, Volume]]:
+        """Every annotator's files in every volume, in order of their names.
+
+        Raises:
+            BadInput: If there are annotations of a volume that the cohort does not have.
+        """
+        with explained(self._folder):
+            folders = sorted(self._folder.iterdir()) if self._folder.is_dir() else []
+        for folder in folders:
+            with explained(folder):
+                names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+            for name in names:
+                if name.endswith(".slices.json") and not name.startswith("."):
+                    yield AnnotationFiles(folder, name.removesuffix(".slices.json")), self.volume(folder.name)
+
+    def slice_files(self) -> Iterator[SliceFile]:
+        """What is known of the slices, for every annotator and volume; reads no label map."""
+        for files, volume in self.files():
+            found = files.read_slices(volume)
+            if found is not None:
+                yield found[1]
+
+    def annotations(self) -> Iterator[SliceAnnotation]:
+        """Every annotator's latest commit of every slice; files that did not change are not read again."""
+        for files, volume in self.files():
+            found = files.read_slices(volume)
+            if found is None:
+                continue
+            known = self._known.get(files.slices)
+            if known is None or known[0] != digest(found[0]):
+                committed = files.read_labels(volume)
+                known = committed.digest, committed.annotations()
+                self._known[files.slices] = known
+            yield from known[1]
+
+    def problems(self) -> Iterator[str]:
+        """Files of the folder that cannot be read or do not belong together."""
+        for files, volume in self.files():
+            try:
+                files.read_labels(volume)
+            except BadInput as problem:
+                yield str(problem)
+
+
+def _nothing(volume: Volume) -> np.ndarray:
+    return np.zeros(volume.geometry.array_shape, dtype=np.uint8)
+
+
+def _commit_event(file: SliceFile, index: int) -> dict:
+    version = file.committed()[index]
+    return {
+        "event": "commit",
+        "annotator": file.annotator,
+        "volume": file.volume,
+        "slice": index,
+        "axis": file.axis,
+        "kind": str(AnnotationKind(version.kind)),
+        "round": version.round,
+        "seconds": version.seconds,
+        "committed_at": version.committed_at,
+        "prelabel": version.prelabel,
+        "labels_sha256": version.labels_sha256,
+        "versions": len(file.slices[index].versions) + 1,
+    }

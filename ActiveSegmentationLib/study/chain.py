@@ -1,0 +1,177 @@
+"""One append-only file of records, each of which carries the hash of the one before."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.files import explained, hash_json, write_bytes
+from ActiveSegmentationLib.study.times import now
+
+_OWN_FIELDS = ("seq", "time", "event", "previous", "hash")
+_TAIL = 1 << 16
+
+
+class HashChain:
+    """A file of JSON records, one a line, chained by SHA-256.
+
+    The hash of a record covers all its other fields, and ``previous`` is the hash of the record before; the first
+    record continues from a hash of what the chain belongs to. Whoever changes, removes, inserts or reorders lines
+    breaks the chain. Callers hold the writer's lock while they append.
+
+    Args:
+        path: The file; it need not exist.
+        belongs_to: Names the study and the chain, so that no record can be moved to another.
+    """
+
+    def __init__(self, path: Path, belongs_to: Sequence[str]) -> None:
+        self.path = path
+        self._start = hash_json(list(belongs_to))
+
+    def append(self, events: Sequence[dict[str, Any]]) -> None:
+        """Add records and flush them to disk; an incomplete last line is set aside first and noted.
+
+        Args:
+            events: Dictionaries of JSON values with "event", optionally "time", and fields of their own.
+
+        Raises:
+            BadInput: If the last record is damaged, or the file cannot be written.
+            JobFailed: If the disk is full.
+        """
+        last = self.last()
+        events = [*self._set_torn_line_aside(), *events]
+        lines = []
+        for event in events:
+            last = self._record(event, last)
+            lines.append(json.dumps(last, ensure_ascii=False, allow_nan=False))
+        with explained(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with open(self.path, "ab") as file:
+                file.write("".join(f"{line}\n" for line in lines).encode("utf-8"))
+                file.flush()
+                os.fsync(file.fileno())
+
+    def _record(self, event: dict[str, Any], last: dict[str, Any] | None) -> dict[str, Any]:
+        fields = {name: value for name, value in event.items() if name not in _OWN_FIELDS}
+        record = {
+            "seq": last["seq"] + 1 if last else 1,
+            "time": event.get("time") or now(),
+            "event": event["event"],
+            **fields,
+            "previous": last["hash"] if last else self._start,
+        }
+        return {**record, "hash": hash_json(record)}
+
+    def last(self) -> dict[str, Any] | None:
+        """The last complete record, or None where there is none.
+
+        Raises:
+            BadInput: If it is damaged.
+        """
+        lines = self._tail().split(b"\n")
+        whole = [line for line in lines[:-1] if line] + [line for line in lines[-1:] if _intact(line)]
+        if not whole:
+            return None
+        record = _intact(whole[-1])
+        if record is None:
+            advice = "Restore the file from a backup; 'audit' says what is wrong with it."
+            raise BadInput("The last record of the audit is damaged.", where=self.path, advice=advice)
+        return record
+
+    def _tail(self) -> bytes:
+        """The end of the file: at least its last complete line and what follows."""
+        with explained(self.path):
+            if not self.path.is_file():
+                return b""
+            with open(self.path, "rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                length = _TAIL
+                while True:
+                    file.seek(max(0, size - length))
+                    data = file.read()
+                    if length >= size or data.count(b"\n") >= 2:
+                        return data if length >= size else data[data.index(b"\n") + 1 :]
+                    length *= 4
+
+    def is_torn(self) -> bool:
+        """Whether the file ends within a line, as after a crash."""
+        tail = self._tail()
+        return bool(tail) and not tail.endswith(b"\n")
+
+    def _set_torn_line_aside(self) -> list[dict[str, Any]]:
+        """Make the file end with a complete line; the events that note what was done about it."""
+        if not self.is_torn():
+            return []
+        torn = self._tail().rpartition(b"\n")[2]
+        if _intact(torn):
+            with explained(self.path), open(self.path, "ab") as file:
+                file.write(b"\n")
+            return []
+        digest = hashlib.sha256(torn).hexdigest()
+        kept = self.path.with_name(f"{self.path.stem}.torn-{digest[:12]}.txt")
+        write_bytes(kept, torn)
+        with explained(self.path), open(self.path, "rb+") as file:
+            file.truncate(file.seek(0, os.SEEK_END) - len(torn))
+            os.fsync(file.fileno())
+        return [{"event": "repaired", "kept": kept.name, "sha256": digest}]
+
+    def records(self) -> list[dict[str, Any]]:
+        """All records that can be read, in order; ``problems`` says whether they can be trusted."""
+        return [record for _, record in self._lines() if isinstance(record, dict)]
+
+    def _lines(self) -> Iterator[tuple[int, Any]]:
+        """Line numbers from 1 with the parsed line, or None where it is no JSON; without an incomplete last one."""
+        with explained(self.path):
+            data = self.path.read_bytes() if self.path.is_file() else b""
+        *lines, rest = data.split(b"\n")
+        if _intact(rest):
+            lines.append(rest)
+        for number, line in enumerate(lines, start=1):
+            yield number, _parsed(line)
+
+    def problems(self) -> list[str]:
+        """What is wrong with the chain, one sentence each; empty where it is complete and unchanged."""
+        found: list[str] = []
+        previous, seq = self._start, 0
+        for number, record in self._lines():
+            where = f"{self.path.name}, line {number}"
+            if not isinstance(record, dict) or not {"seq", "previous", "hash"} <= record.keys():
+                found.append(f"{where}: this is no record.")
+                continue
+            if record["hash"] != _hash_of(record):
+                found.append(f"{where}: the record was changed after it was written.")
+            if record["previous"] != previous or record["seq"] != seq + 1:
+                found.append(f"{where}: the record does not follow the one before; lines were removed, added or moved.")
+            previous, seq = record["hash"], record["seq"]
+        if self.is_torn() and not _intact(self._tail().rpartition(b"\n")[2]):
+            found.append(
+                f"{self.path.name}: the last line is incomplete, as after a crash; the next commit repairs it."
+            )
+        return found
+
+
+def _parsed(line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
+
+
+def _hash_of(record: dict[str, Any]) -> str | None:
+    try:
+        return hash_json({name: value for name, value in record.items() if name != "hash"})
+    except ValueError:  # NaN, which no record of ours holds
+        return None
+
+
+def _intact(line: bytes) -> dict[str, Any] | None:
+    """The record on this line, if it is one and its hash is right."""
+    record = _parsed(line)
+    if not isinstance(record, dict) or "hash" not in record or "seq" not in record:
+        return None
+    return record if record["hash"] == _hash_of(record) else None

@@ -1,0 +1,48 @@
+"""How a study folder comes to be: wholly, or not at all."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from pathlib import Path
+
+from ActiveSegmentationLib.cohort import Cohort
+from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.files import explained, remove_tree, write_bytes, write_json
+from ActiveSegmentationLib.study.ledger import Ledger
+from ActiveSegmentationLib.study.names import STUDY_STEM
+from ActiveSegmentationLib.study.study_file import COHORT_FILE, STUDY_FILE, StudyRecord
+
+
+def check_empty(folder: Path) -> None:
+    """Refuse a folder that holds something.
+
+    Raises:
+        BadInput: Saying what is in the way.
+    """
+    with explained(folder):
+        if folder.is_file():
+            raise BadInput("This is a file.", where=folder, advice="Name a new folder.")
+        if (folder / STUDY_FILE).is_file():
+            raise BadInput("There is a study already.", where=folder, advice="Open it, or name another folder.")
+        if folder.is_dir() and any(folder.iterdir()):
+            advice = "Name a new folder; a study does not mix with other files."
+            raise BadInput("The folder is not empty.", where=folder, advice=advice)
+
+
+def write_new(folder: Path, record: StudyRecord, cohort: Cohort) -> None:
+    """Write the study beside its place and move it there, so that nobody ever finds a part of it."""
+    draft = folder.parent / f".tmp-{uuid.uuid4().hex[:12]}-{folder.name}"
+    try:
+        with explained(folder):
+            draft.mkdir(parents=True)
+        write_json(draft / COHORT_FILE, cohort.to_json())
+        write_bytes(draft / STUDY_FILE, record.to_bytes())
+        with Ledger(draft, record.id).writing(STUDY_STEM) as writer:
+            writer.append([{"event": "created", "study": record.id, "annotation": str(record.annotation)}])
+        with explained(folder):
+            if folder.is_dir():
+                folder.rmdir()
+            os.replace(draft, folder)
+    finally:
+        remove_tree(draft)

@@ -1,0 +1,231 @@
+"""Annotations from and to label maps of other programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from ActiveSegmentationLib.cohort import UNDECIDED, AnnotationKind, SliceId, Volume, slices_first, volume_order
+from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.files import explained
+from ActiveSegmentationLib.common.progress import Progress, or_silent
+from ActiveSegmentationLib.study.annotations import SliceAnnotation
+from ActiveSegmentationLib.study.segment_file import read_foreign_segments
+from ActiveSegmentationLib.study.study import Study
+
+SUFFIXES = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
+"""File names of label maps that can be imported."""
+
+FORMATS = {"nifti": ".nii.gz", "nrrd": ".nrrd"}
+"""Formats of exported label maps and their suffixes."""
+
+Slices = Literal["non-empty", "all"] | Sequence[int]
+
+
+@dataclass(frozen=True)
+class _Import:
+    """What was asked of ``import_annotations``."""
+
+    annotator: str
+    kind: AnnotationKind
+    ignore_value: int | None
+    slices: Slices
+    round: int | None
+
+
+def import_annotations(
+    study: Study,
+    source: Path,
+    *,
+    annotator: str,
+    kind: AnnotationKind,
+    ignore_value: int | None = None,
+    slices: Slices = "non-empty",
+    round: int | None = None,
+    progress: Progress | None = None,
+) -> dict[str, int]:
+    """Commit the slices of label maps.
+
+    Which slices count: with undecided pixels in the map (``ignore_value``, or 255, which no label can have), every
+    slice on which something is decided. Without, a map cannot tell an empty slice from one nobody looked at: then
+    slices with a label count, or those told by ``slices``. Slices that this annotator has committed with the same
+    pixels and kind are left as they are, so an import that was interrupted can simply be repeated.
+
+    Args:
+        study: The study.
+        source: A label map, or a folder of them, named by volume id (``<volume>.nii.gz``, ``.nrrd``, ``.seg.nrrd``,
+            ``.mha``, ...). The segments of a ``.seg.nrrd`` are matched to the labels by name.
+        annotator: Who drew them.
+        kind: Masks or scribbles.
+        ignore_value: Stored value of undecided pixels; for scribbles the cohort's own or 255 where None.
+        slices: "non-empty", "all", or 0-based indices that count in every map.
+        round: Round that asked for them, or None.
+        progress: Told of every volume.
+
+    Returns:
+        For each volume with a map, the number of slices that are committed by it.
+
+    Raises:
+        BadInput: If a map belongs to no volume, cannot be read, has another grid or foreign values, or holds scribbles
+            and no undecided pixel.
+    """
+    asked = _Import(annotator, AnnotationKind(kind), ignore_value, slices, round)
+    if isinstance(slices, str) and slices not in ("non-empty", "all"):
+        advice = "Use 'non-empty', 'all', or a list of 0-based indices."
+        raise BadInput(f"Slices cannot be chosen as '{slices}'.", where="slices", advice=advice)
+    maps = _maps(study, Path(source))
+    known = study.annotations(annotator)
+    counts = {}
+    for number, (volume, path) in enumerate(maps):
+        or_silent(progress).update("Importing annotations", number, len(maps))
+        counts[volume.id] = _import(study, volume, path, asked, known)
+    or_silent(progress).update("Importing annotations", len(maps), len(maps))
+    return counts
+
+
+def _import(study: Study, volume: Volume, path: Path, asked: _Import, known: Mapping[SliceId, SliceAnnotation]) -> int:
+    labels, partial = _labels(study, volume, path, asked)
+    study.labels.check(labels, str(path))
+    if asked.kind == AnnotationKind.SCRIBBLE and not (labels == UNDECIDED).any():
+        advice = "Name the stored value of undecided pixels as ignore value, or import the map as masks."
+        raise BadInput("Scribbles were expected, but every pixel is decided.", where=path, advice=advice)
+    planes = slices_first(labels, volume.axis)
+    chosen = _chosen(planes, asked.slices, partial, volume)
+    new = [
+        SliceAnnotation(SliceId(volume.id, n), planes[n], asked.kind, asked.annotator, asked.round, 0.0, "")
+        for n in chosen
+        if not _same(known.get(SliceId(volume.id, n)), planes[n], asked.kind)
+    ]
+    study.commit(new)
+    return len(chosen)
+
+
+def _labels(study: Study, volume: Volume, path: Path, asked: _Import) -> tuple[np.ndarray, bool]:
+    """Label values of a file, (k, j, i) uint8, and whether it says of each pixel if it is decided (255 where not)."""
+    if path.name.lower().endswith(".seg.nrrd"):
+        labels = read_foreign_segments(path, volume.geometry, study.labels, asked.kind)
+        return labels, asked.kind == AnnotationKind.SCRIBBLE
+    from ActiveSegmentationLib.cohort import read_label_map
+
+    ignore = asked.ignore_value
+    reference = volume.labels(asked.kind)
+    if ignore is None and asked.kind == AnnotationKind.SCRIBBLE:
+        ignore = UNDECIDED if reference is None or reference.undecided is None else reference.undecided
+    labels = read_label_map(path, volume.geometry, ignore)
+    return labels, ignore is not None or bool((labels == UNDECIDED).any())
+
+
+def _chosen(planes: np.ndarray, slices: Slices, partial: bool, volume: Volume) -> list[int]:
+    """Indices of the slices that count."""
+    decided = (planes != UNDECIDED).any(axis=(1, 2))
+    if not isinstance(slices, str):
+        wrong = [n for n in slices if not 0 <= n < volume.slice_count or not decided[n]]
+        if wrong:
+            advice = "Choose slices on which something is drawn; indices count from 0."
+            raise BadInput(f"Slice index {wrong[0]} cannot be imported.", where=volume.id, advice=advice)
+        return sorted(set(slices))
+    if slices == "non-empty" and not partial:
+        decided &= (planes > 0).any(axis=(1, 2))
+    return [int(n) for n in np.flatnonzero(decided)]
+
+
+def _same(known: SliceAnnotation | None, labels: np.ndarray, kind: AnnotationKind) -> bool:
+    return known is not None and known.kind == kind and np.array_equal(known.labels, labels)
+
+
+def _maps(study: Study, source: Path) -> list[tuple[Volume, Path]]:
+    """Volumes with their label maps, in the order of the cohort."""
+    with explained(source):
+        if not source.exists():
+            raise BadInput("There is no such file or folder.", where=source, advice="Check the path.")
+        paths = sorted(source.iterdir()) if source.is_dir() else [source]
+    paths = [path for path in paths if _volume_name(path) is not None and not path.name.startswith(".")]
+    volumes = {volume.id: volume for volume in study.cohort.volumes}
+    expected = f"Name each map by its volume, for example {study.cohort.volumes[0].id}.nii.gz."
+    if not paths:
+        raise BadInput("There is no label map.", where=source, advice=expected)
+    excluded = study.excluded()
+    found: dict[str, Path] = {}
+    for path in paths:
+        name = _volume_of(path, volumes)
+        if name is None:
+            raise BadInput("The label map belongs to no volume of the study.", where=path, advice=expected)
+        if name in excluded:
+            advice = "Take the volume back (exclude --undo), or remove the map."
+            raise BadInput(f"Volume '{name}' is excluded.", where=path, advice=advice)
+        if name in found:
+            advice = f"Keep this one or {found[name].name}."
+            raise BadInput(f"There are two label maps of volume '{name}'.", where=path, advice=advice)
+        found[name] = path
+    return [(volume, found[volume.id]) for volume in study.cohort.volumes if volume.id in found]
+
+
+def _volume_of(path: Path, volumes: dict[str, Volume]) -> str | None:
+    """Id of the volume that a map belongs to: by its name, or by its folder's as in a study's own annotations."""
+    for name in (_volume_name(path), path.parent.name):
+        if name in volumes:
+            return name
+    return None
+
+
+def _volume_name(path: Path) -> str | None:
+    for suffix in SUFFIXES:
+        if path.name.lower().endswith(suffix):
+            return path.name[: -len(suffix)]
+    return None
+
+
+def export_annotations(
+    study: Study,
+    out: Path,
+    *,
+    format: str = "nifti",
+    ignore_value: int = UNDECIDED,
+    annotator: str | None = None,
+    progress: Progress | None = None,
+) -> list[Path]:
+    """Write one label map a volume that has committed slices, on the volume's grid.
+
+    Args:
+        study: The study.
+        out: Folder to write ``<volume>.nii.gz`` or ``.nrrd`` to.
+        format: "nifti" or "nrrd".
+        ignore_value: Value of every pixel that nobody decided, 1 to 255 and no label's.
+        annotator: Only this annotator's slices; None for the latest over all.
+        progress: Told of every volume.
+
+    Returns:
+        The files, in the order of the volumes' ids.
+
+    Raises:
+        BadInput: If the format is unknown, the ignore value a label's, or the folder cannot be written.
+    """
+    if format not in FORMATS:
+        raise BadInput(f"There is no format '{format}'.", where="format", advice=f"Use {' or '.join(FORMATS)}.")
+    if not 0 < ignore_value <= UNDECIDED or ignore_value in study.labels.values:
+        advice = "Use a value from 1 to 255 that no label has."
+        raise BadInput(f"{ignore_value} cannot be the ignore value.", where="ignore value", advice=advice)
+    from ActiveSegmentationLib.cohort import write_label_map
+
+    annotations = study.annotations(annotator)
+    volumes = sorted({slice_id.volume for slice_id in annotations})
+    written = []
+    for number, volume_id in enumerate(volumes):
+        or_silent(progress).update("Exporting annotations", number, len(volumes))
+        volume = study.cohort.volume(volume_id)
+        planes = np.full((volume.slice_count, *volume.plane_shape), ignore_value, dtype=np.uint8)
+        for slice_id, annotation in annotations.items():
+            if slice_id.volume == volume_id:
+                planes[slice_id.index] = _exported(annotation.labels, ignore_value)
+        written.append(Path(out) / f"{volume_id}{FORMATS[format]}")
+        write_label_map(written[-1], np.ascontiguousarray(volume_order(planes, volume.axis)), volume.geometry)
+    or_silent(progress).update("Exporting annotations", len(volumes), len(volumes))
+    return written
+
+
+def _exported(labels: np.ndarray, ignore_value: int) -> np.ndarray:
+    return np.where(labels == UNDECIDED, np.uint8(ignore_value), labels)

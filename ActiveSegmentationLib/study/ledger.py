@@ -1,0 +1,224 @@
+"""Changes of the study folder that happen wholly or not at all, each with its audit records.
+
+A change replaces one file (the target; that is the moment it takes effect), moves files that were prepared beside it
+into place, and appends audit records. What is to be done is written to a journal first. After a crash, the target
+tells which way to go: if it holds the new content, the rest is done; if not, what was prepared is removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.files import explained, hash_file, read_json, write_bytes, write_json
+from ActiveSegmentationLib.study.chain import HashChain
+from ActiveSegmentationLib.study.locks import file_lock
+from ActiveSegmentationLib.study.times import now
+
+WAIT = 30.0
+"""Seconds to wait for another process that writes to the same chain; a commit takes well under one."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change of the study folder.
+
+    Attributes:
+        target: File to replace.
+        content: Its new content.
+        events: Audit records to append, each with "event" and fields of its own.
+        moves: Pairs (prepared file, where it belongs).
+    """
+
+    target: Path
+    content: bytes
+    events: Sequence[dict[str, Any]]
+    moves: Sequence[tuple[Path, Path]] = ()
+
+
+class Ledger:
+    """Makes changes of a study folder, one chain of audit records for each writer.
+
+    Args:
+        folder: Folder of the study.
+        study_id: Id of the study, bound into every chain.
+    """
+
+    def __init__(self, folder: Path, study_id: str) -> None:
+        self._study = folder
+        self._folder = folder / "audit"
+        self._id = study_id
+
+    def chain(self, stem: str) -> HashChain:
+        """The audit chain of the writer with this file stem."""
+        return HashChain(self._folder / f"{stem}.jsonl", (self._id, stem))
+
+    def stems(self) -> list[str]:
+        """File stems of all writers so far, sorted."""
+        with explained(self._folder):
+            names = [path.name for path in self._folder.iterdir()] if self._folder.is_dir() else []
+        found = {name.removesuffix(end) for name in names for end in (".jsonl", ".journal.json") if name.endswith(end)}
+        return sorted(stem for stem in found if "." not in stem)
+
+    @contextlib.contextmanager
+    def writing(self, stem: str, wait: float = WAIT) -> Iterator[Writer]:
+        """Be the only writer of this chain within the block; what a crash left behind is settled first.
+
+        Raises:
+            BadInput: If another process writes to it for longer than ``wait`` seconds, or its last record is damaged.
+        """
+
+        def busy() -> BadInput:
+            advice = "Let the other program finish, and give every annotator a name of their own."
+            return BadInput(f"Another process is writing as '{stem}'.", where=self._study, advice=advice)
+
+        with file_lock(self._folder / f".{stem}.lock", wait, busy):
+            writer = Writer(self._study, self.chain(stem), self._journal(stem))
+            writer.settle()
+            self.chain(stem).last()
+            yield writer
+
+    def recover(self) -> None:
+        """Settle what crashes left behind in any chain; chains that are being written to now are left alone.
+
+        Raises:
+            BadInput: If there is something to settle and the folder cannot be written.
+        """
+        for stem in self.unsettled():
+            lock = file_lock(self._folder / f".{stem}.lock", 0, lambda: _Busy("The chain is in use."))
+            with contextlib.suppress(_Busy), lock:
+                writer = Writer(self._study, self.chain(stem), self._journal(stem))
+                writer.settle()
+                writer.repair()
+
+    def unsettled(self) -> list[str]:
+        """Stems of the chains with an unfinished change or an incomplete last line."""
+        return [stem for stem in self.stems() if stem in self.interrupted() or self.chain(stem).is_torn()]
+
+    def interrupted(self) -> list[str]:
+        """Stems of the chains with an unfinished change."""
+        return [stem for stem in self.stems() if self._journal(stem).is_file()]
+
+    def _journal(self, stem: str) -> Path:
+        return self._folder / f"{stem}.journal.json"
+
+
+def sweep(*paths: Path) -> None:
+    """Remove what killed writers of these files left beside them; only for the one who may write them."""
+    for folder in {path.parent for path in paths}:
+        names = {path.name for path in paths if path.parent == folder}
+        with explained(folder):
+            for left in folder.glob(".tmp-*") if folder.is_dir() else ():
+                if left.name.split("-", 2)[-1] in names:
+                    left.unlink()
+
+
+class _Busy(BadInput):
+    """Somebody else holds the lock."""
+
+
+class Writer:
+    """The only writer of one chain, as given by ``Ledger.writing``.
+
+    Args:
+        study: Folder of the study.
+        chain: The audit chain.
+        journal: Path of its journal.
+    """
+
+    def __init__(self, study: Path, chain: HashChain, journal: Path) -> None:
+        self._study = study
+        self._chain = chain
+        self._journal = journal
+
+    def apply(self, change: Change) -> None:
+        """Make the change; if this raises or the process dies, it has happened wholly or not at all once settled.
+
+        Raises:
+            BadInput: If a file cannot be written.
+            JobFailed: If the disk is full.
+        """
+        transaction = uuid.uuid4().hex
+        events = [{"time": now(), **event, "transaction": transaction} for event in change.events]
+        journal = {
+            "target": self._relative(change.target),
+            "sha256": hashlib.sha256(change.content).hexdigest(),
+            "moves": [[self._relative(source), self._relative(place)] for source, place in change.moves],
+            "events": events,
+        }
+        write_json(self._journal, journal)
+        write_bytes(change.target, change.content)
+        self._finish(journal, events)
+
+    def append(self, events: Sequence[dict[str, Any]]) -> None:
+        """Append audit records that go with no file."""
+        self._chain.append(events)
+
+    def settle(self) -> None:
+        """Finish or undo the change that a crash interrupted, if there is one.
+
+        Raises:
+            BadInput: If the journal is damaged or names files outside of the study.
+        """
+        sweep(self._journal, self._chain.path)
+        if not self._journal.is_file():
+            return
+        journal = read_json(self._journal)
+        try:
+            target = self._inside(journal["target"])
+            done = target.is_file() and hash_file(target) == journal["sha256"]
+            if done:
+                self._finish(journal, self._missing(journal["events"]))
+            else:
+                self._undo(journal)
+        except (KeyError, TypeError, ValueError) as error:
+            advice = "Move the file away; at most the commit that was being written is missing then."
+            raise BadInput("The journal is damaged.", where=self._journal, advice=advice) from error
+
+    def repair(self) -> None:
+        """Set an incomplete last line of the chain aside, and note it."""
+        if self._chain.is_torn():
+            self._chain.append([])
+
+    def _finish(self, journal: dict[str, Any], events: list[dict[str, Any]]) -> None:
+        for source, place in journal["moves"]:
+            prepared = self._inside(source)
+            with explained(prepared):
+                if prepared.is_file():
+                    os.replace(prepared, self._inside(place))
+        self._chain.append(events)
+        self._drop_journal()
+
+    def _missing(self, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Those events of a change that a crash kept out of the chain."""
+        transactions = {event["transaction"] for event in events}
+        written = sum(record.get("transaction") in transactions for record in self._chain.records())
+        return events[written:]
+
+    def _undo(self, journal: dict[str, Any]) -> None:
+        sweep(self._inside(journal["target"]))
+        for source, _ in journal["moves"]:
+            prepared = self._inside(source)
+            with explained(prepared):
+                prepared.unlink(missing_ok=True)
+        self._drop_journal()
+
+    def _drop_journal(self) -> None:
+        with explained(self._journal):
+            self._journal.unlink(missing_ok=True)
+
+    def _relative(self, path: Path) -> str:
+        return path.relative_to(self._study).as_posix()
+
+    def _inside(self, relative: str) -> Path:
+        path = self._study / relative
+        if not path.resolve().is_relative_to(self._study.resolve()):
+            raise ValueError(f"{relative} is outside of the study")
+        return path

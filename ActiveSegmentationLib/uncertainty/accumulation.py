@@ -1,0 +1,113 @@
+"""All statistics over the draws of a sampler from one sweep, in memory that does not grow with the draws."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from ActiveSegmentationLib.common.progress import Progress
+from ActiveSegmentationLib.segmentation import Predictor, Sampler, Slices, iterate_images
+
+
+class Accumulator:
+    """Running statistics of probabilities p_1 .. p_T, each (n, C, H, W) float32.
+
+    Mean and variance follow Welford, which keeps float32 exact enough where draws hardly differ.
+
+    Args:
+        draws: Draws to start with.
+    """
+
+    def __init__(self, draws: Iterator[torch.Tensor]) -> None:
+        first = next(draws).float()
+        self.count = 1
+        """Number of draws T."""
+        self.mean = first.clone()
+        """Mean over the draws: (n, C, H, W)."""
+        self.votes = _votes(first)
+        """How many draws hold each class for the most probable: (n, C, H, W) int16."""
+        self.mean_entropy = entropy(first)
+        """Mean over the draws of their entropies, in nats: (n, H, W)."""
+        self._squares = torch.zeros_like(first)
+        for draw in draws:
+            self.add(draw)
+
+    def add(self, probabilities: torch.Tensor) -> None:
+        """Take in one more draw (n, C, H, W)."""
+        p = probabilities.float()
+        self.count += 1
+        difference = p - self.mean
+        self.mean += difference / self.count
+        self._squares += difference * (p - self.mean)
+        self.mean_entropy += (entropy(p) - self.mean_entropy) / self.count
+        self.votes += _votes(p)
+
+    @property
+    def entropy(self) -> torch.Tensor:
+        """Entropy of the mean (predictive entropy), in nats, 0 to ln C: (n, H, W)."""
+        return entropy(self.mean)
+
+    @property
+    def mutual_information(self) -> torch.Tensor:
+        """Entropy of the mean less the mean entropy, in nats, 0 to ln C: (n, H, W).
+
+        BALD (Houlsby et al. 2011) where the draws come from dropout; the Jensen-Shannon divergence of any draws.
+        """
+        return (self.entropy - self.mean_entropy).clamp(min=0)
+
+    @property
+    def variance(self) -> torch.Tensor:
+        """Unbiased variance of each class over the draws, 0 for one draw: (n, C, H, W)."""
+        return self._squares.clamp(min=0) / max(1, self.count - 1)
+
+    @property
+    def std(self) -> torch.Tensor:
+        """Standard deviation of each class over the draws: (n, C, H, W)."""
+        return self.variance.sqrt()
+
+    @property
+    def variance_ratio(self) -> torch.Tensor:
+        """Part of the draws that do not vote for the most voted class, 0 to 1 - 1 / C: (n, H, W)."""
+        return 1 - self.votes.amax(1).float() / self.count
+
+
+def accumulate(
+    model: Predictor,
+    stack: Slices,
+    rows: np.ndarray,
+    sampler: Sampler,
+    *,
+    device: str = "cpu",
+    batch_size: int | None = None,
+    progress: Progress | None = None,
+) -> Iterator[tuple[np.ndarray, Accumulator]]:
+    """Draw predictions of slices, batch by batch.
+
+    Args:
+        model: A segmenter or an ensemble.
+        stack: The cohort's slices.
+        rows: (n,) rows of the stack.
+        sampler: Source of the draws.
+        device: Torch device.
+        batch_size: Slices a batch, chosen by the size of the grid unless told.
+        progress: Told after every batch.
+
+    Yields:
+        Rows (b,) and the statistics of their draws, on the device.
+    """
+    stage = "Measuring uncertainty"
+    batches = iterate_images(model, stack, rows, device, batch_size, stage, progress)
+    for number, (chosen, images) in enumerate(batches):
+        yield chosen, Accumulator(iter(sampler.draws(model, images, number)))
+
+
+def entropy(probabilities: torch.Tensor) -> torch.Tensor:
+    """Shannon entropy over dimension 1, in nats; 0 ln 0 counts as 0: (n, C, ...) -> (n, ...)."""
+    return torch.special.entr(probabilities).sum(1)
+
+
+def _votes(probabilities: torch.Tensor) -> torch.Tensor:
+    votes = torch.zeros(probabilities.shape, dtype=torch.int16, device=probabilities.device)
+    return votes.scatter_(1, probabilities.argmax(1, keepdim=True), 1)

@@ -1,0 +1,120 @@
+"""How uncertain a model is of a pixel, of a slice, of a volume."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.progress import Progress
+from ActiveSegmentationLib.segmentation import Predictor, Sampler, Slices, predict_volume
+from ActiveSegmentationLib.uncertainty.accumulation import Accumulator, accumulate
+
+
+def _margin(found: Accumulator) -> torch.Tensor:
+    two = found.mean.topk(2, dim=1).values
+    return 1 - (two[:, 0] - two[:, 1])
+
+
+SCORES: dict[str, Callable[[Accumulator], torch.Tensor]] = {
+    "entropy": lambda found: found.entropy,
+    "mean-entropy": lambda found: found.mean_entropy,
+    "mutual-information": lambda found: found.mutual_information,
+    "variance": lambda found: found.variance.mean(1),
+    "std": lambda found: found.std.mean(1),
+    "variance-ratio": lambda found: found.variance_ratio,
+    "least-confidence": lambda found: 1 - found.mean.amax(1),
+    "margin": _margin,
+}
+"""Maps (n, H, W) by name, larger where the model is less sure; "variance" and "std" are means over the classes."""
+
+
+def entropy_map(probabilities: np.ndarray, axis: int = 0) -> np.ndarray:
+    """Entropy of probabilities over the classes.
+
+    Args:
+        probabilities: Values in [0, 1] that sum to 1 along ``axis``, for example (C, S, h, w).
+        axis: The axis of the C classes.
+
+    Returns:
+        float32 without that axis, in nats between 0 (certain) and ln C; 0 ln 0 counts as 0.
+    """
+    p = torch.from_numpy(np.ascontiguousarray(probabilities, dtype=np.float32))
+    return torch.special.entr(p).sum(axis).clamp(0, math.log(p.shape[axis])).numpy()
+
+
+def slice_scores(
+    model: Predictor,
+    stack: Slices,
+    rows: np.ndarray,
+    sampler: Sampler,
+    *,
+    names: Sequence[str] = ("entropy",),
+    device: str = "cpu",
+    batch_size: int | None = None,
+    progress: Progress | None = None,
+) -> dict[str, np.ndarray]:
+    """Scores of slices: means over the pixels of the stack's grid, all from one sweep.
+
+    Args:
+        model: A segmenter or an ensemble.
+        stack: The cohort's slices.
+        rows: (n,) rows of the stack.
+        sampler: Source of the draws.
+        names: Names from ``SCORES``.
+        device: Torch device.
+        batch_size: Slices a batch, chosen by the size of the grid unless told.
+        progress: Told after every batch.
+
+    Returns:
+        For every name (n,) float32 in the order of ``rows``; larger where the model is less sure.
+
+    Raises:
+        BadInput: If there is no score of a name.
+    """
+    unknown = sorted(set(names) - set(SCORES))
+    if unknown:
+        advice = f"Choose from: {', '.join(SCORES)}."
+        raise BadInput(f"There is no uncertainty called '{unknown[0]}'.", where="uncertainty", advice=advice)
+    result = {name: np.empty(len(rows), dtype=np.float32) for name in names}
+    done = 0
+    for chosen, found in accumulate(
+        model, stack, rows, sampler, device=device, batch_size=batch_size, progress=progress
+    ):
+        for name in names:
+            result[name][done : done + len(chosen)] = SCORES[name](found).mean((1, 2)).cpu().numpy()
+        done += len(chosen)
+    return result
+
+
+def uncertainty_volume(
+    model: Predictor,
+    stack: Slices,
+    volume_id: str,
+    *,
+    sampler: Sampler | None = None,
+    device: str = "cpu",
+    batch_size: int | None = None,
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """Entropy of the mean probabilities of a volume, in the plane geometry of its own slices.
+
+    Args:
+        model: A segmenter or an ensemble.
+        stack: The cohort's slices.
+        volume_id: The volume.
+        sampler: Source of the draws to average; one prediction without dropout unless given.
+        device: Torch device.
+        batch_size: Slices a batch, chosen by the size of the grid unless told.
+        progress: Told after every batch.
+
+    Returns:
+        (S, h, w) float32 in nats, 0 to ln C; 0 outside of the stack's grid.
+    """
+    prediction = predict_volume(
+        model, stack, volume_id, sampler=sampler, device=device, batch_size=batch_size, progress=progress
+    )
+    return entropy_map(prediction.probabilities)

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import collections
+
+import numpy as np
+import pytest
+from acquisition_fakes import FakeStack, fake_pool
+
+from ActiveSegmentationLib.acquisition import Choice, Constraints, check_choices, create_strategy, registry
+from ActiveSegmentationLib.cohort import SliceId
+from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.seeds import generator
+
+
+def picked(name, pool, budget, seed=0):
+    return [choice.slice for choice in create_strategy(name).select(pool, budget, generator(seed, "test"))]
+
+
+def test_random_is_uniform():
+    stack = FakeStack(1, 10)
+    counts = collections.Counter(picked("random", fake_pool(stack), 1, seed)[0].index for seed in range(2000))
+    chi_square = sum((counts[i] - 200) ** 2 / 200 for i in range(10))
+    assert chi_square < 27.9  # 99.9 % point of the chi-square distribution with 9 degrees of freedom
+
+
+def test_random_rounds_differ():
+    pool = fake_pool()
+    first = create_strategy("random").select(pool, 5, generator(0, "acquisition", "random", 1))
+    second = create_strategy("random").select(pool, 5, generator(0, "acquisition", "random", 2))
+    assert first != second
+
+
+@pytest.mark.parametrize("name", ["balanced-random", "strided"])
+def test_volumes_get_equal_numbers(name):
+    counts = collections.Counter(s.volume for s in picked(name, fake_pool(), 15))
+    assert sorted(counts.values()) == [2, 2, 2, 3, 3, 3] or set(counts.values()) <= {2, 3}
+    assert len(counts) >= 5
+
+
+def test_balanced_random_serves_poor_volumes_first():
+    annotated = [SliceId(f"volume{v:02d}", 0) for v in range(5)]
+    assert picked("balanced-random", fake_pool(annotated=annotated), 1)[0].volume == "volume05"
+
+
+@pytest.mark.parametrize("count", [5, 10, 23])
+@pytest.mark.parametrize("per_volume", [1, 2, 3, 5])
+def test_strided_gaps(count, per_volume):
+    for seed in range(20):
+        indices = sorted(
+            s.index for s in picked(f"strided:{per_volume}", fake_pool(FakeStack(1, count)), per_volume, seed)
+        )
+        gaps = np.diff([-1, *indices, count])
+        assert len(set(indices)) == per_volume
+        assert gaps.max() <= -(-count // per_volume) + 1
+
+
+def test_strided_round_covers_the_whole_range():
+    positions = sorted(s.index for s in picked("strided", fake_pool(FakeStack(10, 10)), 10))
+    assert positions == list(range(10))
+
+
+def test_strided_moves_to_the_nearest_open_slice():
+    annotated = [SliceId("volume00", i) for i in range(3, 10)]
+    chosen = picked("strided:3", fake_pool(FakeStack(1, 10), annotated=annotated), 3)
+    assert sorted(s.index for s in chosen) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "name", ["nonsense", "random:3", "coreset:nonsense", "strided:0", "strided:x", "group-contrastive-coreset:x"]
+)
+def test_wrong_names_are_refused_in_words(name):
+    with pytest.raises(BadInput) as error:
+        create_strategy(name)
+    assert error.value.advice
+
+
+@pytest.mark.parametrize("options", [{"max_per_volume": 0}, {"max_per_patient": -1}, {"min_gap": -1}])
+def test_wrong_limits_are_refused(options):
+    with pytest.raises(BadInput):
+        Constraints(**options)
+
+
+def test_answers_of_foreign_strategies_are_checked():
+    pool = fake_pool(annotated=[SliceId("volume00", 0)])
+    fine = SliceId("volume00", 1)
+    with pytest.raises(BadInput, match="volume00"):
+        check_choices([Choice(fine, float("nan"), "")], pool, 5)
+    for wrong in ([Choice(fine, 1.0, ""), Choice(fine, 1.0, "")], [Choice(SliceId("volume00", 0), 1.0, "")]):
+        with pytest.raises(ValueError, match="may not be picked"):
+            check_choices(wrong, pool, 5)
+    with pytest.raises(ValueError, match="not in the pool"):
+        check_choices([Choice(SliceId("elsewhere", 0), 1.0, "")], pool, 5)
+    with pytest.raises(ValueError, match="budget"):
+        check_choices([Choice(fine, 1.0, "")] * 3, pool, 2)
+
+
+def test_packages_can_add_strategies(monkeypatch):
+    class Point:
+        name, value, dist = "from-a-package", "package:factory", None
+
+        def load(self):
+            return lambda argument: ("made", argument)
+
+    monkeypatch.setattr(registry, "_entry_points", lambda: [Point()])
+    assert create_strategy("from-a-package:7") == ("made", "7")
+    assert "from-a-package" in registry.strategy_names()

@@ -1,0 +1,205 @@
+"""Bad input: each a message that names the file or field and what to do, exit code 2 (or 1), and nothing lost."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813
+from cli_helpers import TINY, cohort_copy, files_of, run_cli
+
+from ActiveSegmentationLib.study import Study
+
+
+@pytest.fixture
+def study(tmp_path, phantom_cohort):
+    cohort = cohort_copy(phantom_cohort, tmp_path / "cohort")
+    folder = tmp_path / "study"
+    assert run_cli("new", folder, "--cohort", cohort, "--annotation", "mask", *TINY).code == 0
+    return folder
+
+
+def refused(result, *words, code=2):
+    assert result.code == code, result
+    assert "Traceback" not in result.err
+    for word in words:
+        assert str(word) in result.err, result.err
+
+
+def first_image(study: Path) -> Path:
+    return sorted((study.parent / "cohort").glob("*/*_frame01.nii.gz"))[0]
+
+
+def test_missing_cohort(tmp_path):
+    refused(run_cli("index", tmp_path / "nowhere"), tmp_path / "nowhere")
+    refused(run_cli("new", tmp_path / "s", "--cohort", tmp_path / "nowhere", "--annotation", "mask"), "nowhere")
+    assert not (tmp_path / "s").exists()
+
+
+def test_empty_cohort(tmp_path):
+    (tmp_path / "empty").mkdir()
+    refused(run_cli("index", tmp_path / "empty"), "empty")
+
+
+def test_missing_study(tmp_path):
+    for command in (["suggest", "--count", "1"], ["train"], ["status"], ["audit"], ["evaluate"]):
+        refused(run_cli(command[0], tmp_path / "nowhere", *command[1:]), "nowhere")
+
+
+def test_unknown_command_and_option():
+    assert run_cli("nonsense").code == 2
+    assert run_cli("suggest", "x", "--count", "0").code == 2
+
+
+def test_unknown_strategy(study):
+    refused(run_cli("suggest", study, "--count", "2", "--strategy", "nonsense"), "nonsense", "coreset")
+
+
+def test_truncated_image(study):
+    image = first_image(study)
+    image.write_bytes(image.read_bytes()[: image.stat().st_size // 2])
+    result = run_cli("suggest", study, "--count", "2", "--strategy", "random")
+    refused(result, image.name.partition(".")[0], "exclude")
+    volume = image.name.removesuffix(".nii.gz")
+    assert run_cli("exclude", study, volume, "--reason", "truncated").code == 0
+    assert run_cli("suggest", study, "--count", "2", "--strategy", "random").code == 0
+    assert run_cli("index", study.parent / "cohort").code == 0
+
+
+def test_nan_pixels(study):
+    image = first_image(study)
+    pixels = sitk.ReadImage(str(image), sitk.sitkFloat32)
+    array = sitk.GetArrayFromImage(pixels)
+    array[2, 5, 5] = np.nan
+    broken = sitk.GetImageFromArray(array)
+    broken.CopyInformation(pixels)
+    sitk.WriteImage(broken, str(image))
+    refused(run_cli("suggest", study, "--count", "2", "--strategy", "random"), image.name, "exclude")
+
+
+def test_label_of_another_size_is_reported_and_refused_where_it_is_needed(tmp_path, phantom_cohort):
+    cohort = cohort_copy(phantom_cohort, tmp_path / "cohort")
+    label = sorted(cohort.glob("*/*_gt.nii.gz"))[0]
+    image = sitk.ReadImage(str(label))
+    sitk.WriteImage(image[:-4, :, :], str(label))
+    result = run_cli("index", cohort)
+    assert result.code == 0
+    assert label.name in result.out
+    assert "size" in result.out
+    arguments = ["--strategies", "random", "--rounds", "2", "--out", tmp_path / "out", *TINY]
+    refused(run_cli("benchmark", "--cohort", cohort, *arguments), label.name.removesuffix("_gt.nii.gz"))
+
+
+def test_label_values_outside_the_set(study, tmp_path):
+    volume = first_image(study).name.removesuffix(".nii.gz")
+    maps = tmp_path / "maps"
+    maps.mkdir()
+    label = sitk.ReadImage(str(first_image(study).with_name(f"{volume}_gt.nii.gz")))
+    array = sitk.GetArrayFromImage(label)
+    array[3, 3, 3] = 77
+    wrong = sitk.GetImageFromArray(array)
+    wrong.CopyInformation(label)
+    sitk.WriteImage(wrong, str(maps / f"{volume}.nii.gz"))
+    before = files_of(study / "annotations")
+    refused(run_cli("annotate", study, "--from", maps), "77", volume)
+    assert files_of(study / "annotations") == before
+
+
+def test_annotations_from_a_missing_or_empty_folder(study, tmp_path):
+    refused(run_cli("annotate", study, "--from", tmp_path / "nowhere"), "nowhere")
+    (tmp_path / "maps").mkdir()
+    refused(run_cli("annotate", study, "--from", tmp_path / "maps"), "maps")
+
+
+def test_training_and_oracle_without_anything_to_do(study):
+    refused(run_cli("train", study), "annotate")
+    refused(run_cli("annotate", study, "--oracle"), "suggest")
+    refused(run_cli("predict", study, "--out", study / "p"), "train")
+    refused(run_cli("export", study, "--format", "csv", "--out", study.parent / "e"), "annotated")
+
+
+def test_study_exists_already(study):
+    before = files_of(study)
+    cohort = study.parent / "cohort"
+    refused(run_cli("new", study, "--cohort", cohort, "--annotation", "mask"), study)
+    assert files_of(study) == before
+
+
+def test_damaged_study_file(study):
+    (study / "study.json").write_text('{"schema', encoding="utf-8")
+    refused(run_cli("status", study), "study.json", "JSON")
+
+
+def test_two_processes_on_one_study(study):
+    opened = Study.open(study)
+    with opened.lock():
+        result = run_cli("suggest", study, "--count", "1", "--strategy", "random", process=True)
+    refused(result, study.name)
+    assert run_cli("suggest", study, "--count", "1", "--strategy", "random").code == 0
+
+
+def test_disk_full_loses_nothing(study, monkeypatch):
+    assert run_cli("suggest", study, "--count", "3", "--strategy", "random").code == 0
+    before = files_of(study / "rounds")
+    monkeypatch.setattr("os.fsync", _full)
+    refused(run_cli("annotate", study, "--oracle"), "disk is full", code=1)
+    monkeypatch.undo()
+    assert files_of(study / "rounds") == before
+    assert run_cli("audit", study).code == 0
+    result = run_cli("annotate", study, "--oracle", "--json")
+    assert json.loads(result.out)["annotated"] == 3
+
+
+def _full(descriptor):
+    raise OSError(28, "No space left on device")
+
+
+def test_no_permission_to_write(study, monkeypatch):
+    monkeypatch.setattr("os.replace", _denied)
+    refused(run_cli("suggest", study, "--count", "3", "--strategy", "random"), "permission")
+
+
+def _denied(source, target):
+    raise PermissionError(13, "Permission denied", str(target))
+
+
+def test_damaged_split(tmp_path, phantom_cohort):
+    split = tmp_path / "split.json"
+    arguments = ["--strategies", "random", "--rounds", "2", "--out", tmp_path / "out", "--split", split]
+    refused(run_cli("benchmark", "--cohort", phantom_cohort, *arguments), "split.json")
+    split.write_text('{"train": ["patient001"], "test": ["nobody"]}', encoding="utf-8")
+    refused(run_cli("benchmark", "--cohort", phantom_cohort, *arguments), "nobody")
+
+
+@pytest.mark.parametrize("rounds", ["0", "5%,3%", "x", "4,4", "100000", "-3", "200%"])
+def test_impossible_rounds(tmp_path, phantom_cohort, rounds):
+    arguments = ["--strategies", "random", f"--rounds={rounds}", "--out", tmp_path / "out", *TINY]
+    refused(run_cli("benchmark", "--cohort", phantom_cohort, *arguments), "rounds")
+
+
+def test_a_folder_of_results_is_not_mixed_with_another_experiment(tmp_path, phantom_cohort):
+    arguments = ["benchmark", "--cohort", phantom_cohort, "--strategies", "random", "--out", tmp_path / "out", *TINY]
+    assert run_cli(*arguments, "--rounds", "2").code == 0
+    before = files_of(tmp_path / "out" / "runs")
+    refused(run_cli(*arguments, "--rounds", "3"), "rounds", "--out")
+    assert files_of(tmp_path / "out" / "runs") == before
+
+
+def test_corrupt_gzip_is_a_row_of_the_index(tmp_path, phantom_cohort):
+    cohort = cohort_copy(phantom_cohort, tmp_path / "cohort")
+    image = sorted(cohort.glob("*/*_frame01.nii.gz"))[0]
+    image.write_bytes(gzip.compress(b"this is no NIfTI"))
+    result = run_cli("index", cohort, "--json")
+    assert result.code == 0
+    answer = json.loads(result.out)
+    assert any(image.name.removesuffix(".nii.gz") in problem["where"] for problem in answer["problems"])
+    assert len(answer["volumes"]) == len(list(cohort.glob("*/*_gt.nii.gz"))) - 1
+
+
+def test_moved_cohort(study):
+    shutil.move(study.parent / "cohort", study.parent / "elsewhere")
+    refused(run_cli("suggest", study, "--count", "1", "--strategy", "random"), "cohort")

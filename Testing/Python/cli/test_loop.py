@@ -1,0 +1,203 @@
+"""The whole loop as a person types it, on masks and scribbles; equal seeds, equal results."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813
+from cli_helpers import TINY, files_of, run_cli
+
+from ActiveSegmentationLib.study import Study
+
+
+def done(*words, **options):
+    result = run_cli(*words, **options)
+    assert result.code == 0, result
+    return result
+
+
+def new_study(folder, cohort, kind="mask", *more):
+    done("new", folder, "--cohort", cohort, "--annotation", kind, *TINY, *more)
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["mask", "scribble"])
+def test_two_rounds_of_a_study(tmp_path, phantom_cohort, kind):
+    study = new_study(tmp_path / "study", phantom_cohort, kind)
+    asked = []
+    for number, strategy in ((1, "group-contrastive-coreset"), (2, "coreset")):
+        answer = json.loads(done("suggest", study, "--count", "4", "--strategy", strategy, "--json").out)
+        assert set(answer) == {"round", "strategy", "requests"}
+        assert answer["round"] == number
+        assert all(set(r) == {"patient", "volume", "axis", "slice", "score", "reason"} for r in answer["requests"])
+        asked += [(r["volume"], r["slice"]) for r in answer["requests"]]
+        assert json.loads(done("annotate", study, "--oracle", "--json").out)["annotated"] == 4 * number
+        assert json.loads(done("train", study, "--json").out)["round"] == number
+    assert len(set(asked)) == 8
+    status = json.loads(done("status", study, "--json").out)
+    assert status["annotated"] == 8
+    assert json.loads(done("audit", study, "--json").out) == {"intact": True, "problems": []}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, phantom_cohort):
+    study = new_study(tmp_path_factory.mktemp("trained") / "study", phantom_cohort)
+    done("suggest", study, "--count", "6", "--strategy", "balanced-random")
+    done("annotate", study, "--oracle")
+    done("train", study, "--models", "2")
+    return study
+
+
+def test_predictions_lie_in_the_volumes_geometry(trained, tmp_path):
+    done("predict", trained, "--out", tmp_path, "--probabilities", "--uncertainty")
+    for volume in Study.open(trained).cohort.volumes:
+        labels = sitk.ReadImage(str(tmp_path / f"{volume.id}.nii.gz"))
+        assert labels.GetSize() == volume.geometry.size
+        assert np.allclose(labels.GetDirection(), volume.geometry.direction, atol=1e-5)
+        assert np.allclose(labels.GetOrigin(), volume.geometry.origin, atol=1e-3)
+        probabilities = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / f"{volume.id}_probabilities.nii.gz")))
+        assert probabilities.shape == (*volume.geometry.array_shape, 4)
+        assert np.allclose(probabilities.sum(axis=-1), 1, atol=1e-4)
+        assert np.array_equal(probabilities.argmax(axis=-1), sitk.GetArrayFromImage(labels))
+        entropy = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / f"{volume.id}_uncertainty.nii.gz")))
+        assert -1e-6 <= entropy.min() < entropy.max() <= np.log(4) + 1e-5
+
+
+def test_evaluation_is_written_with_the_round(trained):
+    answer = json.loads(done("evaluate", trained, "--json").out)
+    assert {row["metric"] for row in answer["scores"]} >= {"dice", "dice2d", "hd95", "msd"}
+    assert (trained / "rounds" / "1" / "metrics.json").is_file()
+
+
+def test_exports(trained, tmp_path):
+    for name in ("nifti", "nrrd", "nnunet", "csv"):
+        done("export", trained, "--format", name, "--out", tmp_path / name)
+    with open(tmp_path / "csv" / "annotations.csv", newline="", encoding="utf-8") as file:
+        assert len(list(csv.DictReader(file))) == 6
+    description = json.loads((tmp_path / "nnunet" / "dataset.json").read_text())
+    assert description["labels"]["ignore"] == 4
+    done("index", tmp_path / "nnunet", "--layout", "nnunet")
+
+
+def test_exported_annotations_come_back_the_same(trained, tmp_path, phantom_cohort):
+    done("export", trained, "--format", "nrrd", "--out", tmp_path / "maps")
+    other = new_study(tmp_path / "other", phantom_cohort)
+    done("annotate", other, "--from", tmp_path / "maps", "--ignore-value", "255")
+    ours, theirs = Study.open(trained).annotations(), Study.open(other).annotations()
+    assert ours.keys() == theirs.keys()
+    assert all(np.array_equal(ours[s].labels, theirs[s].labels) for s in ours)
+
+
+def test_skipped_slices_are_not_asked_for_again(tmp_path, phantom_cohort):
+    study = new_study(tmp_path / "study", phantom_cohort)
+    first = json.loads(done("suggest", study, "--count", "3", "--json").out)["requests"]
+    opened = Study.open(study)
+    for request in opened.requests(1).requests:
+        opened.skip(request.slice, "annotator", "cannot be judged")
+    second = json.loads(done("suggest", study, "--count", "3", "--json").out)["requests"]
+    assert not {(r["volume"], r["slice"]) for r in first} & {(r["volume"], r["slice"]) for r in second}
+
+
+def test_asking_again_gives_the_open_requests_and_other_words_a_new_round(tmp_path, phantom_cohort):
+    study = new_study(tmp_path / "study", phantom_cohort)
+    first = done("suggest", study, "--count", "3", "--strategy", "random", "--json").out
+    assert done("suggest", study, "--count", "3", "--strategy", "random", "--json").out == first
+    other = json.loads(done("suggest", study, "--count", "2", "--strategy", "random", "--json").out)
+    assert other["round"] == 2
+
+
+@pytest.mark.slow
+def test_same_seed_same_requests_and_weights_in_fresh_processes(tmp_path, phantom_cohort):
+    outcomes = []
+    for name in ("first", "second"):
+        study = new_study(tmp_path / name, phantom_cohort)
+        requests = []
+        for _ in range(2):
+            requests.append(done("suggest", study, "--count", "4", "--json", process=True).out)
+            done("annotate", study, "--oracle", process=True)
+            done("train", study, process=True)
+        weights = {k: v for k, v in files_of(study).items() if k.endswith(".safetensors")}
+        encoders = {p.name: p.read_bytes() for p in study.rglob("encoders/**/*.safetensors")}
+        outcomes.append((requests, weights, encoders))
+    assert outcomes[0] == outcomes[1]
+    assert len(outcomes[0][1]) == 2
+    assert len(outcomes[0][2]) == 1
+
+
+def test_benchmark_writes_its_tables_curve_and_report(tmp_path, phantom_cohort):
+    out = tmp_path / "out"
+    words = ["benchmark", "--cohort", phantom_cohort, "--strategies", "random,coreset:pixels", "--seeds", "0,1"]
+    words += ["--rounds", "2,10%", "--metrics", "dice,hd95", "--out", out, *TINY]
+    done(*words)
+    with open(out / "results.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert ",".join(rows[0]) == "cohort,strategy,seed,round,annotated slices,percent,volume,class,metric,value"
+    with open(out / "requests.csv", newline="", encoding="utf-8") as file:
+        requests = list(csv.DictReader(file))
+    first = {(r["strategy"], r["seed"]): set() for r in requests}
+    for r in requests:
+        if r["round"] == "1":
+            first[r["strategy"], r["seed"]].add((r["volume"], r["slice"]))
+    assert first["random", "0"] == first["coreset:pixels", "0"] != first["random", "1"]
+    assert (out / "learning_curve.png").stat().st_size > 10_000
+    report = (out / "report.html").read_text(encoding="utf-8")
+    assert "http://" not in report.replace("http://www.w3.org", "")
+    before = files_of(out)
+    done(*words)
+    assert files_of(out / "runs") == {k.removeprefix("runs/"): v for k, v in before.items() if k.startswith("runs/")}
+
+
+def test_runs_in_processes_of_their_own_give_the_same_rows(tmp_path, phantom_cohort):
+    words = ["benchmark", "--cohort", phantom_cohort, "--strategies", "random,strided", "--rounds", "2,4", *TINY]
+    done(*words, "--out", tmp_path / "one", process=True)
+    done(*words, "--out", tmp_path / "two", "--workers", "2", process=True)
+    assert (tmp_path / "one" / "results.csv").read_text() == (tmp_path / "two" / "results.csv").read_text()
+
+
+def test_doctor_strategies_and_index_answer():
+    assert json.loads(done("doctor", "--json").out)["missing"] == []
+    names = {row["name"] for row in json.loads(done("strategies", "--json").out)}
+    assert names >= {"random", "balanced-random", "strided", "coreset", "group-contrastive-coreset"}
+    assert "usage" in done("--help").out
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "new",
+        "suggest",
+        "annotate",
+        "train",
+        "predict",
+        "evaluate",
+        "status",
+        "export",
+        "audit",
+        "benchmark",
+        "strategies",
+        "demo",
+        "doctor",
+        "index",
+        "exclude",
+    ],
+)
+def test_every_command_has_help(command):
+    assert len(done(command, "--help").out) > 100
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(("name", "kind"), [("hippocampus", "mask"), ("acdc", "mask"), ("acdc", "scribble")])
+def test_a_round_on_real_cohorts(tmp_path, real_data, name, kind):
+    split = json.loads((real_data / name / "split.json").read_text())
+    few = {"train": split["train"][:4], "test": split["test"][:2]}
+    (tmp_path / "split.json").write_text(json.dumps(few))
+    words = ["benchmark", "--cohort", real_data / name, "--split", tmp_path / "split.json", "--annotation", kind]
+    words += ["--strategies", "group-contrastive-coreset", "--rounds", "3,6", "--out", tmp_path / "out"]
+    done(*words, "--size", "48x48", "--metric-steps", "5", "--steps", "20", "--metrics", "dice")
+    with open(tmp_path / "out" / "results.csv", newline="", encoding="utf-8") as file:
+        values = [float(row["value"]) for row in csv.DictReader(file) if row["value"]]
+    assert values
+    assert all(0 <= value <= 1 for value in values)

@@ -1,0 +1,188 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.integrate import trapezoid
+from scipy.stats import ttest_rel
+
+from ActiveSegmentationLib.evaluation import (
+    area_under_learning_curve,
+    bootstrap_standard_error,
+    mean_without_nan,
+    paired_area_difference,
+    paired_difference,
+    pairwise_penalties,
+    wins_ties_losses,
+)
+
+budget_lists = st.lists(st.integers(1, 10_000), min_size=1, max_size=8, unique=True).map(sorted)
+
+
+@settings(max_examples=50, deadline=None)
+@given(budget_lists, st.floats(-10, 10))
+def test_the_area_of_a_constant_curve_is_its_height(budgets, height):
+    assert area_under_learning_curve(budgets, np.full(len(budgets), height)) == pytest.approx(height, abs=1e-9)
+
+
+def test_the_area_is_the_trapezoid_rule_for_unequal_steps():
+    assert area_under_learning_curve([10, 20, 50], np.array([0.2, 0.6, 0.8])) == pytest.approx(
+        (10 * 0.4 + 30 * 0.7) / 40
+    )
+    curves = np.random.default_rng(0).random((2, 3, 4))
+    budgets = np.array([5, 7, 20, 21])
+    literal = [[trapezoid(c, budgets) / 16 for c in plane] for plane in curves]
+    np.testing.assert_allclose(area_under_learning_curve(budgets, curves), literal)
+
+
+@pytest.mark.parametrize(("budgets", "scores"), [([2, 1], [0, 0]), ([1, 1], [0, 0]), ([], []), ([1, 2], [0])])
+def test_areas_of_nonsense_are_refused(budgets, scores):
+    with pytest.raises(ValueError, match="budget"):
+        area_under_learning_curve(budgets, np.array(scores, float))
+
+
+def test_means_without_nan():
+    values = np.array([[1.0, np.nan, 3.0], [np.nan] * 3])
+    np.testing.assert_equal(mean_without_nan(values, axis=1), [2, np.nan])
+    assert mean_without_nan(values) == 2
+
+
+def literal_standard_error(scores, resamples, rng):
+    means = []
+    for _ in range(resamples):
+        drawn = rng.integers(0, scores.shape[1], scores.shape[1])
+        means.append(np.mean([np.mean(scores[:, volume]) for volume in drawn]))
+    return np.std(means, ddof=1)
+
+
+def test_the_standard_error_agrees_with_the_literal_bootstrap_and_with_theory():
+    scores = np.random.default_rng(1).normal(0.8, 0.05, (3, 40))
+    ours = bootstrap_standard_error(scores, resamples=4000)
+    literal = literal_standard_error(scores, 4000, np.random.default_rng(2))
+    assert ours == pytest.approx(literal, rel=0.08)
+    assert ours == pytest.approx(scores.mean(axis=0).std() / np.sqrt(40), rel=0.08)
+
+
+def test_the_standard_error_is_seeded_and_leaves_nan_out():
+    scores = np.random.default_rng(1).random((3, 10))
+    assert bootstrap_standard_error(scores, seed=4) == bootstrap_standard_error(scores, seed=4)
+    assert bootstrap_standard_error(scores, seed=4) != bootstrap_standard_error(scores, seed=5)
+    more = np.concatenate([scores, np.full((3, 2), np.nan)], axis=1)
+    assert bootstrap_standard_error(more) == bootstrap_standard_error(scores)
+    assert np.isnan(bootstrap_standard_error(scores[:, :1]))
+    assert bootstrap_standard_error(np.full((2, 5), 0.5)) == pytest.approx(0, abs=1e-12)
+
+
+def literal_interval(first, second, resamples, rng):
+    means = []
+    for _ in range(resamples):
+        seeds = rng.integers(0, first.shape[0], first.shape[0])
+        volumes = rng.integers(0, first.shape[1], first.shape[1])
+        cells = [first[s, v] - second[s, v] for s in seeds for v in volumes]
+        means.append(np.nanmean(cells))
+    return np.quantile(means, [0.025, 0.975])
+
+
+@pytest.mark.parametrize("holes", [False, True])
+def test_the_paired_interval_agrees_with_the_literal_bootstrap(holes):
+    rng = np.random.default_rng(3)
+    second = rng.normal(0.7, 0.1, (4, 12))
+    first = second + rng.normal(0.02, 0.02, (4, 12)) + rng.normal(0, 0.01, (4, 1))
+    if holes:
+        first[1, 3:6] = second[0, 0] = np.nan
+    found = paired_difference(first, second, resamples=4000)
+    low, high = literal_interval(first, second, 4000, np.random.default_rng(0))
+    width = high - low
+    assert found.mean == pytest.approx(np.nanmean(first - second))
+    assert found.low == pytest.approx(low, abs=0.1 * width)
+    assert found.high == pytest.approx(high, abs=0.1 * width)
+    assert (found.seeds, found.volumes) == (4, 12)
+
+
+def test_a_common_difficulty_cancels_and_the_verdict_follows_the_interval():
+    rng = np.random.default_rng(0)
+    base = rng.normal(0.5, 0.3, (3, 20))
+    better = paired_difference(base + 0.01 + rng.normal(0, 0.001, base.shape), base)
+    assert better.verdict == 1
+    assert better.low == pytest.approx(0.01, abs=0.002)
+    assert paired_difference(base, base + 0.01).verdict == -1
+    assert paired_difference(base, base).verdict == 0
+    assert paired_difference(base + rng.normal(0, 0.1, base.shape), base).verdict == 0
+
+
+def test_nothing_in_common_gives_no_difference():
+    nothing = np.full((2, 3), np.nan)
+    found = paired_difference(nothing, np.zeros((2, 3)))
+    assert np.isnan(found.mean)
+    assert (found.seeds, found.volumes, found.verdict) == (0, 0, 0)
+    with pytest.raises(ValueError, match="one shape"):
+        paired_difference(np.zeros((2, 3)), np.zeros((3, 2)))
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.permutations(range(5)), st.permutations(range(3)))
+def test_the_order_of_volumes_and_seeds_does_not_change_the_means(volumes, seeds):
+    scores = np.random.default_rng(0).random((2, 3, 5, 4))
+    turned = scores[:, list(seeds)][:, :, list(volumes)]
+    budgets = [1, 2, 4, 8]
+    one, other = paired_area_difference(budgets, *scores), paired_area_difference(budgets, *turned)
+    assert one.mean == pytest.approx(other.mean)
+
+
+def test_the_area_difference_is_the_difference_of_the_areas():
+    scores = np.random.default_rng(0).random((2, 3, 5, 4))
+    budgets = [1, 2, 4, 8]
+    areas = area_under_learning_curve(budgets, scores.mean(axis=(1, 2)))
+    assert paired_area_difference(budgets, *scores).mean == pytest.approx(areas[0] - areas[1])
+
+
+def test_wins_ties_and_losses():
+    base = np.random.default_rng(0).normal(0.5, 0.2, (3, 15, 4))
+    other = base + np.array([0.1, 0.0, -0.1, 0.1])
+    assert wins_ties_losses(other, base) == (2, 1, 1)
+    assert wins_ties_losses(base, other) == (1, 1, 2)
+    other[..., 3] = np.nan
+    assert wins_ties_losses(other, base) == (1, 1, 1)
+
+
+def literal_penalties(scores, alpha):
+    settings_, strategies, _, budgets = scores.shape
+    matrix = np.zeros((strategies, strategies))
+    for setting in range(settings_):
+        for budget in range(budgets):
+            for a in range(strategies):
+                for b in range(strategies):
+                    if a != b:
+                        test = ttest_rel(scores[setting, a, :, budget], scores[setting, b, :, budget])
+                        if test.pvalue < alpha and test.statistic > 0:
+                            matrix[a, b] += 1 / budgets
+    return matrix
+
+
+def test_penalties_equal_the_literal_t_tests():
+    rng = np.random.default_rng(0)
+    scores = rng.normal(0, 0.03, (2, 4, 4, 5)) + np.array([0, 0.02, 0.05, 0.06])[None, :, None, None]
+    matrix, phi = pairwise_penalties(scores)
+    expected = literal_penalties(scores, 0.05)
+    assert expected.sum() > 1
+    np.testing.assert_allclose(matrix, expected)
+    np.testing.assert_allclose(phi, expected.mean(axis=0))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_nobody_both_beats_and_loses_to_the_same_at_one_budget(seed):
+    scores = np.random.default_rng(seed).normal(0, 1, (1, 3, 3, 1))
+    matrix, _ = pairwise_penalties(scores, alpha=0.5)
+    assert set(matrix.ravel()) <= {0.0, 1.0}
+    assert not (matrix * matrix.T).any()
+
+
+def test_a_constant_advantage_wins_and_one_seed_decides_nothing():
+    scores = np.zeros((1, 2, 3, 4))
+    scores[:, 0] = 0.25
+    matrix, phi = pairwise_penalties(scores)
+    np.testing.assert_array_equal(matrix, [[0, 1], [0, 0]])
+    np.testing.assert_array_equal(phi, [0, 0.5])
+    assert not pairwise_penalties(scores[:, :, :1])[0].any()
+    with pytest.raises(ValueError, match="NaN"):
+        pairwise_penalties(np.full((1, 2, 3, 4), np.nan))

@@ -1,0 +1,83 @@
+"""Ensembles: members of their own, finished one by one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from ActiveSegmentationLib.common.errors import BadInput, Cancelled
+from ActiveSegmentationLib.common.progress import Progress
+from ActiveSegmentationLib.segmentation import Segmenter, fit_ensemble, is_trained, load_ensemble
+
+
+class Counter(Progress):
+    def __init__(self, limit: int | None = None) -> None:
+        super().__init__(lambda: limit is not None and self.count >= limit)
+        self.count = 0
+        self.stages: list[str] = []
+
+    def show(self, stage, done, total, **values):
+        self.count += 1
+        if stage not in self.stages:
+            self.stages.append(stage)
+
+
+def same(a: Segmenter, b: Segmenter) -> bool:
+    left, right = a.network.state_dict(), b.network.state_dict()
+    return all(torch.equal(left[name], right[name]) for name in left)
+
+
+def test_members_differ_and_do_not_depend_on_their_number(stack, tiny, tmp_path):
+    examples = stack.examples([0, 3, 9])
+    one = fit_ensemble(stack, examples, 3, tiny, members=1, seed=0, folder=tmp_path / "one")
+    counter = Counter()
+    two = fit_ensemble(stack, examples, 3, tiny, members=2, seed=0, folder=tmp_path / "two", progress=counter)
+    assert counter.stages == ["Training model 1 of 2", "Training model 2 of 2"]
+    assert same(one.members[0], two.members[0])
+    assert not same(two.members[0], two.members[1])
+    rows = np.arange(4)
+    mean = sum(member.probabilities(stack, rows) for member in two.members) / 2
+    assert two.probabilities(stack, rows) == pytest.approx(mean, abs=1e-6)
+    loaded = load_ensemble(tmp_path / "two")
+    assert loaded.key == two.key != one.key
+    assert np.array_equal(loaded.probabilities(stack, rows), two.probabilities(stack, rows))
+
+
+def test_an_interrupted_ensemble_goes_on_where_it_stopped(stack, tiny, tmp_path):
+    examples = stack.examples([0, 3])
+    whole = fit_ensemble(stack, examples, 3, tiny, members=2, seed=0, folder=tmp_path / "a")
+    with pytest.raises(Cancelled):
+        fit_ensemble(stack, examples, 3, tiny, members=2, seed=0, folder=tmp_path / "b", progress=Counter(15))
+    assert not is_trained(tmp_path / "b")
+    counter = Counter()
+    resumed = fit_ensemble(stack, examples, 3, tiny, members=2, seed=0, folder=tmp_path / "b", progress=counter)
+    assert counter.count == tiny.steps  # the first member was finished
+    assert all(same(a, b) for a, b in zip(whole.members, resumed.members, strict=True))
+    assert is_trained(tmp_path / "b")
+
+
+def test_a_folder_half_retrained_is_not_taken_for_finished(stack, tiny, tmp_path):
+    fit_ensemble(stack, stack.examples([0, 3]), 3, tiny, members=2, seed=0, folder=tmp_path)
+    with pytest.raises(Cancelled):
+        fit_ensemble(stack, stack.examples([1]), 3, tiny, members=2, seed=0, folder=tmp_path, progress=Counter(15))
+    assert not is_trained(tmp_path)
+    with pytest.raises(BadInput, match="Train first"):
+        load_ensemble(tmp_path)
+
+
+def test_warm_members_start_from_the_earlier_ones(stack, tiny, tmp_path):
+    first = fit_ensemble(stack, stack.examples([0]), 3, tiny, members=1, seed=0, folder=tmp_path / "a")
+    warm = replace(tiny, warm_start=True, steps=1, learning_rate=1e-9)
+    second = fit_ensemble(stack, stack.examples([1]), 3, warm, members=2, seed=0, folder=tmp_path / "b", initial=first)
+    start = first.members[0].network.state_dict()
+    for member in second.members:
+        assert all(torch.allclose(value, start[name], atol=1e-6) for name, value in member.network.state_dict().items())
+
+
+def test_no_member_is_refused(stack, tiny, tmp_path):
+    with pytest.raises(BadInput, match="at least one model"):
+        fit_ensemble(stack, stack.examples([0]), 3, tiny, members=0, seed=0, folder=tmp_path)
+    assert not is_trained(tmp_path)

@@ -1,0 +1,133 @@
+"""Losses against slow literal versions; undecided pixels must have no say."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from ActiveSegmentationLib.segmentation import partial_cross_entropy, partial_dice, segmentation_loss
+
+
+def random_batch(seed: int, *, undecided: float = 0.4, n: int = 3, classes: int = 4):
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn((n, classes, 5, 7), generator=generator, dtype=torch.float64).requires_grad_()
+    labels = torch.randint(0, classes, (n, 5, 7), generator=generator, dtype=torch.uint8)
+    labels[torch.rand((n, 5, 7), generator=generator) < undecided] = 255
+    return logits, labels
+
+
+def probabilities_of(logits: torch.Tensor, i: int, y: int, x: int) -> list[float]:
+    powers = [math.exp(v) for v in logits[i, :, y, x].tolist()]
+    return [p / sum(powers) for p in powers]
+
+
+def literal_cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> float:
+    means = []
+    for i in range(len(labels)):
+        losses = [
+            -math.log(probabilities_of(logits, i, y, x)[int(labels[i, y, x])])
+            for y in range(5)
+            for x in range(7)
+            if labels[i, y, x] != 255
+        ]
+        if losses:
+            means.append(sum(losses) / len(losses))
+    return sum(means) / len(means) if means else 0.0
+
+
+def literal_dice(logits: torch.Tensor, labels: torch.Tensor, *, background: bool, squared: bool) -> float:
+    losses = []
+    for c in range(0 if background else 1, logits.shape[1]):
+        both = total = pixels = 0.0
+        for i in range(len(labels)):
+            for y in range(5):
+                for x in range(7):
+                    if labels[i, y, x] == 255:
+                        continue
+                    p, t = probabilities_of(logits, i, y, x)[c], float(labels[i, y, x] == c)
+                    both += p * t
+                    total += (p * p if squared else p) + t
+                    pixels += t
+        if pixels:
+            losses.append(1 - 2 * both / (total + 1e-5))
+    return sum(losses) / len(losses) if losses else 0.0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_cross_entropy_equals_the_literal_one(seed):
+    logits, labels = random_batch(seed)
+    assert partial_cross_entropy(logits, labels).item() == pytest.approx(
+        literal_cross_entropy(logits, labels), abs=1e-9
+    )
+
+
+@pytest.mark.parametrize("background", [False, True])
+@pytest.mark.parametrize("squared", [False, True])
+@pytest.mark.parametrize("seed", range(3))
+def test_dice_equals_the_literal_one(seed, background, squared):
+    logits, labels = random_batch(seed)
+    expected = literal_dice(logits, labels, background=background, squared=squared)
+    assert partial_dice(logits, labels, background=background, squared=squared).item() == pytest.approx(expected)
+
+
+def test_dice_leaves_out_absent_classes():
+    logits, labels = random_batch(1)
+    labels[labels == 2] = 0
+    expected = literal_dice(logits, labels, background=False, squared=False)
+    assert partial_dice(logits, labels).item() == pytest.approx(expected)
+    labels[labels != 255] = 0
+    assert partial_dice(logits, labels).item() == 0
+
+
+def test_dense_loss_is_half_cross_entropy_half_dice():
+    logits, labels = random_batch(2, undecided=0)
+    usual = torch.nn.functional.cross_entropy(logits, labels.long()).item()
+    expected = usual / 2 + literal_dice(logits, labels, background=False, squared=False) / 2
+    assert segmentation_loss(logits, labels, torch.ones(3, dtype=torch.bool)).item() == pytest.approx(expected)
+
+
+def test_scribble_loss_is_cross_entropy_alone():
+    logits, labels = random_batch(3)
+    found = segmentation_loss(logits, labels, torch.zeros(3, dtype=torch.bool)).item()
+    assert found == pytest.approx(literal_cross_entropy(logits, labels))
+
+
+def test_mixed_loss_takes_dice_from_dense_slices_only():
+    logits, labels = random_batch(4)
+    dice = literal_dice(logits[:2], labels[:2], background=False, squared=False)
+    expected = 2 / 3 * literal_cross_entropy(logits, labels) + 1 / 3 * dice
+    found = segmentation_loss(logits, labels, torch.tensor([True, True, False])).item()
+    assert found == pytest.approx(expected)
+
+
+def test_scribble_dice_is_over_decided_pixels():
+    logits, labels = random_batch(5)
+    dice = literal_dice(logits, labels, background=False, squared=False)
+    found = segmentation_loss(logits, labels, torch.zeros(3, dtype=torch.bool), scribble_dice=True).item()
+    assert found == pytest.approx((literal_cross_entropy(logits, labels) + dice) / 2)
+
+
+@pytest.mark.parametrize("dense", [[True] * 3, [False] * 3, [True, False, True]])
+@pytest.mark.parametrize("scribble_dice", [False, True])
+def test_undecided_pixels_have_no_gradient_and_decided_ones_do(dense, scribble_dice):
+    logits, labels = random_batch(6)
+    segmentation_loss(logits, labels, torch.tensor(dense), scribble_dice=scribble_dice, background=True).backward()
+    size = logits.grad.abs().amax(1)
+    assert (size[labels == 255] == 0).all()
+    assert (size[labels != 255] > 0).all()
+
+
+@pytest.mark.parametrize("dense", [True, False])
+def test_a_slice_or_batch_without_decided_pixels_gives_no_nan(dense):
+    logits, labels = random_batch(7)
+    labels[1] = 255
+    kinds = torch.full((3,), dense)
+    loss = segmentation_loss(logits, labels, kinds)
+    assert torch.isfinite(loss)
+    labels[:] = 255
+    nothing = segmentation_loss(logits, labels, kinds)
+    nothing.backward()
+    assert nothing.item() == 0
+    assert (logits.grad == 0).all()

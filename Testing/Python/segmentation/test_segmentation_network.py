@@ -1,0 +1,147 @@
+"""The network at any size, its features, and a model's way to disk and back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.segmentation import (
+    TRAINING_PRESETS,
+    Ensemble,
+    Segmenter,
+    TrainingSettings,
+    load_segmenter,
+    predict_volume,
+)
+from ActiveSegmentationLib.segmentation.network import build_network
+from ActiveSegmentationLib.segmentation.segmenter import DESCRIPTION, WEIGHTS
+from ActiveSegmentationLib.segmentation.validation import foreground_dice
+
+
+def model(tiny: TrainingSettings, seed: int = 1, **changes) -> Segmenter:
+    settings = replace(tiny, **changes)
+    return Segmenter(build_network(1, 3, settings, seed=seed).eval(), 1, 3, settings, f"key-{seed}", {"seed": seed})
+
+
+@pytest.mark.parametrize("shape", [(48, 56), (33, 47), (7, 20), (50, 50), (96, 31)])
+@pytest.mark.parametrize("norm", ["group", "batch", "instance"])
+def test_any_size_goes_through_and_learns(shape, norm, tiny):
+    network = build_network(2, 3, replace(tiny, norm=norm), seed=0).train()
+    logits = network(torch.rand((1, 2, *shape)))
+    assert logits.shape == (1, 3, *shape)
+    logits.sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in network.parameters())
+
+
+def test_dropout_lies_where_the_settings_say(tiny):
+    network = build_network(1, 3, replace(tiny, dropout=(0, 0.1, 0.2, 0.3, 0.4)), seed=0)
+    rates = {
+        name: [m.p for m in getattr(network.net, name).modules() if isinstance(m, nn.Dropout)]
+        for name in ("conv_0", "down_1", "down_4", "upcat_1", "upcat_4")
+    }
+    assert rates == {"conv_0": [], "down_1": [0.1] * 2, "down_4": [0.4] * 2, "upcat_1": [], "upcat_4": [0.1] * 2}
+
+
+def test_weights_come_from_the_seed_and_the_global_generator_is_left_alone(tiny):
+    before = torch.get_rng_state()
+    a, b, c = (build_network(1, 3, tiny, seed=seed).state_dict() for seed in (4, 4, 5))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert not torch.equal(a["net.final_conv.weight"], c["net.final_conv.weight"])
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("name", sorted(TRAINING_PRESETS))
+def test_every_preset_builds(name):
+    network = build_network(1, 4, TRAINING_PRESETS[name], seed=0).eval()
+    assert network(torch.zeros((1, 1, 32, 32))).shape == (1, 4, 32, 32)
+
+
+def test_features_are_the_mean_of_what_leaves_the_last_encoder_level(stack, tiny):
+    segmenter = model(tiny)
+    kept = []
+    hook = segmenter.network.net.down_4.register_forward_hook(lambda module, given, result: kept.append(result))
+    probabilities = segmenter.probabilities(stack, np.arange(5))
+    hook.remove()
+    expected = kept[0].detach().numpy()
+    assert probabilities.shape == (5, 3, 34, 40)
+    assert segmenter.features(stack, np.arange(5)) == pytest.approx(expected.mean((2, 3)), abs=1e-6)
+    flat = segmenter.features(stack, np.arange(5), flatten=True)
+    assert flat == pytest.approx(expected.reshape(5, -1), abs=1e-6)
+    with pytest.raises(BadInput, match="layer"):
+        segmenter.features(stack, np.arange(5), layer="top")
+
+
+def test_streaming_equals_all_at_once(stack, tiny):
+    segmenter, rows = model(tiny), np.array([7, 2, 11, 3, 0])
+    streamed = list(segmenter.iterate_probabilities(stack, rows, batch_size=2))
+    assert [chosen.tolist() for chosen, _ in streamed] == [[7, 2], [11, 3], [0]]
+    together = segmenter.probabilities(stack, rows)
+    assert np.concatenate([p for _, p in streamed]) == pytest.approx(together, abs=1e-5)
+    assert together.sum(1) == pytest.approx(1, abs=1e-5)
+    assert together.dtype == np.float32
+
+
+def test_a_model_survives_the_disk(stack, tiny, tmp_path):
+    segmenter = model(tiny)
+    segmenter.save(tmp_path)
+    loaded = load_segmenter(tmp_path)
+    assert loaded.describe() == segmenter.describe()
+    assert loaded.settings == segmenter.settings
+    rows = np.arange(4)
+    assert np.array_equal(loaded.probabilities(stack, rows), segmenter.probabilities(stack, rows))
+
+
+def test_damaged_models_are_refused(tiny, tmp_path):
+    model(tiny).save(tmp_path / "a")
+    model(tiny, seed=2).save(tmp_path / "b")
+    (tmp_path / "a" / WEIGHTS).write_bytes((tmp_path / "b" / WEIGHTS).read_bytes())
+    with pytest.raises(BadInput, match="differ"):
+        load_segmenter(tmp_path / "a")
+    whole = (tmp_path / "b" / WEIGHTS).read_bytes()
+    (tmp_path / "b" / WEIGHTS).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(BadInput, match="cannot be read"):
+        load_segmenter(tmp_path / "b")
+    (tmp_path / "b" / DESCRIPTION).unlink()
+    with pytest.raises(BadInput, match="no such file"):
+        load_segmenter(tmp_path / "b")
+
+
+def test_a_volume_is_predicted_in_its_own_plane(stack, tiny):
+    members = (model(tiny, 1), model(tiny, 2))
+    prediction = predict_volume(Ensemble(members), stack, "b", batch_size=3)
+    rows = stack.volume_rows("b")
+    mean = (members[0].probabilities(stack, rows) + members[1].probabilities(stack, rows)) / 2
+    expected = stack.from_grid(mean, "b")
+    assert prediction.probabilities.shape == (3, 8, 30, 36)
+    assert prediction.probabilities == pytest.approx(np.moveaxis(expected, 1, 0), abs=1e-5)
+    assert np.array_equal(prediction.labels, prediction.probabilities.argmax(0))
+    assert prediction.labels.dtype == np.uint8
+
+
+class Oracle(nn.Module):
+    """Logits that name the class written in the image."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return nn.functional.one_hot(images[:, 0].long(), 4).movedim(-1, 1).float()
+
+
+def test_validation_dice_equals_the_literal_one():
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 3, (5, 6, 6)).astype(np.uint8)
+    truth[rng.random(truth.shape) < 0.2] = 255
+    predicted = rng.integers(0, 4, (5, 6, 6))
+    decided = truth != 255
+    expected = []
+    for c in (1, 2):
+        p, t = (predicted == c) & decided, truth == c
+        expected.append(2 * (p & t).sum() / (p.sum() + t.sum()))
+    images = torch.from_numpy(predicted)[:, None]
+    found = foreground_dice(Oracle(), images, torch.from_numpy(truth), 4, batch_size=2)
+    assert found == pytest.approx(np.mean(expected))
+    nothing = torch.zeros((5, 6, 6), dtype=torch.uint8)
+    assert foreground_dice(Oracle(), images, nothing, 4, batch_size=2) == 0

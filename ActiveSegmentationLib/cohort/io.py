@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ActiveSegmentationLib.cohort.headers import REPAIR
+from ActiveSegmentationLib.cohort.headers import REPAIR, read_header
 from ActiveSegmentationLib.cohort.types import UNDECIDED, AnnotationKind, Cohort, Geometry, LabelSource, Source, Volume
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import atomic_path, explained
@@ -32,10 +32,7 @@ def read_image(cohort: Cohort, volume: Volume) -> np.ndarray:
             message = f"The image has {len(array)} component(s), and {volume.components} were indexed."
             raise BadInput(message, where=path, advice="Index the cohort again.")
         values = array.astype(np.float32)
-        bad = int(values.size - np.isfinite(values).sum())
-        if bad:
-            advice = "Replace these pixels (by the background value, say), or leave the volume out."
-            raise BadInput(f"{bad} pixel(s) are not finite numbers (NaN or infinite).", where=path, advice=advice)
+        _require_finite(path, values)
         channels.append(values)
     return np.concatenate(channels)
 
@@ -113,6 +110,19 @@ def write_volume(path: Path, array: np.ndarray, geometry: Geometry) -> None:
             raise BadInput("The image cannot be written.", where=path, advice=advice) from error
 
 
+def _require_finite(path: Path, values: np.ndarray) -> None:
+    stored = values
+    if path.name.lower().endswith((".nii", ".nii.gz")):  # SimpleITK's NIfTI reader turns NaN into 0 without a word
+        import nibabel
+
+        kept = nibabel.load(path).dataobj
+        stored = kept.get_unscaled() if kept.dtype.kind == "f" else values
+    bad = int(stored.size - np.isfinite(stored).sum())
+    if bad:
+        advice = "Replace these pixels (by the background value, say), or leave the volume out."
+        raise BadInput(f"{bad} pixel(s) are not finite numbers (NaN or infinite).", where=path, advice=advice)
+
+
 def _read_source(cohort: Cohort, source: Source, geometry: Geometry) -> np.ndarray:
     paths = [cohort.path(name) for name in source.paths]
     if source.kind == "frames":
@@ -141,6 +151,8 @@ def _read(path: Path | Sequence[Path]) -> Any:
     for file in [path] if isinstance(path, Path) else path:
         with explained(file), open(file, "rb"):
             pass
+    if isinstance(path, Path):
+        read_header(path)  # tells a truncated file, which SimpleITK fills up with zeros
     try:
         return sitk.ReadImage(str(path) if isinstance(path, Path) else [str(file) for file in path])
     except RuntimeError as error:

@@ -134,9 +134,10 @@ def each_volume(
 
     progress.update(stage, done, total)
     delayed = dask.delayed(run, pure=False)
+    tasks = [delayed(number) for number in range(len(volumes))]
     # A pool of its own, because leaving it waits for the volumes under way also when an error or a cancel is raised.
     with ThreadPoolExecutor(workers) as pool, Callback(posttask=finished):
-        dask.compute(*(delayed(number) for number in range(len(volumes))), scheduler="threads", pool=pool)
+        dask.compute(*tasks, scheduler="threads", pool=pool)
     return {volume.id: failures[volume.id] for volume in volumes if volume.id in failures}
 
 

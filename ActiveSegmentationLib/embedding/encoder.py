@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import atomic_path, read_json, write_json
 from ActiveSegmentationLib.common.progress import Progress, or_silent
-from ActiveSegmentationLib.embedding.network import FEATURES, EncoderNetwork, build_network, shrunk
+from ActiveSegmentationLib.embedding.network import EncoderNetwork, build_network, shrunk
 from ActiveSegmentationLib.embedding.settings import EmbeddingSettings
 from ActiveSegmentationLib.embedding.slices import EmbeddableSlices
 
@@ -62,7 +62,7 @@ class Encoder:
             progress: Told after every batch.
 
         Returns:
-            (n, 512) float32, the network's output before the projection head.
+            (n, features) float32, 512 features unless the settings say otherwise: the network's output before the projection head.
 
         Raises:
             BadInput: If the slices have another number of channels.
@@ -73,7 +73,7 @@ class Encoder:
         report = or_silent(progress)
         shape = self.settings.input_shape(stack.grid_shape)
         self.network.to(device).eval()
-        features = np.empty((len(rows), FEATURES), dtype=np.float32)
+        features = np.empty((len(rows), self.settings.features), dtype=np.float32)
         for start in range(0, len(rows), batch_size):
             images = shrunk(stack.batches(rows[start : start + batch_size], device), shape)
             features[start : start + len(images)] = self.network(images).cpu().numpy()

@@ -9,13 +9,11 @@ from torch.nn import functional
 
 from ActiveSegmentationLib.embedding.settings import EmbeddingSettings
 
-FEATURES = 512
-"""Length of an embedding."""
 PROJECTION = 64
 """Length of the vectors that the losses compare."""
 
 _STEMS = {"large": (7, 2, False), "medium": (3, 2, True), "small": (3, 1, True)}
-_NORM_GROUPS = 16
+_NORM_GROUPS = 8
 
 
 class EncoderNetwork(nn.Module):
@@ -36,7 +34,7 @@ class EncoderNetwork(nn.Module):
         self.trunk = ResNet(
             "basic",
             [2, 2, 2, 2],
-            [64, 128, 256, FEATURES],
+            [settings.width * factor for factor in (1, 2, 4, 8)],
             spatial_dims=2,
             n_input_channels=channels,
             conv1_t_size=kernel,
@@ -48,12 +46,13 @@ class EncoderNetwork(nn.Module):
         setattr(self.trunk, "avgpool", _MeanOverPlane())  # noqa: B010 - MONAI declares another type
         if settings.norm == "group":  # MONAI's argument reaches the stem only
             _use_group_norm(self.trunk)
+        features = settings.features
         self.head = nn.Sequential(
-            nn.Linear(FEATURES, FEATURES, bias=False), nn.ReLU(), nn.Linear(FEATURES, PROJECTION, bias=False)
+            nn.Linear(features, features, bias=False), nn.ReLU(), nn.Linear(features, PROJECTION, bias=False)
         )
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Images (n, C, h, w) float32 -> embeddings (n, 512) float32, the mean of the last map over its plane."""
+        """Images (n, C, h, w) float32 -> embeddings (n, features) float32, the mean of the last map over its plane."""
         return self.trunk(images)
 
     def project(self, images: torch.Tensor) -> torch.Tensor:

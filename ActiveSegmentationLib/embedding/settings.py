@@ -39,6 +39,8 @@ class EmbeddingSettings:
         weight_decay: L2 penalty of Adam.
         schedule: "constant", or "cosine" to let the step size fall to 0 after a warm-up over the first 5 % of steps.
         stem: First layers of the network, "auto" to choose by the slices' size, see ``EncoderNetwork``.
+        width: Channels of the first residual blocks, a multiple of 8; an embedding has eight times as many numbers, 512
+            for the paper's ResNet-18.
         norm: "batch" (paper) or "group". Batch statistics of few, related slices tell which slices are together in a
             batch; with batches as small as the paper's and one or two patients, "group" avoids that.
         longest_side: Slices are shrunk to at most this many pixels on the longer side, or None to take them as they
@@ -56,6 +58,7 @@ class EmbeddingSettings:
     weight_decay: float = 1e-6
     schedule: Literal["constant", "cosine"] = "cosine"
     stem: Stem = "auto"
+    width: int = 64
     norm: Literal["batch", "group"] = "batch"
     longest_side: int | None = 64
 
@@ -68,6 +71,7 @@ class EmbeddingSettings:
         _require(self.temperature > 0, "temperature", "be greater than 0")
         _require(self.learning_rate > 0, "learning_rate", "be greater than 0")
         _require(self.weight_decay >= 0, "weight_decay", "be 0 or more")
+        _require(self.width >= 8 and self.width % 8 == 0, "width", "be a positive multiple of 8")
         _require(self.batch_size >= 2, "batch_size", "be at least 2")
         for name in ("epochs", "max_steps", "steps"):
             value = getattr(self, name)
@@ -75,6 +79,11 @@ class EmbeddingSettings:
         _require(self.longest_side is None or self.longest_side >= 8, "longest_side", "be at least 8")
         for name, allowed in _CHOICES.items():
             _require(getattr(self, name) in allowed, name, f"be one of {', '.join(allowed)}")
+
+    @property
+    def features(self) -> int:
+        """Numbers an embedding has."""
+        return 8 * self.width
 
     def resolved(self, stack: EmbeddableSlices, rows: np.ndarray) -> EmbeddingSettings:
         """The same settings with every automatic choice made for these slices.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,6 +151,7 @@ class Benchmark:
     def _settle_design(self) -> None:
         path = self.out / "benchmark.json"
         design = self.plan.design.to_json() | {"stack": self.stack.key}
+        design = json.loads(json.dumps(design))  # as it will be read back
         if path.is_file():
             known = read_json(path)["design"]
             changed = sorted(key for key in design if known.get(key) != design[key])

@@ -19,10 +19,10 @@ _DECODER = ("upcat_1", "upcat_2", "upcat_3", "upcat_4")
 class UNet(nn.Module):
     """2D U-Net of five levels for images of any size.
 
-    Sizes that the four poolings do not divide are padded at each level by MONAI's decoder. Normalisation is over groups
-    of channels unless told otherwise: it does not depend on the other slices of a batch, so one example is enough to
-    train on and prediction computes what training computed. Dropout lies by default at the coarser levels only: on a
-    CPU drawing masks at full resolution costs a quarter of a step and the disagreement between passes lives deeper.
+    Sizes that the four poolings do not divide are padded at each level by MONAI's decoder. Dropout lies by default at
+    the coarser levels only: drawing masks at full resolution costs a CPU a quarter of a step, and it is the deep
+    features that passes should disagree about. Batch normalisation is the default because it learnt markedly faster in
+    the few steps a CPU can afford; prediction and Monte Carlo dropout use its running statistics.
 
     Args:
         channels: Channels of the images.

@@ -63,7 +63,7 @@ class TrainingSettings:
         warm_up: Part of the steps, in [0, 1), over which the rate rises linearly from near 0.
         clip: Largest norm of a gradient, longer ones are shortened; 0 for no limit.
         features: Channels of the five resolution levels, finest first.
-        norm: "group" (8 groups or fewer), "batch" or "instance" normalisation.
+        norm: "batch", "group" (8 groups or fewer) or "instance" normalisation.
         dropout: Dropout probability of the encoder's five levels, finest first.
         decoder_dropout: Dropout probability of the decoder's four levels, finest first.
         dice_background: Whether background counts in the Dice loss.
@@ -79,16 +79,16 @@ class TrainingSettings:
         mixed_precision: Whether to compute in bfloat16 where the device is a CUDA GPU.
     """
 
-    steps: int = 400
+    steps: int = 800
     batch_size: int = 8
-    learning_rate: float = 3e-3
+    learning_rate: float = 5e-3
     weight_decay: float = 1e-4
     optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
     schedule: Literal["cosine", "poly", "constant"] = "cosine"
     warm_up: float = 0.05
     clip: float = 1.0
     features: tuple[int, ...] = (16, 16, 32, 64, 128)
-    norm: Literal["group", "batch", "instance"] = "group"
+    norm: Literal["group", "batch", "instance"] = "batch"
     dropout: tuple[float, ...] = (0.0, 0.0, 0.1, 0.1, 0.1)
     decoder_dropout: tuple[float, ...] = (0.0, 0.0, 0.1, 0.1)
     dice_background: bool = False
@@ -147,7 +147,7 @@ class TrainingSettings:
 _CHOICES = {
     "optimiser": ("adamw", "adam", "sgd"),
     "schedule": ("cosine", "poly", "constant"),
-    "norm": ("group", "batch", "instance"),
+    "norm": ("batch", "group", "instance"),
     "select": ("last", "best"),
 }
 

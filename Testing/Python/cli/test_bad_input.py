@@ -116,7 +116,7 @@ def test_annotations_from_a_missing_or_empty_folder(study, tmp_path):
 
 
 def test_training_and_oracle_without_anything_to_do(study):
-    refused(run_cli("train", study), "annotate")
+    refused(run_cli("train", study), "Annotate at least one slice")
     refused(run_cli("annotate", study, "--oracle"), "suggest")
     refused(run_cli("predict", study, "--out", study / "p"), "train")
     refused(run_cli("export", study, "--format", "csv", "--out", study.parent / "e"), "annotated")

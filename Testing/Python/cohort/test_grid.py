@@ -29,9 +29,8 @@ def literal_to_grid(plane: np.ndarray, plan: PlaneGrid, fill: float, nearest: bo
         for column in range(plan.grid[1]):
             y = literal_place(row, plan.native[0], plan.grid[0], plan.zoom[0])
             x = literal_place(column, plan.native[1], plan.grid[1], plan.zoom[1])
-            if not (-0.5 <= y + 1e-6 and y - 1e-6 <= plan.native[0] - 0.5):
-                continue
-            if not (-0.5 <= x + 1e-6 and x - 1e-6 <= plan.native[1] - 0.5):
+            inside = [-0.5 - 1e-6 <= v <= n - 0.5 + 1e-6 for v, n in zip((y, x), plan.native, strict=True)]
+            if not all(inside):
                 continue
             y, x = min(max(y, 0), plan.native[0] - 1), min(max(x, 0), plan.native[1] - 1)
             if nearest:

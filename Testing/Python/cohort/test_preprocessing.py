@@ -120,7 +120,7 @@ def test_anisotropic_planes_take_the_geometric_mean():
 def test_automatic_size_holds_95_percent_of_the_planes():
     volumes = [volume_of((33, 50, 9))] * 19 + [volume_of((400, 300, 9))]
     assert resolve(StackSettings(), volumes).size == (56, 40)
-    assert resolve(StackSettings(), volumes[1:] + [volumes[-1]]).size == (304, 400)
+    assert resolve(StackSettings(), [*volumes[1:], volumes[-1]]).size == (304, 400)
 
 
 @pytest.mark.parametrize(("plane", "size"), [((7, 9), (16, 16)), ((512, 900), (512, 512)), ((64, 65), (64, 72))])

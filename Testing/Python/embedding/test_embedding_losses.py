@@ -15,71 +15,66 @@ from ActiveSegmentationLib.embedding import (
 )
 
 TAU = 0.5
-STRUCTURES = 60
+STRUCTURES = 50
 
 
-def cosine(z, i, k):
-    return (z[i] @ z[k]) / (z[i].norm() * z[k].norm())
+def exponentials(z):
+    """exp(sim(z_i, z_k) / tau) of every pair, one by one."""
+
+    def pair(i, k):
+        return torch.exp((z[i] * z[k]).sum() / (z[i].norm() * z[k].norm()) / TAU)
+
+    return [[pair(i, k) for k in range(len(z))] for i in range(len(z))]
 
 
 def eq_4(z, groups, patients):
     """Eq. 4 of Vepa et al. 2024, term by term: i over the standard slices, j over the augmented ones."""
-    n = len(groups)
+    n, e = len(groups), exponentials(z)
     g, p = [*groups, *groups], [*patients, *patients]
     mean_size = n / len(set(groups))
-    total = z.new_zeros(())
+    terms = []
     for i in range(n):
         for j in range(n, 2 * n):
-            if g[j] != g[i]:
-                continue
-            denominator = z.new_zeros(())
-            for k in range(2 * n):
-                if (k != i and g[k] == g[i]) or p[k] != p[i]:
-                    denominator = denominator + torch.exp(cosine(z, i, k) / TAU)
-            total = total + torch.log(torch.exp(cosine(z, i, j) / TAU) / denominator)
-    return -total / (n * mean_size)
+            if g[j] == g[i]:
+                compared = [e[i][k] for k in range(2 * n) if (k != i and g[k] == g[i]) or p[k] != p[i]]
+                terms.append(torch.log(e[i][j] / torch.stack(compared).sum()))
+    return -torch.stack(terms).sum() / (n * mean_size)
 
 
 def eq_4_of_all_views(z, groups, patients):
     """The symmetric reading: every view an anchor, the mean over its positives, the mean over anchors."""
-    g, p = [*groups, *groups], [*patients, *patients]
+    g, p, e = [*groups, *groups], [*patients, *patients], exponentials(z)
     views = range(len(g))
     means = []
     for i in views:
         terms = []
         for j in views:
-            if j == i or g[j] != g[i]:
-                continue
-            compared = [k for k in views if k != i and (g[k] == g[i] or p[k] != p[i])]
-            denominator = sum(torch.exp(cosine(z, i, k) / TAU) for k in compared)
-            terms.append(-torch.log(torch.exp(cosine(z, i, j) / TAU) / denominator))
-        means.append(sum(terms) / len(terms))
-    return sum(means) / len(means)
+            if j != i and g[j] == g[i]:
+                compared = [e[i][k] for k in views if k != i and (g[k] == g[i] or p[k] != p[i])]
+                terms.append(-torch.log(e[i][j] / torch.stack(compared).sum()))
+        means.append(torch.stack(terms).mean())
+    return torch.stack(means).mean()
 
 
 def literal_nt_xent(z):
-    n = len(z) // 2
-    terms = []
-    for i in range(2 * n):
-        j = (i + n) % (2 * n)
-        denominator = sum(torch.exp(cosine(z, i, k) / TAU) for k in range(2 * n) if k != i)
-        terms.append(-torch.log(torch.exp(cosine(z, i, j) / TAU) / denominator))
-    return sum(terms) / len(terms)
+    n, e = len(z) // 2, exponentials(z)
+    others = [torch.stack([e[i][k] for k in range(2 * n) if k != i]).sum() for i in range(2 * n)]
+    return torch.stack([-torch.log(e[i][(i + n) % (2 * n)] / others[i]) for i in range(2 * n)]).mean()
 
 
 LITERAL = {"paper": eq_4, "all": eq_4_of_all_views}
 
 
 def random_structure(number):
-    """Embeddings, groups and patients: 1 to 3 groups a patient, 1 to 4 slices a group, at least two patients."""
+    """Embeddings, groups and patients: 1 or 2 groups a patient, 1 to 3 slices a group, two or three patients."""
     rng = torch.Generator().manual_seed(number)
 
     def draw(low, high):
         return int(torch.randint(low, high, (1,), generator=rng))
 
     groups, patients, group = [], [], 0
-    for patient in range(draw(2, 5)):
-        for _ in range(draw(1, 4)):
+    for patient in range(draw(2, 4)):
+        for _ in range(draw(1, 3)):
             size = draw(1, 4)
             groups += [group * 7 + 3] * size  # ids need not be 0, 1, 2 ...
             patients += [patient * 5] * size

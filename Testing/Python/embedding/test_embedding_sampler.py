@@ -40,7 +40,9 @@ def split(batch):
 def look_up(patients):
     """Row -> (patient, volume, index)."""
     t = table(patients)
-    return {int(r): (int(p), int(v), int(i)) for r, p, v, i in zip(t.rows, t.patients, t.volumes, t.indices, strict=True)}
+    return {
+        int(r): (int(p), int(v), int(i)) for r, p, v, i in zip(t.rows, t.patients, t.volumes, t.indices, strict=True)
+    }
 
 
 @pytest.mark.parametrize("patients", [ACDC, UNEQUAL], ids=["equal", "unequal"])

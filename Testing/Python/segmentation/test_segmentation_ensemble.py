@@ -74,7 +74,7 @@ def test_warm_members_start_from_the_earlier_ones(stack, tiny, tmp_path):
     second = fit_ensemble(stack, stack.examples([1]), 3, warm, members=2, seed=0, folder=tmp_path / "b", initial=first)
     start = first.members[0].network.state_dict()
     for member in second.members:
-        assert all(torch.allclose(value, start[name], atol=1e-6) for name, value in member.network.state_dict().items())
+        assert all(torch.allclose(p, start[name], atol=1e-6) for name, p in member.network.named_parameters())
 
 
 def test_no_member_is_refused(stack, tiny, tmp_path):

@@ -26,7 +26,7 @@ from ActiveSegmentationLib.uncertainty import (
     uncertainty_volume,
 )
 
-SETTINGS = TrainingSettings(features=(8, 8, 8, 8, 8))
+SETTINGS = TrainingSettings(features=(8, 8, 8, 8, 8), norm="group")  # untrained batch norms flatten all
 
 
 def segmenter(seed: int = 0, settings: TrainingSettings = SETTINGS) -> Segmenter:

@@ -115,7 +115,7 @@ def _require_finite(path: Path, values: np.ndarray) -> None:
     if path.name.lower().endswith((".nii", ".nii.gz")):  # SimpleITK's NIfTI reader turns NaN into 0 without a word
         import nibabel
 
-        kept = nibabel.load(path).dataobj
+        kept = nibabel.load(path).dataobj  # type: ignore[attr-defined]
         stored = kept.get_unscaled() if kept.dtype.kind == "f" else values
     bad = int(stored.size - np.isfinite(stored).sum())
     if bad:

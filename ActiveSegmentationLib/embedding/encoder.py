@@ -62,7 +62,8 @@ class Encoder:
             progress: Told after every batch.
 
         Returns:
-            (n, features) float32, 512 features unless the settings say otherwise: the network's output before the projection head.
+            (n, features) float32, 512 features unless the settings say otherwise: the network's output before the
+            projection head.
 
         Raises:
             BadInput: If the slices have another number of channels.

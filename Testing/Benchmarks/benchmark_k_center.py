@@ -48,9 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
-    print(
-        f"{'slices':>8} {'features':>8} {'annotated':>9} {'budget':>6} {'ours (s)':>9} {'sklearn (s)':>11} {'ratio':>6} same"
-    )
+    print("  slices features annotated budget  ours (s) sklearn (s)  ratio same")
     for count, width, annotated, budget in ((1500, 512, 30, 15), (7163, 512, 100, 100), (20000, 512, 100, 100)):
         rng = np.random.default_rng(0)
         points = rng.normal(size=(count, width)).astype(np.float32)

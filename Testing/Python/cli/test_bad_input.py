@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 from cli_helpers import TINY, cohort_copy, files_of, run_cli
 
 from ActiveSegmentationLib.study import Study

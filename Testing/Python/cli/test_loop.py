@@ -7,7 +7,7 @@ import json
 
 import numpy as np
 import pytest
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 from cli_helpers import TINY, files_of, run_cli
 
 from ActiveSegmentationLib.study import Study

@@ -25,10 +25,14 @@ class FakeStack:
         self.images = self._draw(np.random.default_rng(seed), len(volumes)).astype(np.float16)
 
     def _draw(self, rng: np.random.Generator, volumes: int) -> np.ndarray:
-        base = rng.random((volumes, self.channels, *self.grid_shape))
-        along = rng.random((volumes, self.channels, *self.grid_shape))
+        base, along = (self._patches(rng.random((volumes, self.channels, 4, 4))) for _ in range(2))
         place = self.index[:, None, None, None] / 10
         return np.clip(base[self.volume_number] * 0.7 + along[self.volume_number] * place, 0, 1)
+
+    def _patches(self, coarse: np.ndarray) -> np.ndarray:
+        """Enlarge (..., 4, 4) values to the grid."""
+        rows, columns = ((np.arange(length) * 4) // length for length in self.grid_shape)
+        return coarse[..., rows[:, None], columns[None, :]]
 
     def __len__(self) -> int:
         return len(self.index)

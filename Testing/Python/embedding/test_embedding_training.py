@@ -22,7 +22,7 @@ from ActiveSegmentationLib.embedding import (
     train_encoder,
 )
 
-SMALL = EmbeddingSettings(weights=LossWeights(1, 0.1, 0.3, 0.2), batch_size=8, steps=6, width=8)
+SMALL = EmbeddingSettings(weights=LossWeights(1, 0.1, 0.3, 0.2), batch_size=8, steps=6, width=8, stem="medium")
 
 
 class Recorder(Progress):
@@ -177,13 +177,24 @@ def test_training_runs_where_deterministic_algorithms_are_demanded(stack, tmp_pa
         torch.use_deterministic_algorithms(False)
 
 
-def test_the_network_learns(stack, tmp_path):
-    settings = EmbeddingSettings(
-        weights=LossWeights(1, 0, 0.35, 0), batch_size=8, steps=40, learning_rate=1e-3, width=8
-    )
+def spread(encoder, stack):
+    """Mean distance within a patient over that between patients."""
+    embeddings = encoder.embed(stack, stack.rows)
+    distances = np.linalg.norm(embeddings[:, None] - embeddings[None], axis=2)
+    same = stack.patient_number[:, None] == stack.patient_number[None]
+    return distances[same].mean() / distances[~same].mean()
+
+
+def test_the_network_learns_what_sets_patients_apart(tmp_path):
+    stack = FakeStack([[6], [6], [6], [6]])
+    level = 1 + stack.patient_number[:, None, None, None]
+    stack.images[:] = np.tile(stack.images[:6], (4, 1, 1, 1)) * level  # the same six slices, brighter for each patient
+    settings = replace(SMALL, weights=LossWeights(0, 0, 1, 0), steps=60, learning_rate=2e-3)
+    untrained = train(stack, tmp_path, replace(settings, steps=1, learning_rate=1e-12))
     encoder = train(stack, tmp_path, settings)
     losses = json.loads((tmp_path / encoder.key / "losses.json").read_text())["losses"]["loss"]
-    assert np.mean(losses[-8:]) < 0.8 * np.mean(losses[:8])
+    assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
+    assert spread(encoder, stack) < 0.7 * spread(untrained, stack)
 
 
 def test_a_loss_that_is_not_finite_fails_with_advice(stack, tmp_path):
@@ -275,6 +286,8 @@ def test_stems_take_any_size(stem):
 
 KILLED = """
 import os, sys
+import torch
+torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[1])
 from embedding_fakes import FakeStack
 from ActiveSegmentationLib.common.progress import Progress
@@ -286,7 +299,7 @@ class Killer(Progress):
             os._exit(9)
 
 stack = FakeStack([[5, 4], [6], [3, 3], [7]])
-settings = EmbeddingSettings(weights=LossWeights(1, 0.1, 0.3, 0.2), batch_size=8, steps=6, width=8)
+settings = EmbeddingSettings(weights=LossWeights(1, 0.1, 0.3, 0.2), batch_size=8, steps=6, width=8, stem="medium")
 train_encoder(stack, stack.rows, settings, seed=3, folder=sys.argv[2], progress=Killer(), checkpoint_every=2)
 """
 

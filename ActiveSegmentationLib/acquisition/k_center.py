@@ -12,7 +12,13 @@ if TYPE_CHECKING:
     import torch
 
 TIE = 1e-6
-"""Distances that differ by less than this part count as equal, so that rounding on another device changes no pick."""
+"""Squared distances that differ by less than this part count as equal: rounding on another device changes no pick."""
+
+NOISE = 1e-13
+"""Squared distances below this part of the squared norms are rounding: the points are the same."""
+
+BLOCK = 64
+"""Centres whose distances to all points are computed at a time."""
 
 
 class Centre(NamedTuple):
@@ -47,42 +53,61 @@ def k_center_greedy(
     Returns:
         At most ``budget`` picks, fewer only where the allowance runs out.
     """
-    import torch
-
-    points = torch.from_numpy(np.ascontiguousarray(features)).to(device)
-    nearest = torch.full((len(points),), -1, dtype=torch.long, device=device)
-    distance = torch.full((len(points),), torch.inf, dtype=points.dtype, device=device)
-    for centre in np.flatnonzero(covered):
-        _cover(points, int(centre), distance, nearest)
+    space = _Space(features, device)
+    space.cover(np.flatnonzero(covered))
     picks: list[Centre] = []
     while len(picks) < budget and allowance:
-        position = _farthest(points, distance, allowance.mask)
-        picks.append(Centre(position, float(distance[position]), int(nearest[position])))
+        position = space.farthest(allowance.mask)
+        picks.append(Centre(position, space.distance(position), int(space.nearest[position])))
         allowance.take(position)
-        _cover(points, position, distance, nearest)
+        space.cover(np.array([position]))
     return picks
 
 
-def _farthest(points: torch.Tensor, distance: torch.Tensor, allowed: np.ndarray) -> int:
-    import torch
+class _Space:
+    """The points with their squared distance to the nearest centre and which centre that is.
 
-    candidates = torch.from_numpy(np.flatnonzero(allowed)).to(points.device)
-    if torch.isinf(distance[candidates[0]]):
-        to_mean = _distances(points[candidates], points.double().mean(dim=0).to(points.dtype))
-        return int(candidates[(to_mean <= to_mean.min() * (1 + TIE)).nonzero()[0, 0]])
-    reach = distance[candidates]
-    return int(candidates[(reach >= reach.max() * (1 - TIE)).nonzero()[0, 0]])
+    Distances come from products of matrices, |x|^2 + |c|^2 - 2 x c, in double precision and from a point of the data
+    as origin: that is several times as fast as differences, and equal distances still tie.
+    """
 
+    def __init__(self, features: np.ndarray, device: str) -> None:
+        import torch
 
-def _cover(points: torch.Tensor, centre: int, distance: torch.Tensor, nearest: torch.Tensor) -> None:
-    reach = _distances(points, points[centre])
-    closer = reach < distance
-    distance[closer] = reach[closer]
-    nearest[closer] = centre
+        points = torch.from_numpy(np.ascontiguousarray(features)).to(device=device, dtype=torch.float64)
+        self._points = points - points[0]
+        self._norms = (self._points**2).sum(dim=1)
+        self._squared = torch.full_like(self._norms, torch.inf)
+        self.nearest = torch.full((len(points),), -1, dtype=torch.long, device=device)
 
+    def cover(self, centres: np.ndarray) -> None:
+        """Add centres."""
+        import torch
 
-def _distances(points: torch.Tensor, centre: torch.Tensor) -> torch.Tensor:
-    import torch
+        if not len(centres):
+            return
+        for block in torch.from_numpy(centres).to(self._points.device).split(BLOCK):
+            squared, which = self._to(self._points[block]).min(dim=1)
+            closer = squared < self._squared
+            self._squared[closer] = squared[closer]
+            self.nearest[closer] = block[which[closer]]
 
-    # The matrix-product form of the distance loses digits, so equal distances would no longer tie.
-    return torch.cdist(points, centre[None], compute_mode="donot_use_mm_for_euclid_dist")[:, 0]
+    def distance(self, position: int) -> float:
+        """Distance of a point to its nearest centre; infinite where there is no centre."""
+        return float(self._squared[position].sqrt())
+
+    def farthest(self, allowed: np.ndarray) -> int:
+        """The allowed point farthest from all centres; without centres, the one nearest to the mean of all points."""
+        import torch
+
+        candidates = torch.from_numpy(np.flatnonzero(allowed)).to(self._points.device)
+        reach = self._squared[candidates]
+        if torch.isinf(reach[0]):
+            reach = -self._to(self._points.mean(dim=0, keepdim=True))[candidates, 0]
+        return int(candidates[(reach >= reach.max() - TIE * reach.max().abs()).nonzero()[0, 0]])
+
+    def _to(self, others: torch.Tensor) -> torch.Tensor:
+        norms = (others**2).sum(dim=1)
+        total = self._norms[:, None] + norms[None, :]
+        squared = total - 2 * (self._points @ others.T)
+        return squared.masked_fill(squared <= NOISE * total, 0.0)

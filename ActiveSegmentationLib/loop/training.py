@@ -66,7 +66,7 @@ def train(
     validation = _validation_examples(stack, validation_rows, labels, settings)
     return fit_ensemble(
         stack,
-        examples_from_annotations(stack, annotations, labels),
+        examples_from_annotations(stack, annotations, labels, close_background=settings.training.close_background),
         labels.classes,
         settings.training,
         members=settings.members,

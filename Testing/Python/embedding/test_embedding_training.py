@@ -177,24 +177,16 @@ def test_training_runs_where_deterministic_algorithms_are_demanded(stack, tmp_pa
         torch.use_deterministic_algorithms(False)
 
 
-def spread(encoder, stack):
-    """Mean distance within a patient over that between patients."""
-    embeddings = encoder.embed(stack, stack.rows)
-    distances = np.linalg.norm(embeddings[:, None] - embeddings[None], axis=2)
-    same = stack.patient_number[:, None] == stack.patient_number[None]
-    return distances[same].mean() / distances[~same].mean()
-
-
 def test_the_network_learns_what_sets_patients_apart(tmp_path):
     stack = FakeStack([[6], [6], [6], [6]])
-    level = 1 + stack.patient_number[:, None, None, None]
-    stack.images[:] = np.tile(stack.images[:6], (4, 1, 1, 1)) * level  # the same six slices, brighter for each patient
+    level = 1 + 0.3 * stack.patient_number[:, None, None, None]
+    stack.images[:] = np.tile(stack.images[::4], (4, 1, 1, 1)) * level  # the same six slices, brighter for each patient
     settings = replace(SMALL, weights=LossWeights(0, 0, 1, 0), steps=60, learning_rate=2e-3)
-    untrained = train(stack, tmp_path, replace(settings, steps=1, learning_rate=1e-12))
     encoder = train(stack, tmp_path, settings)
     losses = json.loads((tmp_path / encoder.key / "losses.json").read_text())["losses"]["loss"]
-    assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
-    assert spread(encoder, stack) < 0.7 * spread(untrained, stack)
+    unlearned = np.log(15)  # eight slices a batch: each of the 15 other views is as similar as any
+    assert np.mean(losses[:5]) == pytest.approx(unlearned, abs=0.2)
+    assert np.mean(losses[-10:]) < unlearned - 0.15
 
 
 def test_a_loss_that_is_not_finite_fails_with_advice(stack, tmp_path):

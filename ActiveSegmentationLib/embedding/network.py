@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from monai.networks.nets import ResNet
 from torch import nn
 from torch.nn import functional
 
@@ -29,6 +28,8 @@ class EncoderNetwork(nn.Module):
     """
 
     def __init__(self, channels: int, settings: EmbeddingSettings) -> None:
+        from monai.networks.nets import ResNet  # slow to import, and most commands train nothing
+
         super().__init__()
         kernel, stride, no_max_pool = _STEMS[settings.stem]
         self.trunk = ResNet(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -135,20 +136,21 @@ def demo_options(cohort: Cohort, out: Path, device: str) -> BenchmarkOptions:
     settings = LoopSettings()
     settings = replace(
         settings,
-        stack=replace(settings.stack, size=(96, 96)),
-        embedding=replace(settings.embedding, steps=150),
-        training=replace(settings.training, steps=200),
+        stack=replace(settings.stack, spacing=2.25, size=(64, 64)),
+        embedding=replace(settings.embedding, steps=60),
+        training=replace(settings.training, steps=150),
     )
     return BenchmarkOptions(
         cohort=cohort,
         name="phantom",
         strategies=("group-contrastive-coreset", "random"),
-        rounds="4,8,12,16",
+        rounds="6,10,14,18",
         seeds=(0, 1),
         out=out,
-        initial="",
+        initial="balanced-random",
         metrics=("dice",),
         settings=settings,
+        workers=min(2, os.cpu_count() or 1),
         device=device,
         command="activesegmentation demo",
     )

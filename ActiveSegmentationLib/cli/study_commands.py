@@ -1,4 +1,4 @@
-"""Commands on a study: new, suggest, annotate, train, predict, evaluate, status, exclude, export, audit."""
+"""Commands on a study: new, suggest, annotate, train, predict, evaluate, status, exclude, relocate, export, audit."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ActiveSegmentationLib.loop import (
     label_set_for,
     predict_study,
 )
-from ActiveSegmentationLib.study import Study, import_annotations
+from ActiveSegmentationLib.study import Study, import_annotations, relocate
 
 Commands = argparse._SubParsersAction
 
@@ -47,6 +47,8 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument("volumes", nargs="+", metavar="VOLUME")
     parser.add_argument("--reason", default="", help="why, for the record")
     parser.add_argument("--undo", action="store_true", help="take the volumes back")
+    parser = _command(commands, "relocate", _relocate, "tell a study where its images are now")
+    parser.add_argument("cohort", type=Path, metavar="COHORT", help="where the cohort's folder is now")
     parser = _command(commands, "export", _export, "write the annotations for other tools")
     parser.add_argument("--format", choices=EXPORT_FORMATS, required=True)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
@@ -252,6 +254,11 @@ def _exclude(options: argparse.Namespace) -> None:
             else:
                 loop.study.exclude(volume, options.reason)
         print(f"Excluded volumes: {', '.join(sorted(loop.study.excluded())) or 'none'}.")
+
+
+def _relocate(options: argparse.Namespace) -> None:
+    study = relocate(options.study, options.cohort)
+    print(f"{options.study}: the images are read from {study.cohort.root}.")
 
 
 def _export(options: argparse.Namespace) -> None:

@@ -19,8 +19,8 @@ class EncoderNetwork(nn.Module):
     """ResNet-18 with a projection head; distances are measured before the head, losses behind it.
 
     Three stems for slices of different size, each followed by the same eight residual blocks: "large", a 7 x 7
-    convolution of stride 2 and max-pooling (ResNet's own, for 80 pixels and more); "medium", a 3 x 3 convolution of
-    stride 2; "small", a 3 x 3 convolution of stride 1 (below 24 pixels), which costs 16 times the first a pixel.
+    convolution of stride 2 and max-pooling (ResNet's own, for 40 pixels and more); "medium", a 3 x 3 convolution of
+    stride 2, four times as dear; "small", a 3 x 3 convolution of stride 1 (below 20 pixels), sixteen times as dear.
 
     Args:
         channels: Channels of the images.

@@ -64,7 +64,9 @@ def test_automatic_weights_use_patients_where_one_has_several_volumes():
     assert EmbeddingSettings().resolved(several, several.rows[3:]).weights == (1, 0, 0.35, 0)
 
 
-@pytest.mark.parametrize(("grid", "stem"), [((200, 220), "large"), ((48, 56), "medium"), ((16, 40), "small")])
+@pytest.mark.parametrize(
+    ("grid", "stem"), [((200, 220), "large"), ((48, 56), "large"), ((32, 56), "medium"), ((16, 40), "small")]
+)
 def test_automatic_stem_follows_the_shorter_side(grid, stem):
     stack = FakeStack([[2]], grid=grid)
     settings = EmbeddingSettings(longest_side=None)

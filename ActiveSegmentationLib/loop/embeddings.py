@@ -9,11 +9,13 @@ import numpy as np
 
 from ActiveSegmentationLib.acquisition.pool import Embedder
 from ActiveSegmentationLib.cohort import SliceStack
-from ActiveSegmentationLib.common.progress import Progress
+from ActiveSegmentationLib.common.files import hash_json, read_json, write_json
+from ActiveSegmentationLib.common.progress import Progress, or_silent
 from ActiveSegmentationLib.embedding import (
     EMBEDDING_PRESETS,
     Encoder,
     cached_embeddings,
+    load_encoder,
     pixel_features,
     train_encoder,
 )
@@ -31,7 +33,10 @@ def learned_encoder(
     device: str,
     progress: Progress | None = None,
 ) -> Encoder:
-    """The encoder behind the embedding ``kind``, trained if it is not in the cache.
+    """The encoder behind the embedding ``kind``: trained once a cohort, then it serves volumes that come or go as well.
+
+    The first encoder of these settings stays the cohort's until the cache is cleared, so that distances of different
+    rounds can be compared and a volume left out costs no new training.
 
     Args:
         kind: "learned" for the settings' own weights of the losses, "learned:PRESET" for those of a preset.
@@ -47,15 +52,20 @@ def learned_encoder(
     if preset:
         named = EMBEDDING_PRESETS[preset]
         embedding = replace(named, steps=embedding.steps) if embedding.steps is not None else named
-    return train_encoder(
-        stack,
-        rows,
-        embedding,
-        seed=settings.seed,
-        folder=cache / "encoders",
-        device=device,
-        progress=progress,
-    )
+    folder = cache / "encoders"
+    name = hash_json([embedding.to_json(), settings.seed, stack.channels, stack.settings.to_json()])[:24]
+    pointer = folder / f"cohort-{name}.json"
+    if pointer.is_file():
+        known = read_json(pointer)
+        if known["slices"] != len(rows):
+            or_silent(progress).message(
+                f"The metric learned from {known['slices']} slices serves the present {len(rows)} too; "
+                f"remove {folder} to learn it anew."
+            )
+        return load_encoder(folder / known["key"])
+    encoder = train_encoder(stack, rows, embedding, seed=settings.seed, folder=folder, device=device, progress=progress)
+    write_json(pointer, {"key": encoder.key, "slices": len(rows)})
+    return encoder
 
 
 def embedders(

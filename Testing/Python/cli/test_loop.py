@@ -91,6 +91,17 @@ def test_exported_annotations_come_back_the_same(trained, tmp_path, phantom_coho
     assert all(np.array_equal(ours[s].labels, theirs[s].labels) for s in ours)
 
 
+def test_the_metric_is_learned_once_and_serves_a_changed_cohort(tmp_path, phantom_cohort):
+    study = new_study(tmp_path / "study", phantom_cohort)
+    assert "Learning the metric" in done("suggest", study, "--count", "2").err
+    volume = Study.open(study).cohort.volumes[0].id
+    done("exclude", study, volume)
+    again = done("suggest", study, "--count", "3")
+    assert "Learning the metric" not in again.err
+    assert "serves the present" in again.err
+    assert volume not in again.out
+
+
 def test_skipped_slices_are_not_asked_for_again(tmp_path, phantom_cohort):
     study = new_study(tmp_path / "study", phantom_cohort)
     first = json.loads(done("suggest", study, "--count", "3", "--json").out)["requests"]

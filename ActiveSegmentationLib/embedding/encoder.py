@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.common.files import atomic_path, read_json, write_json
+from ActiveSegmentationLib.common.files import read_json, write_bytes, write_json
 from ActiveSegmentationLib.common.progress import Progress, or_silent
 from ActiveSegmentationLib.embedding.network import EncoderNetwork, build_network, shrunk
 from ActiveSegmentationLib.embedding.settings import EmbeddingSettings
@@ -91,8 +91,7 @@ class Encoder:
         folder = Path(folder)
         (folder / DESCRIPTION).unlink(missing_ok=True)
         weights = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
-        with atomic_path(folder / WEIGHTS) as temporary:
-            save_file(weights, temporary, metadata={"key": self.key})
+        write_bytes(folder / WEIGHTS, save(weights, metadata={"key": self.key}))
         write_json(folder / DESCRIPTION, self.describe())
 
     def describe(self) -> dict[str, Any]:

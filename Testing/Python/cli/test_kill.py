@@ -70,7 +70,8 @@ def test_suggest_annotate_and_train(tmp_path, phantom_cohort):
         new = run_cli("new", folder, "--cohort", phantom_cohort, "--annotation", "scribble", *SLOW_ENOUGH)
         assert new.code == 0, new.err
         for _ in range(2):
-            for words in (["suggest", folder, "--count", "4"], ["annotate", folder, "--oracle"], ["train", folder]):
+            suggest = ["suggest", folder, "--count", "4", "--strategy", "group-contrastive-coreset"]
+            for words in (suggest, ["annotate", folder, "--oracle"], ["train", folder]):
                 if name == "whole":
                     assert run_cli(*words, process=True).code == 0
                 elif words[0] == "annotate":

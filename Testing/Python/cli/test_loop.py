@@ -13,6 +13,9 @@ from cli_helpers import TINY, files_of, run_cli
 from ActiveSegmentationLib.study import Study
 
 
+LEARNED = ["--strategy", "group-contrastive-coreset"]
+
+
 def done(*words, **options):
     result = run_cli(*words, **options)
     assert result.code == 0, result
@@ -93,10 +96,10 @@ def test_exported_annotations_come_back_the_same(trained, tmp_path, phantom_coho
 
 def test_the_metric_is_learned_once_and_serves_a_changed_cohort(tmp_path, phantom_cohort):
     study = new_study(tmp_path / "study", phantom_cohort)
-    assert "Learning the metric" in done("suggest", study, "--count", "2").err
+    assert "Learning the metric" in done("suggest", study, "--count", "2", *LEARNED).err
     volume = Study.open(study).cohort.volumes[0].id
     done("exclude", study, volume)
-    again = done("suggest", study, "--count", "3")
+    again = done("suggest", study, "--count", "3", *LEARNED)
     assert "Learning the metric" not in again.err
     assert "serves the present" in again.err
     assert volume not in again.out
@@ -127,7 +130,7 @@ def test_same_seed_same_requests_and_weights_in_fresh_processes(tmp_path, phanto
         study = new_study(tmp_path / name, phantom_cohort)
         requests = []
         for _ in range(2):
-            requests.append(done("suggest", study, "--count", "4", "--json", process=True).out)
+            requests.append(done("suggest", study, "--count", "4", *LEARNED, "--json", process=True).out)
             done("annotate", study, "--oracle", process=True)
             done("train", study, process=True)
         weights = {k: v for k, v in files_of(study).items() if k.endswith(".safetensors")}

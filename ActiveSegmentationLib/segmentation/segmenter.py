@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.common.files import atomic_path, read_json, write_json
+from ActiveSegmentationLib.common.files import read_json, write_bytes, write_json
 from ActiveSegmentationLib.common.progress import Progress
 from ActiveSegmentationLib.segmentation.network import UNet, build_network
 from ActiveSegmentationLib.segmentation.predictor import Predictor, iterate_images
@@ -112,8 +112,7 @@ class Segmenter(Predictor):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / DESCRIPTION).unlink(missing_ok=True)
         weights = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
-        with atomic_path(folder / WEIGHTS) as temporary:
-            save_file(weights, temporary, metadata={"key": self.key})
+        write_bytes(folder / WEIGHTS, save(weights, metadata={"key": self.key}))  # save_file makes it private
         write_json(folder / DESCRIPTION, self.describe())
 
     def describe(self) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from cli_helpers import TINY, files_of, run_cli
 
 from ActiveSegmentationLib.study import Study
 
-
 LEARNED = ["--strategy", "group-contrastive-coreset"]
 
 

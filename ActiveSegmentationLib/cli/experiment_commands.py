@@ -13,7 +13,7 @@ from ActiveSegmentationLib.experiment import BenchmarkOptions, run_benchmark, ru
 
 Commands = argparse._SubParsersAction
 
-DEMO_SECONDS = "about 4 minutes on 2 processor cores"
+DEMO_TIME = "about 3 minutes on 2 processor cores"
 
 
 def add_commands(commands: Commands) -> None:
@@ -23,7 +23,7 @@ def add_commands(commands: Commands) -> None:
     add_benchmark_options(parser)
     parser.set_defaults(run=_benchmark)
 
-    text = f"run the whole loop on a generated cohort and write a report ({DEMO_SECONDS})"
+    text = f"run the whole loop on a generated cohort and write a report ({DEMO_TIME})"
     parser = commands.add_parser("demo", help=text, description=text[0].upper() + text[1:] + ".")
     parser.add_argument("--out", type=Path, default=Path("demo-output"), metavar="DIR")
     shared.add_device(parser)

@@ -31,14 +31,15 @@ def command_of(*words) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"}
 
 
 def run_cli(*words, process: bool = False) -> Result:
     """Run one command; ``process`` starts a fresh Python for it."""
     if process:
-        done = subprocess.run(command_of(*words), env=environment(), capture_output=True, text=True, check=False)
-        return Result(done.returncode, done.stdout, done.stderr)
+        done = subprocess.run(command_of(*words), env=environment(), capture_output=True, check=False)
+        # A progress bar may be cut in the middle of a character where several processes write to one stream.
+        return Result(done.returncode, done.stdout.decode("utf-8"), done.stderr.decode("utf-8", "backslashreplace"))
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:

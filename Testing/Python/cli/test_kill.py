@@ -32,7 +32,7 @@ def kill_until_done(words: list, rng: np.random.Generator, kills: int) -> int:
     importing = time.monotonic() - start
     for _ in range(kills):
         process = subprocess.Popen(
-            command_of(*words), env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            command_of(*words), env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
         try:
             process.communicate(timeout=importing * rng.uniform(0.5, 4.0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -285,6 +286,29 @@ class Cohort:
     def path(self, relative: str) -> Path:
         """Absolute path of a file named by a source."""
         return self.root / relative
+
+    def require_apart(self, out: Path, targets: Iterable[Path]) -> None:
+        """Refuse to write where the cohort's own files are; called before the first write.
+
+        Args:
+            out: Folder that is to be written to.
+            targets: Files that are to be written.
+
+        Raises:
+            BadInput: If the folder is the cohort's root, or a target is one of its images or labels.
+        """
+        advice = "Choose another folder for the output."
+        if out.resolve() == self.root.resolve():
+            raise BadInput("This is the folder of the cohort's own files.", where=out, advice=advice)
+        labels = (known for volume in self.volumes for known in (volume.mask, volume.scribble) if known is not None)
+        sources = [
+            *(source for volume in self.volumes for source in volume.channels),
+            *(known.source for known in labels),
+        ]
+        own = {self.path(name).resolve() for source in sources for name in source.paths}
+        for target in targets:
+            if target.resolve() in own:
+                raise BadInput("This is one of the cohort's own files.", where=target, advice=advice)
 
     def with_volumes(self, volumes: tuple[Volume, ...]) -> Cohort:
         """The same cohort with other volumes."""

@@ -62,6 +62,9 @@ def predict_study(
     """
     _, model = loop.require_model()
     chosen = [loop.cohort.volume(name) for name in volumes] or list(loop.cohort.volumes)
+    endings = ("", *(["_probabilities"] if probabilities else []), *(["_uncertainty"] if uncertainty else []))
+    targets = [out / f"{volume.id}{ending}{suffix}" for volume in chosen for ending in endings]
+    loop.study.cohort.require_apart(out, targets)
     written: list[Path] = []
     for number, volume in enumerate(chosen):
         loop.progress.update("Predicting volumes", number, len(chosen))
@@ -141,6 +144,7 @@ def export_study(study: Study, out: Path, format_name: str) -> list[Path]:
     if not study.annotations():
         advice = "Commit at least one slice first."
         raise BadInput("Nothing is annotated yet.", where=study.folder, advice=advice)
+    study.cohort.require_apart(out, [])
     if format_name == "csv":
         return [_export_csv(study, out)]
     if format_name == "nnunet":
@@ -168,6 +172,9 @@ def _export_nnunet(study: Study, out: Path) -> list[Path]:
     ignore = study.labels.classes
     annotated = sorted({slice_id.volume for slice_id in study.annotations()})
     written: list[Path] = []
+    inside = [out / part / f"{name}.nii.gz" for part in ("imagesTr", "labelsTr") for name in annotated]
+    channels_inside = [out / "imagesTr" / f"{name}_{n:04d}.nii.gz" for name in annotated for n in range(100)]
+    study.cohort.require_apart(out, [*inside, *channels_inside])
     for volume in (study.cohort.volume(name) for name in annotated):
         image = read_image(study.cohort, volume)
         for channel, pixels in enumerate(image):

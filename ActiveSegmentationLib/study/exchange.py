@@ -213,6 +213,7 @@ def export_annotations(
 
     annotations = study.annotations(annotator)
     volumes = sorted({slice_id.volume for slice_id in annotations})
+    study.cohort.require_apart(Path(out), [Path(out) / f"{volume_id}{FORMATS[format]}" for volume_id in volumes])
     written = []
     for number, volume_id in enumerate(volumes):
         or_silent(progress).update("Exporting annotations", number, len(volumes))

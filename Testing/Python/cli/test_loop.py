@@ -84,6 +84,25 @@ def test_exports(trained, tmp_path):
     done("index", tmp_path / "nnunet", "--layout", "nnunet")
 
 
+def test_nothing_is_written_over_the_cohort(tmp_path, phantom_cohort):
+    flat = tmp_path / "flat" / "images"
+    flat.mkdir(parents=True)
+    for image in phantom_cohort.glob("*/*_frame*.nii.gz"):
+        (flat / image.name).write_bytes(image.read_bytes())
+    study = new_study(tmp_path / "study", flat.parent)
+    done("suggest", study, "--count", "3")
+    done("annotate", study, "--oracle")
+    done("train", study)
+    before = files_of(flat.parent)
+    for out in (flat, flat.parent):
+        for words in (["predict", study], *(["export", study, "--format", f] for f in ("nifti", "csv", "nnunet"))):
+            result = run_cli(*words, "--out", out)
+            writes_beside = out == flat and words[-1] in ("csv", "nnunet")  # other names in a sub-folder: no harm
+            assert result.code == (0 if writes_beside else 2), result
+            after = files_of(flat.parent)
+            assert {name: after[name] for name in before} == before
+
+
 def test_exported_annotations_come_back_the_same(trained, tmp_path, phantom_cohort):
     done("export", trained, "--format", "nrrd", "--out", tmp_path / "maps")
     other = new_study(tmp_path / "other", phantom_cohort)

@@ -106,6 +106,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--steps", type=positive, metavar="N", help="training steps of each model")
     group.add_argument("--batch-size", type=positive, metavar="N", help="slices in a training step")
     group.add_argument("--models", type=positive, default=1, metavar="N", help="models trained in a round")
+    group.add_argument("--warm-start", action="store_true", help="start from the model of the round before")
     group.add_argument("--select", choices=("last", "best"), help="keep the last weights, or the best on validation")
 
 
@@ -124,6 +125,7 @@ def settings_of(options: argparse.Namespace, *, seed: int = 0) -> LoopSettings:
     for name in ("steps", "batch_size", "select"):
         if getattr(options, name) is not None:
             training = replace(training, **{name: getattr(options, name)})
+    training = replace(training, warm_start=options.warm_start or training.warm_start)
     return LoopSettings(replace(stack, **chosen), embedding, training, options.models, seed)
 
 

@@ -1,4 +1,4 @@
-"""Commands on a study: new, suggest, annotate, train, predict, evaluate, status, exclude, relocate, export, audit."""
+"""Commands on a study: new, suggest, annotate, skip, train, predict, evaluate, status, exclude, relocate, ..."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ActiveSegmentationLib.cli import options as shared
-from ActiveSegmentationLib.cohort import AnnotationKind
+from ActiveSegmentationLib.cohort import AnnotationKind, SliceId
 from ActiveSegmentationLib.common.errors import BadInput, JobFailed
 from ActiveSegmentationLib.common.progress import TqdmProgress
 from ActiveSegmentationLib.experiment import OracleAnnotator
@@ -50,6 +50,11 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument("volumes", nargs="+", metavar="VOLUME")
     parser.add_argument("--reason", default="", help="why, for the record")
     parser.add_argument("--undo", action="store_true", help="take the volumes back")
+    parser = _command(commands, "skip", _skip, "say that a slice cannot be judged; it is not asked for again")
+    parser.add_argument("volume", metavar="VOLUME")
+    parser.add_argument("slice", type=shared.natural, metavar="SLICE", help="index of the slice, counted from 0")
+    parser.add_argument("--reason", required=True, help="why, for the record")
+    parser.add_argument("--annotator", default="annotator", metavar="NAME", help="who says so")
     parser = _command(commands, "relocate", _relocate, "tell a study where its images are now")
     parser.add_argument("cohort", type=Path, metavar="COHORT", help="where the cohort's folder is now")
     parser = _command(commands, "export", _export, "write the annotations for other tools")
@@ -255,6 +260,12 @@ def _exclude(options: argparse.Namespace) -> None:
             else:
                 loop.study.exclude(volume, options.reason)
         print(f"Excluded volumes: {', '.join(sorted(loop.study.excluded())) or 'none'}.")
+
+
+def _skip(options: argparse.Namespace) -> None:
+    with _opened(options) as loop:
+        loop.study.skip(SliceId(options.volume, options.slice), options.annotator, options.reason)
+    print(f"Skipped {options.volume}, slice {options.slice} (counted from 0).")
 
 
 def _relocate(options: argparse.Namespace) -> None:

@@ -7,7 +7,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +153,11 @@ class Benchmark:
         design = self.plan.design.to_json() | {"stack": self.stack.key}
         design = json.loads(json.dumps(design))  # as it will be read back
         if path.is_file():
-            known = read_json(path)["design"]
+            record = read_json(path)
+            known = record["design"]
+            strategies = dict.fromkeys([*record["strategies"], *self.plan.strategies])
+            seeds = sorted({*record["seeds"], *self.plan.seeds})
+            self.plan = replace(self.plan, strategies=tuple(strategies), seeds=tuple(seeds))
             changed = sorted(key for key in design if known.get(key) != design[key])
             if changed:
                 advice = "Choose another --out, or repeat the options of the first call."

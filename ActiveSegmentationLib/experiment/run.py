@@ -158,6 +158,7 @@ class Run:
         chosen = time.perf_counter()
         answers = self._annotator.annotate([SliceId(r["volume"], r["slice"]) for r in requests], number)
         known = annotations | {answer.slice: answer for answer in answers}
+        warm = self._design.settings.training.warm_start and number > 1
         model = train(
             self._stack,
             known,
@@ -167,6 +168,7 @@ class Run:
             folder=self._model_folder(number),
             device=self._device,
             validation_rows=self._design.rows[Role.VALIDATION],
+            initial=load_ensemble(self._model_folder(number - 1)) if warm else None,
             progress=progress,
         )
         trained = time.perf_counter()

@@ -59,8 +59,8 @@ class StudyLoop:
     ) -> RequestList:
         """Choose the slices to annotate next and store them as a new round.
 
-        Asking again in the same words while requests are open answers with the same requests, so that a command that
-        was killed can simply be repeated. Asking in other words makes a new round; what was open stays with the old.
+        Asking again in the same words while none of the requests is answered gives the same requests, so that a command
+        that was killed can simply be repeated. Otherwise a new round is made; what was open stays with the old.
 
         Args:
             count: Number of slices, at least 1.
@@ -74,8 +74,8 @@ class StudyLoop:
         constraints = constraints or Constraints()
         parameters = {"count": count, "strategy": strategy, "seed": seed, "constraints": constraints.to_json()}
         last = self._last_requests()
-        if last is not None and last.parameters == parameters and self.study.open_requests(last.round):
-            self.progress.message(f"Round {last.round} still has open requests; these are its requests.")
+        if last is not None and last.parameters == parameters and self._is_unanswered(last):
+            self.progress.message(f"No request of round {last.round} is answered yet; these are its requests.")
             return last
         number = self.study.next_round()
         suggestion = suggest(
@@ -135,6 +135,7 @@ class StudyLoop:
             folder=self._model_folder(self._last_round()),
             device=self.device,
             validation_rows=self.rows(Role.VALIDATION),
+            initial=self._earlier_model() if training.warm_start else None,
             progress=self.progress,
         )
         record = {
@@ -166,6 +167,14 @@ class StudyLoop:
 
     def _trained_rounds(self) -> list[int]:
         return [number for number in (0, *self.study.rounds()) if is_trained(self._model_folder(number))]
+
+    def _is_unanswered(self, requests: RequestList) -> bool:
+        return len(self.study.open_requests(requests.round)) == requests.count
+
+    def _earlier_model(self) -> Ensemble | None:
+        """The newest model of a round before the latest, for a warm start."""
+        earlier = [number for number in self._trained_rounds() if number < self._last_round()]
+        return load_ensemble(self._model_folder(max(earlier))) if earlier else None
 
     def _last_round(self) -> int:
         return max(self.study.rounds(), default=0)

@@ -90,19 +90,18 @@ def run(command: Sequence[object], *, pass_fds: Iterable[int] = (), **options: A
     """
     if os.name != "nt":
         options["pass_fds"] = tuple(pass_fds)
-    interrupted = False
-    process = subprocess.Popen([str(word) for word in command], **options)
-    before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    pressed: list[int] = []
+    # A handler that raised could lose the exit code: the child is reaped, then the exception drops what was learned.
+    before: dict[int, Any] = {}
+    before[signal.SIGINT] = signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
     try:
-        while True:
-            try:
-                code = process.wait()
-                break
-            except KeyboardInterrupt:
-                interrupted = True
+        process = subprocess.Popen([str(word) for word in command], **options)
+        before[signal.SIGTERM] = signal.signal(signal.SIGTERM, lambda number, frame: process.terminate())
+        code = process.wait()
     finally:
-        signal.signal(signal.SIGTERM, before)
-    return Finished(code if code >= 0 else 128 - code, interrupted)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return Finished(code if code >= 0 else 128 - code, bool(pressed))
 
 
 @contextlib.contextmanager

@@ -19,10 +19,9 @@ from ActiveSegmentationLib.loop import (
     StudyLoop,
     evaluate_study,
     export_study,
-    label_set_for,
     predict_study,
 )
-from ActiveSegmentationLib.study import Study, import_annotations, relocate
+from ActiveSegmentationLib.study import Study, import_annotations, label_set_for, relocate
 
 Commands = argparse._SubParsersAction
 

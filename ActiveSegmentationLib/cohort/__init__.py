@@ -5,7 +5,7 @@ from ActiveSegmentationLib.cohort.grid import PlaneGrid
 from ActiveSegmentationLib.cohort.io import read_image, read_label_map, read_labels, write_label_map, write_volume
 from ActiveSegmentationLib.cohort.phantom import write_phantom
 from ActiveSegmentationLib.cohort.preprocessing import PRESETS as STACK_PRESETS
-from ActiveSegmentationLib.cohort.preprocessing import StackSettings
+from ActiveSegmentationLib.cohort.preprocessing import StackSettings, reduced_size
 from ActiveSegmentationLib.cohort.scribbles import scribble_from_mask
 from ActiveSegmentationLib.cohort.split import read_split, with_roles
 from ActiveSegmentationLib.cohort.stack import SliceStack, StackVolume, open_stack
@@ -51,6 +51,7 @@ __all__ = [
     "read_label_map",
     "read_labels",
     "read_split",
+    "reduced_size",
     "scribble_from_mask",
     "slices_first",
     "volume_order",

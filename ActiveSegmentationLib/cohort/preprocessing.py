@@ -146,6 +146,22 @@ def resolve(settings: StackSettings, volumes: Sequence[Volume]) -> StackSettings
     return replace(settings, spacing=float(spacing), size=size)
 
 
+def reduced_size(volumes: Sequence[Volume], side: int) -> StackSettings:
+    """Automatic settings whose slices have a longer side of about ``side`` pixels, where they would have more.
+
+    Args:
+        volumes: Volumes of the cohort, at least one.
+        side: Pixels of the longer side, at least 16.
+    """
+    _require(side >= AUTO_LIMITS[0], "side", side, f"at least {AUTO_LIMITS[0]}")
+    fine = resolve(StackSettings(), volumes)
+    longest = max(cast(tuple[int, int], fine.size))
+    if longest <= side:
+        return StackSettings()
+    own = fine.spacing or float(np.sqrt(np.prod(volumes[0].geometry.plane_spacing(volumes[0].axis))))
+    return StackSettings(spacing=float(f"{own * longest / side:.4g}"))
+
+
 def plane_zoom(volume: Volume, settings: StackSettings) -> tuple[float, float]:
     """Native pixels that a grid pixel spans along rows and columns, by resolved settings; 1 where pixels are kept."""
     if settings.stretch:

@@ -16,7 +16,8 @@ from ActiveSegmentationLib.experiment.benchmark import AnnotatorFactory, Benchma
 from ActiveSegmentationLib.experiment.protocol import parse_rounds
 from ActiveSegmentationLib.experiment.reporting import Outcome, write_outcome
 from ActiveSegmentationLib.experiment.run import Design
-from ActiveSegmentationLib.loop import LoopSettings, label_set_for, resolve_device
+from ActiveSegmentationLib.loop import LoopSettings, resolve_device
+from ActiveSegmentationLib.study import label_set_for
 
 TEST_SHARE = 0.25
 """Share of the patients that is scored where nobody gave a split."""

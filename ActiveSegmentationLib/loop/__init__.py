@@ -2,31 +2,42 @@
 
 from ActiveSegmentationLib.loop.device import describe_device, resolve_device, versions
 from ActiveSegmentationLib.loop.embeddings import embedders, learned_encoder
-from ActiveSegmentationLib.loop.labels import label_set_for
 from ActiveSegmentationLib.loop.outputs import EXPORT_FORMATS, evaluate_study, export_study, predict_study
+from ActiveSegmentationLib.loop.review import VolumeReview, review_study
 from ActiveSegmentationLib.loop.settings import LoopSettings
+from ActiveSegmentationLib.loop.slice_map import METHODS as MAP_METHODS
+from ActiveSegmentationLib.loop.slice_map import SliceMap, slice_map
 from ActiveSegmentationLib.loop.study_loop import StudyLoop
 from ActiveSegmentationLib.loop.suggestion import Question, Suggestion, suggest
+from ActiveSegmentationLib.loop.thumbnails import write_thumbnails
 from ActiveSegmentationLib.loop.training import VolumeScore, evaluate_volumes, train, volumes_of
+from ActiveSegmentationLib.loop.unseen import UnseenScore, score_unseen
 
 __all__ = [
     "EXPORT_FORMATS",
+    "MAP_METHODS",
     "LoopSettings",
     "Question",
+    "SliceMap",
     "StudyLoop",
     "Suggestion",
+    "UnseenScore",
+    "VolumeReview",
     "VolumeScore",
     "describe_device",
     "embedders",
     "evaluate_study",
     "evaluate_volumes",
     "export_study",
-    "label_set_for",
     "learned_encoder",
     "predict_study",
     "resolve_device",
+    "review_study",
+    "score_unseen",
+    "slice_map",
     "suggest",
     "train",
     "versions",
     "volumes_of",
+    "write_thumbnails",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from ActiveSegmentationLib.loop.device import describe_device, resolve_device, v
 from ActiveSegmentationLib.loop.settings import LoopSettings
 from ActiveSegmentationLib.loop.suggestion import Question, suggest
 from ActiveSegmentationLib.loop.training import train
+from ActiveSegmentationLib.loop.unseen import score_unseen
 from ActiveSegmentationLib.segmentation import Ensemble, is_trained, load_ensemble
 from ActiveSegmentationLib.study import Request, RequestList, Study
 
@@ -124,6 +126,7 @@ class StudyLoop:
         Raises:
             BadInput: If nothing is annotated.
         """
+        self._test_before_training()
         training = self.settings.training if steps is None else replace(self.settings.training, steps=steps)
         settings = replace(self.settings, training=training, members=members or self.settings.members)
         model = train(
@@ -147,6 +150,34 @@ class StudyLoop:
         }
         self.study.write_record(self._last_round(), "config", record)
         return self._last_round(), model
+
+    def _test_before_training(self) -> None:
+        """Score the model of an earlier round on this round's annotations, once they are about to be learned from."""
+        model, number = self._earlier_model(), self._last_round()
+        new = {key: found for key, found in self.study.annotations().items() if found.round == number}
+        if model is not None and new:
+            options: dict[str, Any] = {"device": self.device, "progress": self.progress}
+            score = score_unseen(model, self.stack, new, self.study.labels, **options)
+            self.study.write_record(number, "unseen", {"model": model.key, **score.to_json()})
+
+    def learning_curve(self) -> list[dict[str, Any]]:
+        """What is known of each trained round's model, for a curve.
+
+        Returns:
+            In order of rounds: "round", "annotated" (slices trained on), "unseen" (mean Dice on the slices annotated
+            next, see ``score_unseen``) and "reference" (mean Dice against reference masks, see ``evaluate_study``),
+            both 0..1 or None where not known.
+        """
+        curve: list[dict[str, Any]] = []
+        for number in self._trained_rounds():
+            config = self.study.read_record(number, "config") or {}
+            metrics = self.study.read_record(number, "metrics") or {}
+            dice = [s["value"] for s in metrics.get("scores", []) if s["metric"] == "dice" and s["value"] is not None]
+            later = (self.study.read_record(n, "unseen") for n in self.study.rounds() if n > number)
+            unseen = next((record["mean"] for record in later if record), None)
+            annotated, reference = config.get("annotated slices"), float(np.mean(dice)) if dice else None
+            curve.append({"round": number, "annotated": annotated, "unseen": unseen, "reference": reference})
+        return curve
 
     def latest_model(self) -> Ensemble | None:
         """The newest finished model, or None before the first training."""

@@ -5,7 +5,9 @@ Importing it needs NumPy only; SimpleITK and filelock are imported by the functi
 
 from ActiveSegmentationLib.study.annotations import SliceAnnotation, hash_labels
 from ActiveSegmentationLib.study.audit import Audit
+from ActiveSegmentationLib.study.drafts import Draft
 from ActiveSegmentationLib.study.exchange import export_annotations, import_annotations
+from ActiveSegmentationLib.study.label_names import label_set_for
 from ActiveSegmentationLib.study.labels import Label, LabelSet
 from ActiveSegmentationLib.study.names import DEFAULT_ANNOTATOR
 from ActiveSegmentationLib.study.requests import Request, RequestList
@@ -21,6 +23,7 @@ __all__ = [
     "SCHEMA",
     "UNDECIDED_SEGMENT",
     "Audit",
+    "Draft",
     "Label",
     "LabelSet",
     "Request",
@@ -35,5 +38,6 @@ __all__ = [
     "export_annotations",
     "hash_labels",
     "import_annotations",
+    "label_set_for",
     "relocate",
 ]

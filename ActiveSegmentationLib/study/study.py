@@ -13,10 +13,12 @@ from typing import Any
 
 from ActiveSegmentationLib.cohort import AnnotationKind, Cohort, SliceId
 from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.files import explained, remove_tree
 from ActiveSegmentationLib.study.annotation_store import AnnotationStore
-from ActiveSegmentationLib.study.annotations import SliceAnnotation
+from ActiveSegmentationLib.study.annotations import SliceAnnotation, check_slice
 from ActiveSegmentationLib.study.audit import Audit
 from ActiveSegmentationLib.study.creation import check_empty, write_new
+from ActiveSegmentationLib.study.drafts import Draft, DraftStore
 from ActiveSegmentationLib.study.labels import LabelSet
 from ActiveSegmentationLib.study.ledger import Change, Ledger
 from ActiveSegmentationLib.study.locks import StudyLock
@@ -62,6 +64,7 @@ class Study:
         volumes = {volume.id: volume for volume in cohort.volumes}
         self._store = AnnotationStore(folder / "annotations", volumes, record.labels, self._ledger)
         self._requests = RequestStore(folder / "rounds", volumes, self._ledger)
+        self._drafts = DraftStore(folder / "drafts", volumes)
         self._lock = StudyLock(folder)
         self.audit = Audit(folder / "audit", self._ledger, self._store)
 
@@ -149,6 +152,22 @@ class Study:
         """Where what can be computed again is kept; may be deleted at any time."""
         return self.folder / "cache"
 
+    def cache_bytes(self) -> int:
+        """Size of what can be computed again."""
+        files = (path for path in self.cache_folder.rglob("*") if path.is_file())
+        return sum(path.stat().st_size for path in files)
+
+    def clear_cache(self) -> int:
+        """Remove what can be computed again; the number of bytes freed.
+
+        Raises:
+            BadInput: If it cannot be removed, as on Windows while a job uses it.
+        """
+        freed = self.cache_bytes()
+        with explained(self.cache_folder):
+            remove_tree(self.cache_folder)
+        return freed
+
     def commit(self, annotations: Sequence[SliceAnnotation]) -> None:
         """Store annotated slices; when this returns they are on disk.
 
@@ -188,6 +207,28 @@ class Study:
         """
         self._check_included(slice_id, self.excluded())
         self._store.flag(slice_id, annotator, note)
+
+    def save_draft(self, draft: Draft, annotator: str) -> None:
+        """Keep what an annotator has drawn on a slice without committing it; replaces an earlier draft of the slice.
+
+        Raises:
+            BadInput: If there is no such slice, a plane has another shape, or the folder cannot be written.
+            JobFailed: If the disk is full.
+        """
+        check_slice(draft.slice, self._store.volume(draft.slice.volume))
+        self._drafts.save(draft, annotator)
+
+    def drafts(self, annotator: str) -> dict[SliceId, Draft]:
+        """What an annotator has drawn and neither committed nor discarded, in order of slices.
+
+        Raises:
+            BadInput: If a draft is damaged; it names the file.
+        """
+        return self._drafts.all(annotator)
+
+    def discard_draft(self, slice_id: SliceId, annotator: str) -> None:
+        """Forget the draft of a slice; does nothing where there is none."""
+        self._drafts.discard(slice_id, annotator)
 
     def _check_included(self, slice_id: SliceId, excluded: Mapping[str, str]) -> None:
         if slice_id.volume in excluded:

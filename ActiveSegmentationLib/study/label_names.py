@@ -1,4 +1,4 @@
-"""Which labels a study or an experiment works with."""
+"""Which labels a study or an experiment works with: named by a person, or found in the cohort."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from ActiveSegmentationLib.cohort import UNDECIDED, AnnotationKind, Cohort, read_labels
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.progress import Progress, or_silent
-from ActiveSegmentationLib.study import LabelSet
+from ActiveSegmentationLib.study.labels import LabelSet
 
 
 def label_set_for(cohort: Cohort, text: str | None = None, progress: Progress | None = None) -> LabelSet:

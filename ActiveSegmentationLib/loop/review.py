@@ -1,0 +1,97 @@
+"""What the latest model says about every volume, kept in the cache for a person to look at, the doubtful first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ActiveSegmentationLib.cohort import Volume, volume_order, write_label_map, write_volume
+from ActiveSegmentationLib.common.files import read_json, write_json
+from ActiveSegmentationLib.loop.study_loop import StudyLoop
+from ActiveSegmentationLib.segmentation import Ensemble, predict_volume
+from ActiveSegmentationLib.uncertainty import entropy_map
+
+CERTAIN_BACKGROUND = 0.99
+"""Pixels with at least this probability of background do not count in a volume's doubt: air would drown the organ."""
+
+
+@dataclass(frozen=True)
+class VolumeReview:
+    """The latest model on one volume.
+
+    Attributes:
+        volume: Id of the volume.
+        model: Key of the model.
+        labels: Label map (NRRD, label values, the volume's grid).
+        uncertainty: Entropy of the class probabilities divided by its largest value, 0 certain to 1 (NRRD, float32).
+        doubt: Mean of ``uncertainty`` over the pixels that may belong to a structure, 0 where there are none.
+        slice_doubt: The same for each slice.
+    """
+
+    volume: str
+    model: str
+    labels: str
+    uncertainty: str
+    doubt: float
+    slice_doubt: tuple[float, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The review as JSON values."""
+        return {**asdict(self), "slice_doubt": list(self.slice_doubt)}
+
+
+def review_study(loop: StudyLoop, volumes: Sequence[str] = ()) -> list[VolumeReview]:
+    """Predict volumes with the latest model; what it has predicted before is not predicted again.
+
+    Args:
+        loop: The study.
+        volumes: Ids of the volumes, all unless told.
+
+    Returns:
+        One review a volume, the most doubtful first.
+
+    Raises:
+        BadInput: If no model is trained or a volume unknown.
+    """
+    _, model = loop.require_model()
+    chosen = [loop.cohort.volume(name) for name in volumes] or list(loop.cohort.volumes)
+    folder = loop.study.cache_folder / "predictions" / model.key[:16]
+    reviews = []
+    for number, volume in enumerate(chosen):
+        loop.progress.update("Predicting volumes", number, len(chosen))
+        reviews.append(_review(loop, model, volume, folder))
+    loop.progress.update("Predicting volumes", len(chosen), len(chosen))
+    return sorted(reviews, key=lambda review: (-review.doubt, review.volume))
+
+
+def _review(loop: StudyLoop, model: Ensemble, volume: Volume, folder: Path) -> VolumeReview:
+    content = loop.stack.volume(volume.id).content
+    record = folder / f"{volume.id}-{content[:16]}.json"
+    if record.is_file():
+        known = read_json(record)
+        return VolumeReview(**{**known, "slice_doubt": tuple(known["slice_doubt"])})
+    prediction = predict_volume(model, loop.stack, volume.id, device=loop.device)
+    entropy = entropy_map(prediction.probabilities) / math.log(model.classes)
+    open_pixels = prediction.probabilities[0] < CERTAIN_BACKGROUND
+    labels, uncertainty = record.with_suffix(".labels.nrrd"), record.with_suffix(".uncertainty.nrrd")
+    write_label_map(labels, volume_order(loop.study.labels.to_values(prediction.labels), volume.axis), volume.geometry)
+    write_volume(uncertainty, volume_order(entropy, volume.axis), volume.geometry)
+    review = VolumeReview(
+        volume=volume.id,
+        model=model.key,
+        labels=str(labels),
+        uncertainty=str(uncertainty),
+        doubt=_mean(entropy, open_pixels),
+        slice_doubt=tuple(_mean(*planes) for planes in zip(entropy, open_pixels, strict=True)),
+    )
+    write_json(record, review.to_json())
+    return review
+
+
+def _mean(values: np.ndarray, where: np.ndarray) -> float:
+    return round(float(values[where].mean()), 5) if where.any() else 0.0

@@ -1,0 +1,334 @@
+"""The side of the worker that lives in Slicer: starts the process, hands it jobs, tells how they go, never waits.
+
+Needs Qt (Slicer's ``qt``) and the protocol, nothing else of the library. Everything here happens in the thread of the
+event loop; callbacks are plain Python functions, because custom Qt signals of Python classes crash PythonQt.
+"""
+
+from __future__ import annotations
+
+import collections
+import itertools
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import qt
+
+from ActiveSegmentationLib.worker import protocol
+
+LIBRARY_ROOT = Path(__file__).resolve().parents[2]
+"""Folder that the worker imports the library from."""
+
+START_SECONDS = 60.0
+"""After this long without a hello the start has failed; slow network drives need some of it."""
+
+STUCK_SECONDS = 20.0
+"""After this long without a sign of life the worker counts as stuck."""
+
+STOP_MILLISECONDS = 2000
+"""Time for the worker to end by itself before it is killed."""
+
+LOG_LINES = 500
+
+STOPPED, STARTING, READY, STUCK = "stopped", "starting", "ready", "stuck"
+"""States of the worker."""
+
+
+@dataclass(frozen=True)
+class WorkerError:
+    """Why a job failed.
+
+    Attributes:
+        kind: "bad input", "failed", "out of memory", "missing package", "unexpected", "not started", "ended" or
+            "stopped".
+        message: What is wrong, one sentence.
+        where: The file, field or slice concerned, or "".
+        advice: What the person can do, or "".
+        details: Traceback or the last lines that the worker printed, or "".
+    """
+
+    kind: str
+    message: str
+    where: str = ""
+    advice: str = ""
+    details: str = ""
+
+    def text(self) -> str:
+        """All but the details in one line."""
+        where = f"{self.where}: " if self.where else ""
+        return f"{where}{self.message} {self.advice}".strip()
+
+
+def _ignore(*_: Any) -> None:
+    pass
+
+
+@dataclass
+class Job:
+    """A job and whom to tell about it.
+
+    Attributes:
+        id: Number of the job, as text.
+        name: Name of the job, see ``worker.jobs``.
+        options: Its options, JSON values.
+        done: Called with the result (a dictionary).
+        failed: Called with a ``WorkerError``.
+        cancelled: Called when it was cancelled.
+        progress: Called with a progress message (stage, done, total, left, values).
+        message: Called with a line of text.
+        active: Whether it still runs or waits.
+    """
+
+    id: str
+    name: str
+    options: Mapping[str, Any]
+    done: Callable[[dict[str, Any]], None]
+    failed: Callable[[WorkerError], None]
+    cancelled: Callable[[], None] = _ignore
+    progress: Callable[[dict[str, Any]], None] = _ignore
+    message: Callable[[str], None] = _ignore
+    active: bool = field(default=True)
+
+
+class WorkerClient:
+    """Runs jobs in a worker process that is started when first needed, and again after it died.
+
+    Args:
+        command: Program and arguments of a Python that has what the jobs need.
+        environment: Environment of the process; the one of this process unless given.
+        owner: Qt object that owns the process, so that it dies with Slicer's main window.
+        stateChanged: Called without arguments when ``state`` changes.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        owner: Any = None,
+        stateChanged: Callable[[], None] = _ignore,
+    ) -> None:
+        self.command = list(command)
+        self.environment: dict[str, str] = {}
+        self.setEnvironment(environment)
+        self.state = STOPPED
+        self.pid: int | None = None
+        self.log: collections.deque[str] = collections.deque(maxlen=LOG_LINES)
+        self._owner = owner
+        self.stateChanged = stateChanged
+        self._numbers = itertools.count(1)
+        self._jobs: dict[str, Job] = {}
+        self._process: Any = None
+        self._lines = protocol.Lines()
+        self._heard = 0.0
+        self._watch = qt.QTimer()
+        self._watch.setInterval(1000)
+        self._watch.timeout.connect(self._onWatch)
+
+    def setEnvironment(self, environment: Mapping[str, str] | None) -> None:
+        """Environment of the next process; the one of this process for None."""
+        self.environment = dict(os.environ if environment is None else environment)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job runs or waits."""
+        return bool(self._jobs)
+
+    def submit(
+        self,
+        name: str,
+        options: Mapping[str, Any],
+        done: Callable[[dict[str, Any]], None],
+        failed: Callable[[WorkerError], None],
+        cancelled: Callable[[], None] = _ignore,
+        progress: Callable[[dict[str, Any]], None] = _ignore,
+        message: Callable[[str], None] = _ignore,
+    ) -> Job:
+        """Hand a job over; jobs run one after the other. See ``Job`` for the arguments."""
+        job = Job(str(next(self._numbers)), name, dict(options), done, failed, cancelled, progress, message)
+        self._jobs[job.id] = job
+        if self._process is None:
+            self._start()
+        if job.active:  # a start that fails at once has told so already
+            self._send({"command": "run", "id": job.id, "job": name, "options": job.options})
+        return job
+
+    def cancel(self, job: Job) -> None:
+        """Ask a job to stop; it answers by ``cancelled``, or by ``done`` where it was faster."""
+        if job.active and self._process is not None:
+            self._send({"command": "cancel", "id": job.id})
+
+    def stop(self) -> None:
+        """End the worker now; what it was doing fails with kind "stopped", and loses what was not written yet."""
+        process, self._process = self._process, None
+        self._watch.stop()
+        if process is None:
+            return
+        process.closeWriteChannel()  # the worker leaves at the end of its input, whatever it is doing
+        if not process.waitForFinished(STOP_MILLISECONDS):
+            self._kill(process)
+            process.waitForFinished(STOP_MILLISECONDS)
+        process.deleteLater()
+        self._setState(STOPPED)
+        self._failAll(WorkerError("stopped", "The worker was stopped.", advice="Start the step again."))
+
+    def _start(self) -> None:
+        environment = qt.QProcessEnvironment()
+        for name, value in self.environment.items():
+            environment.insert(name, value)
+        paths = [str(LIBRARY_ROOT), *filter(None, [self.environment.get("PYTHONPATH", "")])]
+        environment.insert("PYTHONPATH", os.pathsep.join(paths))
+        environment.insert("PYTHONUNBUFFERED", "1")
+        environment.insert("PYTHONIOENCODING", "utf-8")
+        process = qt.QProcess(self._owner) if self._owner is not None else qt.QProcess()
+        process.setProcessEnvironment(environment)
+        process.readyReadStandardOutput.connect(lambda: self._onOutput(process))
+        process.readyReadStandardError.connect(lambda: self._onErrorOutput(process))
+        process.finished.connect(lambda *_: self._onFinished(process))
+        process.errorOccurred.connect(lambda error: self._onProcessError(process, error))
+        self._process, self._lines, self.pid = process, protocol.Lines(), None
+        self._heard = time.monotonic()
+        self._setState(STARTING)
+        self._watch.start()
+        process.start(self.command[0], [*self.command[1:], "-m", "ActiveSegmentationLib.worker"])
+
+    def _send(self, command: dict[str, Any]) -> None:
+        self._process.write(protocol.encode(command))
+
+    def _onOutput(self, process: Any) -> None:
+        if process is not self._process:
+            return
+        self._heard = time.monotonic()
+        if self.state == STUCK:
+            self._setState(READY)
+        try:
+            for line in self._lines.feed(process.readAllStandardOutput().data()):
+                self._take(line)
+                if process is not self._process:  # a callback stopped the worker
+                    return
+        except protocol.Garbage as error:
+            self.log.append(str(error))
+
+    def _take(self, line: bytes) -> None:
+        try:
+            message = protocol.decode(line, "event")
+        except protocol.Garbage as error:
+            self.log.append(str(error))
+            return
+        event = message["event"]
+        if event == "hello":
+            self._onHello(message)
+            return
+        job = self._jobs.get(str(message.get("id")))
+        if event == "message" and job is None:
+            self.log.append(str(message.get("text", "")))
+        if job is not None:
+            self._tell(job, event, message)
+
+    def _onHello(self, message: dict[str, Any]) -> None:
+        self.pid = int(message["pid"])
+        if message.get("protocol") != protocol.VERSION:
+            advice = "Let the worker use the Python that the extension was installed into, and restart Slicer."
+            self._giveUp(WorkerError("not started", "The worker belongs to another version.", advice=advice))
+            return
+        self._setState(READY)
+
+    def _tell(self, job: Job, event: str, message: dict[str, Any]) -> None:
+        if event in protocol.FINAL:
+            self._jobs.pop(job.id)
+            job.active = False
+        if event == "progress":
+            job.progress(message)
+        elif event == "message":
+            job.message(str(message.get("text", "")))
+        elif event == "done":
+            job.done(message.get("result") or {})
+        elif event == "cancelled":
+            job.cancelled()
+        elif event == "error":
+            fields = {name: str(message.get(name) or "") for name in ("kind", "message", "where", "advice", "details")}
+            job.failed(WorkerError(**fields))
+        self.stateChanged()
+
+    def _onErrorOutput(self, process: Any) -> None:
+        text = process.readAllStandardError().data().decode("utf-8", "replace")
+        self.log.extend(line for line in text.splitlines() if line.strip())
+
+    def _onProcessError(self, process: Any, error: Any) -> None:
+        if process is self._process and error == qt.QProcess.FailedToStart:  # the other errors end in "finished"
+            advice = "Choose another Python for the worker under Study, Advanced."
+            self._giveUp(
+                WorkerError("not started", "The worker could not be started.", self.command[0], advice, self._tail())
+            )
+
+    def _onFinished(self, process: Any) -> None:
+        if process is not self._process:
+            return
+        self._onOutput(process)
+        if process is not self._process:
+            return
+        self._onErrorOutput(process)
+        self._giveUp(self._explainEnd(process))
+
+    def _explainEnd(self, process: Any) -> WorkerError:
+        code = process.exitCode()
+        if self.state == STARTING:
+            advice = "Choose another Python for the worker, or install what the details name."
+            return WorkerError("not started", "The worker ended at once.", self.command[0], advice, self._tail())
+        if process.exitStatus() == qt.QProcess.CrashExit or code in (signal.SIGTERM, 128 + 9, 128 + 15, 137):
+            advice = (
+                "Most often the memory was used up: close other programs, or make the study with a smaller image size. "
+                "Nothing that was committed is lost; start the step again."
+            )
+            return WorkerError(
+                "ended", f"The worker was ended by the system (signal {code}).", "", advice, self._tail()
+            )
+        advice = "Nothing that was committed is lost; start the step again."
+        return WorkerError("ended", f"The worker ended unexpectedly (exit code {code}).", "", advice, self._tail())
+
+    def _onWatch(self) -> None:
+        silent = time.monotonic() - self._heard
+        if self.state == STARTING and silent > START_SECONDS:
+            advice = "Choose another Python for the worker under Study, Advanced."
+            message = f"The worker did not answer within {START_SECONDS:.0f} seconds."
+            self._giveUp(WorkerError("not started", message, self.command[0], advice, self._tail()))
+        elif self.state == READY and silent > STUCK_SECONDS:
+            self._setState(STUCK)
+
+    def _giveUp(self, error: WorkerError) -> None:
+        """The process is of no use any more: end it and fail its jobs."""
+        process, self._process = self._process, None
+        self._watch.stop()
+        if process.state() != qt.QProcess.NotRunning:
+            self._kill(process)
+            process.waitForFinished(STOP_MILLISECONDS)
+        process.deleteLater()
+        self._setState(STOPPED)
+        self._failAll(error)
+
+    def _kill(self, process: Any) -> None:
+        """End it for good; Slicer's Python is a launcher, so what it launched is killed by its own number as well."""
+        if self.pid is not None:
+            try:
+                os.kill(self.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+            except (ProcessLookupError, PermissionError) as error:
+                self.log.append(f"kill {self.pid}: {error}")
+        process.kill()
+
+    def _failAll(self, error: WorkerError) -> None:
+        jobs, self._jobs = list(self._jobs.values()), {}
+        for job in jobs:
+            job.active = False
+        for job in jobs:
+            job.failed(error)
+
+    def _tail(self) -> str:
+        return "\n".join(list(self.log)[-40:])
+
+    def _setState(self, state: str) -> None:
+        if state != self.state:
+            self.state = state
+            self.stateChanged()

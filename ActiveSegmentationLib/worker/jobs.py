@@ -1,0 +1,211 @@
+"""What the worker can do: each job opens what it needs, does one piece of work and answers JSON values.
+
+Libraries are imported by the jobs that need them, so that the worker says hello at once, and indexing a cohort works
+before torch is installed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.progress import Progress
+
+if TYPE_CHECKING:
+    from ActiveSegmentationLib.loop import StudyLoop
+    from ActiveSegmentationLib.worker.server import Job
+
+NEEDED = ("torch", "monai", "sklearn", "skimage", "scipy", "nibabel", "filelock", "safetensors", "SimpleITK")
+"""Modules without which learning and choosing do not work."""
+
+
+def describe(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """What this Python has: ``missing`` modules, ``device`` in words (None without torch) and ``versions``."""
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    answer: dict[str, Any] = {"missing": missing, "device": None, "versions": {}}
+    if not missing:
+        from ActiveSegmentationLib.loop import describe_device, resolve_device, versions
+
+        device = resolve_device(options.get("device", "auto"))
+        answer |= {"device": describe_device(device), "versions": versions()}
+    return answer
+
+
+def index(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Index the cohort at ``path`` (with ``layout``, ``axis``, ``pattern``, ``split``): its ``root`` and ``cohort``,
+    and ``labels`` (None where the cohort brings none).
+    """
+    from ActiveSegmentationLib.cohort import discover, read_split, with_roles
+    from ActiveSegmentationLib.study import label_set_for
+
+    chosen = {name: options[name] for name in ("layout", "axis", "pattern") if options.get(name) is not None}
+    cohort = discover(Path(options["path"]), **chosen, progress=progress)
+    if options.get("split"):
+        cohort = with_roles(cohort, read_split(Path(options["split"])))
+    labels = None
+    if cohort.labels or any(volume.mask is not None for volume in cohort.volumes):
+        labels = label_set_for(cohort, None, progress).to_json()
+    return {"root": str(cohort.root), "cohort": cohort.to_json(), "labels": labels}
+
+
+def strategies(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """The known strategies: ``strategies`` is a list of name and summary."""
+    from ActiveSegmentationLib.acquisition import strategy_names
+
+    names = strategy_names()
+    return {"strategies": [{"name": name, "summary": summary} for name, summary in names.items()]}
+
+
+def suggest(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Choose ``count`` slices by ``strategy`` (with ``seed`` and ``constraints``): ``requests`` as they are stored, and
+    ``thumbnails``, a list of files in the same order.
+    """
+    from ActiveSegmentationLib.acquisition import Constraints
+    from ActiveSegmentationLib.loop import write_thumbnails
+
+    with _loop(options, progress) as loop:
+        constraints = Constraints(**options.get("constraints", {}))
+        found = loop.suggest(
+            options["count"], options["strategy"], seed=options.get("seed", 0), constraints=constraints
+        )
+        slices = [request.slice for request in found.requests]
+        pictures = write_thumbnails(loop.stack, slices, _thumbnails(loop))
+    return {"requests": found.to_json(), "thumbnails": [str(pictures[slice_id]) for slice_id in slices]}
+
+
+def thumbnails(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Pictures of ``slices`` (pairs of volume and 0-based index): ``thumbnails`` in the same order."""
+    from ActiveSegmentationLib.cohort import SliceId
+    from ActiveSegmentationLib.loop import write_thumbnails
+
+    with _loop(options, progress) as loop:
+        slices = [SliceId(volume, int(number)) for volume, number in options["slices"]]
+        pictures = write_thumbnails(loop.stack, slices, _thumbnails(loop))
+    return {"thumbnails": [str(pictures[slice_id]) for slice_id in slices]}
+
+
+def train(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Train on what is annotated (``models``, ``steps``): ``round``, ``model``, ``annotated`` and ``curve``.
+
+    Where the cohort has test volumes with reference masks, the model is scored on them as well.
+    """
+    from ActiveSegmentationLib.cohort import Role
+    from ActiveSegmentationLib.loop import evaluate_study
+
+    with _loop(options, progress) as loop:
+        number, model = loop.train(members=options.get("models"), steps=options.get("steps"))
+        if any(volume.role == Role.TEST and volume.mask is not None for volume in loop.cohort.volumes):
+            evaluate_study(loop, metrics=("dice",))
+        curve = loop.learning_curve()
+    return {"round": number, "model": model.key, "annotated": curve[-1]["annotated"], "curve": curve}
+
+
+def curve(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """The learning curve so far: ``curve``, see ``StudyLoop.learning_curve``."""
+    with _loop(options, progress) as loop:
+        return {"curve": loop.learning_curve()}
+
+
+def predict(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Predict ``volumes`` (all unless told) with the latest model: ``reviews``, the most doubtful volume first."""
+    from ActiveSegmentationLib.loop import review_study
+
+    with _loop(options, progress) as loop:
+        return {"reviews": [review.to_json() for review in review_study(loop, options.get("volumes", ()))]}
+
+
+def evaluate(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Score the latest model against reference masks: ``role`` and ``scores`` (volume, class, metric, value)."""
+    from ActiveSegmentationLib.loop import evaluate_study
+
+    with _loop(options, progress) as loop:
+        role, scores = evaluate_study(loop)
+    rows = [
+        {"volume": s.volume, "class": s.class_name, "metric": s.metric, "value": None if np.isnan(s.value) else s.value}
+        for s in scores
+    ]
+    return {"role": str(role), "scores": rows}
+
+
+def export(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Write to the folder ``out``: annotations in ``format``, or with format "predictions" the label maps of the latest
+    model (``volumes``, ``probabilities``, ``uncertainty``, ``suffix``): ``files``.
+    """
+    from ActiveSegmentationLib.loop import export_study, predict_study
+    from ActiveSegmentationLib.study import Study
+
+    out = Path(options["out"])
+    if options["format"] != "predictions":
+        return {
+            "files": [str(path) for path in export_study(Study.open(Path(options["study"])), out, options["format"])]
+        }
+    with _loop(options, progress) as loop:
+        files = predict_study(
+            loop,
+            out,
+            volumes=options.get("volumes", ()),
+            probabilities=options.get("probabilities", False),
+            uncertainty=options.get("uncertainty", False),
+            suffix=options.get("suffix", ".nii.gz"),
+        )
+    return {"files": [str(path) for path in files]}
+
+
+def slice_map(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Lay the slices out in a plane (``method``, ``embedding``): ``volumes``, ``slices``, ``places`` and ``embedding``,
+    one entry a slice.
+    """
+    from ActiveSegmentationLib import loop as library
+
+    with _loop(options, progress) as loop:
+        chosen = {name: options[name] for name in ("method", "embedding") if options.get(name)}
+        found = library.slice_map(loop, **chosen)
+    places = [[round(float(x), 4), round(float(y), 4)] for x, y in found.places]
+    return {
+        "volumes": list(found.volumes),
+        "slices": list(found.indices),
+        "places": places,
+        "embedding": found.embedding,
+    }
+
+
+JOBS: dict[str, Job] = {
+    job.__name__: job
+    for job in (
+        describe,
+        index,
+        strategies,
+        suggest,
+        thumbnails,
+        train,
+        curve,
+        predict,
+        evaluate,
+        export,
+        slice_map,
+    )
+}
+"""Every job by name."""
+
+
+@contextlib.contextmanager
+def _loop(options: Mapping[str, Any], progress: Progress) -> Iterator[StudyLoop]:
+    """The study at ``study`` on ``device``, locked against other programs that compute on it."""
+    from ActiveSegmentationLib.loop import StudyLoop
+    from ActiveSegmentationLib.study import Study
+
+    if not options.get("study"):
+        raise BadInput("No study is open.", where="study", advice="Open or make a study first.")
+    study = Study.open(Path(options["study"]))
+    with study.lock():
+        yield StudyLoop(study, device=options.get("device", "auto"), progress=progress)
+
+
+def _thumbnails(loop: StudyLoop) -> Path:
+    return loop.study.cache_folder / "thumbnails"

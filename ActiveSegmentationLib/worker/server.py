@@ -1,0 +1,189 @@
+"""The worker's main loop: takes jobs from standard input one after the other and tells how they go."""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any, BinaryIO
+
+from ActiveSegmentationLib import __version__
+from ActiveSegmentationLib.common.errors import ActiveSegmentationError, Cancelled
+from ActiveSegmentationLib.common.progress import Progress
+from ActiveSegmentationLib.worker.protocol import ALIVE_SECONDS, VERSION, Garbage, decode, encode
+
+Job = Callable[[Mapping[str, Any], Progress], Mapping[str, Any]]
+"""Does one piece of work: takes its options and progress, answers JSON values."""
+
+PROGRESS_SECONDS = 0.1
+"""Shortest time between two reports of one stage; more often nobody can read."""
+
+ADVICE = {
+    "out of memory": "Close other programs, choose a smaller image size for the study, or the CPU as device.",
+    "missing package": "Install what is missing (Study, Install), or choose a Python that has it.",
+}
+
+
+class Server:
+    """Runs jobs in the calling thread while other threads listen and give signs of life.
+
+    When the other side closes the worker's input, or dies, the whole process ends at once, whatever it is doing: the
+    study stands that, as it stands a power cut, and no process is left behind.
+
+    Args:
+        jobs: The jobs by name.
+        source: Where commands come from.
+        sink: Where events go; nobody else may write there.
+        leave: Ends the process; called with an exit code.
+    """
+
+    def __init__(
+        self, jobs: Mapping[str, Job], source: BinaryIO, sink: BinaryIO, leave: Callable[[int], None] = os._exit
+    ) -> None:
+        self._jobs = jobs
+        self._source = source
+        self._sink = sink
+        self._leave = leave
+        self._waiting: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self._cancelled: set[str] = set()
+        self._writing = threading.Lock()
+        self._reported = time.monotonic()
+
+    def serve(self) -> None:
+        """Work until told to stop."""
+        self._send(event="hello", protocol=VERSION, version=__version__, pid=os.getpid(), python=sys.version.split()[0])
+        threading.Thread(target=self._listen, daemon=True).start()
+        threading.Thread(target=self._beat, daemon=True).start()
+        while (command := self._waiting.get()) is not None:
+            self._run(command)
+
+    def _listen(self) -> None:
+        for line in iter(self._source.readline, b""):
+            try:
+                command = decode(line, "command")
+            except Garbage as error:
+                self._send(event="message", text=f"The worker did not understand its input ({error}).")
+                continue
+            if command["command"] == "stop":
+                self._waiting.put(None)
+            elif command["command"] == "cancel":
+                self._cancelled.add(str(command.get("id")))
+            else:
+                self._waiting.put(command)
+        self._leave(0)
+
+    def _beat(self) -> None:
+        while True:
+            time.sleep(ALIVE_SECONDS)
+            self._send(event="alive", silent=round(time.monotonic() - self._reported, 1))
+
+    def _run(self, command: dict[str, Any]) -> None:
+        number = str(command.get("id"))
+        self._send(event="started", id=number)
+        try:
+            if number in self._cancelled:
+                raise Cancelled()
+            job = self._jobs.get(str(command.get("job")))
+            if job is None:
+                raise ValueError(f"there is no job '{command.get('job')}'; is the worker of another version?")
+            progress = _Reporter(self, number, lambda: number in self._cancelled)
+            result = dict(job(command.get("options") or {}, progress))
+            self._send(event="done", id=number, result=result)
+        except Cancelled:
+            self._send(event="cancelled", id=number)
+        except Exception as error:  # noqa: BLE001 - whatever a job does, the worker lives on and tells
+            self._send(event="error", id=number, **explain(error))
+        finally:
+            self._cancelled.discard(number)
+
+    def _send(self, **message: Any) -> None:
+        line = encode(message)
+        with self._writing:
+            self._reported = time.monotonic() if message["event"] != "alive" else self._reported
+            try:
+                self._sink.write(line)
+                self._sink.flush()
+            except OSError:  # nobody is there to hear it
+                self._leave(0)
+
+    def report(self, **message: Any) -> None:
+        """Send an event of a running job."""
+        self._send(**message)
+
+
+class _Reporter(Progress):
+    """Progress as events with the remaining seconds of the stage."""
+
+    def __init__(self, server: Server, number: str, cancelled: Callable[[], bool]) -> None:
+        super().__init__(cancelled)
+        self._server = server
+        self._number = number
+        self._stage = ""
+        self._since = 0.0
+        self._first = 0
+        self._last = 0.0
+
+    def show(self, stage: str, done: int, total: int, **values: float | str) -> None:
+        """Send the report, unless one of the same stage has just been sent and this is not its end."""
+        now = time.monotonic()
+        if stage != self._stage or done < self._first:
+            self._stage, self._since, self._first, self._last = stage, now, done, 0.0
+        if now - self._last < PROGRESS_SECONDS and done < total:
+            return
+        self._last = now
+        self._server.report(
+            event="progress",
+            id=self._number,
+            stage=stage,
+            done=int(done),
+            total=int(total),
+            left=self._left(now, done, total),
+            values={name: _finite(value) for name, value in values.items()},
+        )
+
+    def _left(self, now: float, done: int, total: int) -> float | None:
+        """Seconds until the stage ends if it goes on as before, or None while too little is done to tell."""
+        advanced = done - self._first
+        if advanced <= 0 or now - self._since < 0.5:
+            return None
+        return round((now - self._since) / advanced * (total - done), 1)
+
+    def message(self, text: str) -> None:
+        """Send the line."""
+        self._server.report(event="message", id=self._number, text=text)
+
+
+def _finite(value: float | str) -> float | str:
+    if isinstance(value, str):
+        return value
+    number = float(value)
+    return number if abs(number) < float("inf") else str(number)
+
+
+def explain(error: BaseException) -> dict[str, str]:
+    """Kind, message, advice and details of an error, for the ``error`` event."""
+    details = "".join(traceback.format_exception(error))
+    if isinstance(error, ActiveSegmentationError):
+        where = error.where or ""
+        return {
+            "kind": error.kind,
+            "message": error.message,
+            "where": where,
+            "advice": error.advice,
+            "details": details,
+        }
+    kind, message = "unexpected", f"{type(error).__name__}: {error}"
+    if (
+        isinstance(error, MemoryError)
+        or "out of memory" in str(error).lower()
+        or "can't allocate" in str(error).lower()
+    ):
+        kind, message = "out of memory", "There was not enough memory."
+    elif isinstance(error, ModuleNotFoundError):
+        kind, message = "missing package", f"The Python package '{error.name}' is not installed."
+    advice = ADVICE.get(kind, "Please report this with the text under Details.")
+    return {"kind": kind, "message": message, "where": "", "advice": advice, "details": details}

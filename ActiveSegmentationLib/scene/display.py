@@ -1,0 +1,132 @@
+"""How the slice being annotated is shown: the view's plane, frame and text, and the model's opinion over the image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import slicer
+
+from ActiveSegmentationLib.scene.case import Case, markOwned, removeNodes
+from ActiveSegmentationLib.scene.highlight import COMMITTED, REQUESTED, SliceHighlight
+from ActiveSegmentationLib.scene.overlays import addPredictionNode, addUncertaintyNode
+from ActiveSegmentationLib.scene.sliceViews import SavedView, alignToSlice, restoreView, saveView
+from ActiveSegmentationLib.scene.views import View, Views
+from ActiveSegmentationLib.study import LabelSet
+
+
+class Display:
+    """What a session shows in the views and takes away again.
+
+    Args:
+        views: Where volumes are shown.
+    """
+
+    def __init__(self, views: Views) -> None:
+        self.views = views
+        self._highlight: SliceHighlight | None = None
+        self._saved: tuple[Any, SavedView] | None = None
+        self._uncertainty: Any = None
+        self._prediction: Any = None
+
+    @property
+    def uncertaintyShown(self) -> bool:
+        """Whether uncertainty lies over the image."""
+        return self._uncertainty is not None
+
+    @property
+    def predictionShown(self) -> bool:
+        """Whether the prediction is drawn."""
+        return self._prediction is not None
+
+    @property
+    def text(self) -> str:
+        """What is written in the view, "" for nothing."""
+        return self._highlight.text if self._highlight is not None else ""
+
+    def showVolume(self, case: Case) -> None:
+        """Put the image into all slice views; the others are turned to its axes too."""
+        for view in self._all():
+            view.sliceLogic.GetSliceCompositeNode().SetBackgroundVolumeID(case.volumeNode.GetID())
+        for view in self.views.others():
+            view.sliceNode.RotateToVolumePlane(case.volumeNode)
+            view.sliceLogic.FitSliceToBackground()
+
+    def align(self, case: Case, index: int) -> None:
+        """Let the view to annotate in show exactly this slice; zoom and pan are kept where they make sense."""
+        view = self.views.annotationView()
+        if view is None:
+            return
+        if self._saved is None:
+            self._saved = (view.sliceNode, saveView(view.sliceNode))
+        geometry, axis = case.volume.geometry, case.volume.axis
+        if alignToSlice(view.sliceNode, geometry, axis, index):
+            view.sliceLogic.FitSliceToBackground()
+            alignToSlice(view.sliceNode, geometry, axis, index)  # fitting moves the plane to the middle of the volume
+
+    def mark(self, case: Case, index: int, text: str, done: bool) -> None:
+        """Frame the slice and write the text."""
+        self.unmark()
+        view = self.views.annotationView()
+        if view is None or view.renderer is None:
+            return
+        self._highlight = SliceHighlight(view.sliceNode, view.renderer, view.render)
+        self._highlight.show(case.volume.geometry, case.volume.axis, index, text, COMMITTED if done else REQUESTED)
+
+    def unmark(self) -> None:
+        """Take frame and text away."""
+        if self._highlight is not None:
+            self._highlight.hide()
+            self._highlight = None
+
+    def setUncertainty(self, case: Case | None, studyId: str, review: Mapping[str, Any], opacity: float) -> None:
+        """Lay uncertainty over the image in all slice views, or with opacity 0 take it away.
+
+        Raises:
+            BadInput: If the file cannot be read.
+        """
+        removeNodes([self._uncertainty] if self._uncertainty is not None else [])
+        self._uncertainty = None
+        if opacity > 0 and case is not None:
+            path = Path(review["uncertainty"])
+            self._uncertainty = addUncertaintyNode(path, case.volume.geometry, f"{case.volume.id} uncertainty")
+            markOwned(self._uncertainty, studyId, case.volume.id)
+        for view in self._all():
+            composite = view.sliceLogic.GetSliceCompositeNode()
+            composite.SetForegroundVolumeID(self._uncertainty.GetID() if self._uncertainty is not None else None)
+        self.setOpacity(opacity)
+
+    def setOpacity(self, opacity: float) -> None:
+        """Opacity of the uncertainty, 0 to 1."""
+        for view in self._all():
+            view.sliceLogic.GetSliceCompositeNode().SetForegroundOpacity(opacity)
+
+    def setPrediction(self, case: Case | None, studyId: str, review: Mapping[str, Any], labels: LabelSet) -> None:
+        """Draw the prediction as outlines beside the annotation, or with no case take it away.
+
+        Raises:
+            BadInput: If the file cannot be read.
+        """
+        removeNodes([self._prediction] if self._prediction is not None else [])
+        self._prediction = None
+        if case is not None:
+            volume, path = case.volume, Path(review["labels"])
+            name = f"{volume.id} prediction"
+            self._prediction = addPredictionNode(path, case.volumeNode, volume.geometry, volume.axis, labels, name)
+            markOwned(self._prediction, studyId, volume.id)
+
+    def clear(self) -> None:
+        """Take everything away, and let the view show what it showed before; nodes that are gone do not matter."""
+        self.unmark()
+        removeNodes(node for node in (self._uncertainty, self._prediction) if node is not None)
+        self._uncertainty = self._prediction = None
+        if self._saved is not None:
+            sliceNode, saved = self._saved
+            self._saved = None
+            if slicer.mrmlScene.IsNodePresent(sliceNode):
+                restoreView(sliceNode, saved)
+
+    def _all(self) -> list[View]:
+        view = self.views.annotationView()
+        return [*([view] if view is not None else []), *self.views.others()]

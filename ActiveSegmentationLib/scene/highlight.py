@@ -1,0 +1,129 @@
+"""The mark of a requested slice in a slice view: a coloured frame about the image and a line of text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import vtk
+
+from ActiveSegmentationLib.cohort import Geometry
+from ActiveSegmentationLib.scene.sliceViews import shownSlice
+from ActiveSegmentationLib.scene.volumeNodes import ijkToRas
+
+REQUESTED = (1.0, 0.75, 0.1)
+COMMITTED = (0.3, 0.85, 0.4)
+"""Colours of the frame: asked for and still open, or answered."""
+
+
+class SliceHighlight:
+    """Marks one slice in one slice view while the view shows it.
+
+    Args:
+        sliceNode: vtkMRMLSliceNode of the view.
+        renderer: First renderer of the view's window; it survives changes of slice and layout.
+        render: Asks the view to draw itself again.
+    """
+
+    def __init__(self, sliceNode: Any, renderer: Any, render: Any) -> None:
+        self._sliceNode = sliceNode
+        self._renderer = renderer
+        self._render = render
+        self._observation: int | None = None
+        self._marked: tuple[Geometry, int, int] | None = None
+        self._points = vtk.vtkPoints()
+        self._frame = self._makeFrame()
+        self._text = vtk.vtkTextActor()
+        position = self._text.GetPositionCoordinate()
+        position.SetCoordinateSystemToNormalizedViewport()
+        position.SetValue(0.02, 0.93)  # the lower left corner is the DataProbe's
+        properties = self._text.GetTextProperty()
+        properties.SetFontSize(15)
+        properties.BoldOn()
+        properties.ShadowOn()
+        properties.SetVerticalJustificationToTop()
+
+    @property
+    def text(self) -> str:
+        """The text that is shown, or "" where nothing is marked."""
+        return self._text.GetInput() or "" if self._marked is not None else ""
+
+    @property
+    def visible(self) -> bool:
+        """Whether the view shows the marked slice, and so the mark."""
+        return self._marked is not None and bool(self._frame.GetVisibility())
+
+    def show(self, geometry: Geometry, axis: int, index: int, text: str, color: tuple[float, float, float]) -> None:
+        """Mark a slice.
+
+        Args:
+            geometry: Grid of the volume (LPS, millimetres).
+            axis: Image axis across which slices are counted.
+            index: 0-based index of the slice.
+            text: Line to write.
+            color: Red, green, blue, each 0 to 1.
+        """
+        self.hide()
+        self._marked = (geometry, axis, index)
+        self._text.SetInput(text)
+        for actor in (self._frame, self._text):
+            self._renderer.AddViewProp(actor)
+        self._frame.GetProperty().SetColor(*color)
+        self._text.GetTextProperty().SetColor(*color)
+        self._observation = self._sliceNode.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: self._update())
+        self._update()
+
+    def hide(self) -> None:
+        """Take the mark away."""
+        if self._observation is not None:
+            self._sliceNode.RemoveObserver(self._observation)
+            self._observation = None
+        if self._marked is not None:
+            self._marked = None
+            for actor in (self._frame, self._text):
+                self._renderer.RemoveViewProp(actor)
+            self._render()
+
+    def _update(self) -> None:
+        """Follow the view: draw the frame where the image's border is now, and nothing on other slices."""
+        if self._marked is None:
+            return
+        geometry, axis, index = self._marked
+        shown = shownSlice(self._sliceNode, geometry, axis) == index
+        for actor in (self._frame, self._text):
+            actor.SetVisibility(shown)
+        if shown:
+            for number, (x, y) in enumerate(self._corners(geometry, axis, index)):
+                self._points.SetPoint(number, x, y, 0.0)
+            self._points.Modified()
+        self._render()
+
+    def _corners(self, geometry: Geometry, axis: int, index: int) -> np.ndarray:
+        """Positions (x, y) in pixels of the view of the four corners of the image slice."""
+        first, second = (other for other in range(3) if other != axis)
+        rasToView = vtk.vtkMatrix4x4()
+        vtk.vtkMatrix4x4.Invert(self._sliceNode.GetXYToRAS(), rasToView)
+        toView = vtk.vtkMatrix4x4()
+        vtk.vtkMatrix4x4.Multiply4x4(rasToView, ijkToRas(geometry), toView)
+        corners = []
+        for a, b in ((0, 0), (1, 0), (1, 1), (0, 1)):
+            voxel = [0.0, 0.0, 0.0, 1.0]
+            voxel[axis] = float(index)
+            voxel[first] = a * geometry.size[first] - 0.5
+            voxel[second] = b * geometry.size[second] - 0.5
+            corners.append(toView.MultiplyPoint(voxel)[:2])
+        return np.array(corners)
+
+    def _makeFrame(self) -> vtk.vtkActor2D:
+        self._points.SetNumberOfPoints(4)
+        line = vtk.vtkCellArray()
+        line.InsertNextCell(5, [0, 1, 2, 3, 0])
+        shape = vtk.vtkPolyData()
+        shape.SetPoints(self._points)
+        shape.SetLines(line)
+        mapper = vtk.vtkPolyDataMapper2D()
+        mapper.SetInputData(shape)
+        actor = vtk.vtkActor2D()
+        actor.SetMapper(mapper)
+        actor.GetProperty().SetLineWidth(3.0)
+        return actor

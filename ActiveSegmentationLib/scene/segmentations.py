@@ -1,0 +1,361 @@
+"""Segmentation nodes for a label set: slices of label values written into them and captured back.
+
+A segment is known by its id: "Segment_<value>" for a label, "Background" for drawn background in scribbles, and
+"Undecided" for what a partial mask leaves open, the last one only where it is needed. Names and colours are the
+user's to change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import slicer
+
+from ActiveSegmentationLib.cohort import UNDECIDED, AnnotationKind, slices_first
+from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.scene.layers import (
+    BINARY_LABELMAP,
+    NOTHING,
+    Layer,
+    announce,
+    gridSize,
+    layersOf,
+    newImage,
+    planeShape,
+    readPlane,
+    replacePlanes,
+)
+from ActiveSegmentationLib.study import BACKGROUND_SEGMENT, UNDECIDED_SEGMENT, Label, LabelSet
+
+BACKGROUND_COLOR = (0.45, 0.45, 0.45)
+"""Colour of drawn background, as in the study's files."""
+
+UNDECIDED_COLOR = (0.9, 0.9, 0.9)
+"""Colour of what a partial mask leaves open, as in the study's files."""
+
+
+class OverlapError(BadInput):
+    """Segments share pixels of a slice, so that these have no single label.
+
+    Attributes:
+        names: Names of the segments concerned, in the order of the label set.
+        pixels: Number of pixels in more than one segment.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        where: str | Path | None = None,
+        advice: str = "",
+        names: tuple[str, ...] = (),
+        pixels: int = 0,
+    ) -> None:
+        super().__init__(message, where=where, advice=advice)
+        self.names = names
+        self.pixels = pixels
+
+
+def segmentId(value: int) -> str:
+    """Id of the segment of a label value."""
+    return f"Segment_{value}"
+
+
+def createSegmentation(volumeNode: Any, labels: LabelSet, kind: AnnotationKind, name: str) -> Any:
+    """Add an empty segmentation on the grid of a volume, one segment a label.
+
+    Args:
+        volumeNode: Volume to draw on.
+        labels: The label set.
+        kind: Scribbles have a segment "Background" as well.
+        name: Name of the node.
+
+    Returns:
+        The new vtkMRMLSegmentationNode.
+    """
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+    node.CreateDefaultDisplayNodes()
+    node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+    segmentation = node.GetSegmentation()
+    segmentation.SetSourceRepresentationName(BINARY_LABELMAP)
+    image = newImage(volumeNode, NOTHING)
+    for label in labels.labels:
+        segmentation.AddSegment(_segment(label, image), segmentId(label.value))
+    if kind == AnnotationKind.SCRIBBLE:
+        segment = _namedSegment(BACKGROUND_SEGMENT, BACKGROUND_COLOR, labels.background_value, image)
+        segmentation.AddSegment(segment, BACKGROUND_SEGMENT)
+    return node
+
+
+def writePlane(
+    segmentationNode: Any,
+    volumeNode: Any,
+    labels: LabelSet,
+    kind: AnnotationKind,
+    axis: int,
+    index: int,
+    plane: np.ndarray,
+) -> None:
+    """Let every segment hold, on one slice, exactly what a plane of label values says; see ``writePlanes``.
+
+    Args:
+        segmentationNode: Segmentation made for the label set and the kind.
+        volumeNode: The volume that it belongs to.
+        labels: The label set.
+        kind: Mask or scribble.
+        axis: Image axis across which slices are counted (0 = i, 1 = j, 2 = k).
+        index: 0-based index of the slice in the stored array.
+        plane: (rows, columns) uint8 label values in the array's order: 0 background, 255 undecided.
+
+    Raises:
+        BadInput: As ``writePlanes``.
+    """
+    writePlanes(segmentationNode, volumeNode, labels, kind, axis, {index: plane})
+
+
+def writePlanes(
+    segmentationNode: Any,
+    volumeNode: Any,
+    labels: LabelSet,
+    kind: AnnotationKind,
+    axis: int,
+    planes: Mapping[int, np.ndarray],
+) -> None:
+    """Let every segment hold, on some slices, exactly what planes of label values say; other slices stay as they are.
+
+    In a mask, background is what no segment holds, and undecided pixels go to a segment "Undecided" that is made for
+    them. In scribbles, undecided is what no segment holds, and background goes to the segment "Background".
+
+    To let a user undo it, save the editor's state for undo before.
+
+    Args:
+        segmentationNode: Segmentation made for the label set and the kind.
+        volumeNode: The volume that it belongs to.
+        labels: The label set.
+        kind: Mask or scribble.
+        axis: Image axis across which slices are counted (0 = i, 1 = j, 2 = k).
+        planes: (rows, columns) uint8 label values (0 background, 255 undecided) of each slice, by 0-based index.
+
+    Raises:
+        BadInput: If a plane has another shape, type or values outside the label set, there is no such slice, a segment
+            is missing, a segment of no label holds pixels of one of the slices, or the segmentation lies on another
+            grid. Nothing is written then.
+    """
+    for index, plane in planes.items():
+        _checkPlane(volumeNode, labels, axis, index, plane)
+    layers = layersOf(segmentationNode, volumeNode)
+    known = _requireSegments(segmentationNode, labels, kind)
+    for index in planes:
+        _requireNoForeignPixels(segmentationNode, volumeNode, layers, known, axis, index)
+    undecided = kind == AnnotationKind.MASK and any((plane == UNDECIDED).any() for plane in planes.values())
+    if undecided and UNDECIDED_SEGMENT not in segmentationNode.GetSegmentation().GetSegmentIDs():
+        color = list(UNDECIDED_COLOR)
+        segmentationNode.GetSegmentation().AddEmptySegment(UNDECIDED_SEGMENT, UNDECIDED_SEGMENT, color)
+        layers = layersOf(segmentationNode, volumeNode)
+    for layer in layers:
+        table = _storedValues(layer, known)
+        replacePlanes(layer, volumeNode, axis, {index: table[plane] for index, plane in planes.items()})
+    announce(segmentationNode, layers)
+
+
+def capturePlane(
+    segmentationNode: Any, volumeNode: Any, labels: LabelSet, kind: AnnotationKind, axis: int, index: int
+) -> np.ndarray:
+    """What is drawn on one slice, the inverse of ``writePlane``.
+
+    Args:
+        segmentationNode: Segmentation made for the label set and the kind.
+        volumeNode: The volume that it belongs to.
+        labels: The label set.
+        kind: What is not drawn is background (0) in a mask, undecided (255) in scribbles.
+        axis: Image axis across which slices are counted (0 = i, 1 = j, 2 = k).
+        index: 0-based index of the slice in the stored array.
+
+    Returns:
+        (rows, columns) uint8 label values in the array's order: 0 background, 255 undecided.
+
+    Raises:
+        OverlapError: If two segments share pixels of the slice.
+        BadInput: If there is no such slice, a segment is missing, a segment of no label holds pixels of the slice, or
+            the segmentation lies on another grid.
+    """
+    plane, overlap, names = _readSlice(segmentationNode, volumeNode, labels, kind, axis, index)
+    pixels = int(np.count_nonzero(overlap))
+    if pixels:
+        quoted = ", ".join(f"'{name}'" for name in names)
+        message = f"Segments overlap in {pixels} pixel(s): {quoted}."
+        advice = (
+            "Erase these pixels from all but one segment, and in the Segment Editor set Masking, "
+            "Modify other segments to 'Overwrite all'."
+        )
+        raise OverlapError(message, where=_where(volumeNode, index), advice=advice, names=names, pixels=pixels)
+    return plane
+
+
+def resolveOverlap(
+    segmentationNode: Any, volumeNode: Any, labels: LabelSet, kind: AnnotationKind, axis: int, index: int
+) -> int:
+    """Give pixels of one slice that several segments share to the one whose label comes last in the label set.
+
+    Drawn background and undecided pixels give way to every label. Other slices stay as they are.
+
+    Args:
+        segmentationNode: Segmentation made for the label set and the kind.
+        volumeNode: The volume that it belongs to.
+        labels: The label set.
+        kind: Mask or scribble.
+        axis: Image axis across which slices are counted (0 = i, 1 = j, 2 = k).
+        index: 0-based index of the slice in the stored array.
+
+    Returns:
+        Number of pixels that were shared.
+
+    Raises:
+        BadInput: As ``capturePlane``.
+    """
+    plane, overlap, _ = _readSlice(segmentationNode, volumeNode, labels, kind, axis, index)
+    pixels = int(np.count_nonzero(overlap))
+    if pixels:
+        writePlane(segmentationNode, volumeNode, labels, kind, axis, index, plane)
+    return pixels
+
+
+def drawnSlices(segmentationNode: Any, volumeNode: Any, axis: int) -> list[int]:
+    """0-based indices, in order, of the slices on which any segment holds a voxel.
+
+    Args:
+        segmentationNode: The segmentation.
+        volumeNode: The volume that it belongs to.
+        axis: Image axis across which slices are counted (0 = i, 1 = j, 2 = k).
+
+    Raises:
+        BadInput: If the segmentation lies on another grid.
+    """
+    drawn: set[int] = set()
+    for layer in layersOf(segmentationNode, volumeNode):
+        if not layer.isEmpty:
+            largest = slices_first(layer.array(), axis).max(axis=(1, 2))
+            drawn.update((np.flatnonzero(largest) + layer.extent[axis, 0]).tolist())
+    return sorted(drawn & set(range(gridSize(volumeNode)[axis])))
+
+
+def _segment(label: Label, image: Any) -> Any:
+    segment = _namedSegment(label.name, label.color, label.value, image)
+    if label.terminology:
+        segment.SetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), label.terminology)
+    return segment
+
+
+def _namedSegment(name: str, color: tuple[float, float, float], value: int, image: Any) -> Any:
+    segment = slicer.vtkSegment()
+    segment.SetName(name)
+    segment.SetNameAutoGenerated(False)
+    segment.SetColor(color)
+    segment.SetColorAutoGenerated(False)
+    segment.SetLabelValue(value)
+    segment.AddRepresentation(BINARY_LABELMAP, image)
+    return segment
+
+
+def _known(labels: LabelSet, kind: AnnotationKind) -> dict[str, int]:
+    """Label value of each segment id, the weakest first where segments overlap."""
+    extra = {UNDECIDED_SEGMENT: UNDECIDED} if kind == AnnotationKind.MASK else {BACKGROUND_SEGMENT: 0}
+    return extra | {segmentId(label.value): label.value for label in labels.labels}
+
+
+def _where(volumeNode: Any, index: int) -> str:
+    return f"{volumeNode.GetName()}, slice {index + 1}"
+
+
+def _checkIndex(volumeNode: Any, axis: int, index: int) -> None:
+    count = gridSize(volumeNode)[axis]
+    if not 0 <= index < count:
+        advice = f"Use an index from 0 to {count - 1}."
+        raise BadInput(f"There is no slice with index {index}.", where=volumeNode.GetName(), advice=advice)
+
+
+def _checkPlane(volumeNode: Any, labels: LabelSet, axis: int, index: int, plane: np.ndarray) -> None:
+    _checkIndex(volumeNode, axis, index)
+    where = _where(volumeNode, index)
+    expected = planeShape(volumeNode, axis)
+    if plane.shape != expected or plane.dtype != np.uint8:
+        found, wanted = (" x ".join(map(str, shape)) for shape in (plane.shape, expected))
+        message = f"The labels are {found} values of type {plane.dtype}, the slice needs {wanted} of type uint8."
+        raise BadInput(message, where=where, advice="Give label values in the order of the volume's array.")
+    labels.check(plane, where)
+
+
+def _requireSegments(segmentationNode: Any, labels: LabelSet, kind: AnnotationKind) -> dict[str, int]:
+    """Label value of each segment id.
+
+    Raises:
+        BadInput: If a segment is missing.
+    """
+    known = _known(labels, kind)
+    names = {segmentId(label.value): label.name for label in labels.labels}
+    present = segmentationNode.GetSegmentation().GetSegmentIDs()
+    missing = [names.get(identity, identity) for identity in known if identity not in (*present, UNDECIDED_SEGMENT)]
+    if missing:
+        quoted = ", ".join(f"'{name}'" for name in missing)
+        advice = "Undo the removal, or load the case again; a new segment of that name is another one."
+        raise BadInput(f"Segments were removed: {quoted}.", where=segmentationNode.GetName(), advice=advice)
+    return known
+
+
+def _requireNoForeignPixels(
+    segmentationNode: Any, volumeNode: Any, layers: list[Layer], known: dict[str, int], axis: int, index: int
+) -> None:
+    segmentation = segmentationNode.GetSegmentation()
+    names = []
+    for layer in layers:
+        foreign = {identity: value for identity, value in layer.values.items() if identity not in known}
+        if foreign:
+            stored = readPlane(layer, volumeNode, axis, index)
+            names += [segmentation.GetSegment(i).GetName() for i, value in foreign.items() if value in stored]
+    if names:
+        quoted = ", ".join(f"'{name}'" for name in names)
+        advice = (
+            "Move these pixels to a segment of the label set (Segment Editor, Logical operators, Add), erase them, "
+            "or remove the segment."
+        )
+        message = f"Segments that are not in the label set hold pixels of this slice: {quoted}."
+        raise BadInput(message, where=_where(volumeNode, index), advice=advice)
+
+
+def _storedValues(layer: Layer, known: dict[str, int]) -> np.ndarray:
+    """Stored value in a layer of each label value 0 to 255; 0 for those of other layers."""
+    table = np.zeros(UNDECIDED + 1, dtype=np.min_scalar_type(max(layer.values.values())))
+    for identity, value in layer.values.items():
+        if identity in known:
+            table[known[identity]] = value
+    return table
+
+
+def _readSlice(
+    segmentationNode: Any, volumeNode: Any, labels: LabelSet, kind: AnnotationKind, axis: int, index: int
+) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Label values of a slice (of the last in the order of ``_known``), where segments overlap, and their names."""
+    _checkIndex(volumeNode, axis, index)
+    layers = layersOf(segmentationNode, volumeNode)
+    known = _requireSegments(segmentationNode, labels, kind)
+    _requireNoForeignPixels(segmentationNode, volumeNode, layers, known, axis, index)
+    claims = np.stack([_claims(layer, volumeNode, list(known), axis, index) for layer in layers])
+    overlap = np.count_nonzero(claims, axis=0) > 1
+    undrawn = 0 if kind == AnnotationKind.MASK else UNDECIDED
+    plane = np.array([undrawn, *known.values()], dtype=np.uint8)[claims.max(axis=0)]
+    ranks = sorted({int(rank) for rank in np.unique(claims[:, overlap])} - {0})
+    segmentation = segmentationNode.GetSegmentation()
+    return plane, overlap, tuple(segmentation.GetSegment(list(known)[rank - 1]).GetName() for rank in ranks)
+
+
+def _claims(layer: Layer, volumeNode: Any, order: list[str], axis: int, index: int) -> np.ndarray:
+    """Which segment of a layer holds each pixel: its 1-based place in the order, 0 where none does."""
+    stored = readPlane(layer, volumeNode, axis, index)
+    claims = np.zeros(stored.shape, dtype=np.uint8)
+    for identity, value in layer.values.items():
+        if identity in order:
+            claims[stored == value] = order.index(identity) + 1
+    return claims

@@ -1,0 +1,629 @@
+"""A study open in Slicer: what the panels show, the logic offers to scripts, and the headless run drives."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import slicer
+import vtk
+from slicer.util import VTKObservationMixin
+
+from ActiveSegmentationLib.cohort import AnnotationKind, Cohort, SliceId
+from ActiveSegmentationLib.common.errors import ActiveSegmentationError, BadInput
+from ActiveSegmentationLib.scene.activity import ActivityTimer
+from ActiveSegmentationLib.scene.case import Case
+from ActiveSegmentationLib.scene.display import Display
+from ActiveSegmentationLib.scene.overlays import readPrediction
+from ActiveSegmentationLib.scene.segmentations import resolveOverlap, segmentId
+from ActiveSegmentationLib.scene.views import NoViews, Views
+from ActiveSegmentationLib.study import LabelSet, Request, RequestList, SliceAnnotation, Study
+
+OPEN, DONE, SKIPPED = "open", "committed", "skipped"
+"""Statuses of a request."""
+
+
+@dataclass(frozen=True)
+class RequestRow:
+    """A request as a list shows it.
+
+    Attributes:
+        number: Its place in the round, from 1.
+        request: The request.
+        status: "open", "committed" or "skipped".
+        flagged: Whether somebody wants it looked at again.
+        thumbnail: File of a small picture, or None.
+    """
+
+    number: int
+    request: Request
+    status: str
+    flagged: bool
+    thumbnail: str | None
+
+
+@dataclass(frozen=True)
+class Task:
+    """The slice that is being annotated.
+
+    Attributes:
+        slice: Which slice.
+        row: The request it answers, or None where the person chose the slice.
+        round: Round that asked for it, or None.
+    """
+
+    slice: SliceId
+    row: RequestRow | None
+    round: int | None
+
+
+class Editor:
+    """The Segment Editor as far as a session needs it; this one is for runs without a user interface."""
+
+    def setNodes(self, segmentationNode: Any, volumeNode: Any) -> None:
+        """Edit this segmentation over this volume; None for both ends editing."""
+
+    def selectSegment(self, segmentId: str) -> None:
+        """Make a segment the one that is drawn."""
+
+    def saveStateForUndo(self) -> None:
+        """Let the next change be undone in one step."""
+
+
+class Session(VTKObservationMixin):
+    """Keeps study, scene and views together.
+
+    Every change of what there is to show ends in a call of ``changed``; problems that come up in observers, where no
+    caller could catch them, go to ``failed``.
+
+    Args:
+        views: Where volumes are shown.
+        editor: What draws.
+
+    Attributes:
+        study: The open study, or None.
+        annotator: Name of the person who annotates.
+        case: The open volume, or None.
+        task: The slice being annotated, or None.
+        rows: Requests of the latest round.
+        reviews: What the latest model says of volumes, by id; see ``VolumeReview`` of the library.
+        changed: Called without arguments after every change.
+        failed: Called with an error that nobody else would hear of.
+    """
+
+    def __init__(self, views: Views | None = None, editor: Editor | None = None) -> None:
+        super().__init__()
+        self.display = Display(views or NoViews())
+        self.editor = editor or Editor()
+        self.study: Study | None = None
+        self.annotator = "annotator"
+        self.case: Case | None = None
+        self.task: Task | None = None
+        self.rows: list[RequestRow] = []
+        self.reviews: dict[str, dict[str, Any]] = {}
+        self.changed: Callable[[], None] = lambda: None
+        self.failed: Callable[[Exception], None] = _raise
+        self.timer = ActivityTimer()
+        self._thumbnails: dict[SliceId, str] = {}
+        self._statuses: dict[SliceId, str] = {}
+        self._busy = 0
+        self._edited = False
+        self._dirty: list[int] | None = None
+        scene = slicer.mrmlScene
+        self.addObserver(scene, slicer.vtkMRMLScene.NodeAboutToBeRemovedEvent, self._onNodeAboutToBeRemoved)
+        self.addObserver(scene, slicer.vtkMRMLScene.StartCloseEvent, self._onSceneClose)
+
+    # Studies
+
+    def createStudy(
+        self, folder: Path, cohort: Cohort, labels: LabelSet, kind: AnnotationKind, settings: Mapping[str, Any]
+    ) -> Study:
+        """Make a study and open it.
+
+        Args:
+            folder: Folder that is empty or not there yet.
+            cohort: Its images.
+            labels: What is annotated.
+            kind: Masks or scribbles.
+            settings: Settings of the loop, JSON values in sections.
+
+        Raises:
+            BadInput: As ``Study.create`` does; the study that was open stays open.
+        """
+        study = Study.create(folder, cohort, labels, kind, settings=dict(settings))
+        self._take(study)
+        return study
+
+    def openStudy(self, folder: Path) -> Study:
+        """Open a study; strokes that were not committed in an earlier one are kept there as drafts.
+
+        Raises:
+            BadInput: If there is none, or it is damaged; the study that was open stays open.
+        """
+        study = Study.open(folder)
+        self._take(study)
+        return study
+
+    def closeStudy(self) -> None:
+        """Close the study; strokes that were not committed are kept as drafts."""
+        self.closeCase()
+        self.study = None
+        self.rows, self.reviews, self._thumbnails, self._statuses = [], {}, {}, {}
+        self.changed()
+
+    def _take(self, study: Study) -> None:
+        self.closeStudy()
+        self.study = study
+        self.refresh()
+
+    def requireStudy(self) -> Study:
+        """The open study.
+
+        Raises:
+            BadInput: If none is open.
+        """
+        if self.study is None:
+            raise BadInput("No study is open.", where="study", advice="Make one or open one first (Study).")
+        return self.study
+
+    def setAnnotator(self, name: str) -> None:
+        """Say who annotates from now on; an open case is put away and its strokes kept under the earlier name."""
+        name = " ".join(name.split()) or "annotator"
+        if name != self.annotator:
+            self.closeCase()
+            self.annotator = name
+            self.refresh()
+
+    # Requests
+
+    @property
+    def round(self) -> int:
+        """Number of the latest round with requests, 0 before the first."""
+        return max(self.study.rounds(), default=0) if self.study is not None else 0
+
+    def setThumbnails(self, requests: RequestList, files: Sequence[str]) -> None:
+        """Note the pictures of the requests of a round."""
+        self._thumbnails |= {r.slice: f for r, f in zip(requests.requests, files, strict=True)}
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read anew how far the requests and the slices are."""
+        study = self.study
+        if study is None:
+            return
+        self._statuses = _statuses(study)
+        number = self.round
+        if number == 0:
+            self.rows = []
+        else:
+            flagged = set(study.flagged())
+            waiting = {request.slice for request in study.open_requests(number)}
+            self.rows = [
+                RequestRow(
+                    number=place,
+                    request=request,
+                    status=OPEN if request.slice in waiting else self._statuses.get(request.slice, SKIPPED),
+                    flagged=request.slice in flagged,
+                    thumbnail=self._thumbnails.get(request.slice),
+                )
+                for place, request in enumerate(study.requests(number).requests, start=1)
+            ]
+        self._renewTask()
+        self.changed()
+
+    def _renewTask(self) -> None:
+        """Let the task know its row as it is now."""
+        if self.task is not None:
+            row = next((row for row in self.rows if row.request.slice == self.task.slice), None)
+            self.task = replace(self.task, row=row, round=self.round if row else None)
+            self._mark()
+
+    def sliceStatus(self, sliceId: SliceId) -> str:
+        """Status of any slice for the map: "current", "annotated", "requested", "skipped" or "not annotated"."""
+        if self.task is not None and self.task.slice == sliceId:
+            return "current"
+        if any(row.request.slice == sliceId and row.status == OPEN for row in self.rows):
+            return "requested"
+        return {DONE: "annotated", SKIPPED: "skipped"}.get(self._statuses.get(sliceId, ""), "not annotated")
+
+    @property
+    def annotatedCount(self) -> int:
+        """Number of slices that somebody committed."""
+        return sum(status == DONE for status in self._statuses.values())
+
+    def annotatedSlices(self) -> list[SliceId]:
+        """The slices that somebody committed, in order."""
+        return sorted(sliceId for sliceId, status in self._statuses.items() if status == DONE)
+
+    def nextRow(self, step: int = 1) -> RequestRow | None:
+        """The next open request after the current one, going round at the end; None where all are done."""
+        waiting = [row for row in self.rows if row.status == OPEN]
+        if not waiting:
+            return None
+        here = self.task.row.number if self.task is not None and self.task.row is not None else 0
+        ahead = [row for row in waiting if (row.number > here if step > 0 else row.number < here)]
+        if step > 0:
+            return ahead[0] if ahead else waiting[0]
+        return ahead[-1] if ahead else waiting[-1]
+
+    # The slice being annotated
+
+    def openRequest(self, row: RequestRow | int) -> None:
+        """Show the slice of a request, with its volume and what was drawn on it before.
+
+        Args:
+            row: The row, or the number of the request in the latest round, from 1.
+
+        Raises:
+            BadInput: If there is no such request, or the image cannot be read.
+        """
+        number = row if isinstance(row, int) else row.number
+        found = next((row for row in self.rows if row.number == number), None)
+        if found is None:
+            advice = "Ask for slices first (Suggest)." if not self.rows else f"Use 1 to {len(self.rows)}."
+            raise BadInput(f"There is no request {number}.", where="requests", advice=advice)
+        self.openSlice(found.request.slice)
+
+    def openSlice(self, sliceId: SliceId) -> None:
+        """Show any slice of the cohort for annotation.
+
+        Raises:
+            BadInput: If there is no such slice, or its image cannot be read.
+        """
+        study = self.requireStudy()
+        volume = study.cohort.volume(sliceId.volume)
+        if volume.id in study.excluded():
+            raise BadInput(f"Volume '{volume.id}' is excluded.", where="study", advice="Take it back first.")
+        if not 0 <= sliceId.index < volume.slice_count:
+            advice = f"Use 1 to {volume.slice_count}."
+            raise BadInput(f"There is no slice {sliceId.index + 1}.", where=volume.id, advice=advice)
+        self._leaveSlice()
+        if self.case is None or self.case.volume.id != volume.id or not self.case.intact:
+            self._openCase(study, sliceId)
+        assert self.case is not None
+        row = next((row for row in self.rows if row.request.slice == sliceId), None)
+        self.task = Task(sliceId, row, self.round if row else None)
+        self.timer.start(self.case.seconds(sliceId.index))
+        self._dirty = None
+        self.display.align(self.case, sliceId.index)
+        self._mark()
+        self.changed()
+
+    def _openCase(self, study: Study, sliceId: SliceId) -> None:
+        self.closeCase()
+        with self._quiet():
+            self.case = Case(study, study.cohort.volume(sliceId.volume), self.annotator)
+        self.editor.setNodes(self.case.segmentationNode, self.case.volumeNode)
+        self.editor.selectSegment(segmentId(study.labels.values[0]))
+        segmentation = self.case.segmentationNode.GetSegmentation()
+        self.addObserver(segmentation, slicer.vtkSegmentation.SourceRepresentationModified, self._onEdited)
+        self.display.showVolume(self.case)
+
+    def closeCase(self) -> None:
+        """Put the open volume away: what is not committed is kept as drafts, our nodes leave the scene."""
+        if self.case is None:
+            return
+        self._leaveSlice()
+        case, self.case, self.task = self.case, None, None
+        self._saveDrafts(case)
+        self._forget(case)
+        with self._quiet():
+            self.editor.setNodes(None, None)  # first: an editor whose segmentation goes chooses another one by itself
+            self.display.clear()
+            case.remove()
+        self.changed()
+
+    def _leaveSlice(self) -> None:
+        if self.task is not None and self.case is not None:
+            self.case.setSeconds(self.task.slice.index, self.timer.stop())
+        self.display.unmark()
+
+    def _forget(self, case: Case) -> None:
+        segmentation = case.segmentationNode.GetSegmentation()
+        self.removeObserver(segmentation, slicer.vtkSegmentation.SourceRepresentationModified, self._onEdited)
+
+    @property
+    def isDirty(self) -> bool:
+        """Whether the slice being annotated shows changes that are not committed."""
+        return self.case is not None and self.task is not None and self.case.isDirty(self.task.slice.index)
+
+    def otherDirtySlices(self) -> list[int]:
+        """Other slices of the open volume with changes that are not committed (0-based), as of the last autosave.
+
+        Looking at all slices takes time that a stroke should not cost.
+        """
+        if self.case is None:
+            return []
+        if self._dirty is None:
+            self._dirty = self.case.dirtySlices()
+        current = self.task.slice.index if self.task is not None else None
+        return [index for index in self._dirty if index != current]
+
+    def commitSlice(self, *, empty: bool = False, kind: AnnotationKind | None = None) -> SliceId:
+        """Store the slice being annotated.
+
+        Args:
+            empty: Say that nothing of the label set is on it; refused where something is drawn.
+            kind: Store it as masks or scribbles other than the study does usually.
+
+        Returns:
+            The slice.
+
+        Raises:
+            BadInput: If no slice is open, nothing is drawn, segments overlap, or the segmentation does not fit; nothing
+                is lost then.
+        """
+        study, case, index = self._current()
+        if empty and not case.isEmpty(index):
+            advice = "Erase it first, or use Commit."
+            raise BadInput("Something is drawn on this slice.", where=self._where(), advice=advice)
+        if not empty and case.isEmpty(index):
+            advice = "Draw on it, or press Empty if none of the structures is on it."
+            raise BadInput("Nothing is drawn on this slice.", where=self._where(), advice=advice)
+        plane = np.zeros(case.volume.plane_shape, np.uint8) if empty else case.capture(index)
+        assert self.task is not None
+        self.timer.touch()
+        annotation = SliceAnnotation(
+            slice=self.task.slice,
+            labels=plane,
+            kind=AnnotationKind.MASK if empty else (kind or case.kind),
+            annotator=self.annotator,
+            round=self.task.round,
+            seconds=round(self.timer.seconds, 1),
+            committed_at="",
+            prelabel=case.prelabel(index),
+        )
+        study.commit([annotation])
+        study.discard_draft(annotation.slice, self.annotator)
+        with self._quiet():
+            if empty:
+                case.write({index: plane})
+            case.markClean(index)
+        case.setSeconds(index, 0.0)
+        self.timer.start()
+        self._dirty = None
+        self.refresh()
+        return annotation.slice
+
+    def skipSlice(self, reason: str) -> SliceId:
+        """Leave the slice out; it is not asked for again.
+
+        Raises:
+            BadInput: If no slice is open, no reason is given, or this annotator has committed it.
+        """
+        study, _, _ = self._current()
+        if not reason.strip():
+            raise BadInput("A reason is missing.", where=self._where(), advice="Say why it cannot be judged.")
+        assert self.task is not None
+        study.skip(self.task.slice, self.annotator, reason.strip(), round=self.task.round)
+        self.refresh()
+        return self.task.slice
+
+    def flagSlice(self, note: str) -> SliceId:
+        """Mark the slice to be looked at again.
+
+        Raises:
+            BadInput: If no slice is open.
+        """
+        study, _, _ = self._current()
+        assert self.task is not None
+        study.flag(self.task.slice, self.annotator, note.strip() or "to be looked at again")
+        self.refresh()
+        return self.task.slice
+
+    def revertSlice(self) -> None:
+        """Show again what was last committed on the slice, or nothing; can be undone in the editor."""
+        study, case, index = self._current()
+        known = study.annotations(self.annotator).get(case.sliceId(index))
+        self.editor.saveStateForUndo()
+        with self._quiet():
+            case.revert(index, None if known is None else known.labels)
+        study.discard_draft(case.sliceId(index), self.annotator)
+        self.changed()
+
+    def resolveOverlap(self) -> None:
+        """Where segments overlap on the slice, keep the one that comes last in the label set; can be undone."""
+        study, case, index = self._current()
+        self.editor.saveStateForUndo()
+        resolveOverlap(case.segmentationNode, case.volumeNode, study.labels, case.kind, case.volume.axis, index)
+        self.changed()
+
+    def _current(self) -> tuple[Study, Case, int]:
+        study = self.requireStudy()
+        if self.case is None or self.task is None:
+            raise BadInput("No slice is open.", where="annotate", advice="Open a request first (Next).")
+        if not self.case.intact:
+            self._loseCase()
+            advice = "Open the request again; what was drawn is kept."
+            raise BadInput("Image or segmentation were removed from the scene.", where="annotate", advice=advice)
+        return study, self.case, self.task.slice.index
+
+    def _where(self) -> str:
+        assert self.task is not None
+        return f"{self.task.slice.volume}, slice {self.task.slice.index + 1}"
+
+    # Drafts
+
+    def saveDrafts(self) -> int:
+        """Keep everything that is drawn and not committed; the number of slices. Called every half a minute."""
+        if self.case is None or not self._edited:
+            return 0
+        if self.task is not None:
+            self.case.setSeconds(self.task.slice.index, self.timer.seconds)
+        count = self._saveDrafts(self.case)
+        self._edited = False
+        return count
+
+    def _saveDrafts(self, case: Case) -> int:
+        study = self.requireStudy()
+        dirty = self._dirty = case.dirtySlices()
+        for index in dirty:
+            study.save_draft(case.draft(index), self.annotator)
+        for sliceId in study.drafts(self.annotator):
+            if sliceId.volume == case.volume.id and sliceId.index not in dirty:
+                study.discard_draft(sliceId, self.annotator)
+        return len(dirty)
+
+    # The model's opinion
+
+    def setReviews(self, reviews: Sequence[Mapping[str, Any]]) -> None:
+        """Note what the latest model says of volumes, as the worker answers."""
+        if any(review["model"] not in {known["model"] for known in self.reviews.values()} for review in reviews):
+            self.reviews = {}
+        self.reviews |= {review["volume"]: dict(review) for review in reviews}
+        self.changed()
+
+    def review(self) -> dict[str, Any] | None:
+        """What the latest model says of the open volume, or None where that is not computed yet."""
+        return self.reviews.get(self.case.volume.id) if self.case is not None else None
+
+    def startFromPrediction(self) -> None:
+        """Draw the model's prediction on the slice, in place of what is drawn; one step of undo.
+
+        Raises:
+            BadInput: If no slice is open or the volume is not predicted.
+        """
+        _, case, index = self._current()
+        review = self._requireReview()
+        plane = readPrediction(Path(review["labels"]), case.volume.geometry, case.volume.axis)[index]
+        self.editor.saveStateForUndo()
+        case.write({index: plane})
+        case.setPrelabel(index, review["model"])
+        self.changed()
+
+    def showUncertainty(self, opacity: float) -> None:
+        """Lay the model's uncertainty over the image, or take it away with opacity 0.
+
+        Raises:
+            BadInput: If the open volume is not predicted.
+        """
+        review = self._requireReview() if opacity > 0 else {}
+        with self._quiet():
+            self.display.setUncertainty(self.case, self.requireStudy().id, review, opacity)
+        self.changed()
+
+    def setUncertaintyOpacity(self, opacity: float) -> None:
+        """Let the image show more or less through the uncertainty."""
+        self.display.setOpacity(opacity)
+
+    def showPrediction(self, shown: bool) -> None:
+        """Draw the model's prediction as outlines beside the annotation, or take it away.
+
+        Raises:
+            BadInput: If the open volume is not predicted.
+        """
+        study, review = self.requireStudy(), self._requireReview() if shown else {}
+        with self._quiet():
+            self.display.setPrediction(self.case if shown else None, study.id, review, study.labels)
+        self.changed()
+
+    def _requireReview(self) -> dict[str, Any]:
+        review = self.review()
+        if review is None:
+            advice = "Train, then predict the volume (Review)."
+            raise BadInput("The model has not predicted this volume.", where="annotate", advice=advice)
+        return review
+
+    def describeTask(self) -> str:
+        """The line that is written in the view."""
+        if self.task is None:
+            return ""
+        row = self.task.row
+        if row is None:
+            return f"{self.task.slice.volume}, slice {self.task.slice.index + 1} (your choice)"
+        state = "" if row.status == OPEN else f" ({row.status})"
+        return f"Request {row.number} of {len(self.rows)}{state}: {row.request.reason}"
+
+    def _mark(self) -> None:
+        if self.case is not None and self.task is not None:
+            done = self.task.row is not None and self.task.row.status != OPEN
+            self.display.mark(self.case, self.task.slice.index, self.describeTask(), done)
+
+    # What happens in the scene
+
+    @contextlib.contextmanager
+    def _quiet(self) -> Iterator[None]:
+        """Changes within are ours, not the annotator's."""
+        self._busy += 1
+        try:
+            yield
+        finally:
+            self._busy -= 1
+
+    def _onEdited(self, caller: Any, event: Any) -> None:
+        if self._busy == 0:
+            self._edited = True
+            self.timer.touch()
+            self.changed()
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _onNodeAboutToBeRemoved(self, caller: Any, event: Any, node: Any) -> None:
+        if self._busy or self.case is None or node is None:
+            return
+        if node in (self.case.segmentationNode, self.case.volumeNode):
+            self._loseCase()
+
+    def _onSceneClose(self, caller: Any, event: Any) -> None:
+        self._loseCase()
+
+    def _loseCase(self) -> None:
+        """The case's nodes go without our doing: keep what is drawn while it can still be read."""
+        if self.case is None:
+            return
+        self._leaveSlice()
+        case, self.case, self.task = self.case, None, None
+        try:
+            self._saveDrafts(case)
+        except ActiveSegmentationError as error:
+            self.failed(error)
+        self._forget(case)
+        with self._quiet():
+            self.display.clear()
+            self.editor.setNodes(None, None)
+        self.changed()
+
+    def close(self) -> None:
+        """End the session: drafts are kept, nodes and observers go."""
+        self.closeStudy()
+        self.removeObservers()
+
+
+def _statuses(study: Study) -> dict[SliceId, str]:
+    """What was said of each slice by anybody: a commit counts more than a skip."""
+    found: dict[SliceId, str] = {}
+    for file in study.slice_files():
+        for index, record in file.slices.items():
+            sliceId = SliceId(file.volume, index)
+            if record.committed:
+                found[sliceId] = DONE
+            elif record.skipped_at:
+                found.setdefault(sliceId, SKIPPED)
+    return found
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+def waitFor(finished: Callable[[], bool], seconds: float | None = None) -> bool:
+    """Let Slicer go on until something is so; for scripts, which have nothing else to do meanwhile.
+
+    Args:
+        finished: Asked again and again.
+        seconds: Longest time to wait, None for ever.
+
+    Returns:
+        Whether it became so in time.
+    """
+    end = None if seconds is None else time.monotonic() + seconds
+    while not finished():
+        if end is not None and time.monotonic() > end:
+            return False
+        slicer.app.processEvents()
+        time.sleep(0.005)
+    return True

@@ -1,0 +1,77 @@
+"""What is drawn on one slice, segment by segment and overlaps included: for drafts, and to see whether it changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ActiveSegmentationLib.scene.layers import Layer, announce, layersOf, planeShape, readPlane, replacePlanes
+
+
+def segmentPlanes(segmentationNode: Any, volumeNode: Any, axis: int, index: int) -> dict[str, np.ndarray]:
+    """What each segment holds of a slice.
+
+    Args:
+        segmentationNode: The segmentation.
+        volumeNode: The volume that it belongs to.
+        axis: Image axis across which slices are counted (0 = i, 1 = j, 2 = k).
+        index: 0-based index of the slice.
+
+    Returns:
+        (rows, columns) bool by segment id, only of segments that hold something there.
+
+    Raises:
+        BadInput: If the segmentation lies on another grid.
+    """
+    planes = {}
+    for layer in layersOf(segmentationNode, volumeNode):
+        stored = readPlane(layer, volumeNode, axis, index)
+        for segmentId, value in layer.values.items():
+            plane = stored == value
+            if plane.any():
+                planes[segmentId] = plane
+    return planes
+
+
+def writeSegmentPlanes(
+    segmentationNode: Any, volumeNode: Any, axis: int, index: int, planes: Mapping[str, np.ndarray]
+) -> None:
+    """Replace what all segments hold of a slice; the inverse of ``segmentPlanes``.
+
+    Args:
+        segmentationNode: The segmentation.
+        volumeNode: The volume that it belongs to.
+        axis: Image axis across which slices are counted (0 = i, 1 = j, 2 = k).
+        index: 0-based index of the slice.
+        planes: (rows, columns) bool by segment id; segments that are not named hold nothing there afterwards, segments
+            that do not exist are added.
+
+    Raises:
+        BadInput: If the segmentation lies on another grid.
+    """
+    segmentation = segmentationNode.GetSegmentation()
+    for segmentId in planes:
+        if segmentation.GetSegment(segmentId) is None:
+            segmentation.AddEmptySegment(segmentId, segmentId)
+    for layer in layersOf(segmentationNode, volumeNode):
+        taken = np.zeros(planeShape(volumeNode, axis), dtype=bool)
+        for segmentId in layer.values:
+            plane = planes.get(segmentId)
+            if plane is not None and (plane & taken).any():
+                segmentation.SeparateSegmentLabelmap(segmentId)  # one label map cannot hold an overlap
+            elif plane is not None:
+                taken |= plane
+    layers = layersOf(segmentationNode, volumeNode)
+    for layer in layers:
+        replacePlanes(layer, volumeNode, axis, {index: _stored(layer, planes, planeShape(volumeNode, axis))})
+    announce(segmentationNode, layers)
+
+
+def _stored(layer: Layer, planes: Mapping[str, np.ndarray], shape: tuple[int, int]) -> np.ndarray:
+    stored = np.zeros(shape, dtype=np.uint8)
+    for segmentId, value in layer.values.items():
+        if segmentId in planes:
+            stored[planes[segmentId]] = value
+    return stored

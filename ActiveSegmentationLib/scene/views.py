@@ -1,0 +1,45 @@
+"""The slice view that a person annotates in, behind a narrow interface: Slicer has one, a headless run has none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class View:
+    """One slice view.
+
+    Attributes:
+        sliceNode: Its vtkMRMLSliceNode.
+        sliceLogic: Its vtkMRMLSliceLogic.
+        renderer: The first renderer of its window, or None where it does not draw.
+        render: Asks it to draw itself again; takes nothing.
+    """
+
+    sliceNode: Any
+    sliceLogic: Any
+    renderer: Any
+    render: Any
+
+
+class Views(Protocol):
+    """Where volumes are shown."""
+
+    def annotationView(self) -> View | None:
+        """The view to annotate in, or None where there is none (no main window, a layout without slice views)."""
+
+    def others(self) -> list[View]:
+        """The other slice views that are shown."""
+
+
+class NoViews:
+    """For runs without a main window."""
+
+    def annotationView(self) -> View | None:
+        """None."""
+        return None
+
+    def others(self) -> list[View]:
+        """None."""
+        return []

@@ -26,7 +26,11 @@ MAY_IMPORT = {
     "loop": LOOP | {"loop"},
     "experiment": LOOP | {"loop", "experiment"},
     "cli": LOOP | {"loop", "experiment", "cli"},
+    "worker": LOOP | {"loop", "worker"},
+    "scene": {"common", "cohort", "study", "worker", "scene"},
+    "panels": {"common", "cohort", "study", "worker", "scene", "panels"},
 }
+CLIENT = {"worker.client", "worker.protocol"}
 HEAVY = ("torch", "sklearn", "monai", "matplotlib", "dask", "skimage", "tqdm", "filelock", "jinja2", "safetensors")
 LIGHT_ROOMS = ("common", "cohort", "study")
 
@@ -59,6 +63,16 @@ def test_rooms_import_only_what_the_table_allows(room):
     for path in (LIBRARY / room).rglob("*.py"):
         too_many = rooms_imported_by(path) - MAY_IMPORT[room]
         assert not too_many, f"{path.relative_to(ROOT)} imports {sorted(too_many)}"
+
+
+def test_the_user_interface_knows_the_worker_by_its_client_only():
+    for room in ("scene", "panels"):
+        for path in (LIBRARY / room).rglob("*.py"):
+            worker = {name for name in imports_of(path) if name.startswith(f"{PACKAGE}.worker.")}
+            assert all(name.split(".", 1)[1].startswith(tuple(CLIENT)) for name in worker), path
+    client = imports_of(LIBRARY / "worker" / "client.py")
+    own = {name for name in client if name.startswith(PACKAGE)}
+    assert all(name.startswith((f"{PACKAGE}.worker",)) for name in own), own
 
 
 def test_the_check_sees_a_forbidden_import(tmp_path):

@@ -1,0 +1,329 @@
+"""3D Slicer module: which slice should the expert annotate next?"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import slicer
+import vtk
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.parameterNodeWrapper import Default, WithinRange, parameterNodeWrapper
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
+)
+from slicer.util import VTKObservationMixin
+
+if importlib.util.find_spec("ActiveSegmentationLib") is None:  # run from source: the library lies beside this folder
+    sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+
+class ActiveSegmentation(ScriptedLoadableModule):
+    """What Slicer shows of the module before it is opened."""
+
+    def __init__(self, parent: Any) -> None:
+        ScriptedLoadableModule.__init__(self, parent)
+        self.parent.title = _("Active Segmentation")
+        self.parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
+        self.parent.dependencies = ["Segmentations", "Terminologies", "Plots"]
+        self.parent.contributors = ["The ActiveSegmentation developers"]
+        self.parent.helpText = _(
+            "Open a cohort, press <b>Suggest next slices</b>, annotate the few slices that teach a model most, and get "
+            "a segmentation of the whole cohort. Everything runs on this computer; no image leaves it."
+        )
+        self.parent.acknowledgementText = _(
+            "Methods: Vepa et al. (NeurIPS 2024), Gaillochet et al. (Medical Image Analysis 2023), Föllmer et al. "
+            "(MIDL 2024), Özdemir et al. (Medical Image Analysis 2021)."
+        )
+        slicer.app.startupCompleted.connect(registerSampleData)
+
+
+def registerSampleData() -> None:
+    """Offer the sample cohorts in the module Sample Data."""
+    from ActiveSegmentationLib.scene.sampleData import registerSampleData as register
+
+    register(Path(__file__).resolve().parent / "Resources")
+
+
+@parameterNodeWrapper
+class ActiveSegmentationParameterNode:
+    """What of the panels belongs to the scene; the study itself lies in its folder.
+
+    Attributes:
+        requestCount: Slices to ask for.
+        strategy: Name of the strategy.
+        seed: Seed of random draws.
+        maxPerVolume: Most slices of one volume, 0 for no limit.
+        maxPerPatient: Most slices of one patient, 0 for no limit.
+        minGap: Least distance of two requests in a volume, in slices.
+        uncertaintyOpacity: Opacity of the uncertainty over the image.
+        autoTrain: Whether to train by itself.
+        trainAfter: Answered requests after which to train by itself.
+        models: Models to train.
+        steps: Training steps, 0 for the study's setting.
+        studyFolder: The study that was open when the scene was saved, "" for none.
+    """
+
+    requestCount: Annotated[int, WithinRange(1, 500), Default(10)]
+    strategy: Annotated[str, Default("balanced-random")]
+    seed: Annotated[int, WithinRange(0, 1000000), Default(0)]
+    maxPerVolume: Annotated[int, WithinRange(0, 1000), Default(0)]
+    maxPerPatient: Annotated[int, WithinRange(0, 1000), Default(0)]
+    minGap: Annotated[int, WithinRange(0, 1000), Default(0)]
+    uncertaintyOpacity: Annotated[float, WithinRange(0.0, 1.0), Default(0.5)]
+    autoTrain: Annotated[bool, Default(False)]
+    trainAfter: Annotated[int, WithinRange(1, 500), Default(10)]
+    models: Annotated[int, WithinRange(1, 20), Default(1)]
+    steps: Annotated[int, WithinRange(0, 100000), Default(0)]
+    studyFolder: Annotated[str, Default("")]
+
+
+class ActiveSegmentationLogic(ScriptedLoadableModuleLogic):
+    """The module for scripts and other modules; needs no widget.
+
+    Calls that learn or predict wait for the worker and return its answer; the panels use ``session`` and ``work``,
+    which do not wait.
+
+    Args:
+        views: Where volumes are shown, see ``scene.views``; nowhere unless given.
+        editor: What draws, see ``scene.session.Editor``.
+        python: Python of the worker, "" for Slicer's own.
+
+    Attributes:
+        session: The open study, see ``scene.session``.
+        work: The worker's jobs, see ``scene.work``.
+    """
+
+    def __init__(self, views: Any = None, editor: Any = None, python: str = "") -> None:
+        ScriptedLoadableModuleLogic.__init__(self)
+        from ActiveSegmentationLib.panels.dependencies import Dependencies, workerCommand, workerEnvironment
+        from ActiveSegmentationLib.scene.session import Session
+        from ActiveSegmentationLib.scene.work import Work
+        from ActiveSegmentationLib.worker.client import WorkerClient
+
+        self.session = Session(views, editor)
+        window = None if slicer.app.commandOptions().noMainWindow else slicer.util.mainWindow()
+        client = WorkerClient(workerCommand(python), workerEnvironment(python), window)
+        self.work = Work(self.session, client)
+        self.dependencies = Dependencies(Path(__file__).resolve().parent / "Resources" / "requirements.txt")
+
+    def getParameterNode(self) -> ActiveSegmentationParameterNode:
+        """The parameter node of the scene."""
+        return ActiveSegmentationParameterNode(super().getParameterNode())
+
+    def createStudy(
+        self,
+        folder: str | Path,
+        cohort: str | Path,
+        labels: str | None = None,
+        annotation: str = "mask",
+        settings: dict[str, Any] | None = None,
+        **discovery: Any,
+    ) -> Any:
+        """Make a study of a cohort and open it.
+
+        Args:
+            folder: Folder of the study, new or empty.
+            cohort: Folder, table or file of the images.
+            labels: "1=NAME,2=NAME"; the cohort's own unless given.
+            annotation: "mask" or "scribble".
+            settings: Settings of the loop, JSON values in sections.
+            discovery: ``layout``, ``axis`` and ``pattern`` of ``cohort.discover``.
+
+        Returns:
+            The ``Study``.
+
+        Raises:
+            BadInput: If the images, the labels or the folder cannot be used.
+        """
+        from ActiveSegmentationLib.cohort import AnnotationKind, discover
+        from ActiveSegmentationLib.study import label_set_for
+
+        found = discover(Path(cohort), **discovery)
+        return self.session.createStudy(
+            Path(folder), found, label_set_for(found, labels), AnnotationKind(annotation), settings or {}
+        )
+
+    def openStudy(self, folder: str | Path) -> Any:
+        """Open a study; returns the ``Study``.
+
+        Raises:
+            BadInput: If there is none, or it is damaged.
+        """
+        return self.session.openStudy(Path(folder))
+
+    def suggest(self, count: int, strategy: str = "balanced-random", seed: int = 0, **constraints: Any) -> list[Any]:
+        """Ask for the slices to annotate next, and wait for them.
+
+        Args:
+            count: How many.
+            strategy: Name of the strategy.
+            seed: Seed of random draws.
+            constraints: ``max_per_volume``, ``max_per_patient``, ``min_gap``, ``blank``.
+
+        Returns:
+            The ``RequestRow`` of each request.
+
+        Raises:
+            BadInput, JobFailed: As the worker tells.
+        """
+        self._await(lambda: self.work.suggest(count, strategy, seed, constraints))
+        return list(self.session.rows)
+
+    def openRequest(self, number: int) -> None:
+        """Load the volume of a request (from 1) where need be, and show its slice."""
+        self.session.openRequest(number)
+
+    def commitSlice(self, empty: bool = False) -> Any:
+        """Store what is drawn on the open slice; returns its ``SliceId``."""
+        return self.session.commitSlice(empty=empty)
+
+    def skipSlice(self, reason: str) -> Any:
+        """Leave the open slice out; returns its ``SliceId``."""
+        return self.session.skipSlice(reason)
+
+    def train(self, models: int = 1, steps: int = 0) -> dict[str, Any]:
+        """Learn from everything committed, and wait; returns round, model, annotated and curve."""
+        return self._await(lambda: self.work.train(models, steps))
+
+    def predict(self, volumes: list[str] | None = None) -> list[dict[str, Any]]:
+        """Segment volumes (all unless told), and wait; returns the reviews, the most doubtful volume first."""
+        return self._await(lambda: self.work.predict(volumes))["reviews"]
+
+    def export(self, formatName: str, out: str | Path, **options: Any) -> list[str]:
+        """Write annotations or predictions to a folder, and wait; returns the files."""
+        return self._await(lambda: self.work.export(formatName, Path(out), **options))["files"]
+
+    def _await(self, start: Any) -> dict[str, Any]:
+        from ActiveSegmentationLib.scene.waiting import resultOf
+
+        return resultOf(self.work, start)
+
+    def close(self) -> None:
+        """End the session and the worker."""
+        self.session.close()
+        self.work.client.stop()
+
+
+class ActiveSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """The module's panels."""
+
+    def __init__(self, parent: Any = None) -> None:
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+
+    def setup(self) -> None:
+        """Build the panels."""
+        ScriptedLoadableModuleWidget.setup(self)
+        from ActiveSegmentationLib.panels.wiring import Wiring
+
+        self.uiWidget = slicer.util.loadUI(self.resourcePath("UI/ActiveSegmentation.ui"))
+        self.layout.addWidget(self.uiWidget)
+        self.ui = slicer.util.childWidgetVariables(self.uiWidget)
+        self.uiWidget.setMRMLScene(slicer.mrmlScene)
+        self._parameterNode: Any = None
+        self._guiTag: Any = None
+        self.wiring = Wiring(self.ui, ActiveSegmentationLogic, self.parameters)
+        self.logic = self.wiring.logic
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        self.initializeParameterNode()
+
+    def parameters(self) -> Any:
+        """The parameter node."""
+        if self._parameterNode is None:
+            self.initializeParameterNode()
+        return self._parameterNode
+
+    def initializeParameterNode(self) -> None:
+        """Take the parameter node of the scene."""
+        self.setParameterNode(self.logic.getParameterNode())
+
+    def setParameterNode(self, parameterNode: Any) -> None:
+        """Bind widgets to a parameter node, or to none."""
+        if self._parameterNode is not None:
+            self._parameterNode.disconnectGui(self._guiTag)
+            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
+        self._parameterNode = parameterNode
+        if parameterNode is not None:
+            self._guiTag = parameterNode.connectGui(self.ui)
+            self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
+            self.wiring.scheduleUpdate()
+
+    def onParametersModified(self, caller: Any = None, event: Any = None) -> None:
+        """A parameter was changed."""
+        self.wiring.scheduleUpdate()
+
+    def enter(self) -> None:
+        """The module is shown."""
+        self.initializeParameterNode()
+        self.wiring.enter()
+
+    def exit(self) -> None:
+        """The module is left."""
+        self.wiring.exit()
+        self.setParameterNode(None)
+
+    def onSceneStartClose(self, caller: Any, event: Any) -> None:
+        """The scene is being closed; what is drawn was kept by the session."""
+        self.setParameterNode(None)
+        self.wiring.onSceneStartClose()
+
+    def onSceneEndClose(self, caller: Any, event: Any) -> None:
+        """The scene is closed."""
+        self.wiring.onSceneEndClose()
+        if self.parent.isEntered:
+            self.initializeParameterNode()
+
+    def cleanup(self) -> None:
+        """The module is unloaded or reloaded."""
+        self.exit()
+        self.removeObservers()
+        self.wiring.close()
+        self.uiWidget.setMRMLScene(None)
+        self.uiWidget.setParent(None)
+        self.uiWidget.deleteLater()
+
+
+class ActiveSegmentationTest(ScriptedLoadableModuleTest):
+    """A quick check inside Slicer; the full tests are in the repository's Testing folder."""
+
+    def setUp(self) -> None:
+        """Begin with an empty scene."""
+        slicer.mrmlScene.Clear()
+
+    def runTest(self) -> None:
+        """Run all checks."""
+        self.setUp()
+        self.test_annotateSample()
+
+    def test_annotateSample(self) -> None:
+        """Make the sample study, draw on a slice, commit it and read it back."""
+        import tempfile
+
+        import numpy as np
+
+        from ActiveSegmentationLib.cohort import SliceId, write_phantom
+        from ActiveSegmentationLib.scene import paint, segmentId
+
+        logic = ActiveSegmentationLogic()
+        with tempfile.TemporaryDirectory() as folder:
+            write_phantom(Path(folder) / "cohort", patients=2)
+            study = logic.createStudy(Path(folder) / "study", Path(folder) / "cohort")
+            volume = study.cohort.volumes[0]
+            logic.session.openSlice(SliceId(volume.id, 3))
+            mask = np.zeros(volume.plane_shape, dtype=bool)
+            mask[20:30, 40:60] = True
+            case = logic.session.case
+            paint(case.segmentationNode, case.volumeNode, segmentId(study.labels.values[0]), volume.axis, 3, mask)
+            sliceId = logic.commitSlice()
+            stored = study.annotations()[sliceId].labels
+            assert np.array_equal(stored == study.labels.values[0], mask)
+            logic.close()
+        self.delayDisplay("Test passed")

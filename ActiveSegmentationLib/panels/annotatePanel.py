@@ -1,0 +1,192 @@
+"""Panel 3: draw on the requested slice, commit it, go on to the next."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import qt
+from slicer.i18n import tr as _
+
+from ActiveSegmentationLib.cohort import AnnotationKind
+from ActiveSegmentationLib.common.errors import ActiveSegmentationError
+from ActiveSegmentationLib.panels.panel import Panel
+from ActiveSegmentationLib.scene.segmentations import OverlapError
+
+AUTOSAVE_MILLISECONDS = 30_000
+TICK_MILLISECONDS = 1_000
+
+
+class AnnotatePanel(Panel):
+    """Annotating the slice of a request."""
+
+    def setup(self) -> None:
+        """Connect the widgets."""
+        ui = self.ui
+        self._saved = ""
+        self._overlap = False
+        ui.nextButton.clicked.connect(self.act(lambda: self.step(1)))
+        ui.previousButton.clicked.connect(self.act(lambda: self.step(-1)))
+        ui.commitButton.clicked.connect(self.act(lambda: self.commit(empty=False)))
+        ui.emptyButton.clicked.connect(self.act(lambda: self.commit(empty=True)))
+        ui.skipButton.clicked.connect(self.act(self.skip))
+        ui.flagButton.clicked.connect(self.act(lambda: self.session.flagSlice(ui.reasonComboBox.currentText)))
+        ui.revertButton.clicked.connect(self.act(self.session.revertSlice))
+        ui.overlapButton.clicked.connect(self.act(self.resolveOverlap))
+        ui.predictionButton.clicked.connect(self.act(self.startFromPrediction))
+        ui.showPredictionCheckBox.clicked.connect(self.act(self._onShowPrediction))
+        ui.uncertaintyCheckBox.clicked.connect(self.act(self._onShowUncertainty))
+        ui.uncertaintySlider.valueChanged.connect(lambda *args: self._onOpacity())
+        self._autosave = qt.QTimer()
+        self._autosave.setInterval(AUTOSAVE_MILLISECONDS)
+        self._autosave.timeout.connect(self.autosave)
+        self._tick = qt.QTimer()
+        self._tick.setInterval(TICK_MILLISECONDS)
+        self._tick.timeout.connect(self._showState)
+
+    def start(self) -> None:
+        """The module is shown: save and count time."""
+        self._autosave.start()
+        self._tick.start()
+
+    def stop(self) -> None:
+        """The module is left: save once more, and no longer count time."""
+        self._autosave.stop()
+        self._tick.stop()
+        self.autosave()
+
+    def step(self, direction: int) -> None:
+        """Open the next or the previous open request."""
+        row = self.session.nextRow(direction)
+        if row is None:
+            self.messages.tell(_("All requests are answered. Train, or ask for more slices."))
+            return
+        self.session.openRequest(row)
+
+    def commit(self, *, empty: bool) -> None:
+        """Store the slice, and open the next request."""
+        self._overlap = False
+        try:
+            self.session.commitSlice(empty=empty)
+        except OverlapError:
+            self._overlap = True
+            self.update()
+            raise
+        self._saved = ""
+        self._trainWhenDue()
+        self.step(1)
+
+    def skip(self) -> None:
+        """Leave the slice out for the reason that is chosen, and open the next request."""
+        self.session.skipSlice(self.ui.reasonComboBox.currentText)
+        self.step(1)
+
+    def resolveOverlap(self) -> None:
+        """Settle the overlap that a commit was refused for."""
+        self.session.resolveOverlap()
+        self._overlap = False
+        self.messages.tell(_("Settled. Look at the slice, then commit it."))
+
+    def _trainWhenDue(self) -> None:
+        parameters = self.parameters()
+        answered = sum(row.status != "open" for row in self.session.rows)
+        due = parameters.autoTrain and answered and answered % parameters.trainAfter == 0
+        if due and not self.work.isRunning("train"):
+            self.work.train(parameters.models, parameters.steps)
+
+    # The model's opinion
+
+    def startFromPrediction(self) -> None:
+        """Draw the prediction on the slice, once the volume is predicted."""
+        self._withReview(self.session.startFromPrediction)
+
+    def _onShowPrediction(self) -> None:
+        shown = self.ui.showPredictionCheckBox.checked
+        if shown:
+            self._withReview(lambda: self.session.showPrediction(True))
+        else:
+            self.session.showPrediction(False)
+
+    def _onShowUncertainty(self) -> None:
+        if self.ui.uncertaintyCheckBox.checked:
+            self._withReview(lambda: self.session.showUncertainty(self.parameters().uncertaintyOpacity))
+        else:
+            self.session.showUncertainty(0.0)
+
+    def _onOpacity(self) -> None:
+        if self.session.display.uncertaintyShown:
+            self.session.setUncertaintyOpacity(self.ui.uncertaintySlider.value)
+
+    def _withReview(self, action: Any) -> None:
+        """Do it now if the open volume is predicted, else when it is."""
+        case = self.session.case
+        if case is None or self.session.review() is not None:
+            action()
+            return
+
+        def then(answer: dict[str, Any]) -> None:
+            if self.session.case is case:
+                self.act(action)()
+
+        self.work.predict([case.volume.id], then)
+
+    # Time
+
+    def autosave(self) -> None:
+        """Keep what is drawn and not committed."""
+        try:
+            if self.session.saveDrafts():
+                self._saved = time.strftime("%H:%M")
+        except ActiveSegmentationError as error:
+            self.messages.error(error)
+        self._showState()
+
+    def _showState(self) -> None:
+        session, parts = self.session, []
+        if session.task is not None:
+            seconds = int(session.timer.seconds)
+            parts.append(f"{seconds // 60}:{seconds % 60:02}")
+            if session.isDirty:
+                parts.append(_("not committed"))
+            others = session.otherDirtySlices()
+            if others:
+                slices = ", ".join(str(index + 1) for index in others[:5])
+                parts.append(_("drawn and not committed too: slice {slices}").format(slices=slices))
+            if self._saved:
+                parts.append(_("kept at {time}").format(time=self._saved))
+        self.ui.stateLabel.text = ", ".join(parts)
+
+    def update(self) -> None:
+        """Show the slice being annotated, and enable what can be done."""
+        ui, session = self.ui, self.session
+        study, task = session.study, session.task
+        ui.taskLabel.text = session.describeTask() if task is not None else _("No slice is open.")
+        scribbles = study is not None and study.annotation == AnnotationKind.SCRIBBLE
+        ui.hintLabel.setVisible(scribbles)
+        if scribbles:
+            ui.hintLabel.text = _(
+                "Scribbles: a few strokes in each structure, and some in the segment <b>Background</b>. "
+                "What you do not draw on stays undecided."
+            )
+        noStudy = "" if study is not None else _("Open or make a study first.")
+        noSlice = "" if task is not None else _("Open a request first (Next).")
+        noRequest = "" if any(row.status == "open" for row in session.rows) else _("No request is open.")
+        for button in (ui.nextButton, ui.previousButton):
+            self.enable(button, noStudy, noRequest)
+        empty = session.case is None or task is None or session.case.isEmpty(task.slice.index)
+        nothing = _("Nothing is drawn on this slice. If none of the structures is on it, press Empty.") if empty else ""
+        self.enable(ui.commitButton, noSlice, nothing)
+        drawn = "" if empty else _("Something is drawn on this slice: erase it first, or commit it.")
+        self.enable(ui.emptyButton, noSlice, drawn)
+        for widget in (ui.skipButton, ui.flagButton):
+            self.enable(widget, noSlice)
+        self.enable(
+            ui.revertButton, noSlice, "" if session.isDirty else _("Nothing has changed since the last commit.")
+        )
+        noModel = "" if self.work.curve else _("Train a model first.")
+        for widget in (ui.predictionButton, ui.showPredictionCheckBox, ui.uncertaintyCheckBox):
+            self.enable(widget, noSlice, noModel)
+        ui.showPredictionCheckBox.checked = session.display.predictionShown
+        ui.uncertaintyCheckBox.checked = session.display.uncertaintyShown
+        ui.overlapButton.setVisible(self._overlap and task is not None)
+        self._showState()

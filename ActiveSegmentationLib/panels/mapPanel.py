@@ -1,0 +1,72 @@
+"""The map of slices: which are alike, which are annotated, which are asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from slicer.i18n import tr as _
+
+from ActiveSegmentationLib.panels.panel import Panel
+from ActiveSegmentationLib.scene.charts import SliceMapChart
+
+METHODS = ("pca", "tsne")
+"""Layouts in the order of the box."""
+
+
+class MapPanel(Panel):
+    """Showing all slices as dots."""
+
+    def setup(self) -> None:
+        """Connect the widgets."""
+        self._chart: SliceMapChart | None = None
+        self._shown: tuple[Any, ...] = ()
+        for text in (_("principal components (quick)"), _("t-SNE (neighbourhoods)")):
+            self.ui.mapMethodComboBox.addItem(text)
+        self.ui.mapButton.clicked.connect(self.act(self.lay))
+
+    def lay(self) -> None:
+        """Compute the map and show it."""
+        self.work.layOut(METHODS[self.ui.mapMethodComboBox.currentIndex], lambda answer: self._onLaidOut())
+
+    def _onLaidOut(self) -> None:
+        self.drawMap()
+        assert self._chart is not None
+        self.showChart(self._chart.chart)
+
+    def showChart(self, chart: Any) -> None:
+        """Show a chart; the module replaces this by what its plot view needs."""
+
+    def drawMap(self) -> None:
+        """Bring the chart up to date with what is annotated and asked for."""
+        found = self.work.sliceMap
+        if found is None:
+            return
+        statuses = [self.session.sliceStatus(self.work.mapSlice(number)) for number in range(len(found["volumes"]))]
+        content = (id(found), *statuses)
+        if content == self._shown and self._chart is not None:
+            return
+        self._shown = content
+        if self._chart is None:
+            self._chart = SliceMapChart()
+        title = _("Slices by {embedding}").format(embedding=found["embedding"])
+        self._chart.update(np.array(found["places"], dtype=float).reshape(-1, 2), statuses, title)
+
+    def pick(self, seriesId: str, row: int) -> None:
+        """Open the slice of a dot."""
+        number = self._chart.picked(seriesId, row) if self._chart is not None else None
+        if number is not None:
+            self.act(lambda: self.session.openSlice(self.work.mapSlice(number)))()
+
+    def forgetNodes(self) -> None:
+        """The scene is being closed."""
+        self._chart = None
+
+    def update(self) -> None:
+        """Enable what can be done, and bring a map that is shown up to date."""
+        running = _("The worker is at it already.") if self.work.isRunning("slice_map") else ""
+        self.enable(
+            self.ui.mapButton, "" if self.session.study is not None else _("Open or make a study first."), running
+        )
+        if self._chart is not None:
+            self.drawMap()

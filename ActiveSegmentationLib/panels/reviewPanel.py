@@ -1,0 +1,99 @@
+"""Panel 5: what the model makes of every volume, the doubtful first, and export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from slicer.i18n import tr as _
+
+from ActiveSegmentationLib.cohort import SliceId
+from ActiveSegmentationLib.panels.panel import Panel
+from ActiveSegmentationLib.panels.tables import fillTable, identityOf, setHeader
+
+FORMATS = ("predictions", "uncertainty", "probabilities", "nifti", "nrrd", "nnunet", "csv")
+"""What can be exported, in the order of the box."""
+
+OF_MODEL = ("predictions", "uncertainty", "probabilities")
+"""Those that need a trained model."""
+
+
+class ReviewPanel(Panel):
+    """Looking at results and taking them out."""
+
+    def setup(self) -> None:
+        """Connect the widgets."""
+        ui = self.ui
+        self._shown: tuple[Any, ...] = ()
+        for text in (
+            _("segmentation of every volume (NIfTI)"),
+            _("segmentation with uncertainty (NIfTI)"),
+            _("segmentation with class probabilities (NIfTI)"),
+            _("what was annotated (NIfTI, 255 undecided)"),
+            _("what was annotated (NRRD, 255 undecided)"),
+            _("data set for nnU-Net"),
+            _("table of annotated slices (CSV)"),
+        ):
+            ui.exportComboBox.addItem(text)
+        ui.predictButton.clicked.connect(self.act(self.work.predict))
+        ui.exportButton.clicked.connect(self.act(self.export))
+        ui.exportComboBox.currentIndexChanged.connect(lambda *args: self.update())
+        ui.exportPathLineEdit.currentPathChanged.connect(lambda *args: self.update())
+        ui.reviewTable.cellClicked.connect(lambda row, column: self.act(lambda: self._open(row))())
+        ui.reviewTable.setSortingEnabled(True)
+        setHeader(ui.reviewTable, 0)
+
+    def _open(self, tableRow: int) -> None:
+        volume = identityOf(self.ui.reviewTable, tableRow)
+        doubts = self.session.reviews[volume]["slice_doubt"]
+        self.session.openSlice(SliceId(volume, max(range(len(doubts)), key=lambda index: doubts[index])))
+
+    def export(self) -> None:
+        """Write what is chosen."""
+        name, out = FORMATS[self.ui.exportComboBox.currentIndex], Path(self.ui.exportPathLineEdit.currentPath)
+        self.ui.exportLabel.text = ""
+
+        def then(answer: dict[str, Any]) -> None:
+            self.ui.exportLabel.text = _("{count} files written to {folder}.").format(
+                count=len(answer["files"]), folder=out
+            )
+
+        if name in OF_MODEL:
+            options = {"probabilities": name == "probabilities", "uncertainty": name == "uncertainty"}
+            self.work.export("predictions", out, then, **options)
+        else:
+            self.work.export(name, out, then)
+
+    def update(self) -> None:
+        """Show the reviews, and enable what can be done."""
+        ui, session = self.ui, self.session
+        noStudy = "" if session.study is not None else _("Open or make a study first.")
+        noModel = "" if self.work.curve else _("Train a model first.")
+        running = _("The worker is predicting already.") if self.work.isRunning("predict") else ""
+        self.enable(ui.predictButton, noStudy, noModel, running)
+        name = FORMATS[ui.exportComboBox.currentIndex]
+        self.enable(
+            ui.exportButton,
+            noStudy,
+            noModel if name in OF_MODEL else "",
+            "" if name in OF_MODEL or session.annotatedCount else _("Commit at least one slice first."),
+            "" if ui.exportPathLineEdit.currentPath else _("Choose a folder."),
+            _("The worker is exporting already.") if self.work.isRunning("export") else "",
+        )
+        self._fillReviews()
+
+    def _fillReviews(self) -> None:
+        session = self.session
+        counts: dict[str, int] = {}
+        for sliceId in session.annotatedSlices():
+            counts[sliceId.volume] = counts.get(sliceId.volume, 0) + 1
+        content = tuple((name, review["doubt"], counts.get(name, 0)) for name, review in session.reviews.items())
+        if content == self._shown:
+            return
+        self._shown = content
+        study = session.study
+        ordered = sorted(content, key=lambda row: -row[1])
+        rows = (
+            [(name, study.cohort.volume(name).patient, doubt, count) for name, doubt, count in ordered] if study else []
+        )
+        fillTable(self.ui.reviewTable, rows, [row[0] for row in rows])

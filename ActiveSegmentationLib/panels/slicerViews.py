@@ -1,0 +1,86 @@
+"""Slicer's slice views and plot view, as the session and the panels need them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import qt
+import slicer
+
+from ActiveSegmentationLib.scene.views import View
+
+ANNOTATION_VIEW = "Red"
+"""Name of the slice view to annotate in, where the layout has it; otherwise its first one is taken."""
+
+
+class SlicerViews:
+    """The slice views of the current layout."""
+
+    def annotationView(self) -> View | None:
+        """The view to annotate in, or None without a main window or slice view."""
+        names = _sliceViewNames()
+        if not names:
+            return None
+        return _view(ANNOTATION_VIEW if ANNOTATION_VIEW in names else names[0])
+
+    def others(self) -> list[View]:
+        """The other slice views of the layout."""
+        names = _sliceViewNames()
+        first = ANNOTATION_VIEW if ANNOTATION_VIEW in names else next(iter(names), None)
+        return [_view(name) for name in names if name != first]
+
+
+def _sliceViewNames() -> list[str]:
+    manager = slicer.app.layoutManager()
+    if manager is None:
+        return []
+    names = [str(name) for name in manager.sliceViewNames()]
+    return [name for name in names if manager.sliceWidget(name) is not None]
+
+
+def _view(name: str) -> View:
+    widget = slicer.app.layoutManager().sliceWidget(name)
+    view = widget.sliceView()
+    renderer = view.renderWindow().GetRenderers().GetFirstRenderer()
+    return View(widget.mrmlSliceNode(), widget.sliceLogic(), renderer, view.scheduleRender)
+
+
+class PlotView:
+    """Shows charts in Slicer's plot view, and tells which dot was picked."""
+
+    def __init__(self) -> None:
+        self.picked: Callable[[str, int], None] = lambda seriesId, row: None
+        self._connected: list[Any] = []
+        self._choice: tuple[str, int] | None = None
+
+    def show(self, chart: Any) -> None:
+        """Show a chart, in a layout that has a plot view."""
+        manager = slicer.app.layoutManager()
+        if manager is None:
+            return
+        slicer.modules.plots.logic().ShowChartInLayout(chart)
+        for index in range(manager.plotViewCount):
+            view = manager.plotWidget(index).plotView()
+            if view not in self._connected:
+                view.dataSelected.connect(self._onSelected)
+                self._connected.append(view)
+
+    def _onSelected(self, seriesIds: Any, selections: Any) -> None:
+        """Slicer tells a click twice, first with the old choice: the last one within a turn of the loop counts."""
+        for number in range(seriesIds.GetNumberOfValues()):
+            rows = selections.GetItemAsObject(number)
+            if rows is not None and rows.GetNumberOfValues():
+                self._choice = (seriesIds.GetValue(number), int(rows.GetValue(0)))
+        qt.QTimer.singleShot(0, self._tell)
+
+    def _tell(self) -> None:
+        choice, self._choice = self._choice, None
+        if choice is not None:
+            self.picked(*choice)
+
+    def disconnect(self) -> None:
+        """Let go of the views."""
+        for view in self._connected:
+            view.dataSelected.disconnect(self._onSelected)
+        self._connected = []

@@ -1,0 +1,347 @@
+"""Panel 1: make a study of a cohort, open one, and say who annotates and where to compute."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from ActiveSegmentationLib.cohort import AnnotationKind, Cohort, StackSettings, discover, reduced_size, write_phantom
+from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.panels import settings
+from ActiveSegmentationLib.panels.panel import Panel
+from ActiveSegmentationLib.panels.tables import fillTable, setHeader
+from ActiveSegmentationLib.study import Label, LabelSet
+
+KINDS = (AnnotationKind.MASK, AnnotationKind.SCRIBBLE)
+"""Kinds of annotation in the order of the box."""
+
+DEVICES = ("auto", "cpu", "cuda")
+
+SIDES = (128, 256, 0)
+"""Longer side of a prepared slice in the order of the box; 0 keeps the images' own pixels."""
+
+SAMPLE_PATIENTS = 6
+
+
+class StudyPanel(Panel):
+    """Making and opening studies."""
+
+    def setup(self) -> None:
+        """Connect the widgets."""
+        self._cohort: Cohort | None = None
+        ui = self.ui
+        ui.newStudyButton.toggled.connect(lambda *args: self.update())
+        ui.sampleButton.clicked.connect(self.act(self.openSample))
+        ui.closeStudyButton.clicked.connect(self.act(self.session.closeStudy))
+        ui.openStudyButton.clicked.connect(self.act(lambda: self.open(Path(ui.openPathLineEdit.currentPath))))
+        ui.openPathLineEdit.currentPathChanged.connect(lambda *args: self.update())
+        ui.recentComboBox.activated.connect(self.act(self._openRecent))
+        ui.cohortPathLineEdit.currentPathChanged.connect(lambda *args: self.update())
+        ui.studyPathLineEdit.currentPathChanged.connect(lambda *args: self.update())
+        ui.lookButton.clicked.connect(self.act(self.look))
+        ui.addLabelButton.clicked.connect(self.act(self._addLabel))
+        ui.removeLabelButton.clicked.connect(self.act(self._removeLabel))
+        ui.labelsTable.cellDoubleClicked.connect(self._onCellDoubleClicked)
+        ui.createStudyButton.clicked.connect(self.act(self.create))
+        for text in (_("quick (128 pixels)"), _("fine (256 pixels)"), _("the images' own pixels")):
+            ui.resolutionComboBox.addItem(text)
+        for text in (_("the best there is"), _("the processor (CPU)"), _("the graphics card (CUDA)")):
+            ui.deviceComboBox.addItem(text)
+        ui.deviceComboBox.setCurrentIndex(max(0, DEVICES.index(settings.value("Device", "auto"))))
+        ui.deviceComboBox.currentIndexChanged.connect(lambda *args: self._onDevice())
+        ui.annotatorLineEdit.text = settings.value("Annotator", "annotator")
+        ui.annotatorLineEdit.editingFinished.connect(self._onAnnotator)
+        ui.pythonPathLineEdit.currentPath = settings.value("Python")
+        ui.clearCacheButton.clicked.connect(self.act(self._clearCache))
+        setHeader(ui.cohortTable, 5)
+        setHeader(ui.labelsTable, 1)
+        self._fillRecent()
+
+    def beforeWriting(self) -> None:
+        """Have what making and writing a study needs; the module replaces this by the installation."""
+
+    def onOpened(self) -> None:
+        """A study was opened; the module replaces this."""
+
+    # Opening
+
+    def open(self, folder: Path) -> None:
+        """Open a study and remember it.
+
+        Raises:
+            BadInput: If it cannot be opened.
+        """
+        self.beforeWriting()
+        self.session.openStudy(folder)
+        self._onOpened(folder)
+
+    def _onOpened(self, folder: Path) -> None:
+        settings.addRecentStudy(folder)
+        self._fillRecent()
+        self.ui.newStudyButton.checked = False
+        self.ui.openPathLineEdit.currentPath = str(folder)
+        self.ui.suggestCollapsibleButton.collapsed = False
+        self.work.forgetStudy()
+        if self.session.rows:
+            self.ui.annotateCollapsibleButton.collapsed = False
+        self._showVolumes(self.session.requireStudy().cohort)
+        self.onOpened()
+
+    def _openRecent(self) -> None:
+        folder = self.ui.recentComboBox.currentData
+        if folder:
+            self.open(Path(str(folder)))
+
+    def _fillRecent(self) -> None:
+        box = self.ui.recentComboBox
+        blocked = box.blockSignals(True)
+        box.clear()
+        box.addItem(_("Choose a study"), "")
+        for folder in settings.recentStudies():
+            box.addItem(str(folder), str(folder))
+        box.blockSignals(blocked)
+
+    def openSample(self) -> None:
+        """Make a cohort of artificial images and a study of it in a folder of their own, and open the study."""
+        self.beforeWriting()
+        root = Path(tempfile.mkdtemp(prefix="sample-", dir=_sampleFolder()))
+        with _waiting():
+            write_phantom(root / "cohort", patients=SAMPLE_PATIENTS)
+            cohort = discover(root / "cohort")
+            labels = LabelSet.from_names({v: n for v, n in cohort.labels.items() if v})
+            stack = StackSettings().to_json()
+            self.session.createStudy(root / "study", cohort, labels, AnnotationKind.MASK, {"stack": stack})
+        self._onOpened(root / "study")
+
+    # Making
+
+    def offer(self, path: Path) -> None:
+        """Propose a cohort for a new study, and look at it."""
+        self.ui.newStudyButton.checked = True
+        self.ui.cohortPathLineEdit.currentPath = str(path)
+        self.act(self.look)()
+
+    def look(self) -> None:
+        """Let the worker list what there is."""
+        path = Path(self.ui.cohortPathLineEdit.currentPath)
+        self._cohort = None
+        self.work.index(path, self._onIndexed)
+        self.update()
+
+    def _onIndexed(self, cohort: Cohort, labels: LabelSet | None) -> None:
+        self._cohort = cohort
+        self._showVolumes(cohort)
+        self._showLabels(labels.labels if labels is not None else ())
+        if not self.ui.studyPathLineEdit.currentPath:
+            self.ui.studyPathLineEdit.currentPath = str(_freeFolder(cohort.root))
+        self.update()
+
+    def _showVolumes(self, cohort: Cohort) -> None:
+        problems: dict[str, list[str]] = {}
+        for problem in cohort.problems:
+            problems.setdefault(problem.where, []).append(f"{problem.message} {problem.advice}".strip())
+        rows: list[tuple[Any, ...]] = []
+        identities: list[str] = []
+        for volume in cohort.volumes:
+            size = " x ".join(map(str, volume.geometry.size))
+            spacing = " x ".join(f"{value:.3g}" for value in volume.geometry.spacing)
+            found = "; ".join(problems.pop(volume.id, [])) or _("fine")
+            state = found if volume.role == "pool" else f"{found} ({volume.role})"
+            rows.append((volume.patient, volume.id, volume.slice_count, size, spacing, state))
+            identities.append(volume.id)
+        for where, texts in problems.items():
+            rows.append(("", where, "", "", "", "; ".join(texts)))
+            identities.append(where)
+        fillTable(self.ui.cohortTable, rows, identities)
+        slices = sum(volume.slice_count for volume in cohort.volumes)
+        patients = len({volume.patient for volume in cohort.volumes})
+        text = _("{volumes} volumes of {patients} patients, {slices} slices (layout: {layout}); {problems} problems.")
+        self.ui.cohortLabel.text = text.format(
+            volumes=len(cohort.volumes),
+            patients=patients,
+            slices=slices,
+            layout=cohort.layout,
+            problems=len(cohort.problems),
+        )
+
+    def _showLabels(self, labels: Any) -> None:
+        table = self.ui.labelsTable
+        table.setRowCount(0)
+        for label in labels:
+            self._addRow(label)
+
+    def _addRow(self, label: Label) -> None:
+        table = self.ui.labelsTable
+        row = table.rowCount
+        table.setRowCount(row + 1)
+        color = qt.QColor.fromRgbF(*label.color)
+        for column, text in enumerate((str(label.value), label.name, color.name(), label.terminology)):
+            item = qt.QTableWidgetItem(text)
+            if column == 2:
+                item.setBackground(qt.QBrush(color))
+            table.setItem(row, column, item)
+
+    def _addLabel(self) -> None:
+        known = {int(label.value) for label in self._labels()}
+        value = next(number for number in range(1, 255) if number not in known)
+        colored = LabelSet.from_names({n: f"label {n}" for n in range(1, value + 1)}).labels[-1]
+        self._addRow(colored)
+        self.update()
+
+    def _removeLabel(self) -> None:
+        table = self.ui.labelsTable
+        table.removeRow(table.currentRow() if table.currentRow() >= 0 else table.rowCount - 1)
+        self.update()
+
+    def _onCellDoubleClicked(self, row: int, column: int) -> None:
+        if column == 2:
+            self._chooseColor(row)
+
+    def _chooseColor(self, row: int) -> None:
+        item = self.ui.labelsTable.item(row, 2)
+        color = qt.QColorDialog.getColor(qt.QColor(item.text()), self.ui.labelsTable)
+        if color.isValid():
+            item.setText(color.name())
+            item.setBackground(qt.QBrush(color))
+
+    def _labels(self) -> list[Label]:
+        """The labels as the table has them.
+
+        Raises:
+            BadInput: If a row makes no sense; it names the row.
+        """
+        table, labels = self.ui.labelsTable, []
+        for row in range(table.rowCount):
+            value, name, color, terminology = (table.item(row, column).text().strip() for column in range(4))
+            parsed = qt.QColor(color)
+            if not value.isdecimal() or not parsed.isValid():
+                advice = _("Give a whole number from 1 to 254, and a colour such as #ff0000.")
+                raise BadInput(_("Value or colour make no sense."), where=f"labels, row {row + 1}", advice=advice)
+            rgb = (parsed.redF(), parsed.greenF(), parsed.blueF())
+            labels.append(Label(int(value), name, rgb, terminology))
+        return labels
+
+    def create(self) -> None:
+        """Make the study that the widgets describe, and open it.
+
+        Raises:
+            BadInput: If something is missing or does not fit; nothing is written then.
+        """
+        ui = self.ui
+        assert self._cohort is not None  # the button is disabled without
+        folder = Path(ui.studyPathLineEdit.currentPath)
+        kind = KINDS[ui.kindComboBox.currentIndex]
+        side = SIDES[ui.resolutionComboBox.currentIndex]
+        stack = reduced_size(self._cohort.volumes, side) if side else StackSettings()
+        with _waiting():
+            self.session.createStudy(
+                folder, self._cohort, LabelSet(tuple(self._labels())), kind, {"stack": stack.to_json()}
+            )
+        ui.studyPathLineEdit.currentPath = ""
+        self._onOpened(folder)
+
+    # The person's settings
+
+    def _onDevice(self) -> None:
+        self.work.device = DEVICES[self.ui.deviceComboBox.currentIndex]
+        settings.setValue("Device", self.work.device)
+        self.work.deviceText = ""
+        self.update()
+
+    def _onAnnotator(self) -> None:
+        self.session.setAnnotator(self.ui.annotatorLineEdit.text)
+        settings.setValue("Annotator", self.session.annotator)
+
+    def _clearCache(self) -> None:
+        study = self.session.requireStudy()
+        freed = study.clear_cache()
+        self.messages.tell(_("{size} freed.").format(size=_bytes(freed)))
+        self.update()
+
+    def update(self) -> None:
+        """Show the study, and enable what can be done."""
+        ui, study = self.ui, self.session.study
+        indexing = self.work.isRunning("index")
+        ui.newStudyFrame.setVisible(ui.newStudyButton.checked)
+        ui.openFrame.setVisible(not ui.newStudyButton.checked)
+        if study is None:
+            ui.studyLabel.text = _("No study is open. Make one of a folder of images, or try the sample cohort.")
+        else:
+            text = _("<b>{name}</b>: {volumes} volumes, {annotated} slices annotated, by {kind}.")
+            name = study.folder.name if study.folder.name != "study" else study.folder.parent.name
+            ui.studyLabel.text = text.format(
+                name=name,
+                volumes=len(study.cohort.volumes),
+                annotated=self.session.annotatedCount,
+                kind=_("masks") if study.annotation == AnnotationKind.MASK else _("scribbles"),
+            )
+        self.enable(ui.closeStudyButton, "" if study is not None else _("No study is open."))
+        path = ui.openPathLineEdit.currentPath
+        is_study = bool(path) and (Path(path) / "study.json").is_file()
+        self.enable(
+            ui.openStudyButton, "" if is_study else _("Choose the folder of a study (it has a file study.json).")
+        )
+        has_path = bool(ui.cohortPathLineEdit.currentPath)
+        self.enable(
+            ui.lookButton,
+            "" if has_path else _("Choose the images first."),
+            _("The worker is looking.") if indexing else "",
+        )
+        self.enable(
+            ui.createStudyButton,
+            "" if self._cohort is not None else _("Look at the images first."),
+            "" if self._cohort is None or self._cohort.volumes else _("None of the images can be used; see the table."),
+            "" if ui.labelsTable.rowCount else _("Add at least one label."),
+            "" if ui.studyPathLineEdit.currentPath else _("Choose a folder for the study."),
+        )
+        self.enable(ui.clearCacheButton, "" if study is not None else _("No study is open."))
+        self.enable(ui.removeLabelButton, "" if ui.labelsTable.rowCount else _("There is no label."))
+        ui.cacheLabel.text = _bytes(study.cache_bytes()) if study is not None and self._cacheVisible() else ""
+        ui.workerLabel.text = self._describeWorker()
+
+    def _cacheVisible(self) -> bool:
+        return not self.ui.advancedCollapsibleButton.collapsed  # counting the bytes takes time
+
+    def _describeWorker(self) -> str:
+        state = self.work.client.state
+        texts = {
+            "stopped": _("not started"),
+            "starting": _("starting"),
+            "ready": _("ready"),
+            "stuck": _("does not answer; press Restart"),
+        }
+        missing = self.work.missing
+        lacks = _("; lacks {names}").format(names=", ".join(missing)) if missing else ""
+        return texts[state] + lacks
+
+
+@contextlib.contextmanager
+def _waiting() -> Any:
+    qt.QApplication.setOverrideCursor(qt.QCursor(qt.Qt.WaitCursor))
+    try:
+        yield
+    finally:
+        qt.QApplication.restoreOverrideCursor()
+
+
+def _sampleFolder() -> str:
+    folder = Path(slicer.app.temporaryPath) / "ActiveSegmentation"
+    folder.mkdir(parents=True, exist_ok=True)
+    return str(folder)
+
+
+def _freeFolder(cohortRoot: Path) -> Path:
+    """A folder beside the cohort that does not exist yet."""
+    first = cohortRoot.parent / f"{cohortRoot.name}-study"
+    names = [first, *(first.with_name(f"{first.name}-{number}") for number in range(2, 1000))]
+    return next(path for path in names if not path.exists())
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 2**20:.0f} MB" if count < 2**30 else f"{count / 2**30:.1f} GB"

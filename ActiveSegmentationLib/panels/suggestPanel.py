@@ -1,0 +1,154 @@
+"""Panel 2: ask for the slices to annotate next, and the list of what was asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import qt
+from slicer.i18n import tr as _
+
+from ActiveSegmentationLib.cohort import SliceId
+from ActiveSegmentationLib.panels.panel import Panel
+from ActiveSegmentationLib.panels.tables import IDENTITY, identityOf, setHeader
+from ActiveSegmentationLib.scene.session import OPEN, SKIPPED, RequestRow
+from ActiveSegmentationLib.scene.work import DEFAULT_STRATEGY
+
+RECOMMENDED = "Few slices of many volumes: a strong choice with and without a trained model."
+
+THUMBNAIL_SIDE = 56
+
+
+class SuggestPanel(Panel):
+    """Asking for slices."""
+
+    def setup(self) -> None:
+        """Connect the widgets."""
+        ui = self.ui
+        self._shown: list[RequestRow] = []
+        self._strategies: list[str] = []
+        self._fillStrategies([{"name": DEFAULT_STRATEGY, "summary": RECOMMENDED}])
+        ui.suggestButton.clicked.connect(self.act(self.suggest))
+        ui.strategyComboBox.currentIndexChanged.connect(lambda *args: self._onStrategy())
+        ui.requestsTable.cellClicked.connect(lambda row, column: self.act(lambda: self._open(row))())
+        ui.requestsTable.setIconSize(qt.QSize(THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+        setHeader(ui.requestsTable, 4)
+
+    def suggest(self) -> None:
+        """Ask for as many slices as the panel says; the first is opened when they come."""
+        parameters = self.parameters()
+        constraints = {
+            "max_per_volume": parameters.maxPerVolume or None,
+            "max_per_patient": parameters.maxPerPatient or None,
+            "min_gap": parameters.minGap,
+        }
+        self.work.suggest(
+            parameters.requestCount,
+            parameters.strategy,
+            parameters.seed,
+            constraints,
+            lambda answer: self._onSuggested(),
+        )
+
+    def _onSuggested(self) -> None:
+        self.ui.annotateCollapsibleButton.collapsed = False
+        row = self.session.nextRow()
+        if row is not None and not self.session.isDirty:
+            self.act(lambda: self.session.openRequest(row))()
+
+    def _open(self, tableRow: int) -> None:
+        volume, _separator, index = identityOf(self.ui.requestsTable, tableRow).rpartition("/")
+        self.session.openSlice(SliceId(volume, int(index)))
+
+    def _fillStrategies(self, strategies: list[dict[str, str]]) -> None:
+        box = self.ui.strategyComboBox
+        blocked = box.blockSignals(True)
+        box.clear()
+        ordered = sorted(strategies, key=lambda strategy: strategy["name"] != DEFAULT_STRATEGY)
+        for strategy in ordered:
+            name = strategy["name"]
+            box.addItem(_("{name} (recommended)").format(name=name) if name == DEFAULT_STRATEGY else name, name)
+        self._summaries = {strategy["name"]: strategy["summary"] for strategy in strategies}
+        self._strategies = [strategy["name"] for strategy in ordered]
+        box.blockSignals(blocked)
+
+    def _onStrategy(self) -> None:
+        index = self.ui.strategyComboBox.currentIndex
+        if 0 <= index < len(self._strategies):
+            self.parameters().strategy = self._strategies[index]
+        self.update()
+
+    def update(self) -> None:
+        """Show the requests, and enable what can be done."""
+        ui, session = self.ui, self.session
+        if self.work.strategies and len(self.work.strategies) != len(self._strategies):
+            self._fillStrategies(self.work.strategies)
+        strategy = self.parameters().strategy
+        if strategy in self._strategies and ui.strategyComboBox.currentIndex != self._strategies.index(strategy):
+            blocked = ui.strategyComboBox.blockSignals(True)
+            ui.strategyComboBox.setCurrentIndex(self._strategies.index(strategy))
+            ui.strategyComboBox.blockSignals(blocked)
+        ui.strategyLabel.text = self._summaries.get(strategy, "")
+        ui.deviceLabel.text = self.work.deviceText and _("Computes on: {device}").format(device=self.work.deviceText)
+        running = self.work.isRunning("suggest")
+        self.enable(
+            ui.suggestButton,
+            "" if session.study is not None else _("Open or make a study first."),
+            _("The worker is choosing already.") if running else "",
+        )
+        if self._shown != session.rows:
+            self._fillRequests(session.rows)
+        self._select()
+
+    def _fillRequests(self, rows: list[RequestRow]) -> None:
+        """Fill the table in place; pictures are read only for rows that are new."""
+        table = self.ui.requestsTable
+        before = {row.request.slice: row for row in self._shown}
+        same = [row.request.slice for row in self._shown] == [row.request.slice for row in rows]
+        blocked = table.blockSignals(True)
+        if not same:
+            table.setRowCount(0)
+            table.setRowCount(len(rows))
+        for number, row in enumerate(rows):
+            if same and before[row.request.slice] == row:
+                continue
+            self._fillRow(table, number, row)
+        self._shown = list(rows)
+        table.blockSignals(blocked)
+
+    def _fillRow(self, table: Any, number: int, row: RequestRow) -> None:
+        request = row.request
+        flag = " ⚑" if row.flagged else ""
+        statuses = {OPEN: _("open"), SKIPPED: _("skipped")}
+        texts = (
+            "",
+            request.patient,
+            request.slice.volume,
+            str(request.slice.index + 1),
+            request.reason,
+            statuses.get(row.status, _("committed")) + flag,
+        )
+        for column, text in enumerate(texts):
+            item = qt.QTableWidgetItem(text)
+            item.setToolTip(text)
+            item.setFlags(qt.Qt.ItemIsSelectable | qt.Qt.ItemIsEnabled)
+            if column == 0:
+                item.setData(IDENTITY, f"{request.slice.volume}/{request.slice.index}")
+                if row.thumbnail:
+                    item.setIcon(qt.QIcon(qt.QPixmap(row.thumbnail)))
+            if row.status != OPEN:
+                item.setForeground(qt.QBrush(qt.QColor(110, 140, 110)))
+            table.setItem(number, column, item)
+        table.setRowHeight(number, THUMBNAIL_SIDE + 4 if row.thumbnail else 24)
+
+    def _select(self) -> None:
+        task, table = self.session.task, self.ui.requestsTable
+        number = -1 if task is None or task.row is None else task.row.number - 1
+        if number != table.currentRow():
+            blocked = table.blockSignals(True)
+            if number < 0:
+                table.clearSelection()
+                table.setCurrentCell(-1, -1)
+            else:
+                table.selectRow(number)
+                table.setCurrentCell(number, 0)
+            table.blockSignals(blocked)

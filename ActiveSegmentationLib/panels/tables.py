@@ -1,0 +1,51 @@
+"""Filling tables of the user interface."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import qt
+
+IDENTITY = 0x0100
+"""Qt.UserRole: what a row stands for; it stays with the row when the table is sorted."""
+
+
+def fillTable(table: Any, rows: Sequence[Sequence[Any]], identities: Sequence[str]) -> None:
+    """Replace the content of a table; nothing is drawn or told before it is complete.
+
+    Args:
+        table: QTableWidget with as many columns as a row has values.
+        rows: Texts or numbers; numbers sort as numbers.
+        identities: What each row stands for, see ``identityOf``.
+    """
+    blocked = table.blockSignals(True)
+    sorting = table.isSortingEnabled()
+    table.setSortingEnabled(False)
+    table.setRowCount(len(rows))
+    for number, (values, identity) in enumerate(zip(rows, identities, strict=True)):
+        for column, value in enumerate(values):
+            item = qt.QTableWidgetItem()
+            item.setData(qt.Qt.DisplayRole, value)
+            item.setToolTip(str(value))
+            item.setFlags(qt.Qt.ItemIsSelectable | qt.Qt.ItemIsEnabled)
+            if column == 0:
+                item.setData(IDENTITY, identity)
+            table.setItem(number, column, item)
+    table.setSortingEnabled(sorting)
+    table.blockSignals(blocked)
+
+
+def identityOf(table: Any, row: int) -> str:
+    """What a row stands for, "" where there is no such row."""
+    item = table.item(row, 0)
+    return str(item.data(IDENTITY)) if item is not None else ""
+
+
+def setHeader(table: Any, stretched: int) -> None:
+    """Let every column be as wide as its content, and one take the rest."""
+    header = table.horizontalHeader()
+    for column in range(table.columnCount):
+        mode = qt.QHeaderView.Stretch if column == stretched else qt.QHeaderView.ResizeToContents
+        header.setSectionResizeMode(column, mode)
+    table.verticalHeader().setVisible(False)

@@ -1,0 +1,81 @@
+"""Panel 4: learn from what is committed, watch it, and see how much it helps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from slicer.i18n import tr as _
+
+from ActiveSegmentationLib.panels.panel import Panel
+from ActiveSegmentationLib.scene.charts import LossChart, learningCurveChart
+
+SHOWN = ("loss", "dice")
+"""Figures of a running training that are drawn."""
+
+
+class TrainPanel(Panel):
+    """Training a model in the background."""
+
+    def setup(self) -> None:
+        """Connect the widgets."""
+        self._loss: LossChart | None = None
+        self.ui.trainButton.clicked.connect(self.act(self.train))
+        self.ui.curveButton.clicked.connect(self.act(self.showCurve))
+
+    def train(self) -> None:
+        """Train; annotation can go on."""
+        parameters = self.parameters()
+        self.work.train(parameters.models, parameters.steps)
+
+    def showCurve(self) -> None:
+        """Show the learning curve in a plot view."""
+        self.showChart(learningCurveChart(self.work.curve))
+
+    def showChart(self, chart: Any) -> None:
+        """Show a chart; the module replaces this by what its plot view needs."""
+
+    def report(self, name: str, message: Mapping[str, Any]) -> None:
+        """Draw the loss of a running training."""
+        if name != "train" or not message["stage"].startswith("Training"):
+            return
+        if self._loss is None or message["done"] <= 1:
+            self._loss = LossChart()
+            self._loss.clear()
+        values = {name: value for name, value in message["values"].items() if name in SHOWN}
+        self._loss.add(message["done"], {name: float(value) for name, value in values.items()})
+
+    def forgetNodes(self) -> None:
+        """The scene is being closed."""
+        self._loss = None
+
+    def update(self) -> None:
+        """Show how training goes, and enable what can be done."""
+        ui, session = self.ui, self.session
+        running = next((running for running in self.work.running if running.job.name == "train"), None)
+        self.enable(
+            ui.trainButton,
+            "" if session.study is not None else _("Open or make a study first."),
+            "" if session.annotatedCount else _("Commit at least one slice first."),
+            _("A training is running already.") if running is not None else "",
+        )
+        self.enable(ui.curveButton, "" if self.work.curve else _("Nothing is trained yet."))
+        if running is not None:
+            values = running.values or {}
+            figures = ", ".join(f"{name} {value}" for name, value in values.items() if name in SHOWN)
+            ui.trainLabel.text = figures
+        else:
+            ui.trainLabel.text = self._describeCurve()
+
+    def _describeCurve(self) -> str:
+        if not self.work.curve:
+            return _("No model yet. Training uses the committed slices only; you can go on annotating meanwhile.")
+        last = self.work.curve[-1]
+        parts = [_("Trained on {count} slices.").format(count=last["annotated"])]
+        known = [entry for entry in self.work.curve if entry["unseen"] is not None]
+        if known:
+            text = _("On the slices annotated next, the model of {count} slices reached Dice {dice:.2f}.")
+            parts.append(text.format(count=known[-1]["annotated"], dice=known[-1]["unseen"]))
+        if last["reference"] is not None:
+            parts.append(_("Dice {dice:.2f} against the test masks.").format(dice=last["reference"]))
+        return " ".join(parts)

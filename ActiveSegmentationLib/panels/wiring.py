@@ -1,0 +1,221 @@
+"""Puts session, worker, panels and Slicer's views together, and updates what is shown in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from ActiveSegmentationLib.panels import settings
+from ActiveSegmentationLib.panels.annotatePanel import AnnotatePanel
+from ActiveSegmentationLib.panels.dependencies import workerCommand, workerEnvironment
+from ActiveSegmentationLib.panels.mapPanel import MapPanel
+from ActiveSegmentationLib.panels.messages import Messages
+from ActiveSegmentationLib.panels.panel import Panel
+from ActiveSegmentationLib.panels.reviewPanel import ReviewPanel
+from ActiveSegmentationLib.panels.segmentEditor import SegmentEditor
+from ActiveSegmentationLib.panels.shortcuts import Shortcuts
+from ActiveSegmentationLib.panels.slicerViews import PlotView, SlicerViews
+from ActiveSegmentationLib.panels.studyPanel import StudyPanel
+from ActiveSegmentationLib.panels.suggestPanel import SuggestPanel
+from ActiveSegmentationLib.panels.trainPanel import TrainPanel
+from ActiveSegmentationLib.scene.charts import removeCharts
+
+UPDATE_MILLISECONDS = 40
+"""Changes within this time are shown together."""
+
+
+class Wiring:
+    """The module at work.
+
+    Args:
+        ui: Widgets of the module.
+        makeLogic: Makes the module's logic from views, editor and the worker's Python.
+        parameters: Gives the parameter node.
+        views: Where volumes are shown; Slicer's own slice views unless given.
+        editor: What draws; Slicer's own Segment Editor in the panel unless given.
+    """
+
+    def __init__(
+        self,
+        ui: Any,
+        makeLogic: Callable[..., Any],
+        parameters: Callable[[], Any],
+        views: Any = None,
+        editor: Any = None,
+    ) -> None:
+        self.ui = ui
+        self.messages = Messages(ui)
+        self.editor = editor or SegmentEditor(ui.segmentEditorWidget)
+        self.logic = makeLogic(views or SlicerViews(), self.editor, settings.value("Python"))
+        self.session, self.work = self.logic.session, self.logic.work
+        self.work.device = settings.value("Device", "auto")
+        self.session.annotator = settings.value("Annotator", "annotator")
+        self.session.changed = self.scheduleUpdate
+        self.session.failed = self.messages.error
+        self.work.changed = self.scheduleUpdate
+        self.work.failed = self.messages.error
+        self.work.said = self.messages.tell
+        self.work.ready = self._ready
+        self.work.client.stateChanged = self.scheduleUpdate
+        self._timer = qt.QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(UPDATE_MILLISECONDS)
+        self._timer.timeout.connect(self.update)
+        arguments = (ui, self.session, self.work, self.messages, parameters)
+        self.study = StudyPanel(*arguments)
+        self.suggest = SuggestPanel(*arguments)
+        self.annotate = AnnotatePanel(*arguments)
+        self.train = TrainPanel(*arguments)
+        self.review = ReviewPanel(*arguments)
+        self.map = MapPanel(*arguments)
+        self.panels: tuple[Panel, ...] = (
+            self.study,
+            self.suggest,
+            self.annotate,
+            self.train,
+            self.review,
+            self.map,
+        )
+        self.work.reported = self.train.report
+        self.plots = PlotView()
+        self.plots.picked = self.map.pick
+        self.train.showChart = self.plots.show  # type: ignore[method-assign]
+        self.map.showChart = self.plots.show  # type: ignore[method-assign]
+        self.study.beforeWriting = self.logic.dependencies.ensureLight  # type: ignore[method-assign]
+        self.study.onOpened = self._onOpened  # type: ignore[method-assign]
+        ui.cancelButton.clicked.connect(lambda *args: self.work.cancel())
+        ui.restartWorkerButton.clicked.connect(lambda *args: self.restartWorker())
+        ui.installButton.clicked.connect(self.study.act(self.install))
+        ui.pythonPathLineEdit.currentPathChanged.connect(lambda *args: self._onPython())
+        self.shortcuts = self._makeShortcuts()
+        self.scheduleUpdate()
+
+    def _makeShortcuts(self) -> Shortcuts | None:
+        if slicer.app.commandOptions().noMainWindow:
+            return None
+        ui = self.ui
+        buttons = {
+            "Ctrl+Return": ui.commitButton,
+            "Ctrl+E": ui.emptyButton,
+            "Ctrl+K": ui.skipButton,
+            "Ctrl+J": ui.flagButton,
+            "N": ui.nextButton,
+            "P": ui.previousButton,
+            "H": ui.uncertaintyCheckBox,
+        }
+        actions = {key: button.click for key, button in buttons.items()}  # a disabled button does nothing
+        return Shortcuts(slicer.util.mainWindow(), actions)
+
+    # The worker
+
+    def _ready(self) -> bool:
+        """Have the packages that learning needs, where the worker runs in Slicer's own Python."""
+        if not settings.value("Python"):
+            self.logic.dependencies.ensure()
+        if not self.work.deviceText and not self.work.isRunning("describe"):
+            self.work.describe()
+        return True
+
+    def install(self) -> None:
+        """Install what is missing, and let the worker look again."""
+        self.logic.dependencies.ensure()
+        self.restartWorker()
+        self.work.describe()
+
+    def restartWorker(self) -> None:
+        """End the worker; the next job starts a new one."""
+        self.work.client.stop()
+        self.work.deviceText, self.work.missing = "", []
+        self.scheduleUpdate()
+
+    def _onPython(self) -> None:
+        chosen = self.ui.pythonPathLineEdit.currentPath
+        if chosen == settings.value("Python") or (chosen and not Path(chosen).is_file()):
+            return
+        settings.setValue("Python", chosen)
+        client = self.work.client
+        client.stop()
+        client.command = workerCommand(chosen)
+        client.setEnvironment(workerEnvironment(chosen))
+        self.work.deviceText, self.work.missing = "", []
+        self.work.describe()
+
+    def _onOpened(self) -> None:
+        """A study is open: fetch what the panels show of it, if that costs no installation."""
+        if settings.value("Python") or not self.logic.dependencies.missing():
+            self.work.readCurve()
+            self.work.fetchThumbnails()
+
+    # Showing
+
+    def scheduleUpdate(self) -> None:
+        """Update soon, once for all changes until then."""
+        if not self._timer.isActive():
+            self._timer.start()
+
+    def update(self) -> None:
+        """Derive from session and worker what is shown and what can be done."""
+        self._timer.stop()
+        self._updateJob()
+        for panel in self.panels:
+            panel.update()
+
+    def _updateJob(self) -> None:
+        ui, running = self.ui, self.work.running
+        ui.jobFrame.setVisible(bool(running))
+        if not running:
+            return
+        first = running[0]
+        more = _(" ({count} more waiting)").format(count=len(running) - 1) if len(running) > 1 else ""
+        stuck = _(" The worker does not answer; press Restart under Study, Advanced.")
+        ui.jobLabel.text = first.text() + more + (stuck if self.work.client.state == "stuck" else "")
+        ui.jobProgressBar.setRange(0, first.total)  # 0 to 0 shows that something happens
+        ui.jobProgressBar.setValue(first.done)
+        ui.cancelButton.enabled = not first.cancelling
+
+    # The module's life
+
+    def enter(self) -> None:
+        """The module is shown."""
+        self.editor.enter()
+        self.annotate.start()
+        if self.shortcuts is not None:
+            self.shortcuts.setEnabled(True)
+        self.update()
+
+    def exit(self) -> None:
+        """The module is left; the worker goes on."""
+        self.annotate.stop()
+        self.editor.exit()
+        if self.shortcuts is not None:
+            self.shortcuts.setEnabled(False)
+
+    def onSceneStartClose(self) -> None:
+        """The scene is being closed."""
+        self.editor.onSceneStartClose()
+        self.train.forgetNodes()
+        self.map.forgetNodes()
+
+    def onSceneEndClose(self) -> None:
+        """The scene is closed."""
+        self.editor.onSceneEndClose()
+        self.scheduleUpdate()
+
+    def close(self) -> None:
+        """The module is unloaded: nothing of it may go on."""
+        self._timer.stop()
+        self.exit()
+        self.plots.disconnect()
+        if self.shortcuts is not None:
+            self.shortcuts.remove()
+        self.session.changed = lambda: None
+        self.work.changed = lambda: None
+        self.work.client.stateChanged = lambda: None
+        self.logic.close()
+        removeCharts()
+        self.editor.close()

@@ -1,0 +1,130 @@
+"""The module in the test host, with the two things that only a real Slicer has replaced behind their interfaces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import slicer
+from host.views import SliceView
+
+from ActiveSegmentationLib.scene import Brush, segmentId
+from ActiveSegmentationLib.scene.session import Editor
+from ActiveSegmentationLib.scene.views import View
+
+ROOT = Path(__file__).parents[3]
+MODULE = ROOT / "ActiveSegmentation" / "ActiveSegmentation.py"
+
+
+class HostEditor(Editor):
+    """Slicer's editor logic without its widget: the same strokes, the same undo."""
+
+    def __init__(self, widget=None):
+        self.brush = None
+        self.segment = ""
+        self.nodes = (None, None)
+        self.entered = False
+
+    def setNodes(self, segmentationNode, volumeNode):
+        if self.brush is not None:
+            self.brush.close()
+            self.brush = None
+        self.nodes = (segmentationNode, volumeNode)
+        if segmentationNode is not None:
+            self.brush = Brush(segmentationNode, volumeNode)
+
+    def selectSegment(self, segment):
+        self.segment = segment
+
+    def saveStateForUndo(self):
+        self.brush._logic.SaveStateForUndo()
+
+    def enter(self):
+        self.entered = True
+
+    def exit(self):
+        self.entered = False
+
+    def onSceneStartClose(self):
+        self.setNodes(None, None)
+
+    def onSceneEndClose(self):
+        pass
+
+    def close(self):
+        self.setNodes(None, None)
+
+
+class HostViews:
+    """One offscreen slice view."""
+
+    def __init__(self, size=(420, 420)):
+        self.view = SliceView(slicer.mrmlScene, name="Red", size=size)
+
+    def annotationView(self):
+        view = self.view
+        return View(view.sliceNode, view.sliceLogic, view.renderer, lambda: None)
+
+    def others(self):
+        return []
+
+
+class OpenModule:
+    """The module with its panel, driven as a person would."""
+
+    def __init__(self, host, monkeypatch):
+        from ActiveSegmentationLib.panels import wiring
+
+        self.host = host
+        self.views = HostViews()
+        self.editor = HostEditor()
+        monkeypatch.setattr(wiring, "SlicerViews", lambda: self.views)
+        monkeypatch.setattr(wiring, "SegmentEditor", lambda widget: self.editor)
+        self.loaded = host.loadModule(MODULE)
+        self.widget = self.loaded.widget
+        self.ui = self.widget.ui
+        self.logic = self.widget.logic
+        self.session, self.work = self.logic.session, self.logic.work
+        self.wiring = self.widget.wiring
+        self.clicks = 0
+        self.loaded.enter()
+        self.settle()
+
+    def settle(self):
+        """Let everything scheduled happen."""
+        self.host.settle(0.08)
+
+    def click(self, name):
+        """Press a button that can be pressed."""
+        button = getattr(self.ui, name)
+        assert button.enabled, f"{name} is disabled: {button.toolTip}"
+        assert button.isVisibleTo(self.widget.uiWidget), f"{name} is not visible"
+        self.clicks += 1
+        button.click()
+        self.settle()
+
+    def finish(self, seconds=300):
+        """Wait for the worker."""
+        assert self.host.waitFor(lambda: not self.work.running, seconds), [r.text() for r in self.work.running]
+        self.settle()
+
+    @property
+    def message(self):
+        return self.ui.messageLabel.text
+
+    def draw(self, value, mask):
+        """A stroke on the slice that is shown."""
+        case, index = self.session.case, self.session.task.slice.index
+        segment = "Background" if value == 0 else segmentId(value)
+        self.editor.brush.paint(segment, case.volume.axis, index, np.asarray(mask, dtype=bool))
+        self.settle()
+
+    def drawTruth(self, plane):
+        """Strokes that make the slice look like a plane of label values (255 stays undrawn)."""
+        background = [0] if self.session.case.kind == "scribble" else []
+        for value in [*background, *self.session.study.labels.values]:
+            if (plane == value).any():
+                self.draw(value, plane == value)
+
+    def close(self):
+        self.session.changed = lambda: None

@@ -188,5 +188,5 @@ class AnnotatePanel(Panel):
             self.enable(widget, noSlice, noModel)
         ui.showPredictionCheckBox.checked = session.display.predictionShown
         ui.uncertaintyCheckBox.checked = session.display.uncertaintyShown
-        ui.overlapButton.setVisible(self._overlap and task is not None)
+        self.enable(ui.overlapButton, noSlice, "" if self._overlap else _("No overlap stands in the way of a commit."))
         self._showState()

@@ -25,6 +25,11 @@ class MapPanel(Panel):
             self.ui.mapMethodComboBox.addItem(text)
         self.ui.mapButton.clicked.connect(self.act(self.lay))
 
+    @property
+    def chart(self) -> Any:
+        """Chart node of the map, or None before it is shown."""
+        return self._chart.chart if self._chart is not None else None
+
     def lay(self) -> None:
         """Compute the map and show it."""
         self.work.layOut(METHODS[self.ui.mapMethodComboBox.currentIndex], lambda answer: self._onLaidOut())

@@ -87,7 +87,6 @@ class StudyPanel(Panel):
         self.ui.newStudyButton.checked = False
         self.ui.openPathLineEdit.currentPath = str(folder)
         self.ui.suggestCollapsibleButton.collapsed = False
-        self.work.forgetStudy()
         if self.session.rows:
             self.ui.annotateCollapsibleButton.collapsed = False
         self._showVolumes(self.session.requireStudy().cohort)
@@ -148,20 +147,26 @@ class StudyPanel(Panel):
             problems.setdefault(problem.where, []).append(f"{problem.message} {problem.advice}".strip())
         rows: list[tuple[Any, ...]] = []
         identities: list[str] = []
+        usable = {volume.id for volume in cohort.volumes}
+        for where, texts in problems.items():  # what cannot be used comes first
+            if where not in usable:
+                rows.append(("", where, "; ".join(texts), "", "", ""))
+                identities.append(where)
         for volume in cohort.volumes:
             size = " x ".join(map(str, volume.geometry.size))
             spacing = " x ".join(f"{value:.3g}" for value in volume.geometry.spacing)
-            found = "; ".join(problems.pop(volume.id, [])) or _("fine")
+            found = "; ".join(problems.get(volume.id, [])) or _("fine")
             state = found if volume.role == "pool" else f"{found} ({volume.role})"
             rows.append((volume.patient, volume.id, volume.slice_count, size, spacing, state))
             identities.append(volume.id)
-        for where, texts in problems.items():
-            rows.append(("", where, "", "", "", "; ".join(texts)))
-            identities.append(where)
+        self.ui.cohortTable.clearSpans()
         fillTable(self.ui.cohortTable, rows, identities)
+        for row in range(len(rows) - len(cohort.volumes)):  # a problem needs the room of all that is unknown
+            self.ui.cohortTable.setSpan(row, 2, 1, 4)
+            self.ui.cohortTable.item(row, 1).setForeground(qt.QBrush(qt.QColor(170, 30, 30)))
         slices = sum(volume.slice_count for volume in cohort.volumes)
         patients = len({volume.patient for volume in cohort.volumes})
-        text = _("{volumes} volumes of {patients} patients, {slices} slices (layout: {layout}); {problems} problems.")
+        text = _("{volumes} volumes of {patients} patients, {slices} slices (layout: {layout}). Problems: {problems}.")
         self.ui.cohortLabel.text = text.format(
             volumes=len(cohort.volumes),
             patients=patients,

@@ -16,6 +16,7 @@ from ActiveSegmentationLib.scene.work import DEFAULT_STRATEGY
 RECOMMENDED = "Few slices of many volumes: a strong choice with and without a trained model."
 
 THUMBNAIL_SIDE = 56
+NAME_WIDTH = 80
 
 
 class SuggestPanel(Panel):
@@ -32,6 +33,9 @@ class SuggestPanel(Panel):
         ui.requestsTable.cellClicked.connect(lambda row, column: self.act(lambda: self._open(row))())
         ui.requestsTable.setIconSize(qt.QSize(THUMBNAIL_SIDE, THUMBNAIL_SIDE))
         setHeader(ui.requestsTable, 4)
+        for column in (1, 2):  # long names must not take the place of the reason
+            ui.requestsTable.horizontalHeader().setSectionResizeMode(column, qt.QHeaderView.Interactive)
+            ui.requestsTable.setColumnWidth(column, NAME_WIDTH)
 
     def suggest(self) -> None:
         """Ask for as many slices as the panel says; the first is opened when they come."""

@@ -20,6 +20,7 @@ class TrainPanel(Panel):
     def setup(self) -> None:
         """Connect the widgets."""
         self._loss: LossChart | None = None
+        self.curveChart: Any = None
         self.ui.trainButton.clicked.connect(self.act(self.train))
         self.ui.curveButton.clicked.connect(self.act(self.showCurve))
 
@@ -30,7 +31,8 @@ class TrainPanel(Panel):
 
     def showCurve(self) -> None:
         """Show the learning curve in a plot view."""
-        self.showChart(learningCurveChart(self.work.curve))
+        self.curveChart = learningCurveChart(self.work.curve)
+        self.showChart(self.curveChart)
 
     def showChart(self, chart: Any) -> None:
         """Show a chart; the module replaces this by what its plot view needs."""
@@ -48,6 +50,7 @@ class TrainPanel(Panel):
     def forgetNodes(self) -> None:
         """The scene is being closed."""
         self._loss = None
+        self.curveChart = None
 
     def update(self) -> None:
         """Show how training goes, and enable what can be done."""

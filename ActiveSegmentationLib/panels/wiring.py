@@ -29,6 +29,9 @@ UPDATE_MILLISECONDS = 40
 """Changes within this time are shown together."""
 
 
+SECTIONS = ("study", "advanced", "suggest", "annotate", "train", "review", "map")
+
+
 class Wiring:
     """The module at work.
 
@@ -88,6 +91,8 @@ class Wiring:
         self.map.showChart = self.plots.show  # type: ignore[method-assign]
         self.study.beforeWriting = self.logic.dependencies.ensureLight  # type: ignore[method-assign]
         self.study.onOpened = self._onOpened  # type: ignore[method-assign]
+        for name in SECTIONS:  # opening a section shows again what was hidden in it
+            getattr(ui, f"{name}CollapsibleButton").contentsCollapsed.connect(lambda *args: self.scheduleUpdate())
         ui.cancelButton.clicked.connect(lambda *args: self.work.cancel())
         ui.restartWorkerButton.clicked.connect(lambda *args: self.restartWorker())
         ui.installButton.clicked.connect(self.study.act(self.install))

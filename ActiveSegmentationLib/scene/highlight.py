@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,13 @@ from ActiveSegmentationLib.scene.volumeNodes import ijkToRas
 REQUESTED = (1.0, 0.75, 0.1)
 COMMITTED = (0.3, 0.85, 0.4)
 """Colours of the frame: asked for and still open, or answered."""
+
+
+FONT_SIZE = 15
+CHARACTER_WIDTH = 0.58
+"""Mean width of a character as a part of the font size."""
+
+LEAST_COLUMNS = 20
 
 
 class SliceHighlight:
@@ -31,6 +39,7 @@ class SliceHighlight:
         self._render = render
         self._observation: int | None = None
         self._marked: tuple[Geometry, int, int] | None = None
+        self._line = ""
         self._points = vtk.vtkPoints()
         self._frame = self._makeFrame()
         self._text = vtk.vtkTextActor()
@@ -38,7 +47,7 @@ class SliceHighlight:
         position.SetCoordinateSystemToNormalizedViewport()
         position.SetValue(0.02, 0.93)  # the lower left corner is the DataProbe's
         properties = self._text.GetTextProperty()
-        properties.SetFontSize(15)
+        properties.SetFontSize(FONT_SIZE)
         properties.BoldOn()
         properties.ShadowOn()
         properties.SetVerticalJustificationToTop()
@@ -46,7 +55,7 @@ class SliceHighlight:
     @property
     def text(self) -> str:
         """The text that is shown, or "" where nothing is marked."""
-        return self._text.GetInput() or "" if self._marked is not None else ""
+        return self._line if self._marked is not None else ""
 
     @property
     def visible(self) -> bool:
@@ -65,7 +74,7 @@ class SliceHighlight:
         """
         self.hide()
         self._marked = (geometry, axis, index)
-        self._text.SetInput(text)
+        self._line = text
         for actor in (self._frame, self._text):
             self._renderer.AddViewProp(actor)
         self._frame.GetProperty().SetColor(*color)
@@ -96,7 +105,13 @@ class SliceHighlight:
             for number, (x, y) in enumerate(self._corners(geometry, axis, index)):
                 self._points.SetPoint(number, x, y, 0.0)
             self._points.Modified()
+            self._text.SetInput(textwrap.fill(self._line, self._columns()))
         self._render()
+
+    def _columns(self) -> int:
+        """Characters that fit in a line of the view."""
+        width = self._sliceNode.GetDimensions()[0] * 0.96
+        return max(LEAST_COLUMNS, int(width / (FONT_SIZE * CHARACTER_WIDTH)))
 
     def _corners(self, geometry: Geometry, axis: int, index: int) -> np.ndarray:
         """Positions (x, y) in pixels of the view of the four corners of the image slice."""

@@ -17,7 +17,7 @@ from ActiveSegmentationLib.study import LabelSet
 COLORS = "ActiveSegmentation uncertainty"
 """Name of the colour table node."""
 
-LEAST_SHOWN = 0.05
+LEAST_SHOWN = 0.15
 """Uncertainty (0..1) below which nothing is drawn, so that the image stays visible."""
 
 _STEPS = 256

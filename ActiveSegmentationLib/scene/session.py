@@ -478,6 +478,11 @@ class Session(VTKObservationMixin):
         self.reviews |= {review["volume"]: dict(review) for review in reviews}
         self.changed()
 
+    def forgetReviews(self) -> None:
+        """A newer model is trained: what is known is an older one's opinion."""
+        self.reviews = {}
+        self.changed()
+
     def review(self) -> dict[str, Any] | None:
         """What the latest model says of the open volume, or None where that is not computed yet."""
         return self.reviews.get(self.case.volume.id) if self.case is not None else None

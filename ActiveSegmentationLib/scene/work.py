@@ -10,7 +10,7 @@ from typing import Any
 from ActiveSegmentationLib.cohort import Cohort, SliceId
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.scene.session import Session
-from ActiveSegmentationLib.study import LabelSet, RequestList
+from ActiveSegmentationLib.study import LabelSet, RequestList, Study
 from ActiveSegmentationLib.worker.client import Job, WorkerClient, WorkerError
 
 TITLES = {
@@ -92,8 +92,6 @@ class Work:
         missing: Modules that the worker's Python lacks.
         strategies: Known strategies, each with name and summary.
         running: The jobs under way, oldest first.
-        curve: The learning curve, see ``StudyLoop.learning_curve``.
-        sliceMap: The latest map: volumes, slices, places, embedding; or None.
         changed: Called without arguments after every change.
         failed: Called with a ``WorkerError`` when a job failed.
         said: Called with a line that a job wants a person to read.
@@ -109,13 +107,24 @@ class Work:
         self.missing: list[str] = []
         self.strategies: list[dict[str, str]] = []
         self.running: list[Running] = []
-        self.curve: list[dict[str, Any]] = []
-        self.sliceMap: dict[str, Any] | None = None
+        self._curve: list[dict[str, Any]] = []
+        self._sliceMap: dict[str, Any] | None = None
+        self._study: Study | None = None
         self.changed: Callable[[], None] = lambda: None
         self.failed: Callable[[WorkerError], None] = lambda error: None
         self.said: Callable[[str], None] = lambda text: None
         self.reported: Callable[[str, Mapping[str, Any]], None] = lambda name, message: None
         self.ready: Callable[[], bool] = lambda: True
+
+    @property
+    def curve(self) -> list[dict[str, Any]]:
+        """The learning curve of the open study as far as it is known, see ``StudyLoop.learning_curve``."""
+        return self._curve if self._study is self.session.study else []
+
+    @property
+    def sliceMap(self) -> dict[str, Any] | None:
+        """The latest map of the open study: volumes, slices, places, embedding; None before there is one."""
+        return self._sliceMap if self._study is self.session.study else None
 
     def isRunning(self, name: str) -> bool:
         """Whether a job of this name is under way."""
@@ -182,8 +191,9 @@ class Work:
         """Learn from what is committed now; annotation goes on meanwhile."""
 
         def done(answer: dict[str, Any]) -> None:
-            self.curve = answer["curve"]
-            self.session.setReviews([])
+            self._forgetOther()
+            self._curve = answer["curve"]
+            self.session.forgetReviews()
 
         options = {"models": models, **({"steps": steps} if steps else {})}
         return self._startForStudy("train", options, done, then)
@@ -207,7 +217,8 @@ class Work:
         """Read the learning curve of a study that was trained before."""
 
         def done(answer: dict[str, Any]) -> None:
-            self.curve = answer["curve"]
+            self._forgetOther()
+            self._curve = answer["curve"]
 
         return self._startForStudy("curve", {}, done, then)
 
@@ -215,7 +226,8 @@ class Work:
         """Lay all slices out in a plane."""
 
         def done(answer: dict[str, Any]) -> None:
-            self.sliceMap = answer
+            self._forgetOther()
+            self._sliceMap = answer
 
         return self._startForStudy("slice_map", {"method": method}, done, then)
 
@@ -232,9 +244,10 @@ class Work:
             self.client.cancel(self.running[0].job)
             self.changed()
 
-    def forgetStudy(self) -> None:
-        """Another study, or none, is open now."""
-        self.curve, self.sliceMap = [], None
+    def _forgetOther(self) -> None:
+        """Drop what belongs to a study that was open before."""
+        if self._study is not self.session.study:
+            self._study, self._curve, self._sliceMap = self.session.study, [], None
 
     def _startForStudy(
         self, name: str, options: Mapping[str, Any], done: Then | None, then: Then | None = None

@@ -24,7 +24,10 @@ from ActiveSegmentationLib.segmentation.network import UNet, build_network
 from ActiveSegmentationLib.segmentation.segmenter import FORMAT, Segmenter, load_segmenter, saved_key
 from ActiveSegmentationLib.segmentation.settings import TrainingSettings
 from ActiveSegmentationLib.segmentation.slices import Slices
-from ActiveSegmentationLib.segmentation.validation import foreground_dice
+from ActiveSegmentationLib.segmentation.validation import batch_dice, foreground_dice
+
+DICE_EVERY = 10
+"""Steps between two looks at the Dice of the training batch, which people watch; nothing is learned from it."""
 
 HISTORY_SECONDS = 2.0
 """Time between two states of ``history.json``; its final content does not depend on it."""
@@ -110,6 +113,7 @@ class _Run:
         self._data = _on_device(stack, examples, device)
         self._dense = torch.from_numpy(examples.dense).to(device)
         self._validation = None if validation is None else _on_device(stack, validation, device)
+        self._shown_dice = 0.0
 
     def start(self, initial: Segmenter | None) -> TrainingState:
         """The state before the first step."""
@@ -150,7 +154,7 @@ class _Run:
                 elif now - written > HISTORY_SECONDS:
                     state.history.write(folder)
                     written = now
-                report.update(stage, state.step, steps, loss=round(loss, 4))
+                report.update(stage, state.step, steps, loss=round(loss, 4), dice=round(self._shown_dice, 3))
 
     def finish(self, state: TrainingState) -> UNet:
         """The network with the weights to keep."""
@@ -178,6 +182,8 @@ class _Run:
             squared=settings.dice_squared,
             scribble_dice=settings.scribble_dice,
         )
+        if step % DICE_EVERY == 0:
+            self._shown_dice = batch_dice(logits.detach(), labels)
         state.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         if settings.clip > 0:

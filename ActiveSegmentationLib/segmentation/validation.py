@@ -24,17 +24,36 @@ def foreground_dice(
     Returns:
         Value in [0, 1]. A class that the slices do not hold is left out of the mean; 0 where they hold none.
     """
-    both, total, held = (torch.zeros(classes, dtype=torch.float64) for _ in range(3))
+    sums = torch.zeros(3, classes, dtype=torch.float64)
     for start in range(0, len(images), batch_size):
-        target = labels[start : start + batch_size]
-        decided = (target != UNDECIDED).flatten()
-        predicted = network(images[start : start + batch_size].float()).argmax(1).flatten()[decided]
-        found = functional.one_hot(predicted, classes)
-        truth = functional.one_hot(target.flatten()[decided].long(), classes)
-        both += (found * truth).sum(0).cpu()
-        total += (found + truth).sum(0).cpu()
-        held += truth.sum(0).cpu()
-    present = held[1:] > 0
+        logits = network(images[start : start + batch_size].float())
+        sums += _counts(logits, labels[start : start + batch_size])
+    return _mean_dice(sums)
+
+
+@torch.no_grad()
+def batch_dice(logits: torch.Tensor, labels: torch.Tensor) -> float:
+    """Mean Dice of the foreground classes of one batch, as ``foreground_dice`` has it.
+
+    Args:
+        logits: (n, classes, H, W).
+        labels: (n, H, W) uint8 classes; undecided pixels (255) do not count.
+    """
+    return _mean_dice(_counts(logits, labels))
+
+
+def _counts(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Pixels by class where prediction and target agree on it, the sum of both, those of the target: (3, classes)."""
+    classes = logits.shape[1]
+    decided = (target != UNDECIDED).flatten()
+    found = functional.one_hot(logits.argmax(1).flatten()[decided], classes)
+    truth = functional.one_hot(target.flatten()[decided].long(), classes)
+    return torch.stack([(found * truth).sum(0), (found + truth).sum(0), truth.sum(0)]).cpu().double()
+
+
+def _mean_dice(sums: torch.Tensor) -> float:
+    both, total, held = sums[:, 1:]
+    present = held > 0
     if not bool(present.any()):
         return 0.0
-    return float((2 * both[1:] / total[1:].clamp(min=1))[present].mean())
+    return float((2 * both / total.clamp(min=1))[present].mean())

@@ -9,7 +9,7 @@ import qt
 from slicer.i18n import tr as _
 
 from ActiveSegmentationLib.cohort import AnnotationKind
-from ActiveSegmentationLib.common.errors import ActiveSegmentationError
+from ActiveSegmentationLib.common.errors import ActiveSegmentationError, BadInput
 from ActiveSegmentationLib.panels.panel import Panel
 from ActiveSegmentationLib.scene.segmentations import OverlapError
 
@@ -27,6 +27,7 @@ class AnnotatePanel(Panel):
         self._overlap = False
         ui.nextButton.clicked.connect(self.act(lambda: self.step(1)))
         ui.previousButton.clicked.connect(self.act(lambda: self.step(-1)))
+        ui.hereButton.clicked.connect(self.act(self.openShown))
         ui.commitButton.clicked.connect(self.act(lambda: self.commit(empty=False)))
         ui.emptyButton.clicked.connect(self.act(lambda: self.commit(empty=True)))
         ui.skipButton.clicked.connect(self.act(self.skip))
@@ -62,6 +63,15 @@ class AnnotatePanel(Panel):
             self.messages.tell(_("All requests are answered. Train, or ask for more slices."))
             return
         self.session.openRequest(row)
+
+    def openShown(self) -> None:
+        """Annotate the slice that the view shows, which nobody asked for."""
+        case = self.session.case
+        index = self.session.display.shownIndex(case) if case is not None else None
+        if case is None or index is None:
+            advice = _("Scroll to a slice of the open volume; Next brings the view back to it.")
+            raise BadInput(_("The view shows no slice of the open volume."), where=_("annotate"), advice=advice)
+        self.session.openSlice(case.sliceId(index))
 
     def commit(self, *, empty: bool) -> None:
         """Store the slice, and open the next request."""
@@ -178,7 +188,7 @@ class AnnotatePanel(Panel):
         self.enable(ui.commitButton, noSlice, nothing)
         drawn = "" if empty else _("Something is drawn on this slice: erase it first, or commit it.")
         self.enable(ui.emptyButton, noSlice, drawn)
-        for widget in (ui.skipButton, ui.flagButton):
+        for widget in (ui.skipButton, ui.flagButton, ui.hereButton):
             self.enable(widget, noSlice)
         self.enable(
             ui.revertButton, noSlice, "" if session.isDirty else _("Nothing has changed since the last commit.")

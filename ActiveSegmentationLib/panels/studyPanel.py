@@ -28,6 +28,9 @@ SIDES = (128, 256, 0)
 
 SAMPLE_PATIENTS = 6
 
+SLICES_WIDTH = 44
+PROBLEM_HEIGHT = 52
+
 
 class StudyPanel(Panel):
     """Making and opening studies."""
@@ -60,6 +63,8 @@ class StudyPanel(Panel):
         ui.pythonPathLineEdit.currentPath = settings.value("Python")
         ui.clearCacheButton.clicked.connect(self.act(self._clearCache))
         setHeader(ui.cohortTable, 5)
+        ui.cohortTable.horizontalHeader().setSectionResizeMode(2, qt.QHeaderView.Interactive)  # problems begin here
+        ui.cohortTable.setColumnWidth(2, SLICES_WIDTH)
         setHeader(ui.labelsTable, 1)
         self._fillRecent()
 
@@ -89,8 +94,17 @@ class StudyPanel(Panel):
         self.ui.suggestCollapsibleButton.collapsed = False
         if self.session.rows:
             self.ui.annotateCollapsibleButton.collapsed = False
+        self.parameters().studyFolder = str(folder)
         self._showVolumes(self.session.requireStudy().cohort)
+        self._tellDrafts()
         self.onOpened()
+
+    def _tellDrafts(self) -> None:
+        drafts = list(self.session.requireStudy().drafts(self.session.annotator))
+        if drafts:
+            shown = ", ".join(f"{s.volume} {s.index + 1}" for s in drafts[:3]) + (", ..." if len(drafts) > 3 else "")
+            text = _("{count} slices have strokes that are not committed ({slices}); they come back with their volume.")
+            self.messages.tell(text.format(count=len(drafts), slices=shown))
 
     def _openRecent(self) -> None:
         folder = self.ui.recentComboBox.currentData
@@ -163,6 +177,7 @@ class StudyPanel(Panel):
         fillTable(self.ui.cohortTable, rows, identities)
         for row in range(len(rows) - len(cohort.volumes)):  # a problem needs the room of all that is unknown
             self.ui.cohortTable.setSpan(row, 2, 1, 4)
+            self.ui.cohortTable.setRowHeight(row, PROBLEM_HEIGHT)
             self.ui.cohortTable.item(row, 1).setForeground(qt.QBrush(qt.QColor(170, 30, 30)))
         slices = sum(volume.slice_count for volume in cohort.volumes)
         patients = len({volume.patient for volume in cohort.volumes})
@@ -272,6 +287,8 @@ class StudyPanel(Panel):
     def update(self) -> None:
         """Show the study, and enable what can be done."""
         ui, study = self.ui, self.session.study
+        if study is None and not ui.openPathLineEdit.currentPath and self.parameters().studyFolder:
+            ui.openPathLineEdit.currentPath = self.parameters().studyFolder  # a saved scene names its study
         indexing = self.work.isRunning("index")
         ui.newStudyFrame.setVisible(ui.newStudyButton.checked)
         ui.openFrame.setVisible(not ui.newStudyButton.checked)

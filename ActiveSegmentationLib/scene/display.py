@@ -11,7 +11,7 @@ import slicer
 from ActiveSegmentationLib.scene.case import Case, markOwned, removeNodes
 from ActiveSegmentationLib.scene.highlight import COMMITTED, REQUESTED, SliceHighlight
 from ActiveSegmentationLib.scene.overlays import addPredictionNode, addUncertaintyNode
-from ActiveSegmentationLib.scene.sliceViews import SavedView, alignToSlice, restoreView, saveView
+from ActiveSegmentationLib.scene.sliceViews import SavedView, alignToSlice, restoreView, saveView, shownSlice
 from ActiveSegmentationLib.scene.views import View, Views
 from ActiveSegmentationLib.study import LabelSet
 
@@ -64,6 +64,13 @@ class Display:
         if alignToSlice(view.sliceNode, geometry, axis, index):
             view.sliceLogic.FitSliceToBackground()
             alignToSlice(view.sliceNode, geometry, axis, index)  # fitting moves the plane to the middle of the volume
+
+    def shownIndex(self, case: Case) -> int | None:
+        """0-based index of the slice that the view to annotate in shows, or None where it shows none of them."""
+        view = self.views.annotationView()
+        if view is None:
+            return None
+        return shownSlice(view.sliceNode, case.volume.geometry, case.volume.axis)
 
     def mark(self, case: Case, index: int, text: str, done: bool) -> None:
         """Frame the slice and write the text."""

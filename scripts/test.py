@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +17,25 @@ LINT = (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",))
 SELECTING = ("-k", "-m", "--lf", "--last-failed", "--ff", "--sw", "--stepwise", "--co", "--collect-only", "--deselect")
 ONE_PROCESS = ("-n", "--numprocesses", "--dist", "--pdb", "--trace", "-s", "--co", "--collect-only")
 MOST_WORKERS = 4
+
+SYSTEM_PACKAGES = (
+    "libegl1",
+    "libgl1",
+    "libgl1-mesa-dri",
+    "libxkbcommon0",
+    "libfontconfig1",
+    "libdbus-1-3",
+    "fonts-dejavu-core",
+)
+"""Debian's names of what the tests of the Slicer module need of the system."""
+
+QT_PROBE = "import PySide6.QtWidgets, PySide6.QtUiTools\n"
+EGL_PROBE = """
+from vtkmodules.vtkRenderingOpenGL2 import vtkEGLRenderWindow
+window = vtkEGLRenderWindow()
+window.Render()
+raise SystemExit(0 if window.SupportsOpenGL() else 1)
+"""
 
 
 def located(argument: str, start: Path) -> str:
@@ -77,6 +98,32 @@ def lint(python: Path, environment: Environment) -> int:
     return next((code for code in codes if code), 0)
 
 
+def provide_system_libraries(python: Path) -> None:
+    """Have what the tests of the Slicer module need of the system: OpenGL without a screen, and a font.
+
+    Installed with apt-get where this is allowed; otherwise the person is told how, and those tests skip themselves.
+    """
+    if _can_draw(python):
+        return
+    words = ["apt-get", "install", "-y", *SYSTEM_PACKAGES]
+    if sys.platform == "linux" and shutil.which("apt-get") and os.geteuid() == 0:
+        say("Installing system libraries for the tests of the Slicer module: " + " ".join(SYSTEM_PACKAGES))
+        run(["apt-get", "update", "-q"])
+        run([*words[:2], "-q", *words[2:]])
+        if _can_draw(python):
+            return
+    say(
+        "warning: system libraries for drawing without a screen are missing (libEGL, libGL, fonts); the tests of the "
+        f"Slicer module will be skipped. On Debian and Ubuntu: sudo {' '.join(words)}"
+    )
+
+
+def _can_draw(python: Path) -> bool:
+    """Whether Qt can be imported, and OpenGL draws without a screen where the tests ask for that."""
+    probe = QT_PROBE + (EGL_PROBE if sys.platform == "linux" else "")
+    return run([python, "-c", probe], stderr=subprocess.DEVNULL).code == 0
+
+
 def run_tests(python: Path, environment: Environment, arguments: Sequence[str]) -> int:
     """Run pytest from the repository's root and return its exit code."""
     parallel = parallel_options(arguments, processor_count())
@@ -97,6 +144,8 @@ def main(arguments: Sequence[str]) -> int:
 
     environment = Environment()
     python = environment.prepare("test")
+    if not options.lint_only:
+        provide_system_libraries(python)
     if options.setup_only:
         say(f"Ready: {python}")
         return 0

@@ -7,9 +7,14 @@ not there is refused with an exception that says "test host does not provide", n
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
+import sys
 
 NEEDED = {"slicer_core": "slicer-core==5.13.31053.0", "PySide6": "PySide6-Essentials==6.8.3"}
+
+
+LIBRARIES = ("libEGL.so.1", "libGL.so.1", "libxkbcommon.so.0", "libfontconfig.so.1", "libdbus-1.so.3")
 
 
 class HostRefusal(NotImplementedError, AttributeError):
@@ -25,4 +30,18 @@ class HostRefusal(NotImplementedError, AttributeError):
 def missingPackages() -> str:
     """Return why the test host cannot run here, or an empty text when it can."""
     missing = [wheel for package, wheel in NEEDED.items() if importlib.util.find_spec(package) is None]
-    return f"the test host needs {' and '.join(missing)}" if missing else ""
+    if missing:
+        return f"the test host needs {' and '.join(missing)}"
+    if sys.platform == "linux":
+        absent = [name for name in LIBRARIES if not _loads(name)]
+        if absent:
+            return f"the test host needs the system libraries {' and '.join(absent)} (scripts/test.py tells how)"
+    return ""
+
+
+def _loads(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True

@@ -31,7 +31,7 @@ class ActiveSegmentation(ScriptedLoadableModule):
         ScriptedLoadableModule.__init__(self, parent)
         self.parent.title = _("Active Segmentation")
         self.parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
-        self.parent.dependencies = ["Segmentations", "Terminologies", "Plots"]
+        self.parent.dependencies = ["SegmentEditor", "Plots"]
         self.parent.contributors = ["The ActiveSegmentation developers"]
         self.parent.helpText = _(
             "Open a cohort, press <b>Suggest next slices</b>, annotate the few slices that teach a model most, and get "

@@ -68,8 +68,8 @@ class SegmentEditor(Editor):
         self._widget.saveStateForUndo()
 
     def paint(self) -> None:
-        """Take the brush, if nothing else is taken."""
-        if self._widget.activeEffect() is None:
+        """Take the brush, if nothing else is taken and the module is shown."""
+        if self._entered and self._widget.segmentationNode() is not None and self._widget.activeEffect() is None:
             self._widget.setActiveEffectByName("Paint")
 
     def enter(self) -> None:
@@ -78,6 +78,7 @@ class SegmentEditor(Editor):
             self._widget.setupViewObservations()
             self._widget.installKeyboardShortcuts()
             self._entered = True
+            self.paint()
 
     def exit(self) -> None:
         """The module is left: no effect may go on drawing, no shortcut go on working."""

@@ -113,7 +113,7 @@ class Wiring:
             "P": ui.previousButton,
             "H": ui.uncertaintyCheckBox,
         }
-        actions = {key: button.click for key, button in buttons.items()}  # a disabled button does nothing
+        actions = {key: _click(button) for key, button in buttons.items()}
         return Shortcuts(slicer.util.mainWindow(), actions)
 
     # The worker
@@ -224,3 +224,12 @@ class Wiring:
         self.logic.close()
         removeCharts()
         self.editor.close()
+
+
+def _click(button: Any) -> Callable[[], None]:
+    """A slot that presses a button; a disabled one does nothing."""
+
+    def click() -> None:
+        button.click()
+
+    return click

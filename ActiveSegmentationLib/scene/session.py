@@ -74,6 +74,9 @@ class Editor:
     def saveStateForUndo(self) -> None:
         """Let the next change be undone in one step."""
 
+    def paint(self) -> None:
+        """Have the brush in hand, unless another tool is."""
+
 
 class Session(VTKObservationMixin):
     """Keeps study, scene and views together.
@@ -291,6 +294,7 @@ class Session(VTKObservationMixin):
         self.timer.start(self.case.seconds(sliceId.index))
         self._dirty = None
         self.display.align(self.case, sliceId.index)
+        self.editor.paint()
         self._mark()
         self.changed()
 

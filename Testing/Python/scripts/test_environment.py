@@ -18,7 +18,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 SCRIPTS = ROOT / "scripts"
-FILES = sorted(SCRIPTS.glob("*.py"))
+FILES = [SCRIPTS / name for name in ("_environment.py", "demo.py", "test.py")]
 PYPROJECT = (
     '[project]\nname = "x"\nrequires-python = ">=3.11"\ndependencies = ["numpy>=1"]\n[tool.ruff]\nline-length = 1\n'
 )
@@ -317,7 +317,23 @@ def calls(monkeypatch):
         monkeypatch.setattr(script, "run", record)
         monkeypatch.setattr(script.Environment, "prepare", lambda self, *extras: self.python)
     monkeypatch.setattr(test_script, "processor_count", lambda: 2)
+    monkeypatch.setattr(test_script, "provide_system_libraries", lambda python: None)
     return seen, codes
+
+
+@pytest.mark.parametrize("root", [True, False])
+def test_system_libraries_are_installed_where_allowed_and_otherwise_named(monkeypatch, capsys, root):
+    commands: list[list[str]] = []
+    monkeypatch.setattr(test_script, "_can_draw", lambda python: False)
+    monkeypatch.setattr(test_script, "run", lambda words, **options: commands.append(words))
+    monkeypatch.setattr(test_script.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(test_script.os, "geteuid", lambda: 0 if root else 1000)
+    monkeypatch.setattr(test_script.sys, "platform", "linux")
+    test_script.provide_system_libraries(Path("python"))
+    assert bool(commands) == root
+    told = capsys.readouterr().err
+    assert "will be skipped" in told
+    assert "sudo apt-get install -y libegl1" in told
 
 
 def test_demo_writes_into_the_repository_unless_told_and_passes_options_on(calls):

@@ -9,7 +9,7 @@ from pathlib import Path
 from ActiveSegmentationLib.cli import options as shared
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.progress import TqdmProgress
-from ActiveSegmentationLib.experiment import BenchmarkOptions, run_benchmark, run_demo
+from ActiveSegmentationLib.experiment import BenchmarkOptions, check_request, run_benchmark, run_demo
 
 Commands = argparse._SubParsersAction
 
@@ -58,15 +58,18 @@ def benchmark_options(options: argparse.Namespace, progress: TqdmProgress) -> Be
     Raises:
         BadInput: If the cohort or an option cannot be used.
     """
+    strategies, metrics = _words(options.strategies, "strategies"), _words(options.metrics, "metrics")
+    initial = "" if options.initial == "own" else options.initial
+    check_request(strategies, initial, metrics, options.rounds)
     return BenchmarkOptions(
+        seeds=tuple(_seed(word) for word in _words(options.seeds, "seeds")),
         cohort=shared.read_cohort(options, options.cohort, progress),
         name=options.cohort.resolve().name,
-        strategies=_words(options.strategies, "strategies"),
+        strategies=strategies,
         rounds=options.rounds,
-        seeds=tuple(_seed(word) for word in _words(options.seeds, "seeds")),
         out=options.out,
-        initial="" if options.initial == "own" else options.initial,
-        metrics=_words(options.metrics, "metrics"),
+        initial=initial,
+        metrics=metrics,
         labels=options.labels,
         annotation=options.annotation,
         constraints=shared.constraints_of(options),

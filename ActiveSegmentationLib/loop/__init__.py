@@ -2,7 +2,7 @@
 
 from ActiveSegmentationLib.loop.device import describe_device, resolve_device, versions
 from ActiveSegmentationLib.loop.embeddings import embedders, learned_encoder
-from ActiveSegmentationLib.loop.labels import label_set_for
+from ActiveSegmentationLib.loop.labels import check_reference, label_set_for
 from ActiveSegmentationLib.loop.outputs import EXPORT_FORMATS, evaluate_study, export_study, predict_study
 from ActiveSegmentationLib.loop.settings import LoopSettings
 from ActiveSegmentationLib.loop.study_loop import StudyLoop
@@ -16,6 +16,7 @@ __all__ = [
     "StudyLoop",
     "Suggestion",
     "VolumeScore",
+    "check_reference",
     "describe_device",
     "embedders",
     "evaluate_study",

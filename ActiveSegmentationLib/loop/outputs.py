@@ -11,6 +11,7 @@ import numpy as np
 
 from ActiveSegmentationLib.cohort import (
     UNDECIDED,
+    AnnotationKind,
     Role,
     Volume,
     read_image,
@@ -20,6 +21,7 @@ from ActiveSegmentationLib.cohort import (
 )
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import write_json, write_text
+from ActiveSegmentationLib.loop.labels import check_reference
 from ActiveSegmentationLib.loop.study_loop import StudyLoop
 from ActiveSegmentationLib.loop.training import VolumeScore, evaluate_volumes
 from ActiveSegmentationLib.segmentation import predict_volume
@@ -90,10 +92,13 @@ def evaluate_study(loop: StudyLoop, *, metrics: Sequence[str] = METRICS) -> tupl
     role that is returned tells which, because slices of the pool may have been trained on.
 
     Raises:
-        BadInput: If no model is trained or no volume has reference masks.
+        BadInput: If no model is trained, no volume has reference masks, or one has values outside the label set.
     """
     number, model = loop.require_model()
     role = Role.TEST if len(loop.rows(Role.TEST)) else Role.POOL
+    for volume in loop.cohort.volumes:
+        if volume.role == role:
+            check_reference(loop.cohort, loop.stack, volume, AnnotationKind.MASK, loop.study.labels)
     scores = evaluate_volumes(
         model,
         loop.stack,

@@ -181,6 +181,53 @@ def test_impossible_rounds(tmp_path, phantom_cohort, rounds):
     refused(run_cli("benchmark", "--cohort", phantom_cohort, *arguments), "rounds")
 
 
+@pytest.mark.parametrize(
+    ("option", "word"),
+    [
+        ("--strategies", "nonsense"),
+        ("--strategies", "random:argument"),
+        ("--initial", "nonsense"),
+        ("--metrics", "dice,nonsense"),
+        ("--rounds", "2%,x"),
+        ("--rounds", "0"),
+        ("--seeds", "x"),
+    ],
+)
+def test_a_slip_of_the_benchmark_is_told_before_any_work(tmp_path, option, word):
+    arguments = {"--strategies": "random", "--rounds": "2", "--out": tmp_path / "out", option: word}
+    words = [part for pair in arguments.items() for part in pair]
+    result = run_cli("benchmark", "--cohort", tmp_path / "not even looked for", *words)
+    refused(result, word.replace(":", ",").split(",")[-1])
+    assert "not even looked for" not in result.err
+
+
+def test_rounds_beyond_the_pool_are_told_before_slices_are_prepared(tmp_path, phantom_cohort):
+    arguments = ["--strategies", "random", "--rounds", "2,100000", "--out", tmp_path / "out", *TINY]
+    refused(run_cli("benchmark", "--cohort", phantom_cohort, *arguments), "100000")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["mask", "scribble"])
+def test_foreign_label_values_name_the_volume_and_its_file(tmp_path, phantom_cohort, kind):
+    arguments = ["--strategies", "random", "--rounds", "2", "--labels", "1=RV,2=MYO", "--annotation", kind]
+    result = run_cli("benchmark", "--cohort", phantom_cohort, *arguments, "--out", tmp_path / "out", *TINY)
+    refused(result, "volume patient", ".nii.gz", "outside the label set: 3")
+
+
+def test_foreign_label_values_of_a_study_name_the_volume_and_its_file(tmp_path, phantom_cohort):
+    folder, drawn = tmp_path / "study", tmp_path / "drawn"
+    words = ["--cohort", phantom_cohort, "--annotation", "mask", "--labels", "1=RV,2=MYO"]
+    assert run_cli("new", folder, *words, *TINY).code == 0
+    volume = Study.open(folder).cohort.volumes[0]
+    drawn.mkdir()
+    path = sorted(phantom_cohort.glob(f"*/{volume.id}_gt.nii.gz"))[0]
+    label = sitk.ReadImage(str(path))
+    sitk.WriteImage(label * sitk.Cast(label < 3, label.GetPixelID()), str(drawn / f"{volume.id}.nii.gz"))
+    assert run_cli("annotate", folder, "--from", drawn).code == 0
+    assert run_cli("train", folder).code == 0
+    refused(run_cli("evaluate", folder), volume.id, path.name, "outside the label set: 3")
+
+
 def test_a_folder_of_results_is_not_mixed_with_another_experiment(tmp_path, phantom_cohort):
     arguments = ["benchmark", "--cohort", phantom_cohort, "--strategies", "random", "--out", tmp_path / "out", *TINY]
     assert run_cli(*arguments, "--rounds", "2").code == 0

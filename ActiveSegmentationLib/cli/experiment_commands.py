@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import closing
 from pathlib import Path
 
 from ActiveSegmentationLib.cli import options as shared
@@ -95,16 +96,14 @@ def _seed(word: str) -> int:
 
 
 def _benchmark(options: argparse.Namespace) -> None:
-    progress = TqdmProgress()
-    outcome = run_benchmark(benchmark_options(options, progress), progress)
-    progress.close()
+    with closing(TqdmProgress()) as progress:
+        outcome = run_benchmark(benchmark_options(options, progress), progress)
     print(outcome.table)
     print(f"Report: {outcome.report}")
 
 
 def _demo(options: argparse.Namespace) -> None:
-    progress = TqdmProgress()
-    outcome = run_demo(options.out, device=options.device, progress=progress)
-    progress.close()
+    with closing(TqdmProgress()) as progress:
+        outcome = run_demo(options.out, device=options.device, progress=progress)
     print(outcome.table)
     print(f"Report: {outcome.report}")

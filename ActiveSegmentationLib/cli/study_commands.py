@@ -125,18 +125,14 @@ def _add_predict(commands: Commands) -> None:
 def _opened(options: argparse.Namespace) -> Iterator[StudyLoop]:
     """The study, locked against other processes, with progress on stderr."""
     study = Study.open(options.study)
-    progress = TqdmProgress()
-    with study.lock():
-        try:
-            yield StudyLoop(study, device=getattr(options, "device", "cpu"), progress=progress)
-        finally:
-            progress.close()
+    with study.lock(), contextlib.closing(TqdmProgress()) as progress:
+        yield StudyLoop(study, device=getattr(options, "device", "cpu"), progress=progress)
 
 
 def _new(options: argparse.Namespace) -> None:
-    progress = TqdmProgress()
-    cohort = shared.read_cohort(options, options.cohort, progress)
-    labels = label_set_for(cohort, options.labels, progress)
+    with contextlib.closing(TqdmProgress()) as progress:
+        cohort = shared.read_cohort(options, options.cohort, progress)
+        labels = label_set_for(cohort, options.labels, progress)
     settings = shared.settings_of(options)
     Study.create(options.study, cohort, labels, AnnotationKind(options.annotation), settings=settings.to_json())
     slices = sum(volume.slice_count for volume in cohort.volumes)

@@ -134,6 +134,61 @@ def test_damaged_study_file(study):
     refused(run_cli("status", study), "study.json", "JSON")
 
 
+@pytest.mark.parametrize(
+    ("section", "value", "word"),
+    [
+        ("training", {"steps": "x"}, "steps"),
+        ("training", {"steps": 2.5}, "steps"),
+        ("training", {"steps": 0}, "steps"),
+        ("training", {"nonsense": 1}, "nonsense"),
+        ("training", {"augmentation": {"rotation": "x"}}, "rotation"),
+        ("training", {"features": [1, "x"]}, "features"),
+        ("training", [], "[]"),
+        ("stack", {"spacing": -1}, "spacing"),
+        ("stack", {"size": [3]}, "size"),
+        ("stack", "x", "x"),
+        ("embedding", {"weights": [1, "x", 1, 1]}, "weights"),
+        ("embedding", {"schedule": "nonsense"}, "schedule"),
+        ("members", "x", "members"),
+        ("seed", -1, "seed"),
+    ],
+)
+def test_damaged_settings_name_the_file_and_the_section(study, section, value, word):
+    record = json.loads((study / "study.json").read_text(encoding="utf-8"))
+    record["settings"][section] = value
+    (study / "study.json").write_text(json.dumps(record), encoding="utf-8")
+    refused(run_cli("suggest", study, "--count", "1"), "study.json", f"section {section}", word)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (MemoryError(), ["Out of memory", "--size"]),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"), ["Out of memory", "--batch-size"]),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), ["Out of memory", "--batch-size"]),
+        (RuntimeError("one thing\nand another"), ["Unexpected error: RuntimeError: one thing;", "--debug"]),
+        (ZeroDivisionError("division by zero"), ["Unexpected error: ZeroDivisionError: division by zero", "--debug"]),
+    ],
+)
+def test_what_nobody_foresaw_is_one_line_and_a_traceback_with_debug(study, monkeypatch, error, words):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("ActiveSegmentationLib.study.Study.status", fail)
+    result = run_cli("status", study)
+    refused(result, *words, code=1)
+    assert len(result.err.splitlines()) == 1
+    with pytest.raises(type(error)):
+        run_cli("--debug", "status", study)
+
+
+def test_an_error_in_a_process_of_its_own_is_one_line(tmp_path, phantom_cohort):
+    arguments = ["--strategies", "random,strided", "--rounds", "12", "--max-per-volume", "1", "--workers", "2"]
+    result = run_cli("benchmark", "--cohort", phantom_cohort, *arguments, "--out", tmp_path / "out", *TINY)
+    refused(result, "of 12 slices can be asked for")
+    assert result.err.splitlines()[-1].startswith("bad input: "), result.err
+
+
 def test_two_processes_on_one_study(study):
     opened = Study.open(study)
     with opened.lock():

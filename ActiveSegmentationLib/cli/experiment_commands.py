@@ -10,7 +10,7 @@ from pathlib import Path
 from ActiveSegmentationLib.cli import options as shared
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.progress import TqdmProgress
-from ActiveSegmentationLib.experiment import BenchmarkOptions, check_request, run_benchmark, run_demo
+from ActiveSegmentationLib.experiment import BenchmarkOptions, Outcome, check_request, run_benchmark, run_demo
 
 Commands = argparse._SubParsersAction
 
@@ -22,12 +22,14 @@ def add_commands(commands: Commands) -> None:
     text = "compare strategies by simulated annotation of a cohort with reference labels"
     parser = commands.add_parser("benchmark", help=text, description=text[0].upper() + text[1:] + ".")
     add_benchmark_options(parser)
+    shared.add_json(parser)
     parser.set_defaults(run=_benchmark)
 
     text = f"run the whole loop on a generated cohort and write a report ({DEMO_TIME})"
     parser = commands.add_parser("demo", help=text, description=text[0].upper() + text[1:] + ".")
     parser.add_argument("--out", type=Path, default=Path("demo-output"), metavar="DIR")
     shared.add_device(parser)
+    shared.add_json(parser)
     parser.set_defaults(run=_demo)
 
 
@@ -98,12 +100,18 @@ def _seed(word: str) -> int:
 def _benchmark(options: argparse.Namespace) -> None:
     with closing(TqdmProgress()) as progress:
         outcome = run_benchmark(benchmark_options(options, progress), progress)
-    print(outcome.table)
-    print(f"Report: {outcome.report}")
+    _tell(outcome, options)
 
 
 def _demo(options: argparse.Namespace) -> None:
     with closing(TqdmProgress()) as progress:
         outcome = run_demo(options.out, device=options.device, progress=progress)
-    print(outcome.table)
-    print(f"Report: {outcome.report}")
+    _tell(outcome, options)
+
+
+def _tell(outcome: Outcome, options: argparse.Namespace) -> None:
+    if options.json:
+        shared.print_json(outcome.to_json())
+    else:
+        print(outcome.table)
+        print(f"Report: {outcome.report}")

@@ -50,16 +50,20 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument("volumes", nargs="+", metavar="VOLUME")
     parser.add_argument("--reason", default="", help="why, for the record")
     parser.add_argument("--undo", action="store_true", help="take the volumes back")
+    shared.add_json(parser)
     parser = _command(commands, "skip", _skip, "say that a slice cannot be judged; it is not asked for again")
     parser.add_argument("volume", metavar="VOLUME")
     parser.add_argument("slice", type=shared.natural, metavar="SLICE", help="index of the slice, counted from 0")
     parser.add_argument("--reason", required=True, help="why, for the record")
     parser.add_argument("--annotator", default="annotator", metavar="NAME", help="who says so")
+    shared.add_json(parser)
     parser = _command(commands, "relocate", _relocate, "tell a study where its images are now")
     parser.add_argument("cohort", type=Path, metavar="COHORT", help="where the cohort's folder is now")
+    shared.add_json(parser)
     parser = _command(commands, "export", _export, "write the annotations for other tools")
     parser.add_argument("--format", choices=EXPORT_FORMATS, required=True)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    shared.add_json(parser)
 
 
 def _command(commands: Commands, name: str, run: Any, text: str) -> argparse.ArgumentParser:
@@ -79,6 +83,7 @@ def _add_new(commands: Commands) -> None:
     shared.add_cohort(parser)
     shared.add_split(parser)
     shared.add_settings(parser)
+    shared.add_json(parser)
 
 
 def _add_suggest(commands: Commands) -> None:
@@ -136,6 +141,11 @@ def _new(options: argparse.Namespace) -> None:
     settings = shared.settings_of(options)
     Study.create(options.study, cohort, labels, AnnotationKind(options.annotation), settings=settings.to_json())
     slices = sum(volume.slice_count for volume in cohort.volumes)
+    if options.json:
+        named = {str(label.value): label.name for label in labels.labels}
+        answer = {"study": str(options.study), "volumes": len(cohort.volumes), "slices": slices, "labels": named}
+        shared.print_json(answer)
+        return
     names = ", ".join(f"{label.value} {label.name}" for label in labels.labels)
     print(f"{options.study}: {len(cohort.volumes)} volumes, {slices} slices, labels {names}.")
     print(f"Next: activesegmentation suggest {options.study} --count 10")
@@ -255,23 +265,37 @@ def _exclude(options: argparse.Namespace) -> None:
                 loop.study.include(volume)
             else:
                 loop.study.exclude(volume, options.reason)
-        print(f"Excluded volumes: {', '.join(sorted(loop.study.excluded())) or 'none'}.")
+        excluded = loop.study.excluded()
+    if options.json:
+        shared.print_json({"excluded": dict(sorted(excluded.items()))})
+    else:
+        print(f"Excluded volumes: {', '.join(sorted(excluded)) or 'none'}.")
 
 
 def _skip(options: argparse.Namespace) -> None:
     with _opened(options) as loop:
         loop.study.skip(SliceId(options.volume, options.slice), options.annotator, options.reason)
-    print(f"Skipped {options.volume}, slice {options.slice} (counted from 0).")
+    if options.json:
+        about = {"annotator": options.annotator, "reason": options.reason}
+        shared.print_json({"skipped": {"volume": options.volume, "slice": options.slice, **about}})
+    else:
+        print(f"Skipped {options.volume}, slice {options.slice} (counted from 0).")
 
 
 def _relocate(options: argparse.Namespace) -> None:
     study = relocate(options.study, options.cohort)
-    print(f"{options.study}: the images are read from {study.cohort.root}.")
+    if options.json:
+        shared.print_json({"study": str(options.study), "cohort": str(study.cohort.root)})
+    else:
+        print(f"{options.study}: the images are read from {study.cohort.root}.")
 
 
 def _export(options: argparse.Namespace) -> None:
     files = export_study(Study.open(options.study), options.out, options.format)
-    print(f"Wrote {len(files)} files to {options.out}.")
+    if options.json:
+        shared.print_json({"files": [str(file) for file in files]})
+    else:
+        print(f"Wrote {len(files)} files to {options.out}.")
 
 
 def _audit(options: argparse.Namespace) -> None:

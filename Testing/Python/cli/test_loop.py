@@ -10,6 +10,7 @@ import pytest
 import SimpleITK as sitk
 from cli_helpers import TINY, files_of, run_cli
 
+from ActiveSegmentationLib.experiment import Outcome
 from ActiveSegmentationLib.study import Study
 
 LEARNED = ["--strategy", "group-contrastive-coreset"]
@@ -183,6 +184,47 @@ def test_benchmark_writes_its_tables_curve_and_report(tmp_path, phantom_cohort):
     before = files_of(out)
     done(*words)
     assert files_of(out / "runs") == {k.removeprefix("runs/"): v for k, v in before.items() if k.startswith("runs/")}
+
+
+def test_benchmark_answers_in_json(tmp_path, phantom_cohort):
+    words = ["benchmark", "--cohort", phantom_cohort, "--strategies", "random,strided", "--rounds", "2,4", *TINY]
+    answer = json.loads(done(*words, "--out", tmp_path / "out", "--json").out)
+    assert set(answer) == {"report", "files", "headline", "rows"}
+    assert all((tmp_path / "out" / name).is_file() for name in [answer["report"], *answer["files"]])
+    assert {(row["strategy"], row["annotated_slices"]) for row in answer["rows"]} == {
+        (strategy, slices) for strategy in ("random", "strided") for slices in (2, 4)
+    }
+    assert all(row["sd"] is None and 0 <= row["dice"] <= 1 for row in answer["rows"])
+    assert "highest score" in answer["headline"][0]
+
+
+def test_demo_answers_in_json(tmp_path, monkeypatch):
+    report = tmp_path / "report.html"
+    monkeypatch.setattr(
+        "ActiveSegmentationLib.cli.experiment_commands.run_demo", lambda *_, **__: Outcome("table", report)
+    )
+    assert json.loads(done("demo", "--out", tmp_path, "--json").out)["report"] == str(report)
+
+
+def test_commands_on_a_study_answer_in_json(tmp_path, phantom_cohort):
+    def answer(*words):
+        return json.loads(done(*words, "--json").out)
+
+    study = tmp_path / "study"
+    new = answer("new", study, "--cohort", phantom_cohort, "--annotation", "mask", *TINY)
+    assert (new["study"], new["volumes"], new["slices"]) == (str(study), 8, 40)
+    assert set(new["labels"]) == {"1", "2", "3"}
+    first, second = (volume.id for volume in Study.open(study).cohort.volumes[:2])
+    assert answer("exclude", study, first, "--reason", "broken") == {"excluded": {first: "broken"}}
+    assert answer("exclude", study, first, "--undo") == {"excluded": {}}
+    skipped = {"volume": second, "slice": 1, "annotator": "annotator", "reason": "dark"}
+    assert answer("skip", study, second, 1, "--reason", "dark") == {"skipped": skipped}
+    place = {"study": str(study), "cohort": str(phantom_cohort)}
+    assert answer("relocate", study, phantom_cohort) == place
+    done("suggest", study, "--count", "2")
+    done("annotate", study, "--oracle")
+    out = tmp_path / "out"
+    assert answer("export", study, "--format", "csv", "--out", out) == {"files": [str(out / "annotations.csv")]}
 
 
 def test_runs_in_processes_of_their_own_give_the_same_rows(tmp_path, phantom_cohort):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import math
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from ActiveSegmentationLib.loop import (
     label_set_for,
     predict_study,
 )
-from ActiveSegmentationLib.study import Study, import_annotations, relocate
+from ActiveSegmentationLib.study import Imported, Study, import_annotations, relocate
 
 Commands = argparse._SubParsersAction
 
@@ -167,7 +168,7 @@ def _suggest(options: argparse.Namespace) -> None:
 def _annotate(options: argparse.Namespace) -> None:
     with _opened(options) as loop:
         if options.oracle:
-            count, volumes = _answer_from_oracle(loop)
+            counts = _answer_from_oracle(loop)
         else:
             counts = import_annotations(
                 loop.study,
@@ -176,16 +177,19 @@ def _annotate(options: argparse.Namespace) -> None:
                 kind=loop.study.annotation,
                 ignore_value=options.ignore_value,
                 slices="all" if options.all_slices else "non-empty",
+                progress=loop.progress,
             )
-            count, volumes = sum(counts.values()), len(counts)
         total = len(loop.study.annotations())
+    new, unchanged = (sum(numbers) for numbers in zip(*counts.values(), strict=True))
+    volumes = sum(count.new > 0 for count in counts.values())
     if options.json:
-        shared.print_json({"committed": count, "volumes": volumes, "annotated": total})
-    else:
-        print(f"Committed {count} slices of {volumes} volumes; {total} slices are annotated.")
+        shared.print_json({"committed": new, "unchanged": unchanged, "volumes": volumes, "annotated": total})
+        return
+    before = f", {unchanged} unchanged since they were committed" if unchanged else ""
+    print(f"Committed {new} new slices of {volumes} volumes{before}; {total} slices are annotated.")
 
 
-def _answer_from_oracle(loop: StudyLoop) -> tuple[int, int]:
+def _answer_from_oracle(loop: StudyLoop) -> dict[str, Imported]:
     rounds = loop.study.rounds()
     wanted = loop.study.open_requests(max(rounds)) if rounds else []
     if not wanted:
@@ -194,7 +198,7 @@ def _answer_from_oracle(loop: StudyLoop) -> tuple[int, int]:
     oracle = OracleAnnotator(loop.stack, loop.study.annotation, seed=loop.settings.seed)
     slices = [request.slice for request in wanted]
     loop.study.commit(oracle.annotate(slices, max(rounds)))
-    return len(slices), len({slice_id.volume for slice_id in slices})
+    return {volume: Imported(n, 0) for volume, n in Counter(slice_id.volume for slice_id in slices).items()}
 
 
 def _train(options: argparse.Namespace) -> None:

@@ -5,7 +5,7 @@ Importing it needs NumPy only; SimpleITK and filelock are imported by the functi
 
 from ActiveSegmentationLib.study.annotations import SliceAnnotation, hash_labels
 from ActiveSegmentationLib.study.audit import Audit
-from ActiveSegmentationLib.study.exchange import export_annotations, import_annotations
+from ActiveSegmentationLib.study.exchange import Imported, export_annotations, import_annotations
 from ActiveSegmentationLib.study.labels import Label, LabelSet
 from ActiveSegmentationLib.study.names import DEFAULT_ANNOTATOR
 from ActiveSegmentationLib.study.requests import Request, RequestList
@@ -21,6 +21,7 @@ __all__ = [
     "SCHEMA",
     "UNDECIDED_SEGMENT",
     "Audit",
+    "Imported",
     "Label",
     "LabelSet",
     "Request",

@@ -115,6 +115,16 @@ def test_annotations_from_a_missing_or_empty_folder(study, tmp_path):
     refused(run_cli("annotate", study, "--from", tmp_path / "maps"), "maps")
 
 
+def test_annotations_that_decide_nothing(study, tmp_path):
+    maps = tmp_path / "maps"
+    maps.mkdir()
+    image = first_image(study)
+    label = sitk.ReadImage(str(image.with_name(image.name.replace(".nii.gz", "_gt.nii.gz"))))
+    sitk.WriteImage(label * 0, str(maps / image.name))
+    refused(run_cli("annotate", study, "--from", maps), "maps", "Nothing is decided", "--all-slices")
+    assert run_cli("annotate", study, "--from", maps, "--all-slices").code == 0
+
+
 def test_training_and_oracle_without_anything_to_do(study):
     refused(run_cli("train", study), "Annotate at least one slice")
     refused(run_cli("annotate", study, "--oracle"), "suggest")

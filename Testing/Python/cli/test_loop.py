@@ -113,6 +113,21 @@ def test_exported_annotations_come_back_the_same(trained, tmp_path, phantom_coho
     assert all(np.array_equal(ours[s].labels, theirs[s].labels) for s in ours)
 
 
+def test_an_import_says_what_is_new_and_what_was_there(trained, tmp_path, phantom_cohort):
+    done("export", trained, "--format", "nifti", "--out", tmp_path / "maps")
+    study = new_study(tmp_path / "study", phantom_cohort)
+    asked = json.loads(done("suggest", study, "--count", "6", "--json").out)["requests"]
+    words = ["annotate", study, "--from", tmp_path / "maps"]
+    first = done(*words)
+    assert "Committed 6 new slices of 6 volumes; 6 slices" in first.out
+    assert "Importing annotations" in first.err
+    again = json.loads(done(*words, "--json").out)
+    assert again == {"committed": 0, "unchanged": 6, "volumes": 0, "annotated": 6}
+    assert "Committed 0 new slices of 0 volumes, 6 unchanged" in done(*words).out
+    assert {(r["volume"], r["slice"]) for r in asked} == {(s.volume, s.index) for s in Study.open(study).annotations()}
+    assert {annotation.round for annotation in Study.open(study).annotations().values()} == {1}
+
+
 def test_the_metric_is_learned_once_and_serves_a_changed_cohort(tmp_path, phantom_cohort):
     study = new_study(tmp_path / "study", phantom_cohort)
     assert "Learning the metric" in done("suggest", study, "--count", "2", *LEARNED).err

@@ -13,7 +13,10 @@ from ActiveSegmentationLib.common.errors import ActiveSegmentationError, JobFail
 from ActiveSegmentationLib.common.files import explain_os_error
 
 DESCRIPTION = "Which slice should the expert annotate next? Slice-based active learning for 3D segmentation."
-EPILOG = "Exit code 0: done; 1: the work failed; 2: the input cannot be used. Progress and messages go to stderr."
+EPILOG = (
+    "Exit code 0: done; 1: the work failed; 2: the input cannot be used; 130: interrupted (Ctrl-C), what was finished "
+    "is kept. Progress and messages go to stderr."
+)
 
 OUT_OF_MEMORY = ("out of memory", "allocate memory", "not enough memory", "alloc_failed", "bad_alloc")
 """How the RuntimeErrors of torch tell that memory ran out, in lower case: of a GPU, of the CPU, of its libraries."""

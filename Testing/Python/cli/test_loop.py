@@ -256,6 +256,19 @@ def test_doctor_strategies_and_index_answer():
     assert "usage" in done("--help").out
 
 
+def test_ctrl_c_is_exit_code_130_and_help_says_so(tmp_path, phantom_cohort, monkeypatch):
+    assert "130: interrupted" in " ".join(done("--help").out.split())
+    study = new_study(tmp_path / "study", phantom_cohort)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Study, "status", interrupt)
+    result = run_cli("status", study)
+    assert result.code == 130
+    assert "cancelled" in result.err
+
+
 @pytest.mark.parametrize(
     "command",
     [

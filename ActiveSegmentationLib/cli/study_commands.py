@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ActiveSegmentationLib.cli import options as shared
+from ActiveSegmentationLib.cli.status_text import bytes_text, status_text
 from ActiveSegmentationLib.cohort import AnnotationKind, SliceId
 from ActiveSegmentationLib.common.errors import BadInput, JobFailed
 from ActiveSegmentationLib.common.progress import TqdmProgress
@@ -22,6 +23,7 @@ from ActiveSegmentationLib.loop import (
     export_study,
     label_set_for,
     predict_study,
+    study_overview,
 )
 from ActiveSegmentationLib.study import Imported, Study, import_annotations, relocate
 
@@ -41,6 +43,11 @@ def add_commands(commands: Commands) -> None:
     for name, run, text in (
         ("evaluate", _evaluate, "score the latest model against the cohort's reference masks"),
         ("status", _status, "show what is annotated, open, skipped and trained"),
+        (
+            "clear-cache",
+            _clear_cache,
+            "remove what can be computed again (prepared slices, learned metric) from the disk",
+        ),
         ("audit", _audit, "check that the record of all commits is complete and unchanged"),
     ):
         parser = _command(commands, name, run, text)
@@ -254,12 +261,19 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _status(options: argparse.Namespace) -> None:
-    status = Study.open(options.study).status()
+    status = study_overview(Study.open(options.study))
     if options.json:
         shared.print_json(status)
-        return
-    for key, value in status.items():
-        print(f"{key}: {value}")
+    else:
+        print(status_text(str(options.study), status))
+
+
+def _clear_cache(options: argparse.Namespace) -> None:
+    freed = Study.open(options.study).clear_cache()
+    if options.json:
+        shared.print_json({"freed bytes": freed})
+    else:
+        print(f"Freed {freed} bytes ({bytes_text(freed)}); what is needed again is made again.")
 
 
 def _exclude(options: argparse.Namespace) -> None:

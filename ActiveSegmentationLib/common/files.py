@@ -122,6 +122,16 @@ def remove_tree(path: Path) -> None:
     shutil.rmtree(doomed)
 
 
+def tree_size(path: Path) -> int:
+    """Bytes of all files in a folder, 0 where there is none; files that vanish meanwhile do not count."""
+    total = 0
+    for folder, _, names in os.walk(path):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                total += os.lstat(os.path.join(folder, name)).st_size
+    return total
+
+
 def hash_bytes(*parts: bytes | str) -> str:
     """SHA-256 of the parts, as 64 hexadecimal digits; the borders between the parts count."""
     digest = hashlib.sha256()

@@ -4,6 +4,7 @@ from ActiveSegmentationLib.loop.device import describe_device, resolve_device, v
 from ActiveSegmentationLib.loop.embeddings import embedders, learned_encoder
 from ActiveSegmentationLib.loop.labels import check_reference, label_set_for
 from ActiveSegmentationLib.loop.outputs import EXPORT_FORMATS, evaluate_study, export_study, predict_study
+from ActiveSegmentationLib.loop.overview import study_overview
 from ActiveSegmentationLib.loop.settings import LoopSettings
 from ActiveSegmentationLib.loop.study_loop import StudyLoop
 from ActiveSegmentationLib.loop.suggestion import Question, Suggestion, suggest
@@ -26,6 +27,7 @@ __all__ = [
     "learned_encoder",
     "predict_study",
     "resolve_device",
+    "study_overview",
     "suggest",
     "train",
     "versions",

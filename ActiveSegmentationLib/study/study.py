@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import os
+import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -13,6 +14,7 @@ from typing import Any
 
 from ActiveSegmentationLib.cohort import AnnotationKind, Cohort, SliceId
 from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.files import explained, remove_tree, tree_size
 from ActiveSegmentationLib.study.annotation_store import AnnotationStore
 from ActiveSegmentationLib.study.annotations import SliceAnnotation
 from ActiveSegmentationLib.study.audit import Audit
@@ -148,6 +150,30 @@ class Study:
     def cache_folder(self) -> Path:
         """Where what can be computed again is kept; may be deleted at any time."""
         return self.folder / "cache"
+
+    def cache_size(self) -> int:
+        """Bytes that the cache takes on the disk."""
+        return tree_size(self.cache_folder)
+
+    def clear_cache(self) -> int:
+        """Remove the cache; whoever needs something of it makes it again.
+
+        Returns:
+            Bytes that were freed.
+
+        Raises:
+            BadInput: If another process holds the study's lock, or the folder cannot be removed.
+        """
+        with self.lock(), explained(self.cache_folder):
+            freed = self.cache_size()
+            place = self.cache_folder.resolve()
+            remove_tree(place)
+            for leftover in place.parent.glob(f".tmp-removed-{place.name}-*"):  # of a removal that was killed
+                freed += tree_size(leftover)
+                shutil.rmtree(leftover)
+            if self.cache_folder.is_symlink():  # somebody keeps it on another disk, and it is to stay there
+                place.mkdir()
+        return freed
 
     def commit(self, annotations: Sequence[SliceAnnotation]) -> None:
         """Store annotated slices; when this returns they are on disk.

@@ -128,6 +128,62 @@ def test_an_import_says_what_is_new_and_what_was_there(trained, tmp_path, phanto
     assert {annotation.round for annotation in Study.open(study).annotations().values()} == {1}
 
 
+def test_status_tells_the_newest_model_and_the_cache_in_words(tmp_path, phantom_cohort):
+    study = new_study(tmp_path / "study", phantom_cohort)
+    before = done("status", study)
+    assert "Model: none is trained yet." in before.out
+    assert "Cache: 0 bytes" in before.out
+    done("suggest", study, "--count", "3")
+    done("annotate", study, "--oracle")
+    done("train", study)
+    done("suggest", study, "--count", "2")
+    volume = Study.open(study).requests(2).requests[0].slice.volume
+    done("exclude", study, volume, "--reason", "broken")
+    text = done("status", study).out
+    assert "Model: the newest is of round 1, trained on 3 slices." in text
+    assert "Round 1, balanced-random: 3 requested" in text
+    assert f"Excluded: {volume} (broken)." in text
+    assert not set("{}[]") & set(text)
+    status = json.loads(done("status", study, "--json").out)
+    assert (status["model"]["round"], status["model"]["slices"]) == (1, 3)
+    assert status["cache bytes"] > 1000
+
+
+def test_a_cleared_cache_is_built_again(tmp_path, phantom_cohort):
+    study = new_study(tmp_path / "study", phantom_cohort)
+    first = json.loads(done("suggest", study, "--count", "2", *LEARNED, "--json").out)["requests"]
+    before = files_of(study)
+    size = json.loads(done("status", study, "--json").out)["cache bytes"]
+    assert json.loads(done("clear-cache", study, "--json").out) == {"freed bytes": size}
+    assert not (study / "cache").exists()
+    assert files_of(study) == before
+    (study / ".tmp-removed-cache-1").mkdir()
+    (study / ".tmp-removed-cache-1" / "slices").write_bytes(b"12345")
+    assert "Freed 5 bytes" in done("clear-cache", study).out
+    assert not (study / ".tmp-removed-cache-1").exists()
+    done("annotate", study, "--oracle")
+    done("train", study)
+    assert len(Study.open(study).annotations()) == len(first)
+    assert "Learning the metric" in done("suggest", study, "--count", "3", *LEARNED).err
+    done("audit", study)
+    with Study.open(study).lock():
+        result = run_cli("clear-cache", study, process=True)
+    assert result.code == 2
+    assert "in use" in result.err
+
+
+def test_a_cache_on_another_disk_stays_there(tmp_path, phantom_cohort):
+    study, disk = new_study(tmp_path / "study", phantom_cohort), tmp_path / "disk"
+    disk.mkdir()
+    (study / "cache").symlink_to(disk, target_is_directory=True)
+    done("suggest", study, "--count", "2")
+    assert any(disk.iterdir())
+    done("clear-cache", study)
+    assert not any(disk.iterdir())
+    done("annotate", study, "--oracle")
+    assert any(disk.iterdir())
+
+
 def test_the_metric_is_learned_once_and_serves_a_changed_cohort(tmp_path, phantom_cohort):
     study = new_study(tmp_path / "study", phantom_cohort)
     assert "Learning the metric" in done("suggest", study, "--count", "2", *LEARNED).err
@@ -282,6 +338,8 @@ def test_ctrl_c_is_exit_code_130_and_help_says_so(tmp_path, phantom_cohort, monk
         "status",
         "export",
         "audit",
+        "clear-cache",
+        "relocate",
         "benchmark",
         "strategies",
         "demo",

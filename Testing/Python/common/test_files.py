@@ -8,7 +8,7 @@ import os
 import pytest
 
 from ActiveSegmentationLib.common.errors import BadInput, JobFailed
-from ActiveSegmentationLib.common.files import explain_os_error, hash_file, read_json, write_text
+from ActiveSegmentationLib.common.files import explain_os_error, hash_file, read_json, tree_size, write_text
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,11 @@ def test_folders_and_files_in_each_others_place(tmp_path):
         read_json(tmp_path)
     with pytest.raises(BadInput, match=r"as a folder|in the way"):
         write_text(tmp_path / "file" / "inner", "x")
+
+
+def test_the_size_of_a_folder_is_that_of_its_files(tmp_path):
+    assert tree_size(tmp_path / "nowhere") == 0
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "a").write_bytes(b"12345")
+    (tmp_path / "inner" / "b").write_bytes(b"123")
+    assert tree_size(tmp_path) == 8

@@ -314,7 +314,11 @@ def test_corrupt_gzip_is_a_row_of_the_index(tmp_path, phantom_cohort):
 
 def test_moved_cohort(study):
     shutil.move(study.parent / "cohort", study.parent / "elsewhere")
-    refused(run_cli("suggest", study, "--count", "1", "--strategy", "random"), "cohort", "relocate")
+    refused(
+        run_cli("suggest", study, "--count", "1", "--strategy", "random"),
+        "cohort",
+        f"activesegmentation relocate {study} COHORT",
+    )
     refused(run_cli("relocate", study, study.parent / "nowhere"), "nowhere")
     assert run_cli("relocate", study, study.parent / "elsewhere").code == 0
     assert run_cli("suggest", study, "--count", "1", "--strategy", "random").code == 0

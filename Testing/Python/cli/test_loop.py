@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from cli_helpers import TINY, files_of, run_cli
+from cli_helpers import TINY, environment, files_of, run_cli
 
 from ActiveSegmentationLib.experiment import Outcome
 from ActiveSegmentationLib.study import Study
@@ -310,6 +312,42 @@ def test_doctor_strategies_and_index_answer():
     names = {row["name"] for row in json.loads(done("strategies", "--json").out)}
     assert names >= {"random", "balanced-random", "strided", "coreset", "group-contrastive-coreset"}
     assert "usage" in done("--help").out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["status", "STUDY"],
+        ["suggest", "--help"],
+        ["suggest", "STUDY", "--count", "2"],
+        ["annotate", "STUDY", "--oracle"],
+        ["annotate", "STUDY", "--from", "MAPS"],
+        ["export", "STUDY", "--format", "csv", "--out", "OUT"],
+        ["strategies"],
+    ],
+)
+def test_commands_that_draw_nothing_import_no_matplotlib(tmp_path, phantom_cohort, words):
+    study = new_study(tmp_path / "study", phantom_cohort)
+    done("suggest", study, "--count", "3")
+    if words[0] == "export":
+        done("annotate", study, "--oracle")
+    maps = tmp_path / "maps"
+    maps.mkdir()
+    label = sorted(phantom_cohort.glob("*/*_gt.nii.gz"))[0]
+    (maps / label.name.replace("_gt", "")).write_bytes(label.read_bytes())
+    places = {"STUDY": study, "MAPS": maps, "OUT": tmp_path / "out"}
+    code = f"""
+import sys
+from ActiveSegmentationLib.cli.main import main
+try:
+    code = main({[str(places.get(word, word)) for word in words]!r})
+except SystemExit as stop:
+    code = stop.code
+assert not code, code
+assert not {{"matplotlib", "monai"}} & set(sys.modules)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
 
 
 def test_ctrl_c_is_exit_code_130_and_help_says_so(tmp_path, phantom_cohort, monkeypatch):

@@ -27,7 +27,7 @@ def bytes_text(count: int) -> str:
 
 
 def _lines(study: str, status: Mapping[str, Any]) -> Iterator[str]:
-    yield f"{study}: {status['volumes']} volumes, {status['slices']} slices, annotated by {status['annotation']}."
+    yield f"{study}: {status['volumes']} volumes, {status['slices']} slices, annotated with {status['annotation']}s."
     times = ", ".join(
         f"{seconds / 60:.1f} minutes on {kind}s" for kind, seconds in status["seconds"].items() if seconds
     )
@@ -39,9 +39,9 @@ def _lines(study: str, status: Mapping[str, Any]) -> Iterator[str]:
             f"{row['skipped']} skipped, {row['open']} open."
         )
     for name, row in status["patients"].items():
-        yield f"Patient {name}: {row['annotated']} slices annotated, {row['skipped']} skipped."
+        yield f"Patient {name}: {row['annotated']} annotated, {row['skipped']} skipped."
     for name, row in status["annotators"].items():
-        yield f"Annotator {name}: {row['annotated']} slices."
+        yield f"Annotator {name}: {row['annotated']} annotated."
     for volume, reason in status["excluded"].items():
         yield f"Excluded: {volume}" + (f" ({reason})." if reason else ".")
     yield _model_line(status["model"])

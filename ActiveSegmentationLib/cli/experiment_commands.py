@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import closing
 from pathlib import Path
 
 from ActiveSegmentationLib.cli import options as shared
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.progress import TqdmProgress
-from ActiveSegmentationLib.experiment import BenchmarkOptions, run_benchmark, run_demo
+from ActiveSegmentationLib.experiment import BenchmarkOptions, Outcome, check_request, run_benchmark, run_demo
 
 Commands = argparse._SubParsersAction
 
@@ -21,12 +22,14 @@ def add_commands(commands: Commands) -> None:
     text = "compare strategies by simulated annotation of a cohort with reference labels"
     parser = commands.add_parser("benchmark", help=text, description=text[0].upper() + text[1:] + ".")
     add_benchmark_options(parser)
+    shared.add_json(parser)
     parser.set_defaults(run=_benchmark)
 
     text = f"run the whole loop on a generated cohort and write a report ({DEMO_TIME})"
     parser = commands.add_parser("demo", help=text, description=text[0].upper() + text[1:] + ".")
     parser.add_argument("--out", type=Path, default=Path("demo-output"), metavar="DIR")
     shared.add_device(parser)
+    shared.add_json(parser)
     parser.set_defaults(run=_demo)
 
 
@@ -58,15 +61,18 @@ def benchmark_options(options: argparse.Namespace, progress: TqdmProgress) -> Be
     Raises:
         BadInput: If the cohort or an option cannot be used.
     """
+    strategies, metrics = _words(options.strategies, "strategies"), _words(options.metrics, "metrics")
+    initial = "" if options.initial == "own" else options.initial
+    check_request(strategies, initial, metrics, options.rounds)
     return BenchmarkOptions(
+        seeds=tuple(_seed(word) for word in _words(options.seeds, "seeds")),
         cohort=shared.read_cohort(options, options.cohort, progress),
         name=options.cohort.resolve().name,
-        strategies=_words(options.strategies, "strategies"),
+        strategies=strategies,
         rounds=options.rounds,
-        seeds=tuple(_seed(word) for word in _words(options.seeds, "seeds")),
         out=options.out,
-        initial="" if options.initial == "own" else options.initial,
-        metrics=_words(options.metrics, "metrics"),
+        initial=initial,
+        metrics=metrics,
         labels=options.labels,
         annotation=options.annotation,
         constraints=shared.constraints_of(options),
@@ -92,16 +98,20 @@ def _seed(word: str) -> int:
 
 
 def _benchmark(options: argparse.Namespace) -> None:
-    progress = TqdmProgress()
-    outcome = run_benchmark(benchmark_options(options, progress), progress)
-    progress.close()
-    print(outcome.table)
-    print(f"Report: {outcome.report}")
+    with closing(TqdmProgress()) as progress:
+        outcome = run_benchmark(benchmark_options(options, progress), progress)
+    _tell(outcome, options)
 
 
 def _demo(options: argparse.Namespace) -> None:
-    progress = TqdmProgress()
-    outcome = run_demo(options.out, device=options.device, progress=progress)
-    progress.close()
-    print(outcome.table)
-    print(f"Report: {outcome.report}")
+    with closing(TqdmProgress()) as progress:
+        outcome = run_demo(options.out, device=options.device, progress=progress)
+    _tell(outcome, options)
+
+
+def _tell(outcome: Outcome, options: argparse.Namespace) -> None:
+    if options.json:
+        shared.print_json(outcome.to_json())
+    else:
+        print(outcome.table)
+        print(f"Report: {outcome.report}")

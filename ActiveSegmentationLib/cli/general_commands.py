@@ -6,6 +6,7 @@ import argparse
 import os
 import shutil
 import sys
+from contextlib import closing
 from pathlib import Path
 
 from ActiveSegmentationLib.acquisition import strategy_names
@@ -66,11 +67,10 @@ def _doctor(options: argparse.Namespace) -> None:
 
 
 def _index(options: argparse.Namespace) -> None:
-    progress = TqdmProgress()
-    cohort = discover(
-        options.cohort, layout=options.layout, axis=options.axis, pattern=options.pattern, progress=progress
-    )
-    progress.close()
+    with closing(TqdmProgress()) as progress:
+        cohort = discover(
+            options.cohort, layout=options.layout, axis=options.axis, pattern=options.pattern, progress=progress
+        )
     patients = {volume.patient for volume in cohort.volumes}
     slices = sum(volume.slice_count for volume in cohort.volumes)
     if options.json:

@@ -9,11 +9,17 @@ from collections.abc import Sequence
 
 from ActiveSegmentationLib import __version__
 from ActiveSegmentationLib.cli import experiment_commands, general_commands, study_commands
-from ActiveSegmentationLib.common.errors import ActiveSegmentationError
+from ActiveSegmentationLib.common.errors import ActiveSegmentationError, JobFailed
 from ActiveSegmentationLib.common.files import explain_os_error
 
 DESCRIPTION = "Which slice should the expert annotate next? Slice-based active learning for 3D segmentation."
-EPILOG = "Exit code 0: done; 1: the work failed; 2: the input cannot be used. Progress and messages go to stderr."
+EPILOG = (
+    "Exit code 0: done; 1: the work failed; 2: the input cannot be used; 130: interrupted (Ctrl-C), what was finished "
+    "is kept. Progress and messages go to stderr."
+)
+
+OUT_OF_MEMORY = ("out of memory", "allocate memory", "not enough memory", "alloc_failed", "bad_alloc")
+"""How the RuntimeErrors of torch tell that memory ran out, in lower case: of a GPU, of the CPU, of its libraries."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -46,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("cancelled: what was finished is kept; the same command goes on from there.", file=sys.stderr)
         return 130
-    except (ActiveSegmentationError, OSError, MemoryError) as error:
+    except Exception as error:  # a person gets one line, and the traceback with --debug
         if options.debug:
             raise
         return _report(error)
@@ -54,11 +60,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _report(error: Exception) -> int:
-    if isinstance(error, MemoryError):
-        print("failed: Out of memory. Use a smaller --size, or close other programs.", file=sys.stderr)
+    explained = _explained(error)
+    if explained is None:
+        text = f"{type(error).__name__}: {error}".partition("\n")[0]
+        advice = "run again with --debug (before the command) to see the details."
+        print(f"Unexpected error: {text}; {advice}", file=sys.stderr)
         return 1
+    print(f"{explained.kind}: {explained}", file=sys.stderr)
+    return explained.exit_code
+
+
+def _explained(error: Exception) -> ActiveSegmentationError | None:
+    """The error in words for a person, or None where nobody foresaw it."""
+    if isinstance(error, ActiveSegmentationError):
+        return error
     if isinstance(error, OSError):
-        error = explain_os_error(error, error.filename)
-    assert isinstance(error, ActiveSegmentationError)
-    print(f"{error.kind}: {error}", file=sys.stderr)
-    return error.exit_code
+        return explain_os_error(error, error.filename)
+    text = str(error).lower()
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(w in text for w in OUT_OF_MEMORY)):
+        advice = "Close other programs, try --device cpu, or use a smaller --size or --batch-size in a new study."
+        return JobFailed("Out of memory.", advice=advice)
+    return None

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import math
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ActiveSegmentationLib.cli import options as shared
+from ActiveSegmentationLib.cli.status_text import bytes_text, status_text
 from ActiveSegmentationLib.cohort import AnnotationKind, SliceId
 from ActiveSegmentationLib.common.errors import BadInput, JobFailed
 from ActiveSegmentationLib.common.progress import TqdmProgress
@@ -20,8 +22,9 @@ from ActiveSegmentationLib.loop import (
     evaluate_study,
     export_study,
     predict_study,
+    study_overview,
 )
-from ActiveSegmentationLib.study import Study, import_annotations, label_set_for, relocate
+from ActiveSegmentationLib.study import Imported, Study, import_annotations, label_set_for, relocate
 
 Commands = argparse._SubParsersAction
 
@@ -39,6 +42,11 @@ def add_commands(commands: Commands) -> None:
     for name, run, text in (
         ("evaluate", _evaluate, "score the latest model against the cohort's reference masks"),
         ("status", _status, "show what is annotated, open, skipped and trained"),
+        (
+            "clear-cache",
+            _clear_cache,
+            "remove what can be computed again (prepared slices, learned metric) from the disk",
+        ),
         ("audit", _audit, "check that the record of all commits is complete and unchanged"),
     ):
         parser = _command(commands, name, run, text)
@@ -49,16 +57,20 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument("volumes", nargs="+", metavar="VOLUME")
     parser.add_argument("--reason", default="", help="why, for the record")
     parser.add_argument("--undo", action="store_true", help="take the volumes back")
+    shared.add_json(parser)
     parser = _command(commands, "skip", _skip, "say that a slice cannot be judged; it is not asked for again")
     parser.add_argument("volume", metavar="VOLUME")
     parser.add_argument("slice", type=shared.natural, metavar="SLICE", help="index of the slice, counted from 0")
     parser.add_argument("--reason", required=True, help="why, for the record")
     parser.add_argument("--annotator", default="annotator", metavar="NAME", help="who says so")
+    shared.add_json(parser)
     parser = _command(commands, "relocate", _relocate, "tell a study where its images are now")
     parser.add_argument("cohort", type=Path, metavar="COHORT", help="where the cohort's folder is now")
+    shared.add_json(parser)
     parser = _command(commands, "export", _export, "write the annotations for other tools")
     parser.add_argument("--format", choices=EXPORT_FORMATS, required=True)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    shared.add_json(parser)
 
 
 def _command(commands: Commands, name: str, run: Any, text: str) -> argparse.ArgumentParser:
@@ -78,6 +90,7 @@ def _add_new(commands: Commands) -> None:
     shared.add_cohort(parser)
     shared.add_split(parser)
     shared.add_settings(parser)
+    shared.add_json(parser)
 
 
 def _add_suggest(commands: Commands) -> None:
@@ -124,21 +137,22 @@ def _add_predict(commands: Commands) -> None:
 def _opened(options: argparse.Namespace) -> Iterator[StudyLoop]:
     """The study, locked against other processes, with progress on stderr."""
     study = Study.open(options.study)
-    progress = TqdmProgress()
-    with study.lock():
-        try:
-            yield StudyLoop(study, device=getattr(options, "device", "cpu"), progress=progress)
-        finally:
-            progress.close()
+    with study.lock(), contextlib.closing(TqdmProgress()) as progress:
+        yield StudyLoop(study, device=getattr(options, "device", "cpu"), progress=progress)
 
 
 def _new(options: argparse.Namespace) -> None:
-    progress = TqdmProgress()
-    cohort = shared.read_cohort(options, options.cohort, progress)
-    labels = label_set_for(cohort, options.labels, progress)
+    with contextlib.closing(TqdmProgress()) as progress:
+        cohort = shared.read_cohort(options, options.cohort, progress)
+        labels = label_set_for(cohort, options.labels, progress)
     settings = shared.settings_of(options)
     Study.create(options.study, cohort, labels, AnnotationKind(options.annotation), settings=settings.to_json())
     slices = sum(volume.slice_count for volume in cohort.volumes)
+    if options.json:
+        named = {str(label.value): label.name for label in labels.labels}
+        answer = {"study": str(options.study), "volumes": len(cohort.volumes), "slices": slices, "labels": named}
+        shared.print_json(answer)
+        return
     names = ", ".join(f"{label.value} {label.name}" for label in labels.labels)
     print(f"{options.study}: {len(cohort.volumes)} volumes, {slices} slices, labels {names}.")
     print(f"Next: activesegmentation suggest {options.study} --count 10")
@@ -160,7 +174,7 @@ def _suggest(options: argparse.Namespace) -> None:
 def _annotate(options: argparse.Namespace) -> None:
     with _opened(options) as loop:
         if options.oracle:
-            count, volumes = _answer_from_oracle(loop)
+            counts = _answer_from_oracle(loop)
         else:
             counts = import_annotations(
                 loop.study,
@@ -169,16 +183,19 @@ def _annotate(options: argparse.Namespace) -> None:
                 kind=loop.study.annotation,
                 ignore_value=options.ignore_value,
                 slices="all" if options.all_slices else "non-empty",
+                progress=loop.progress,
             )
-            count, volumes = sum(counts.values()), len(counts)
         total = len(loop.study.annotations())
+    new, unchanged = (sum(numbers) for numbers in zip(*counts.values(), strict=True))
+    volumes = sum(count.new > 0 for count in counts.values())
     if options.json:
-        shared.print_json({"committed": count, "volumes": volumes, "annotated": total})
-    else:
-        print(f"Committed {count} slices of {volumes} volumes; {total} slices are annotated.")
+        shared.print_json({"committed": new, "unchanged": unchanged, "volumes": volumes, "annotated": total})
+        return
+    before = f", {unchanged} unchanged since they were committed" if unchanged else ""
+    print(f"Committed {new} new slices of {volumes} volumes{before}; {total} slices are annotated.")
 
 
-def _answer_from_oracle(loop: StudyLoop) -> tuple[int, int]:
+def _answer_from_oracle(loop: StudyLoop) -> dict[str, Imported]:
     rounds = loop.study.rounds()
     wanted = loop.study.open_requests(max(rounds)) if rounds else []
     if not wanted:
@@ -187,7 +204,7 @@ def _answer_from_oracle(loop: StudyLoop) -> tuple[int, int]:
     oracle = OracleAnnotator(loop.stack, loop.study.annotation, seed=loop.settings.seed)
     slices = [request.slice for request in wanted]
     loop.study.commit(oracle.annotate(slices, max(rounds)))
-    return len(slices), len({slice_id.volume for slice_id in slices})
+    return {volume: Imported(n, 0) for volume, n in Counter(slice_id.volume for slice_id in slices).items()}
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -243,12 +260,19 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _status(options: argparse.Namespace) -> None:
-    status = Study.open(options.study).status()
+    status = study_overview(Study.open(options.study))
     if options.json:
         shared.print_json(status)
-        return
-    for key, value in status.items():
-        print(f"{key}: {value}")
+    else:
+        print(status_text(str(options.study), status))
+
+
+def _clear_cache(options: argparse.Namespace) -> None:
+    freed = Study.open(options.study).clear_cache()
+    if options.json:
+        shared.print_json({"freed bytes": freed})
+    else:
+        print(f"Freed {freed} bytes ({bytes_text(freed)}); what is needed again is made again.")
 
 
 def _exclude(options: argparse.Namespace) -> None:
@@ -258,23 +282,37 @@ def _exclude(options: argparse.Namespace) -> None:
                 loop.study.include(volume)
             else:
                 loop.study.exclude(volume, options.reason)
-        print(f"Excluded volumes: {', '.join(sorted(loop.study.excluded())) or 'none'}.")
+        excluded = loop.study.excluded()
+    if options.json:
+        shared.print_json({"excluded": dict(sorted(excluded.items()))})
+    else:
+        print(f"Excluded volumes: {', '.join(sorted(excluded)) or 'none'}.")
 
 
 def _skip(options: argparse.Namespace) -> None:
     with _opened(options) as loop:
         loop.study.skip(SliceId(options.volume, options.slice), options.annotator, options.reason)
-    print(f"Skipped {options.volume}, slice {options.slice} (counted from 0).")
+    if options.json:
+        about = {"annotator": options.annotator, "reason": options.reason}
+        shared.print_json({"skipped": {"volume": options.volume, "slice": options.slice, **about}})
+    else:
+        print(f"Skipped {options.volume}, slice {options.slice} (counted from 0).")
 
 
 def _relocate(options: argparse.Namespace) -> None:
     study = relocate(options.study, options.cohort)
-    print(f"{options.study}: the images are read from {study.cohort.root}.")
+    if options.json:
+        shared.print_json({"study": str(options.study), "cohort": str(study.cohort.root)})
+    else:
+        print(f"{options.study}: the images are read from {study.cohort.root}.")
 
 
 def _export(options: argparse.Namespace) -> None:
     files = export_study(Study.open(options.study), options.out, options.format)
-    print(f"Wrote {len(files)} files to {options.out}.")
+    if options.json:
+        shared.print_json({"files": [str(file) for file in files]})
+    else:
+        print(f"Wrote {len(files)} files to {options.out}.")
 
 
 def _audit(options: argparse.Namespace) -> None:

@@ -15,15 +15,25 @@ from typing import Any
 
 from ActiveSegmentationLib.common.errors import ActiveSegmentationError, BadInput, JobFailed
 
+_MISTAKES: dict[type[OSError], tuple[str, str]] = {
+    PermissionError: ("No permission.", "Choose files that you may read and folders that you may write to."),
+    FileNotFoundError: ("There is no such file or folder.", "Check the path."),
+    FileExistsError: ("Something of this name is in the way.", "Choose another name, or move it away."),
+    NotADirectoryError: ("A file is used as a folder here.", "Check the path, or choose another folder."),
+    IsADirectoryError: ("This is a folder, and a file is needed.", "Check the path."),
+}
+"""What is wrong with a path, and what to do about it."""
+
 
 def explain_os_error(error: OSError, path: Path) -> ActiveSegmentationError:
     """Turn an operating-system error into one that says what to do."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return JobFailed("The disk is full.", where=path, advice="Free some space and run the same command again.")
-    if isinstance(error, PermissionError) or error.errno == errno.EROFS:
+    if error.errno == errno.EROFS:
         return BadInput("No permission to write here.", where=path, advice="Choose a folder that you may write to.")
-    if isinstance(error, FileNotFoundError):
-        return BadInput("There is no such file or folder.", where=path, advice="Check the path.")
+    for kind, (message, advice) in _MISTAKES.items():
+        if isinstance(error, kind):
+            return BadInput(message, where=path, advice=advice)
     return JobFailed(f"{error.strerror or error}.", where=path, advice="Check the disk and the path, then run again.")
 
 
@@ -110,6 +120,16 @@ def remove_tree(path: Path) -> None:
     doomed = path.with_name(f".tmp-removed-{path.name}-{os.getpid()}")
     os.replace(path, doomed)
     shutil.rmtree(doomed)
+
+
+def tree_size(path: Path) -> int:
+    """Bytes of all files in a folder, 0 where there is none; files that vanish meanwhile do not count."""
+    total = 0
+    for folder, _, names in os.walk(path):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                total += os.lstat(os.path.join(folder, name)).st_size
+    return total
 
 
 def hash_bytes(*parts: bytes | str) -> str:

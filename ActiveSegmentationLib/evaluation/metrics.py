@@ -182,11 +182,20 @@ def _dice_of_slices(
     return float(scores.mean()) if scores.size else np.nan
 
 
-def _wanted(metrics: Sequence[str]) -> tuple[str, ...]:
+def check_metrics(metrics: Sequence[str]) -> None:
+    """Refuse names that are no metrics.
+
+    Raises:
+        BadInput: Naming them and those there are.
+    """
     unknown = sorted(set(metrics) - set(METRICS))
     if unknown:
         advice = f"Choose from {', '.join(METRICS)}."
         raise BadInput(f"There is no metric {', '.join(unknown)}.", where="metrics", advice=advice)
+
+
+def _wanted(metrics: Sequence[str]) -> tuple[str, ...]:
+    check_metrics(metrics)
     needs_missed = "missed" not in metrics and bool({"hd95", "msd"} & set(metrics))
     return tuple(dict.fromkeys([*metrics, *(["missed"] if needs_missed else [])]))
 

@@ -2,10 +2,10 @@
 
 from ActiveSegmentationLib.experiment.annotators import Annotator, OracleAnnotator
 from ActiveSegmentationLib.experiment.benchmark import AnnotatorFactory, Benchmark, Plan
-from ActiveSegmentationLib.experiment.protocol import parse_rounds
+from ActiveSegmentationLib.experiment.protocol import check_rounds, parse_rounds
 from ActiveSegmentationLib.experiment.reporting import Outcome, write_outcome
 from ActiveSegmentationLib.experiment.run import Design, Run
-from ActiveSegmentationLib.experiment.service import BenchmarkOptions, run_benchmark, run_demo
+from ActiveSegmentationLib.experiment.service import BenchmarkOptions, check_request, run_benchmark, run_demo
 
 __all__ = [
     "Annotator",
@@ -17,6 +17,8 @@ __all__ = [
     "Outcome",
     "Plan",
     "Run",
+    "check_request",
+    "check_rounds",
     "parse_rounds",
     "run_benchmark",
     "run_demo",

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from ActiveSegmentationLib.common.errors import BadInput
 
+ANY_POOL = 10**9
+"""Slices of a pool so large that every percentage above 0 is at least one of them."""
+
 
 def parse_rounds(text: str, pool_size: int) -> list[int]:
     """Cumulative numbers of annotated slices after each round.
@@ -29,6 +32,18 @@ def parse_rounds(text: str, pool_size: int) -> list[int]:
             raise BadInput(f"'{part}' is {count} slices, no more than before.", where="rounds", advice=advice)
         counts.append(count)
     return counts
+
+
+def check_rounds(text: str) -> None:
+    """Refuse what is no list of rounds, whatever the pool.
+
+    Raises:
+        BadInput: If a part is no number, or not positive.
+    """
+    for part in (piece.strip() for piece in text.split(",")):
+        if _count(part, ANY_POOL) < 1:
+            advice = "Write for example 2%,3%,5% or 10,20,30."
+            raise BadInput(f"'{part}' asks for no slice.", where="rounds", advice=advice)
 
 
 def _count(part: str, pool_size: int) -> int:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from ActiveSegmentationLib.evaluation import (
     RequestRow,
     ResultRow,
     SliceView,
+    SummaryRow,
     format_text,
     headline,
     learning_curve,
@@ -40,10 +42,28 @@ class Outcome:
     Attributes:
         table: Result table and headline as plain text.
         report: The HTML report.
+        rows: The numbers of the table.
+        headline: What came out, in sentences.
     """
 
     table: str
     report: Path
+    rows: tuple[SummaryRow, ...] = ()
+    headline: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Paths, numbers and sentences as JSON values; null where a number is not defined."""
+        folder = self.report.parent
+        names = ("results.csv", "requests.csv", "timings.csv", "learning_curve.png", self.report.name)
+        rows = [
+            {
+                name: None if isinstance(value, float) and np.isnan(value) else value
+                for name, value in asdict(row).items()
+            }
+            for row in self.rows
+        ]
+        files = [str(folder / name) for name in names]
+        return {"report": str(self.report), "files": files, "headline": list(self.headline), "rows": rows}
 
 
 def write_outcome(benchmark: Benchmark, *, command: str = "") -> Outcome:
@@ -62,8 +82,9 @@ def write_outcome(benchmark: Benchmark, *, command: str = "") -> Outcome:
         commands=[command] if command else [],
         notes=_notes(benchmark),
     )
-    text = format_text(summary_table(summary(results)))
-    return Outcome("\n".join([text, "", *headline(results)]), report)
+    rows, sentences = summary(results), headline(results)
+    text = format_text(summary_table(rows))
+    return Outcome("\n".join([text, "", *sentences]), report, tuple(rows), tuple(sentences))
 
 
 def _notes(benchmark: Benchmark) -> list[str]:

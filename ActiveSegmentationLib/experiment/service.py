@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ActiveSegmentationLib.acquisition import Constraints
+from ActiveSegmentationLib.acquisition import Constraints, create_strategy
 from ActiveSegmentationLib.cohort import AnnotationKind, Cohort, Role, SliceStack, build_stack, with_roles
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.progress import Progress, or_silent
 from ActiveSegmentationLib.common.seeds import generator
+from ActiveSegmentationLib.evaluation import check_metrics
 from ActiveSegmentationLib.experiment.annotators import OracleAnnotator
 from ActiveSegmentationLib.experiment.benchmark import AnnotatorFactory, Benchmark, Plan
-from ActiveSegmentationLib.experiment.protocol import parse_rounds
+from ActiveSegmentationLib.experiment.protocol import check_rounds, parse_rounds
 from ActiveSegmentationLib.experiment.reporting import Outcome, write_outcome
 from ActiveSegmentationLib.experiment.run import Design
 from ActiveSegmentationLib.loop import LoopSettings, resolve_device
-from ActiveSegmentationLib.study import label_set_for
+from ActiveSegmentationLib.study import LabelSet, check_reference, label_set_for
 
 TEST_SHARE = 0.25
 """Share of the patients that is scored where nobody gave a split."""
@@ -62,6 +64,24 @@ class BenchmarkOptions:
     command: str = ""
 
 
+def check_request(strategies: Sequence[str], initial: str, metrics: Sequence[str], rounds: str) -> None:
+    """Refuse words that can be judged without looking at a cohort, so that a slip is told before any work.
+
+    Args:
+        strategies: Names of the strategies.
+        initial: Strategy of the first round, "" for each its own.
+        metrics: Names of the metrics.
+        rounds: Cumulative budgets.
+
+    Raises:
+        BadInput: If there is no such strategy or metric, or the rounds are malformed.
+    """
+    for name in (*strategies, *filter(None, [initial])):
+        create_strategy(name)
+    check_metrics(metrics)
+    check_rounds(rounds)
+
+
 def run_benchmark(
     options: BenchmarkOptions,
     progress: Progress | None = None,
@@ -79,19 +99,22 @@ def run_benchmark(
         BadInput: If the options do not fit the cohort.
     """
     progress = or_silent(progress)
+    check_request(options.strategies, options.initial, options.metrics, options.rounds)
     device = resolve_device(options.device)
     cohort = _with_test_part(options.cohort, progress)
+    rounds = parse_rounds(options.rounds, sum(v.slice_count for v in cohort.volumes if v.role == Role.POOL))
     labels = label_set_for(cohort, options.labels, progress)
     stack = build_stack(cohort, options.settings.stack, options.out / "cache" / "stacks", progress=progress)
     kind = AnnotationKind(options.annotation)
     _require_labels(cohort, stack, kind)
+    _check_label_values(cohort, stack, labels, kind, validates=options.settings.training.select == "best")
     rows = {role: stack.rows_of([v.id for v in cohort.volumes if v.role == role]) for role in Role}
     design = Design(
         cohort=options.name,
         rows=rows,
         labels=labels,
         annotation=kind,
-        rounds=tuple(parse_rounds(options.rounds, len(rows[Role.POOL]))),
+        rounds=tuple(rounds),
         initial=options.initial,
         constraints=options.constraints,
         settings=options.settings,
@@ -130,6 +153,18 @@ def _require_labels(cohort: Cohort, stack: SliceStack, kind: AnnotationKind) -> 
             where=cohort.root,
             advice="Repair the label files named above, or leave these volumes out of the split.",
         )
+
+
+def _check_label_values(
+    cohort: Cohort, stack: SliceStack, labels: LabelSet, kind: AnnotationKind, *, validates: bool
+) -> None:
+    """Refuse foreign label values in what the runs will read, hours before they would meet them."""
+    for volume in cohort.volumes:
+        used = AnnotationKind.MASK
+        if volume.role == Role.POOL and stack.truth(volume.id, kind) is not None:
+            used = kind
+        if volume.role != Role.VALIDATION or validates:
+            check_reference(cohort, stack, volume, used, labels)
 
 
 def demo_options(cohort: Cohort, out: Path, device: str) -> BenchmarkOptions:

@@ -22,12 +22,16 @@ def execute_in_processes(runs: Sequence[Run], workers: int, progress: Progress) 
         ActiveSegmentationError: The first error of a run.
     """
     import dask
+    from dask.multiprocessing import RemoteException
     from dask.system import CPU_COUNT
 
     threads = max(1, CPU_COUNT // workers)
     tasks = [dask.delayed(_execute, pure=False)(run, threads, os.getpid()) for run in runs]
     with _RoundCounter(runs, progress):
-        dask.compute(*tasks, scheduler="processes", num_workers=workers, chunksize=1)
+        try:
+            dask.compute(*tasks, scheduler="processes", num_workers=workers, chunksize=1)
+        except RemoteException as error:  # raised where tblib is missing; its message is a whole traceback
+            raise error.exception from error
 
 
 def _execute(run: Run, threads: int, parent: int) -> None:

@@ -3,6 +3,7 @@
 from ActiveSegmentationLib.loop.device import describe_device, resolve_device, versions
 from ActiveSegmentationLib.loop.embeddings import embedders, learned_encoder
 from ActiveSegmentationLib.loop.outputs import EXPORT_FORMATS, evaluate_study, export_study, predict_study
+from ActiveSegmentationLib.loop.overview import study_overview
 from ActiveSegmentationLib.loop.review import VolumeReview, review_study
 from ActiveSegmentationLib.loop.settings import LoopSettings
 from ActiveSegmentationLib.loop.slice_map import METHODS as MAP_METHODS
@@ -35,6 +36,7 @@ __all__ = [
     "review_study",
     "score_unseen",
     "slice_map",
+    "study_overview",
     "suggest",
     "train",
     "versions",

@@ -11,6 +11,7 @@ import numpy as np
 
 from ActiveSegmentationLib.cohort import (
     UNDECIDED,
+    AnnotationKind,
     Role,
     Volume,
     read_image,
@@ -23,7 +24,7 @@ from ActiveSegmentationLib.common.files import write_json, write_text
 from ActiveSegmentationLib.loop.study_loop import StudyLoop
 from ActiveSegmentationLib.loop.training import VolumeScore, evaluate_volumes
 from ActiveSegmentationLib.segmentation import predict_volume
-from ActiveSegmentationLib.study import Study, export_annotations
+from ActiveSegmentationLib.study import Study, check_reference, export_annotations
 from ActiveSegmentationLib.uncertainty import entropy_map
 
 METRICS = ("dice", "dice2d", "hd95", "msd")
@@ -90,10 +91,13 @@ def evaluate_study(loop: StudyLoop, *, metrics: Sequence[str] = METRICS) -> tupl
     role that is returned tells which, because slices of the pool may have been trained on.
 
     Raises:
-        BadInput: If no model is trained or no volume has reference masks.
+        BadInput: If no model is trained, no volume has reference masks, or one has values outside the label set.
     """
     number, model = loop.require_model()
     role = Role.TEST if len(loop.rows(Role.TEST)) else Role.POOL
+    for volume in loop.cohort.volumes:
+        if volume.role == role:
+            check_reference(loop.cohort, loop.stack, volume, AnnotationKind.MASK, loop.study.labels)
     scores = evaluate_volumes(
         model,
         loop.stack,

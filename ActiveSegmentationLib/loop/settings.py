@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field, is_dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ActiveSegmentationLib.cohort import StackSettings
+from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.embedding import EmbeddingSettings
 from ActiveSegmentationLib.segmentation import TrainingSettings
 
@@ -39,12 +43,75 @@ class LoopSettings:
         }
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> LoopSettings:
-        """Inverse of ``to_json``; missing parts take their defaults."""
+    def from_json(cls, value: Mapping[str, Any], *, where: str | Path = "settings") -> LoopSettings:
+        """Inverse of ``to_json``; missing parts take their defaults.
+
+        Args:
+            value: The settings in sections; sections of others are left alone.
+            where: The file they are from, for errors.
+
+        Raises:
+            BadInput: If a section is damaged or a setting out of range; names the file and the section.
+        """
+        if not isinstance(value, Mapping):
+            raise BadInput("The settings are no sections with names.", where=where, advice=RESTORE)
         return cls(
-            stack=StackSettings.from_json(value["stack"]) if "stack" in value else StackSettings(),
-            embedding=EmbeddingSettings.from_json(value["embedding"]) if "embedding" in value else EmbeddingSettings(),
-            training=TrainingSettings.from_json(value["training"]) if "training" in value else TrainingSettings(),
-            members=int(value.get("members", 1)),
-            seed=int(value.get("seed", 0)),
+            stack=_section(StackSettings, "stack", value, where),
+            embedding=_section(EmbeddingSettings, "embedding", value, where),
+            training=_section(TrainingSettings, "training", value, where),
+            members=_number("members", value, where, default=1, least=1),
+            seed=_number("seed", value, where, default=0, least=0),
         )
+
+
+RESTORE = "Correct it, or restore the file from a backup."
+
+
+def _section(cls: Any, name: str, value: Mapping[str, Any], where: str | Path) -> Any:
+    if name not in value:
+        return cls()
+    place = f"{where}, section {name}"
+    misfits = _misfits(cls, value[name])
+    if misfits:
+        raise BadInput(f"{', '.join(misfits)} cannot be used.", where=place, advice=RESTORE)
+    try:
+        return cls.from_json(value[name])
+    except BadInput as error:
+        part = "" if error.where in (None, f"{name} settings") else f", {error.where}"
+        raise BadInput(error.message, where=place + part, advice=error.advice) from error
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"The section is damaged ({error}).", where=place, advice=RESTORE) from error
+
+
+def _number(name: str, value: Mapping[str, Any], where: str | Path, *, default: int, least: int) -> int:
+    number = value.get(name, default)
+    if not _fits(int, number) or number < least:
+        message = f"{number!r} is no whole number of at least {least}."
+        raise BadInput(message, where=f"{where}, section {name}", advice=RESTORE)
+    return number
+
+
+def _misfits(cls: Any, value: Any) -> list[str]:
+    """The settings of a section whose values are of another type; settings that there are not are left to the class."""
+    if not isinstance(value, dict):
+        return [repr(value)]
+    hints = get_type_hints(cls)
+    return [f"'{name}': {item!r}" for name, item in value.items() if name in hints and not _fits(hints[name], item)]
+
+
+def _fits(hint: Any, value: Any) -> bool:
+    """Whether a JSON value has the type of a setting; which numbers and words are allowed is left to the class."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return any(_fits(part, value) for part in inner)
+    if origin is Literal:
+        return isinstance(value, str)
+    if origin is tuple or (isinstance(hint, type) and issubclass(hint, tuple)):
+        right_length = not inner or Ellipsis in inner or (isinstance(value, list | tuple) and len(value) == len(inner))
+        kind = inner[0] if inner else float
+        return isinstance(value, list | tuple) and right_length and all(_fits(kind, item) for item in value)
+    if is_dataclass(hint):
+        return not _misfits(hint, value)
+    if hint in (int, float):
+        return isinstance(value, int if hint is int else int | float) and not isinstance(value, bool)
+    return isinstance(value, hint)

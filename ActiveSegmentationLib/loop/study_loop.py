@@ -20,6 +20,7 @@ from ActiveSegmentationLib.loop.training import train
 from ActiveSegmentationLib.loop.unseen import score_unseen
 from ActiveSegmentationLib.segmentation import Ensemble, is_trained, load_ensemble
 from ActiveSegmentationLib.study import Request, RequestList, Study
+from ActiveSegmentationLib.study.study_file import STUDY_FILE
 
 
 class StudyLoop:
@@ -29,13 +30,16 @@ class StudyLoop:
         study: The study.
         device: "auto" or a torch device.
         progress: Told of every long step.
+
+    Raises:
+        BadInput: If the device is not there, or the study's settings are damaged.
     """
 
     def __init__(self, study: Study, *, device: str = "auto", progress: Progress | None = None) -> None:
         self.study = study
         self.device = resolve_device(device)
         self.progress = or_silent(progress)
-        self.settings = LoopSettings.from_json(study.settings)
+        self.settings = LoopSettings.from_json(study.settings, where=study.folder / STUDY_FILE)
 
     @cached_property
     def cohort(self) -> Cohort:

@@ -324,7 +324,7 @@ class StudyPanel(Panel):
         )
         self.enable(ui.clearCacheButton, "" if study is not None else _("No study is open."))
         self.enable(ui.removeLabelButton, "" if ui.labelsTable.rowCount else _("There is no label."))
-        ui.cacheLabel.text = _bytes(study.cache_bytes()) if study is not None and self._cacheVisible() else ""
+        ui.cacheLabel.text = _bytes(study.cache_size()) if study is not None and self._cacheVisible() else ""
         ui.workerLabel.text = self._describeWorker()
 
     def _cacheVisible(self) -> bool:

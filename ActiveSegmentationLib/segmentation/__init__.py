@@ -1,6 +1,6 @@
 """What learns from annotations and predicts: network, losses, training, ensembles, prediction of volumes."""
 
-from ActiveSegmentationLib.segmentation.ensemble import Ensemble, fit_ensemble, is_trained, load_ensemble
+from ActiveSegmentationLib.segmentation.ensemble import Ensemble, fit_ensemble, is_trained, load_ensemble, trained_key
 from ActiveSegmentationLib.segmentation.examples import Examples, closed_background, examples_from_annotations
 from ActiveSegmentationLib.segmentation.losses import partial_cross_entropy, partial_dice, segmentation_loss
 from ActiveSegmentationLib.segmentation.prediction import Sampler, VolumePrediction, predict_volume
@@ -33,4 +33,5 @@ __all__ = [
     "partial_dice",
     "predict_volume",
     "segmentation_loss",
+    "trained_key",
 ]

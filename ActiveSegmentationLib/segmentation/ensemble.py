@@ -105,10 +105,16 @@ def fit_ensemble(
 
 def is_trained(folder: Path) -> bool:
     """Whether ``fit_ensemble`` finished in this folder, and no later training in it was broken off."""
+    return trained_key(folder) is not None
+
+
+def trained_key(folder: Path) -> str | None:
+    """Key of the ensemble that ``fit_ensemble`` finished in this folder, or None; reads no weights."""
     if not (folder / LIST).exists():
-        return False
-    keys = read_json(folder / LIST)["members"]
-    return all(saved_key(folder / f"member-{number}") == key for number, key in enumerate(keys))
+        return None
+    known = read_json(folder / LIST)
+    whole = all(saved_key(folder / f"member-{number}") == key for number, key in enumerate(known["members"]))
+    return known["key"] if whole else None
 
 
 def load_ensemble(folder: Path) -> Ensemble:

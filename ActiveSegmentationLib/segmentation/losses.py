@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from monai.losses import DiceLoss
 from torch.nn import functional
 
 from ActiveSegmentationLib.cohort import UNDECIDED
@@ -45,6 +44,8 @@ def partial_dice(
     Returns:
         Scalar in [0, 1], 0 where no class is present.
     """
+    from monai.losses import DiceLoss  # slow to import, and most commands train nothing
+
     decided = (labels != UNDECIDED).unsqueeze(1)
     classes = logits.shape[1]
     known = torch.where(labels == UNDECIDED, 0, labels).long()

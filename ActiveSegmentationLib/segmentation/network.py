@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from monai.networks.nets import BasicUNet
 from torch import nn
 from torch.nn import functional
 
@@ -31,6 +30,8 @@ class UNet(nn.Module):
     """
 
     def __init__(self, channels: int, classes: int, settings: TrainingSettings) -> None:
+        from monai.networks.nets import BasicUNet  # slow to import, brings matplotlib, and most commands train nothing
+
         super().__init__()
         self.net = BasicUNet(
             spatial_dims=2,

@@ -6,8 +6,8 @@ Importing it needs NumPy only; SimpleITK and filelock are imported by the functi
 from ActiveSegmentationLib.study.annotations import SliceAnnotation, hash_labels
 from ActiveSegmentationLib.study.audit import Audit
 from ActiveSegmentationLib.study.drafts import Draft
-from ActiveSegmentationLib.study.exchange import export_annotations, import_annotations
-from ActiveSegmentationLib.study.label_names import label_set_for
+from ActiveSegmentationLib.study.exchange import Imported, export_annotations, import_annotations
+from ActiveSegmentationLib.study.label_names import check_reference, label_set_for
 from ActiveSegmentationLib.study.labels import Label, LabelSet
 from ActiveSegmentationLib.study.names import DEFAULT_ANNOTATOR
 from ActiveSegmentationLib.study.requests import Request, RequestList
@@ -24,6 +24,7 @@ __all__ = [
     "UNDECIDED_SEGMENT",
     "Audit",
     "Draft",
+    "Imported",
     "Label",
     "LabelSet",
     "Request",
@@ -35,6 +36,7 @@ __all__ = [
     "Study",
     "StudySettings",
     "Version",
+    "check_reference",
     "export_annotations",
     "hash_labels",
     "import_annotations",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -26,15 +26,32 @@ FORMATS = {"nifti": ".nii.gz", "nrrd": ".nrrd"}
 Slices = Literal["non-empty", "all"] | Sequence[int]
 
 
+class Imported(NamedTuple):
+    """Slices of one volume's label map: committed now, and committed before with the same pixels and kind."""
+
+    new: int
+    unchanged: int
+
+
 @dataclass(frozen=True)
 class _Import:
-    """What was asked of ``import_annotations``."""
+    """What was asked of ``import_annotations``, and what was known before."""
 
     annotator: str
     kind: AnnotationKind
     ignore_value: int | None
     slices: Slices
+    known: Mapping[SliceId, SliceAnnotation]
+    rounds: Mapping[SliceId, int]
     round: int | None
+
+    def round_of(self, slice_id: SliceId) -> int | None:
+        """The round a slice is committed for: as told, else the one that waits for it, else that of its last commit."""
+        if self.round is not None:
+            return self.round
+        if slice_id in self.rounds:
+            return self.rounds[slice_id]
+        return self.known[slice_id].round if slice_id in self.known else None
 
 
 def import_annotations(
@@ -47,7 +64,7 @@ def import_annotations(
     slices: Slices = "non-empty",
     round: int | None = None,
     progress: Progress | None = None,
-) -> dict[str, int]:
+) -> dict[str, Imported]:
     """Commit the slices of label maps.
 
     Which slices count: with undecided pixels in the map (``ignore_value``, or 255, which no label can have), every
@@ -63,31 +80,35 @@ def import_annotations(
         kind: Masks or scribbles.
         ignore_value: Stored value of undecided pixels; for scribbles the cohort's own or 255 where None.
         slices: "non-empty", "all", or 0-based indices that count in every map.
-        round: Round that asked for them, or None.
+        round: Round that asked for them; None for the round whose request of the slice this annotator has open.
         progress: Told of every volume.
 
     Returns:
-        For each volume with a map, the number of slices that are committed by it.
+        For each volume with a map, how many slices are committed by it and how many were before.
 
     Raises:
         BadInput: If a map belongs to no volume, cannot be read, has another grid or foreign values, or holds scribbles
-            and no undecided pixel.
+            and no undecided pixel; if no slice of any map counts.
     """
-    asked = _Import(annotator, AnnotationKind(kind), ignore_value, slices, round)
     if isinstance(slices, str) and slices not in ("non-empty", "all"):
         advice = "Use 'non-empty', 'all', or a list of 0-based indices."
         raise BadInput(f"Slices cannot be chosen as '{slices}'.", where="slices", advice=advice)
     maps = _maps(study, Path(source))
+    rounds = {request.slice: number for number in study.rounds() for request in study.open_requests(number, annotator)}
     known = study.annotations(annotator)
-    counts = {}
+    asked = _Import(annotator, AnnotationKind(kind), ignore_value, slices, known, rounds, round)
+    counts: dict[str, Imported] = {}
     for number, (volume, path) in enumerate(maps):
         or_silent(progress).update("Importing annotations", number, len(maps))
-        counts[volume.id] = _import(study, volume, path, asked, known)
+        counts[volume.id] = _import(study, volume, path, asked)
     or_silent(progress).update("Importing annotations", len(maps), len(maps))
+    if not any(sum(count) for count in counts.values()):
+        advice = "Draw something and save again, or count empty slices as background (--all-slices)."
+        raise BadInput("Nothing is decided in any label map.", where=source, advice=advice)
     return counts
 
 
-def _import(study: Study, volume: Volume, path: Path, asked: _Import, known: Mapping[SliceId, SliceAnnotation]) -> int:
+def _import(study: Study, volume: Volume, path: Path, asked: _Import) -> Imported:
     labels, partial = _labels(study, volume, path, asked)
     study.labels.check(labels, str(path))
     if asked.kind == AnnotationKind.SCRIBBLE and not (labels == UNDECIDED).any():
@@ -96,12 +117,14 @@ def _import(study: Study, volume: Volume, path: Path, asked: _Import, known: Map
     planes = slices_first(labels, volume.axis)
     chosen = _chosen(planes, asked.slices, partial, volume)
     new = [
-        SliceAnnotation(SliceId(volume.id, n), planes[n], asked.kind, asked.annotator, asked.round, 0.0, "")
-        for n in chosen
-        if not _same(known.get(SliceId(volume.id, n)), planes[n], asked.kind)
+        SliceAnnotation(
+            slice_id, planes[slice_id.index], asked.kind, asked.annotator, asked.round_of(slice_id), 0.0, ""
+        )
+        for slice_id in (SliceId(volume.id, n) for n in chosen)
+        if not _same(asked.known.get(slice_id), planes[slice_id.index], asked.kind)
     ]
     study.commit(new)
-    return len(chosen)
+    return Imported(len(new), len(chosen) - len(new))
 
 
 def _labels(study: Study, volume: Volume, path: Path, asked: _Import) -> tuple[np.ndarray, bool]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ActiveSegmentationLib.cohort import UNDECIDED, AnnotationKind, Cohort, read_labels
+from ActiveSegmentationLib.cohort import UNDECIDED, AnnotationKind, Cohort, SliceStack, Volume, read_labels
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.progress import Progress, or_silent
 from ActiveSegmentationLib.study.labels import LabelSet
@@ -30,6 +30,17 @@ def label_set_for(cohort: Cohort, text: str | None = None, progress: Progress | 
         advice = "Name the labels, for example: --labels 1=liver,2=tumour."
         raise BadInput("The cohort names no labels and has no reference labels.", where=cohort.root, advice=advice)
     return LabelSet.from_names(names)
+
+
+def check_reference(cohort: Cohort, stack: SliceStack, volume: Volume, kind: AnnotationKind, labels: LabelSet) -> None:
+    """Refuse a volume whose reference labels have values outside the label set; one without any is no problem.
+
+    Raises:
+        BadInput: Naming the volume, its file and the values.
+    """
+    truth, source = stack.truth(volume.id, kind), volume.labels(kind)
+    if truth is not None and source is not None:
+        labels.check(truth, f"volume {volume.id}, {cohort.path(source.source.paths[0])}")
 
 
 def _parse(text: str) -> dict[int, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import os
+import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +14,7 @@ from typing import Any
 
 from ActiveSegmentationLib.cohort import AnnotationKind, Cohort, SliceId
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.common.files import explained, remove_tree
+from ActiveSegmentationLib.common.files import explained, remove_tree, tree_size
 from ActiveSegmentationLib.study.annotation_store import AnnotationStore
 from ActiveSegmentationLib.study.annotations import SliceAnnotation, check_slice
 from ActiveSegmentationLib.study.audit import Audit
@@ -152,20 +153,28 @@ class Study:
         """Where what can be computed again is kept; may be deleted at any time."""
         return self.folder / "cache"
 
-    def cache_bytes(self) -> int:
-        """Size of what can be computed again."""
-        files = (path for path in self.cache_folder.rglob("*") if path.is_file())
-        return sum(path.stat().st_size for path in files)
+    def cache_size(self) -> int:
+        """Bytes that the cache takes on the disk."""
+        return tree_size(self.cache_folder)
 
     def clear_cache(self) -> int:
-        """Remove what can be computed again; the number of bytes freed.
+        """Remove the cache; whoever needs something of it makes it again.
+
+        Returns:
+            Bytes that were freed.
 
         Raises:
-            BadInput: If it cannot be removed, as on Windows while a job uses it.
+            BadInput: If another process holds the study's lock, or the folder cannot be removed.
         """
-        freed = self.cache_bytes()
-        with explained(self.cache_folder):
-            remove_tree(self.cache_folder)
+        with self.lock(), explained(self.cache_folder):
+            freed = self.cache_size()
+            place = self.cache_folder.resolve()
+            remove_tree(place)
+            for leftover in place.parent.glob(f".tmp-removed-{place.name}-*"):  # of a removal that was killed
+                freed += tree_size(leftover)
+                shutil.rmtree(leftover)
+            if self.cache_folder.is_symlink():  # somebody keeps it on another disk, and it is to stay there
+                place.mkdir()
         return freed
 
     def commit(self, annotations: Sequence[SliceAnnotation]) -> None:

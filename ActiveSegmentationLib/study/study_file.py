@@ -157,10 +157,7 @@ def read_cohort(folder: Path, record: StudyRecord) -> Cohort:
         raise BadInput(f"The file is damaged ({error!r}).", where=path, advice=advice) from error
     check_volume_ids(volume.id for volume in cohort.volumes)
     if not root.exists():
-        advice = (
-            "Move it back there, or name its new place with "
-            "ActiveSegmentationLib.study.relocate(study_folder, cohort_root)."
-        )
+        advice = f"Move them back, or name their new place: activesegmentation relocate {folder} COHORT"
         raise BadInput(f"The images of study '{folder.name}' are not there.", where=root, advice=advice)
     return cohort
 

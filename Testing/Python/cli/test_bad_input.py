@@ -115,6 +115,16 @@ def test_annotations_from_a_missing_or_empty_folder(study, tmp_path):
     refused(run_cli("annotate", study, "--from", tmp_path / "maps"), "maps")
 
 
+def test_annotations_that_decide_nothing(study, tmp_path):
+    maps = tmp_path / "maps"
+    maps.mkdir()
+    image = first_image(study)
+    label = sitk.ReadImage(str(image.with_name(image.name.replace(".nii.gz", "_gt.nii.gz"))))
+    sitk.WriteImage(label * 0, str(maps / image.name))
+    refused(run_cli("annotate", study, "--from", maps), "maps", "Nothing is decided", "--all-slices")
+    assert run_cli("annotate", study, "--from", maps, "--all-slices").code == 0
+
+
 def test_training_and_oracle_without_anything_to_do(study):
     refused(run_cli("train", study), "Annotate at least one slice")
     refused(run_cli("annotate", study, "--oracle"), "suggest")
@@ -132,6 +142,61 @@ def test_study_exists_already(study):
 def test_damaged_study_file(study):
     (study / "study.json").write_text('{"schema', encoding="utf-8")
     refused(run_cli("status", study), "study.json", "JSON")
+
+
+@pytest.mark.parametrize(
+    ("section", "value", "word"),
+    [
+        ("training", {"steps": "x"}, "steps"),
+        ("training", {"steps": 2.5}, "steps"),
+        ("training", {"steps": 0}, "steps"),
+        ("training", {"nonsense": 1}, "nonsense"),
+        ("training", {"augmentation": {"rotation": "x"}}, "rotation"),
+        ("training", {"features": [1, "x"]}, "features"),
+        ("training", [], "[]"),
+        ("stack", {"spacing": -1}, "spacing"),
+        ("stack", {"size": [3]}, "size"),
+        ("stack", "x", "x"),
+        ("embedding", {"weights": [1, "x", 1, 1]}, "weights"),
+        ("embedding", {"schedule": "nonsense"}, "schedule"),
+        ("members", "x", "members"),
+        ("seed", -1, "seed"),
+    ],
+)
+def test_damaged_settings_name_the_file_and_the_section(study, section, value, word):
+    record = json.loads((study / "study.json").read_text(encoding="utf-8"))
+    record["settings"][section] = value
+    (study / "study.json").write_text(json.dumps(record), encoding="utf-8")
+    refused(run_cli("suggest", study, "--count", "1"), "study.json", f"section {section}", word)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (MemoryError(), ["Out of memory", "--size"]),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"), ["Out of memory", "--batch-size"]),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), ["Out of memory", "--batch-size"]),
+        (RuntimeError("one thing\nand another"), ["Unexpected error: RuntimeError: one thing;", "--debug"]),
+        (ZeroDivisionError("division by zero"), ["Unexpected error: ZeroDivisionError: division by zero", "--debug"]),
+    ],
+)
+def test_what_nobody_foresaw_is_one_line_and_a_traceback_with_debug(study, monkeypatch, error, words):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("ActiveSegmentationLib.study.Study.status", fail)
+    result = run_cli("status", study)
+    refused(result, *words, code=1)
+    assert len(result.err.splitlines()) == 1
+    with pytest.raises(type(error)):
+        run_cli("--debug", "status", study)
+
+
+def test_an_error_in_a_process_of_its_own_is_one_line(tmp_path, phantom_cohort):
+    arguments = ["--strategies", "random,strided", "--rounds", "12", "--max-per-volume", "1", "--workers", "2"]
+    result = run_cli("benchmark", "--cohort", phantom_cohort, *arguments, "--out", tmp_path / "out", *TINY)
+    refused(result, "of 12 slices can be asked for")
+    assert result.err.splitlines()[-1].startswith("bad input: "), result.err
 
 
 def test_two_processes_on_one_study(study):
@@ -181,6 +246,53 @@ def test_impossible_rounds(tmp_path, phantom_cohort, rounds):
     refused(run_cli("benchmark", "--cohort", phantom_cohort, *arguments), "rounds")
 
 
+@pytest.mark.parametrize(
+    ("option", "word"),
+    [
+        ("--strategies", "nonsense"),
+        ("--strategies", "random:argument"),
+        ("--initial", "nonsense"),
+        ("--metrics", "dice,nonsense"),
+        ("--rounds", "2%,x"),
+        ("--rounds", "0"),
+        ("--seeds", "x"),
+    ],
+)
+def test_a_slip_of_the_benchmark_is_told_before_any_work(tmp_path, option, word):
+    arguments = {"--strategies": "random", "--rounds": "2", "--out": tmp_path / "out", option: word}
+    words = [part for pair in arguments.items() for part in pair]
+    result = run_cli("benchmark", "--cohort", tmp_path / "not even looked for", *words)
+    refused(result, word.replace(":", ",").split(",")[-1])
+    assert "not even looked for" not in result.err
+
+
+def test_rounds_beyond_the_pool_are_told_before_slices_are_prepared(tmp_path, phantom_cohort):
+    arguments = ["--strategies", "random", "--rounds", "2,100000", "--out", tmp_path / "out", *TINY]
+    refused(run_cli("benchmark", "--cohort", phantom_cohort, *arguments), "100000")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["mask", "scribble"])
+def test_foreign_label_values_name_the_volume_and_its_file(tmp_path, phantom_cohort, kind):
+    arguments = ["--strategies", "random", "--rounds", "2", "--labels", "1=RV,2=MYO", "--annotation", kind]
+    result = run_cli("benchmark", "--cohort", phantom_cohort, *arguments, "--out", tmp_path / "out", *TINY)
+    refused(result, "volume patient", ".nii.gz", "outside the label set: 3")
+
+
+def test_foreign_label_values_of_a_study_name_the_volume_and_its_file(tmp_path, phantom_cohort):
+    folder, drawn = tmp_path / "study", tmp_path / "drawn"
+    words = ["--cohort", phantom_cohort, "--annotation", "mask", "--labels", "1=RV,2=MYO"]
+    assert run_cli("new", folder, *words, *TINY).code == 0
+    volume = Study.open(folder).cohort.volumes[0]
+    drawn.mkdir()
+    path = sorted(phantom_cohort.glob(f"*/{volume.id}_gt.nii.gz"))[0]
+    label = sitk.ReadImage(str(path))
+    sitk.WriteImage(label * sitk.Cast(label < 3, label.GetPixelID()), str(drawn / f"{volume.id}.nii.gz"))
+    assert run_cli("annotate", folder, "--from", drawn).code == 0
+    assert run_cli("train", folder).code == 0
+    refused(run_cli("evaluate", folder), volume.id, path.name, "outside the label set: 3")
+
+
 def test_a_folder_of_results_is_not_mixed_with_another_experiment(tmp_path, phantom_cohort):
     arguments = ["benchmark", "--cohort", phantom_cohort, "--strategies", "random", "--out", tmp_path / "out", *TINY]
     assert run_cli(*arguments, "--rounds", "2").code == 0
@@ -202,7 +314,11 @@ def test_corrupt_gzip_is_a_row_of_the_index(tmp_path, phantom_cohort):
 
 def test_moved_cohort(study):
     shutil.move(study.parent / "cohort", study.parent / "elsewhere")
-    refused(run_cli("suggest", study, "--count", "1", "--strategy", "random"), "cohort", "relocate")
+    refused(
+        run_cli("suggest", study, "--count", "1", "--strategy", "random"),
+        "cohort",
+        f"activesegmentation relocate {study} COHORT",
+    )
     refused(run_cli("relocate", study, study.parent / "nowhere"), "nowhere")
     assert run_cli("relocate", study, study.parent / "elsewhere").code == 0
     assert run_cli("suggest", study, "--count", "1", "--strategy", "random").code == 0

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from cli_helpers import TINY, files_of, run_cli
+from cli_helpers import TINY, environment, files_of, run_cli
 
+from ActiveSegmentationLib.experiment import Outcome
 from ActiveSegmentationLib.study import Study
 
 LEARNED = ["--strategy", "group-contrastive-coreset"]
@@ -112,6 +115,77 @@ def test_exported_annotations_come_back_the_same(trained, tmp_path, phantom_coho
     assert all(np.array_equal(ours[s].labels, theirs[s].labels) for s in ours)
 
 
+def test_an_import_says_what_is_new_and_what_was_there(trained, tmp_path, phantom_cohort):
+    done("export", trained, "--format", "nifti", "--out", tmp_path / "maps")
+    study = new_study(tmp_path / "study", phantom_cohort)
+    asked = json.loads(done("suggest", study, "--count", "6", "--json").out)["requests"]
+    words = ["annotate", study, "--from", tmp_path / "maps"]
+    first = done(*words)
+    assert "Committed 6 new slices of 6 volumes; 6 slices" in first.out
+    assert "Importing annotations" in first.err
+    again = json.loads(done(*words, "--json").out)
+    assert again == {"committed": 0, "unchanged": 6, "volumes": 0, "annotated": 6}
+    assert "Committed 0 new slices of 0 volumes, 6 unchanged" in done(*words).out
+    assert {(r["volume"], r["slice"]) for r in asked} == {(s.volume, s.index) for s in Study.open(study).annotations()}
+    assert {annotation.round for annotation in Study.open(study).annotations().values()} == {1}
+
+
+def test_status_tells_the_newest_model_and_the_cache_in_words(tmp_path, phantom_cohort):
+    study = new_study(tmp_path / "study", phantom_cohort)
+    before = done("status", study)
+    assert "Model: none is trained yet." in before.out
+    assert "Cache: 0 bytes" in before.out
+    done("suggest", study, "--count", "3")
+    done("annotate", study, "--oracle")
+    done("train", study)
+    done("suggest", study, "--count", "2")
+    volume = Study.open(study).requests(2).requests[0].slice.volume
+    done("exclude", study, volume, "--reason", "broken")
+    text = done("status", study).out
+    assert "Model: the newest is of round 1, trained on 3 slices." in text
+    assert "Round 1, balanced-random: 3 requested" in text
+    assert f"Excluded: {volume} (broken)." in text
+    assert not set("{}[]") & set(text)
+    status = json.loads(done("status", study, "--json").out)
+    assert (status["model"]["round"], status["model"]["slices"]) == (1, 3)
+    assert status["cache bytes"] > 1000
+
+
+def test_a_cleared_cache_is_built_again(tmp_path, phantom_cohort):
+    study = new_study(tmp_path / "study", phantom_cohort)
+    first = json.loads(done("suggest", study, "--count", "2", *LEARNED, "--json").out)["requests"]
+    before = files_of(study)
+    size = json.loads(done("status", study, "--json").out)["cache bytes"]
+    assert json.loads(done("clear-cache", study, "--json").out) == {"freed bytes": size}
+    assert not (study / "cache").exists()
+    assert files_of(study) == before
+    (study / ".tmp-removed-cache-1").mkdir()
+    (study / ".tmp-removed-cache-1" / "slices").write_bytes(b"12345")
+    assert "Freed 5 bytes" in done("clear-cache", study).out
+    assert not (study / ".tmp-removed-cache-1").exists()
+    done("annotate", study, "--oracle")
+    done("train", study)
+    assert len(Study.open(study).annotations()) == len(first)
+    assert "Learning the metric" in done("suggest", study, "--count", "3", *LEARNED).err
+    done("audit", study)
+    with Study.open(study).lock():
+        result = run_cli("clear-cache", study, process=True)
+    assert result.code == 2
+    assert "in use" in result.err
+
+
+def test_a_cache_on_another_disk_stays_there(tmp_path, phantom_cohort):
+    study, disk = new_study(tmp_path / "study", phantom_cohort), tmp_path / "disk"
+    disk.mkdir()
+    (study / "cache").symlink_to(disk, target_is_directory=True)
+    done("suggest", study, "--count", "2")
+    assert any(disk.iterdir())
+    done("clear-cache", study)
+    assert not any(disk.iterdir())
+    done("annotate", study, "--oracle")
+    assert any(disk.iterdir())
+
+
 def test_the_metric_is_learned_once_and_serves_a_changed_cohort(tmp_path, phantom_cohort):
     study = new_study(tmp_path / "study", phantom_cohort)
     assert "Learning the metric" in done("suggest", study, "--count", "2", *LEARNED).err
@@ -185,6 +259,47 @@ def test_benchmark_writes_its_tables_curve_and_report(tmp_path, phantom_cohort):
     assert files_of(out / "runs") == {k.removeprefix("runs/"): v for k, v in before.items() if k.startswith("runs/")}
 
 
+def test_benchmark_answers_in_json(tmp_path, phantom_cohort):
+    words = ["benchmark", "--cohort", phantom_cohort, "--strategies", "random,strided", "--rounds", "2,4", *TINY]
+    answer = json.loads(done(*words, "--out", tmp_path / "out", "--json").out)
+    assert set(answer) == {"report", "files", "headline", "rows"}
+    assert all((tmp_path / "out" / name).is_file() for name in [answer["report"], *answer["files"]])
+    assert {(row["strategy"], row["annotated_slices"]) for row in answer["rows"]} == {
+        (strategy, slices) for strategy in ("random", "strided") for slices in (2, 4)
+    }
+    assert all(row["sd"] is None and 0 <= row["dice"] <= 1 for row in answer["rows"])
+    assert "highest score" in answer["headline"][0]
+
+
+def test_demo_answers_in_json(tmp_path, monkeypatch):
+    report = tmp_path / "report.html"
+    monkeypatch.setattr(
+        "ActiveSegmentationLib.cli.experiment_commands.run_demo", lambda *_, **__: Outcome("table", report)
+    )
+    assert json.loads(done("demo", "--out", tmp_path, "--json").out)["report"] == str(report)
+
+
+def test_commands_on_a_study_answer_in_json(tmp_path, phantom_cohort):
+    def answer(*words):
+        return json.loads(done(*words, "--json").out)
+
+    study = tmp_path / "study"
+    new = answer("new", study, "--cohort", phantom_cohort, "--annotation", "mask", *TINY)
+    assert (new["study"], new["volumes"], new["slices"]) == (str(study), 8, 40)
+    assert set(new["labels"]) == {"1", "2", "3"}
+    first, second = (volume.id for volume in Study.open(study).cohort.volumes[:2])
+    assert answer("exclude", study, first, "--reason", "broken") == {"excluded": {first: "broken"}}
+    assert answer("exclude", study, first, "--undo") == {"excluded": {}}
+    skipped = {"volume": second, "slice": 1, "annotator": "annotator", "reason": "dark"}
+    assert answer("skip", study, second, 1, "--reason", "dark") == {"skipped": skipped}
+    place = {"study": str(study), "cohort": str(phantom_cohort)}
+    assert answer("relocate", study, phantom_cohort) == place
+    done("suggest", study, "--count", "2")
+    done("annotate", study, "--oracle")
+    out = tmp_path / "out"
+    assert answer("export", study, "--format", "csv", "--out", out) == {"files": [str(out / "annotations.csv")]}
+
+
 def test_runs_in_processes_of_their_own_give_the_same_rows(tmp_path, phantom_cohort):
     words = ["benchmark", "--cohort", phantom_cohort, "--strategies", "random,strided", "--rounds", "2,4", *TINY]
     done(*words, "--out", tmp_path / "one", process=True)
@@ -200,6 +315,55 @@ def test_doctor_strategies_and_index_answer():
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        ["status", "STUDY"],
+        ["suggest", "--help"],
+        ["suggest", "STUDY", "--count", "2"],
+        ["annotate", "STUDY", "--oracle"],
+        ["annotate", "STUDY", "--from", "MAPS"],
+        ["export", "STUDY", "--format", "csv", "--out", "OUT"],
+        ["strategies"],
+    ],
+)
+def test_commands_that_draw_nothing_import_no_matplotlib(tmp_path, phantom_cohort, words):
+    study = new_study(tmp_path / "study", phantom_cohort)
+    done("suggest", study, "--count", "3")
+    if words[0] == "export":
+        done("annotate", study, "--oracle")
+    maps = tmp_path / "maps"
+    maps.mkdir()
+    label = sorted(phantom_cohort.glob("*/*_gt.nii.gz"))[0]
+    (maps / label.name.replace("_gt", "")).write_bytes(label.read_bytes())
+    places = {"STUDY": study, "MAPS": maps, "OUT": tmp_path / "out"}
+    code = f"""
+import sys
+from ActiveSegmentationLib.cli.main import main
+try:
+    code = main({[str(places.get(word, word)) for word in words]!r})
+except SystemExit as stop:
+    code = stop.code
+assert not code, code
+assert not {{"matplotlib", "monai"}} & set(sys.modules)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_ctrl_c_is_exit_code_130_and_help_says_so(tmp_path, phantom_cohort, monkeypatch):
+    assert "130: interrupted" in " ".join(done("--help").out.split())
+    study = new_study(tmp_path / "study", phantom_cohort)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Study, "status", interrupt)
+    result = run_cli("status", study)
+    assert result.code == 130
+    assert "cancelled" in result.err
+
+
+@pytest.mark.parametrize(
     "command",
     [
         "new",
@@ -212,6 +376,8 @@ def test_doctor_strategies_and_index_answer():
         "status",
         "export",
         "audit",
+        "clear-cache",
+        "relocate",
         "benchmark",
         "strategies",
         "demo",

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.experiment import parse_rounds
+from ActiveSegmentationLib.experiment import check_rounds, parse_rounds
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,15 @@ def test_impossible_budgets_are_refused(text):
     with pytest.raises(BadInput, match="rounds") as error:
         parse_rounds(text, 100)
     assert error.value.advice
+
+
+@pytest.mark.parametrize("text", ["", "x", "0", "0%", "-1", "nan%", "inf%", "2%,,3%"])
+def test_what_is_no_list_of_rounds_needs_no_pool_to_be_refused(text):
+    with pytest.raises(BadInput, match="rounds") as error:
+        check_rounds(text)
+    assert error.value.advice
+
+
+def test_rounds_that_some_pool_can_have_pass():
+    for text in ("2%,3%", "10,20", "0.0001%", "100%"):
+        check_rounds(text)

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from ActiveSegmentationLib.cohort import AnnotationKind, LabelSource, SliceId, Source, slices_first
 from ActiveSegmentationLib.common.errors import BadInput, Cancelled
 from ActiveSegmentationLib.common.progress import Progress
-from ActiveSegmentationLib.study import LabelSet, Study, export_annotations, import_annotations
+from ActiveSegmentationLib.study import (
+    Imported,
+    LabelSet,
+    Request,
+    RequestList,
+    Study,
+    export_annotations,
+    import_annotations,
+)
 
 MASK, SCRIBBLE = AnnotationKind.MASK, AnnotationKind.SCRIBBLE
 
@@ -60,7 +68,9 @@ def test_import_of_export_is_the_same(make_study, annotate, tmp_path_factory, ax
         return
     counts = import_annotations(second, out, annotator="Zoe", kind=kind, ignore_value=ignore)
     found = second.annotations()
-    assert counts == {v: sum(s.volume == v for s in expected) for v in sorted({s.volume for s in expected})}
+    assert counts == {
+        v: Imported(sum(s.volume == v for s in expected), 0) for v in sorted({s.volume for s in expected})
+    }
     assert list(found) == list(expected)
     for slice_id, annotation in found.items():
         assert np.array_equal(annotation.labels, expected[slice_id].labels)
@@ -125,7 +135,9 @@ def sparse(make_study, tmp_path):
 )
 def test_which_slices_of_a_full_mask_count(sparse, slices, expected):
     study, path, array = sparse
-    assert import_annotations(study, path.parent, annotator="A", kind=MASK, slices=slices) == {"v000": len(expected)}
+    assert import_annotations(study, path.parent, annotator="A", kind=MASK, slices=slices) == {
+        "v000": (len(expected), 0)
+    }
     found = study.annotations()
     assert [slice_id.index for slice_id in found] == expected
     for slice_id, annotation in found.items():
@@ -136,7 +148,7 @@ def test_with_undecided_pixels_every_decided_slice_counts(sparse):
     study, path, array = sparse
     array[0], array[3, 0] = 9, 9
     write(path, array, study)
-    assert import_annotations(study, path, annotator="A", kind=MASK, ignore_value=9) == {"v000": 3}
+    assert import_annotations(study, path, annotator="A", kind=MASK, ignore_value=9) == {"v000": (3, 0)}
     found = study.annotations()
     assert [slice_id.index for slice_id in found] == [1, 2, 3]
     assert np.array_equal(found[SliceId("v000", 3)].labels, np.where(array[3] == 9, 255, array[3]))
@@ -150,7 +162,7 @@ def test_scribbles_need_undecided_pixels(sparse):
     array[array == 0] = 255
     array[2, 0] = 0
     write(path, array, study)
-    assert import_annotations(study, path, annotator="A", kind=SCRIBBLE) == {"v000": 3}
+    assert import_annotations(study, path, annotator="A", kind=SCRIBBLE) == {"v000": (3, 0)}
     assert (study.annotations()[SliceId("v000", 2)].labels[0] == 0).all()
 
 
@@ -162,7 +174,7 @@ def test_the_cohorts_own_ignore_value_is_the_default_for_scribbles(make_cohort, 
     array = np.full((4, 5, 6), 4, np.uint8)
     array[2, 0], array[2, 1] = 0, 1
     path = write(tmp_path / "v000.nrrd", array, study)
-    assert import_annotations(study, path, annotator="A", kind=SCRIBBLE) == {"v000": 1}
+    assert import_annotations(study, path, annotator="A", kind=SCRIBBLE) == {"v000": (1, 0)}
     assert (study.annotations()[SliceId("v000", 2)].labels[2:] == 255).all()
 
 
@@ -176,10 +188,10 @@ def test_repeating_an_import_changes_nothing_and_an_interrupted_one_goes_on(make
         import_annotations(second, tmp_path, annotator="A", kind=MASK, progress=Progress(lambda: next(asked)))
     assert len(second.annotations()) == 2
     counts = import_annotations(second, tmp_path, annotator="A", kind=MASK)
-    assert counts == {f"v00{n}": 1 for n in range(4)}
+    assert counts == {f"v00{n}": (int(n > 1), int(n < 2)) for n in range(4)}
     before = [record["seq"] for record in second.audit.records("A")]
     assert len(before) == 4
-    assert import_annotations(second, tmp_path, annotator="A", kind=MASK) == counts
+    assert import_annotations(second, tmp_path, annotator="A", kind=MASK) == {f"v00{n}": (0, 1) for n in range(4)}
     assert [record["seq"] for record in second.audit.records("A")] == before
     changed = annotate(first, 1, 77, volume="v002")
     first.commit([changed])
@@ -187,6 +199,35 @@ def test_repeating_an_import_changes_nothing_and_an_interrupted_one_goes_on(make
     import_annotations(second, tmp_path, annotator="A", kind=MASK)
     assert len(second.audit.records("A")) == 5
     assert np.array_equal(second.annotations()[changed.slice].labels, changed.labels)
+
+
+def test_imported_slices_belong_to_the_round_that_asked_for_them(make_study, annotate, tmp_path):
+    first, second = make_study(), make_study()
+    drawn = [annotate(first, n) for n in range(3)]
+    first.commit(drawn)
+    export_annotations(first, tmp_path)
+    for number, asked in enumerate([(0, 3), (1,)], start=1):
+        requests = [Request(SliceId("v000", n), "p000", 2, None, "test") for n in asked]
+        second.write_requests(RequestList(number, "random", 0, {}, tuple(requests)))
+    import_annotations(second, tmp_path, annotator="A", kind=MASK)
+    assert [annotation.round for annotation in second.annotations().values()] == [1, 2, None]
+    assert [request.slice.index for request in second.open_requests(1)] == [3]
+    first.commit([annotate(first, 0, 77)])
+    export_annotations(first, tmp_path)
+    assert import_annotations(second, tmp_path, annotator="A", kind=MASK) == {"v000": (1, 2)}
+    assert second.annotations()[SliceId("v000", 0)].round == 1
+    import_annotations(second, tmp_path, annotator="B", kind=MASK)
+    assert [annotation.round for annotation in second.annotations("B").values()] == [1, 2, None]
+
+
+def test_maps_without_anything_decided_are_refused(sparse):
+    study, path, array = sparse
+    for empty, slices in ((0, "non-empty"), (255, "all")):
+        write(path, np.full_like(array, empty), study)
+        with pytest.raises(BadInput, match=r"Nothing is decided.*--all-slices"):
+            import_annotations(study, path.parent, annotator="A", kind=MASK, slices=slices)
+    write(path, np.zeros_like(array), study)
+    assert import_annotations(study, path, annotator="A", kind=MASK, slices="all") == {"v000": (len(array), 0)}
 
 
 def test_maps_that_belong_nowhere_are_refused_before_anything_is_stored(sparse, tmp_path):
@@ -235,7 +276,7 @@ def test_the_segmentation_of_another_study_can_be_imported(make_study, annotate)
         annotations = [annotate(first, 1, 1, kind=str(kind)), annotate(first, 3, 2, kind=str(kind))]
         first.commit(annotations)
         path = first.folder / "annotations" / "v000" / "anna.seg.nrrd"
-        assert import_annotations(second, path, annotator="B", kind=kind, round=3) == {"v000": 2}
+        assert import_annotations(second, path, annotator="B", kind=kind, round=3) == {"v000": (2, 0)}
         for annotation in annotations:
             found = second.annotations()[annotation.slice]
             assert np.array_equal(found.labels, annotation.labels)
@@ -247,7 +288,7 @@ def test_a_segmentation_with_open_pixels_counts_drawn_slices_only(make_study, an
     partial = annotate(first, 2, 5, open_pixels=True)
     first.commit([partial])
     path = first.folder / "annotations" / "v000" / "anna.seg.nrrd"
-    assert import_annotations(second, path, annotator="B", kind=MASK) == {"v000": 1}
+    assert import_annotations(second, path, annotator="B", kind=MASK) == {"v000": (1, 0)}
     assert np.array_equal(second.annotations()[partial.slice].labels, partial.labels)
 
 

@@ -1,0 +1,55 @@
+"""The state of a study in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+
+def status_text(study: str, status: Mapping[str, Any]) -> str:
+    """What ``study_overview`` found, for people.
+
+    Args:
+        study: Name of the study.
+        status: The answer of ``study_overview``.
+    """
+    return "\n".join(_lines(study, status))
+
+
+def bytes_text(count: int) -> str:
+    """A number of bytes with a unit that suits it."""
+    size, unit = float(count), "bytes"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if size < 1000:
+            break
+        size, unit = size / 1000, larger
+    return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+
+
+def _lines(study: str, status: Mapping[str, Any]) -> Iterator[str]:
+    yield f"{study}: {status['volumes']} volumes, {status['slices']} slices, annotated with {status['annotation']}s."
+    times = ", ".join(
+        f"{seconds / 60:.1f} minutes on {kind}s" for kind, seconds in status["seconds"].items() if seconds
+    )
+    spent = f"; {times}" if times else ""
+    yield f"Slices: {status['annotated']} annotated, {status['skipped']} skipped, {status['flagged']} flagged{spent}."
+    for row in status["rounds"]:
+        yield (
+            f"Round {row['round']}, {row['strategy']}: {row['requested']} requested, {row['committed']} annotated, "
+            f"{row['skipped']} skipped, {row['open']} open."
+        )
+    for name, row in status["patients"].items():
+        yield f"Patient {name}: {row['annotated']} annotated, {row['skipped']} skipped."
+    for name, row in status["annotators"].items():
+        yield f"Annotator {name}: {row['annotated']} annotated."
+    for volume, reason in status["excluded"].items():
+        yield f"Excluded: {volume}" + (f" ({reason})." if reason else ".")
+    yield _model_line(status["model"])
+    yield f"Cache: {bytes_text(status['cache bytes'])} (the command clear-cache frees them)."
+
+
+def _model_line(model: Mapping[str, Any] | None) -> str:
+    if model is None:
+        return "Model: none is trained yet."
+    slices = "an unknown number of" if model["slices"] is None else model["slices"]
+    return f"Model: the newest is of round {model['round']}, trained on {slices} slices."

@@ -1,0 +1,271 @@
+"""What the module must do in the test host and, unchanged, in a real Slicer: checks without pytest.
+
+Each check takes the module's Python module (``ActiveSegmentation``) and an empty folder, and raises where something is
+not as it must be. ``test_module_contract.py`` runs them in the host; started by Slicer as a script, this file runs them
+there: ``Slicer --testing --no-splash --additional-module-paths ActiveSegmentation --python-script contract.py``.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+
+import numpy as np
+import slicer
+
+ROOT = Path(__file__).resolve().parents[3]
+SIZE = (18, 16, 9)
+AFFINES = {
+    "axial": np.diag([1.0, 1.0, 1.0]),
+    "sagittal": np.array([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0]]),
+    "coronal": np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]]),
+    "flipped": np.diag([-1.0, 1.0, -1.0]),
+    "oblique": None,
+}
+
+
+def directions(name):
+    """Direction matrix (LPS, row by row) of a name in ``AFFINES``."""
+    matrix = AFFINES[name]
+    if matrix is None:
+        matrix, _ = np.linalg.qr(np.random.default_rng(4).normal(size=(3, 3)))
+    return tuple(float(value) for value in matrix.ravel())
+
+
+def phantomStudy(module, folder, annotation="mask"):
+    """A logic with a study of two generated patients open."""
+    from ActiveSegmentationLib.cohort import write_phantom
+
+    cohort = write_phantom(folder / "cohort", patients=2, slices=5, size=(48, 48))
+    logic = module.ActiveSegmentationLogic()
+    logic.createStudy(folder / "study", cohort, annotation=annotation)
+    return logic
+
+
+def draw(logic, value, mask):
+    """A stroke on the open slice."""
+    from ActiveSegmentationLib.scene import paint, segmentId
+
+    case, index = logic.session.case, logic.session.task.slice.index
+    segment = "Background" if value == 0 else segmentId(value)
+    paint(case.segmentationNode, case.volumeNode, segment, case.volume.axis, index, mask)
+
+
+def refused(act, words):
+    """Something that must be refused, saying certain words and what to do."""
+    from ActiveSegmentationLib.common.errors import BadInput
+
+    try:
+        act()
+    except BadInput as error:
+        problem = "" if words in str(error) and error.advice else str(error)
+    else:
+        problem = "it was not refused"
+    assert not problem, problem
+
+
+def square(logic, start=10):
+    """A mask of 12 x 9 pixels on the open slice."""
+    mask = np.zeros(logic.session.case.volume.plane_shape, dtype=bool)
+    mask[start : start + 12, 8:17] = True
+    return mask
+
+
+def checkExactSlice(module, folder):
+    """What the view shows is where strokes land, in every orientation and along every axis, and nowhere else."""
+    from ActiveSegmentationLib.cohort import AnnotationKind, Geometry, slices_first
+    from ActiveSegmentationLib.scene import (
+        addVolumeNode,
+        alignToSlice,
+        capturePlane,
+        createSegmentation,
+        paint,
+        segmentId,
+        shownSlice,
+    )
+    from ActiveSegmentationLib.study import LabelSet
+
+    labels = LabelSet.from_names({1: "one", 4: "four"})
+    view = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceNode", "contract view")
+    view.SetLayoutName("contract")
+    for name in AFFINES:
+        geometry = Geometry(SIZE, (0.8, 1.1, 6.0), (12.5, -30.0, 44.0), directions(name))
+        volume = addVolumeNode(np.zeros(geometry.array_shape, np.int16), geometry, name)
+        for axis in range(3):
+            index = geometry.slice_count(axis) - 3
+            alignToSlice(view, geometry, axis, index)
+            assert shownSlice(view, geometry, axis) == index, (name, axis)
+            node = createSegmentation(volume, labels, AnnotationKind.MASK, name)
+            mask = np.zeros(geometry.plane_shape(axis), dtype=bool)
+            mask[2:5, 3:7] = True
+            paint(node, volume, segmentId(4), axis, index, mask)
+            plane = capturePlane(node, volume, labels, AnnotationKind.MASK, axis, index)
+            assert np.array_equal(plane == 4, mask), (name, axis)
+            whole = slicer.util.arrayFromSegmentBinaryLabelmap(node, segmentId(4), volume)
+            found = np.flatnonzero(slices_first(whole, axis).any(axis=(1, 2)))
+            assert found.tolist() == [index], (name, axis, found)
+            slicer.mrmlScene.RemoveNode(node)
+        slicer.mrmlScene.RemoveNode(volume)
+    slicer.mrmlScene.RemoveNode(view)
+
+
+def checkMasks(module, folder):
+    """A drawn mask is stored pixel by pixel; a committed slice shows again what was committed."""
+    logic = phantomStudy(module, folder)
+    study, session = logic.session.study, logic.session
+    volume = study.cohort.volumes[0]
+    session.openSlice(sliceOf(volume, 2))
+    mask = square(logic)
+    draw(logic, 2, mask)
+    assert session.isDirty
+    committed = logic.commitSlice()
+    assert not session.isDirty
+    assert np.array_equal(study.annotations()[committed].labels == 2, mask)
+    session.openSlice(sliceOf(study.cohort.volumes[1], 0))
+    session.openSlice(committed)
+    assert np.array_equal(session.case.capture(2) == 2, mask)
+    logic.close()
+
+
+def checkScribbles(module, folder):
+    """Only drawn pixels are decided, drawn background among them."""
+    logic = phantomStudy(module, folder, "scribble")
+    session = logic.session
+    session.openSlice(sliceOf(session.study.cohort.volumes[0], 1))
+    mask = square(logic)
+    draw(logic, 1, mask)
+    draw(logic, 0, np.roll(mask, 14, axis=0))
+    sliceId = logic.commitSlice()
+    stored = session.study.annotations()[sliceId].labels
+    assert np.array_equal(stored == 1, mask)
+    assert np.array_equal(stored == 0, np.roll(mask, 14, axis=0))
+    assert (stored[~mask & ~np.roll(mask, 14, axis=0)] == 255).all()
+    logic.close()
+
+
+def checkNoStrokeIsLost(module, folder):
+    """Closing the scene, or removing the nodes, keeps strokes as drafts that come back; no node stays behind."""
+    logic = phantomStudy(module, folder)
+    session = logic.session
+    sliceId = sliceOf(session.study.cohort.volumes[0], 3)
+    for lose in (
+        lambda: slicer.mrmlScene.Clear(0),
+        lambda: slicer.mrmlScene.RemoveNode(session.case.segmentationNode),
+        lambda: slicer.mrmlScene.RemoveNode(session.case.volumeNode),
+        session.closeCase,
+    ):
+        session.openSlice(sliceId)
+        mask = square(logic, 5)
+        draw(logic, 1, mask)
+        lose()
+        assert session.case is None
+        session.openSlice(sliceId)
+        assert np.array_equal(session.case.capture(3) == 1, mask)
+    logic.commitSlice()
+    assert not session.study.drafts(session.annotator)
+    logic.close()
+    left = [
+        node for node in slicer.util.getNodesByClass("vtkMRMLNode") if node.GetAttribute("ActiveSegmentation.Study")
+    ]
+    assert not left, left
+
+
+def checkRefusals(module, folder):
+    """What cannot be stored is refused with a way out, and nothing is lost."""
+    from ActiveSegmentationLib.scene.strokes import writeSegmentPlanes
+
+    logic = phantomStudy(module, folder)
+    session = logic.session
+    session.openSlice(sliceOf(session.study.cohort.volumes[0], 2))
+    refused(logic.commitSlice, "Nothing is drawn")
+    refused(lambda: logic.skipSlice("  "), "reason")
+    case, mask = session.case, square(logic)
+    writeSegmentPlanes(
+        case.segmentationNode, case.volumeNode, case.volume.axis, 2, {"Segment_1": mask, "Segment_3": mask}
+    )
+    refused(logic.commitSlice, "overlap")
+    session.resolveOverlap()
+    sliceId = logic.commitSlice()
+    assert np.array_equal(session.study.annotations()[sliceId].labels == 3, mask)
+    logic.close()
+
+
+def checkParameters(module, folder):
+    """The parameter node keeps what the panels put into it."""
+    logic = module.ActiveSegmentationLogic()
+    node = logic.getParameterNode()
+    node.requestCount = 7
+    node.strategy = "strided"
+    node.autoTrain = True
+    again = logic.getParameterNode()
+    assert (again.requestCount, again.strategy, again.autoTrain) == (7, "strided", True)
+    for wrong in (0, 501):
+        try:
+            node.requestCount = wrong
+        except ValueError:
+            continue
+        raise AssertionError(wrong)
+    logic.close()
+
+
+def checkWorker(module, folder):
+    """The worker answers, fails in words, and is gone after the end."""
+    from ActiveSegmentationLib.cohort import write_phantom
+    from ActiveSegmentationLib.scene.session import waitFor
+
+    cohort = write_phantom(folder / "cohort", patients=2, slices=3, size=(32, 32))
+    logic = module.ActiveSegmentationLogic()
+    found = []
+    logic.work.index(cohort, lambda cohort, labels: found.append((cohort, labels)))
+    assert waitFor(lambda: found, 60), logic.work.client.log
+    assert len(found[0][0].volumes) == 4
+    assert [label.name for label in found[0][1].labels] == ["RV", "MYO", "LV"]
+    refused(lambda: logic.suggest(2), "study")
+    pid = logic.work.client.pid
+    logic.close()
+    assert logic.work.client.state == "stopped"
+    assert pid
+
+
+def sliceOf(volume, index):
+    """Identity of a slice."""
+    from ActiveSegmentationLib.cohort import SliceId
+
+    return SliceId(volume.id, index)
+
+
+CHECKS = (
+    checkExactSlice,
+    checkMasks,
+    checkScribbles,
+    checkNoStrokeIsLost,
+    checkRefusals,
+    checkParameters,
+    checkWorker,
+)
+"""All checks, in an order in which the first to fail says most."""
+
+
+def main():
+    """Run the checks in Slicer; the exit code."""
+    import ActiveSegmentation
+
+    failed = []
+    for check in CHECKS:
+        slicer.mrmlScene.Clear(0)
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                check(ActiveSegmentation, Path(folder))
+                print(f"passed: {check.__name__}")
+            except Exception:  # noqa: BLE001 - the other checks shall run too
+                traceback.print_exc()
+                print(f"FAILED: {check.__name__}")
+                failed.append(check.__name__)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    slicer.util.exit(main())

@@ -314,7 +314,7 @@ class ActiveSegmentationTest(ScriptedLoadableModuleTest):
 
         logic = ActiveSegmentationLogic()
         with tempfile.TemporaryDirectory() as folder:
-            write_phantom(Path(folder) / "cohort", patients=2)
+            write_phantom(Path(folder) / "cohort", patients=2, scribbles=False)
             study = logic.createStudy(Path(folder) / "study", Path(folder) / "cohort")
             volume = study.cohort.volumes[0]
             logic.session.openSlice(SliceId(volume.id, 3))

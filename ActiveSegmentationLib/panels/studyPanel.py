@@ -125,7 +125,7 @@ class StudyPanel(Panel):
         self.beforeWriting()
         root = Path(tempfile.mkdtemp(prefix="sample-", dir=_sampleFolder()))
         with _waiting():
-            write_phantom(root / "cohort", patients=SAMPLE_PATIENTS)
+            write_phantom(root / "cohort", patients=SAMPLE_PATIENTS, scribbles=False)
             cohort = discover(root / "cohort")
             labels = LabelSet.from_names({v: n for v, n in cohort.labels.items() if v})
             stack = StackSettings().to_json()

@@ -97,6 +97,12 @@ class Case:
         """Whether both nodes are still in the scene."""
         return all(slicer.mrmlScene.IsNodePresent(node) for node in (self.volumeNode, self.segmentationNode))
 
+    @property
+    def isWhole(self) -> bool:
+        """Whether the segmentation still has the segments of all labels."""
+        present = self.segmentationNode.GetSegmentation().GetSegmentIDs()
+        return all(segmentId(label.value) in present for label in self._labels.labels)
+
     def sliceId(self, index: int) -> SliceId:
         """Identity of a slice of this volume."""
         return SliceId(self.volume.id, index)

@@ -48,6 +48,8 @@ def registerSampleData(resources: Path) -> None:
     logic.registerCustomSampleDataSource(
         category=CATEGORY,
         sampleName="Generated hearts",
+        uris=[],
+        fileNames=[],
         thumbnailFileName=str(icons / "GeneratedHearts.png"),
         customDownloader=lambda source: _offer(writeSample(cohortFolder("GeneratedHearts"))),
     )
@@ -69,7 +71,7 @@ def writeSample(folder: Path) -> Path:
     if not folder.is_dir():
         part = folder.with_name(f"{folder.name}.part")
         shutil.rmtree(part, ignore_errors=True)
-        write_phantom(part, patients=PHANTOM_PATIENTS)
+        write_phantom(part, patients=PHANTOM_PATIENTS, scribbles=False)  # scribbles need a package that Slicer lacks
         part.rename(folder)
     return folder
 

@@ -24,6 +24,9 @@ from ActiveSegmentationLib.scene.segmentations import resolveOverlap, segmentId
 from ActiveSegmentationLib.scene.views import NoViews, Views
 from ActiveSegmentationLib.study import LabelSet, Request, RequestList, SliceAnnotation, Study
 
+FIRST = 1000.0
+"""Priority of an observer that is called before Slicer's own, which empty a segmentation that is being removed."""
+
 OPEN, DONE, SKIPPED = "open", "committed", "skipped"
 """Statuses of a request."""
 
@@ -118,8 +121,11 @@ class Session(VTKObservationMixin):
         self._edited = False
         self._dirty: list[int] | None = None
         scene = slicer.mrmlScene
-        self.addObserver(scene, slicer.vtkMRMLScene.NodeAboutToBeRemovedEvent, self._onNodeAboutToBeRemoved)
-        self.addObserver(scene, slicer.vtkMRMLScene.StartCloseEvent, self._onSceneClose)
+        for event, method in (
+            (slicer.vtkMRMLScene.NodeAboutToBeRemovedEvent, self._onNodeAboutToBeRemoved),
+            (slicer.vtkMRMLScene.StartCloseEvent, self._onSceneClose),
+        ):
+            self.addObserver(scene, event, method, priority=FIRST)
 
     # Studies
 
@@ -468,6 +474,8 @@ class Session(VTKObservationMixin):
         dirty = self._dirty = case.dirtySlices()
         for index in dirty:
             study.save_draft(case.draft(index), self.annotator)
+        if not case.isWhole:  # segments were removed: what their strokes were is known from earlier drafts only
+            return len(dirty)
         for sliceId in study.drafts(self.annotator):
             if sliceId.volume == case.volume.id and sliceId.index not in dirty:
                 study.discard_draft(sliceId, self.annotator)

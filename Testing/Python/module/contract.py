@@ -38,7 +38,7 @@ def phantomStudy(module, folder, annotation="mask"):
     """A logic with a study of two generated patients open."""
     from ActiveSegmentationLib.cohort import write_phantom
 
-    cohort = write_phantom(folder / "cohort", patients=2, slices=5, size=(48, 48))
+    cohort = write_phantom(folder / "cohort", patients=2, slices=5, size=(48, 48), scribbles=False)
     logic = module.ActiveSegmentationLogic()
     logic.createStudy(folder / "study", cohort, annotation=annotation)
     return logic
@@ -215,7 +215,7 @@ def checkWorker(module, folder):
     from ActiveSegmentationLib.cohort import write_phantom
     from ActiveSegmentationLib.scene.session import waitFor
 
-    cohort = write_phantom(folder / "cohort", patients=2, slices=3, size=(32, 32))
+    cohort = write_phantom(folder / "cohort", patients=2, slices=3, size=(32, 32), scribbles=False)
     logic = module.ActiveSegmentationLogic()
     found = []
     logic.work.index(cohort, lambda cohort, labels: found.append((cohort, labels)))

@@ -30,7 +30,10 @@ class TrainPanel(Panel):
         self.work.train(parameters.models, parameters.steps)
 
     def showCurve(self) -> None:
-        """Show the learning curve in a plot view."""
+        """Show a plot: the running training's loss and Dice, or else the learning curve."""
+        if self.work.isRunning("train") and self._loss is not None:
+            self.showChart(self._loss.chart)
+            return
         self.curveChart = learningCurveChart(self.work.curve)
         self.showChart(self.curveChart)
 
@@ -62,7 +65,9 @@ class TrainPanel(Panel):
             "" if session.annotatedCount else _("Commit at least one slice first."),
             _("A training is running already.") if running is not None else "",
         )
-        self.enable(ui.curveButton, "" if self.work.curve else _("Nothing is trained yet."))
+        live = running is not None and self._loss is not None
+        self.enable(ui.curveButton, "" if self.work.curve or live else _("Nothing is trained yet."))
+        ui.curveButton.text = _("Show loss and Dice") if live else _("Show learning curve")
         if running is not None:
             values = running.values or {}
             figures = ", ".join(f"{name} {value}" for name, value in values.items() if name in SHOWN)

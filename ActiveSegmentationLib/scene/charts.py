@@ -44,8 +44,7 @@ def learningCurveChart(curve: Sequence[Mapping[str, Any]]) -> Any:
             table = _table(f"curve {key}", {"Annotated slices": [p[0] for p in points], "Dice": [p[1] for p in points]})
             series = _series(name, table, "Annotated slices", "Dice", color)
             series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleCircle)
-            solid, none = slicer.vtkMRMLPlotSeriesNode.LineStyleSolid, slicer.vtkMRMLPlotSeriesNode.LineStyleNone
-            series.SetLineStyle(solid if len(points) > 1 else none)  # a line of one point is an error to VTK
+            series.SetLineStyle(slicer.vtkMRMLPlotSeriesNode.LineStyleSolid)
             chart.AddAndObservePlotSeriesNodeID(series.GetID())
     return chart
 
@@ -55,7 +54,6 @@ class LossChart:
 
     def __init__(self) -> None:
         self.chart = _chart("Training", "Step", "Loss, Dice")
-        self._series: dict[str, Any] = {}
         self._tables: dict[str, Any] = {}
 
     def clear(self) -> None:
@@ -73,10 +71,7 @@ class LossChart:
             self._tables[name] = _table(f"training {name}", {"Step": [step], name: [value]})
             series = _series(f"training {name}", self._tables[name], "Step", name, color)
             series.SetName(name)
-            self._series[name] = series
-        for name, table in self._tables.items():
-            if table.GetTable().GetNumberOfRows() == 2:  # from two points on there is a line
-                self.chart.AddAndObservePlotSeriesNodeID(self._series[name].GetID())
+            self.chart.AddAndObservePlotSeriesNodeID(series.GetID())
 
 
 class SliceMapChart:
@@ -120,7 +115,7 @@ class SliceMapChart:
     def picked(self, seriesId: str, row: int) -> int | None:
         """Number of the dot (0 to n - 1) in a row of a series, or None where that is not ours."""
         rows = self._rows.get(seriesId)
-        return int(rows[row]) if rows is not None and 0 <= row < len(rows) else None
+        return int(rows[min(row, len(rows) - 1)]) if rows is not None and row >= 0 else None
 
 
 def removeCharts() -> None:
@@ -167,7 +162,7 @@ def _table(key: str, columns: Mapping[str, Any]) -> Any:
     for name, values in columns.items():
         column = vtk.vtkDoubleArray()
         column.SetName(name)
-        for value in values:
+        for value in values if len(values) != 1 else [*values, *values]:  # VTK complains of lines of one point
             column.InsertNextValue(float(value))
         table.AddColumn(column)
     node.SetAndObserveTable(table)

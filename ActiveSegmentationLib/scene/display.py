@@ -46,11 +46,14 @@ class Display:
         return self._highlight.text if self._highlight is not None else ""
 
     def showVolume(self, case: Case) -> None:
-        """Put the image into all slice views; the others are turned to its axes too."""
+        """Put the image into all slice views; the others show its two other axes."""
         for view in self._all():
             view.sliceLogic.GetSliceCompositeNode().SetBackgroundVolumeID(case.volumeNode.GetID())
-        for view in self.views.others():
-            view.sliceNode.RotateToVolumePlane(case.volumeNode)
+        geometry = case.volume.geometry
+        axes = [axis for axis in (1, 0, 2) if axis != case.volume.axis]
+        for number, view in enumerate(self.views.others()):
+            axis = axes[number % 2]
+            alignToSlice(view.sliceNode, geometry, axis, geometry.slice_count(axis) // 2)
             view.sliceLogic.FitSliceToBackground()
 
     def align(self, case: Case, index: int) -> None:

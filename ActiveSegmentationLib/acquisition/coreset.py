@@ -43,9 +43,10 @@ class Coreset(_KCenter):
     """k-center greedy coreset (Sener and Savarese 2018; the baseline "Coreset" of Vepa 2024 and Foellmer 2024).
 
     The argument names the space in which slices are compared: "segmenter", the globally averaged coarsest features of
-    the last trained model; "pixels", 32 x 32 pixels; "learned", the group-contrastive metric. Plain "coreset" is
-    "coreset:segmenter". Before the first model is trained there are no such features and pixels stand in for them; each
-    choice's reason says so. Needs: the embedding; cost O((annotated + budget) n d).
+    the last trained model (of several models those of each, side by side); "pixels", 32 x 32 pixels; "learned", the
+    group-contrastive metric. Plain "coreset" is "coreset:segmenter". Before the first model is trained there are no
+    such features and pixels stand in for them; each choice's reason says so. Needs: the embedding; cost O((annotated +
+    budget) n d).
 
     Raises:
         BadInput: If the argument names no such space.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from ActiveSegmentationLib.common.errors import BadInput
@@ -56,6 +57,32 @@ class Ensemble(Predictor):
         for member in self.members[1:]:
             total = total + member.predict(images)
         return total / len(self.members)
+
+    def features(
+        self, stack: Slices, rows: np.ndarray, *, device: str = "cpu", progress: Progress | None = None
+    ) -> np.ndarray:
+        """Features of slices from all members, see ``Segmenter.features``; a single member's as they are.
+
+        Those of several members are put side by side, each member's divided by their spread over the rows: squared
+        Euclidean distances are then sums over the members, and none counts more because its features are larger.
+
+        Args:
+            stack: The cohort's slices.
+            rows: (n,) rows of the stack.
+            device: Torch device.
+            progress: Told after every batch.
+
+        Returns:
+            (n, features of all members) float32.
+        """
+        found = [member.features(stack, rows, device=device, progress=progress) for member in self.members]
+        return found[0] if len(found) == 1 else np.concatenate([_of_unit_spread(part) for part in found], axis=1)
+
+
+def _of_unit_spread(features: np.ndarray) -> np.ndarray:
+    """Features (n, d) divided by the root of their total variance, where they vary at all."""
+    spread = float(np.sqrt(features.var(axis=0, dtype=np.float64).sum())) if len(features) else 0.0
+    return features / np.float32(spread) if spread > 0 else features
 
 
 def fit_ensemble(

@@ -10,7 +10,7 @@ import torch
 
 from ActiveSegmentationLib.common.errors import BadInput, Cancelled
 from ActiveSegmentationLib.common.progress import Progress
-from ActiveSegmentationLib.segmentation import Segmenter, fit_ensemble, is_trained, load_ensemble
+from ActiveSegmentationLib.segmentation import Ensemble, Segmenter, fit_ensemble, is_trained, load_ensemble
 
 
 class Counter(Progress):
@@ -110,6 +110,19 @@ def test_warm_members_start_from_the_earlier_ones(stack, tiny, tmp_path):
     start = first.members[0].network.state_dict()
     for member in second.members:
         assert all(torch.allclose(p, start[name], atol=1e-6) for name, p in member.network.named_parameters())
+
+
+def test_features_of_all_members_count_alike(stack, tiny, tmp_path):
+    rows = np.arange(12)
+    two = fit_ensemble(stack, stack.examples([0, 3]), 3, tiny, members=2, seed=0, folder=tmp_path)
+    parts = [member.features(stack, rows) for member in two.members]
+    assert np.array_equal(Ensemble((two.members[0],)).features(stack, rows), parts[0])
+    features = two.features(stack, rows)
+    assert features.dtype == np.float32
+    assert features.shape == (12, parts[0].shape[1] + parts[1].shape[1])
+    expected = [np.linalg.norm(part[0] - part, axis=1) ** 2 / part.var(axis=0).sum() for part in parts]
+    assert np.linalg.norm(features[0] - features, axis=1) ** 2 == pytest.approx(sum(expected), rel=1e-3, abs=1e-4)
+    assert two.features(stack, np.arange(0)).shape == (0, features.shape[1])
 
 
 def test_no_member_is_refused(stack, tiny, tmp_path):

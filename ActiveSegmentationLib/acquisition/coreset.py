@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from ActiveSegmentationLib.acquisition.base import Choice, Strategy
-from ActiveSegmentationLib.acquisition.k_center import Centre, k_center_greedy
+from ActiveSegmentationLib.acquisition.k_center import Centre, fitting_device, k_center_greedy
 from ActiveSegmentationLib.acquisition.pool import Pool
 from ActiveSegmentationLib.acquisition.registry import register
 from ActiveSegmentationLib.common.errors import BadInput
@@ -30,7 +30,8 @@ class _KCenter(Strategy):
         """Choose slices; see ``Strategy.select``. Draws nothing from ``rng``: k-center greedy is deterministic."""
         space = self._space_of(pool)
         features = pool.embeddings(space)
-        centres = k_center_greedy(features, pool.annotated, pool.allowance(), budget)
+        device = fitting_device(pool.device, features)
+        centres = k_center_greedy(features, pool.annotated, pool.allowance(), budget, device=device)
         return [_choice(pool, centre, centres, space) for centre in centres]
 
     def _space_of(self, pool: Pool) -> str:

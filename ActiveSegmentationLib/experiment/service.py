@@ -16,7 +16,7 @@ from ActiveSegmentationLib.experiment.benchmark import AnnotatorFactory, Benchma
 from ActiveSegmentationLib.experiment.protocol import parse_rounds
 from ActiveSegmentationLib.experiment.reporting import Outcome, write_outcome
 from ActiveSegmentationLib.experiment.run import Design
-from ActiveSegmentationLib.loop import LoopSettings, label_set_for, resolve_device
+from ActiveSegmentationLib.loop import LoopSettings, label_set_for, resolve_device, tell_left_out
 
 TEST_SHARE = 0.25
 """Share of the patients that is scored where nobody gave a split."""
@@ -83,8 +83,10 @@ def run_benchmark(
     labels = label_set_for(cohort, options.labels, progress)
     stack = build_stack(cohort, options.settings.stack, options.out / "cache" / "stacks", progress=progress)
     kind = AnnotationKind(options.annotation)
-    _require_labels(cohort, stack, kind)
-    rows = {role: stack.rows_of([v.id for v in cohort.volumes if v.role == role]) for role in Role}
+    _require_pool_labels(cohort, stack, kind)
+    members = {role: [v.id for v in cohort.volumes if v.role == role] for role in Role}
+    members[Role.TEST] = _scorable(members[Role.TEST], stack, progress)
+    rows = {role: stack.rows_of(members[role]) for role in Role}
     design = Design(
         cohort=options.name,
         rows=rows,
@@ -118,17 +120,26 @@ def _with_test_part(cohort: Cohort, progress: Progress) -> Cohort:
     return with_roles(cohort, {Role.TEST: test})
 
 
-def _require_labels(cohort: Cohort, stack: SliceStack, kind: AnnotationKind) -> None:
+def _require_pool_labels(cohort: Cohort, stack: SliceStack, kind: AnnotationKind) -> None:
     oracle = OracleAnnotator(stack, kind)
     lacking = [v.id for v in cohort.volumes if v.role == Role.POOL and not oracle.can_answer(v.id)]
-    lacking += [v.id for v in cohort.volumes if v.role == Role.TEST and stack.truth(v.id, AnnotationKind.MASK) is None]
     if lacking:
         named = ", ".join(lacking[:5]) + (" ..." if len(lacking) > 5 else "")
         raise BadInput(
-            f"{len(lacking)} volume(s) have no usable reference labels: {named}.",
+            f"{len(lacking)} volume(s) of the pool have no usable reference labels: {named}.",
             where=cohort.root,
             advice="Repair the label files named above, or leave these volumes out of the split.",
         )
+
+
+def _scorable(volumes: list[str], stack: SliceStack, progress: Progress) -> list[str]:
+    """The test volumes that have reference masks; the others are named and left out."""
+    known = [volume for volume in volumes if stack.truth(volume, AnnotationKind.MASK) is not None]
+    if not known:
+        advice = "Give the cohort test volumes with masks, or repair the label files."
+        raise BadInput("No test volume has usable reference masks.", where="evaluation", advice=advice)
+    tell_left_out([volume for volume in volumes if volume not in known], progress)
+    return known
 
 
 def demo_options(cohort: Cohort, out: Path, device: str) -> BenchmarkOptions:

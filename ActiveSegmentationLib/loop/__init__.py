@@ -7,7 +7,7 @@ from ActiveSegmentationLib.loop.outputs import EXPORT_FORMATS, evaluate_study, e
 from ActiveSegmentationLib.loop.settings import LoopSettings
 from ActiveSegmentationLib.loop.study_loop import StudyLoop
 from ActiveSegmentationLib.loop.suggestion import Question, Suggestion, suggest
-from ActiveSegmentationLib.loop.training import VolumeScore, evaluate_volumes, train, volumes_of
+from ActiveSegmentationLib.loop.training import VolumeScore, evaluate_volumes, tell_left_out, train, volumes_of
 
 __all__ = [
     "EXPORT_FORMATS",
@@ -26,6 +26,7 @@ __all__ = [
     "predict_study",
     "resolve_device",
     "suggest",
+    "tell_left_out",
     "train",
     "versions",
     "volumes_of",

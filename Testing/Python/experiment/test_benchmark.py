@@ -62,3 +62,30 @@ def test_a_folder_of_an_older_version_keeps_what_it_said(make_options):
     assert sessions[0] == {"started": None, **old}
     assert len(sessions) == 2
     assert [row["device"] == "" for row in rows_of(options.out / "timings.csv")] == [True, False]
+
+
+def test_runs_in_processes_show_their_rounds_and_keep_their_messages(make_options, listener):
+    labels = "1=RV,2=MYO,3=LV,9=nowhere"
+    options = make_options(rounds="1,2,4", strategies=("random", "strided"), workers=2, labels=labels)
+    run_benchmark(options, listener)
+    rounds = [(done, total) for stage, done, total in listener.shown if stage == "Rounds of 2 runs"]
+    assert rounds[0] == (0, 6)
+    assert rounds[-1] == (6, 6)
+    assert rounds == sorted(rounds)
+    for name in ("random", "strided"):
+        log = (options.out / "runs" / f"{name}-seed0" / "log.txt").read_text(encoding="utf-8")
+        assert f"{name}, seed 0, round 3 of 3: Training: 2 of 2, loss" in log
+        assert "cannot learn it yet" in log  # a message of the training
+        assert log.splitlines()[-1].endswith("Done.")
+
+
+def test_rounds_done_before_do_not_count_as_fast(make_options, listener):
+    options = make_options(strategies=("random", "strided"), workers=2)
+    run_benchmark(options)
+    for name in ("random", "strided"):
+        (options.out / "runs" / f"{name}-seed0" / "round-2.json").unlink()
+    with pytest.raises(BadInput):  # the second round needs the model of the first, which is gone
+        run_benchmark(options, listener)
+    rounds = [(done, total) for stage, done, total in listener.shown if stage == "Rounds of 2 runs"]
+    assert rounds == [(0, 2)]
+    assert "Ended by BadInput" in (options.out / "runs" / "random-seed0" / "log.txt").read_text(encoding="utf-8")

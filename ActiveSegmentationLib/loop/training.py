@@ -54,7 +54,8 @@ def train(
         labels: The label set.
         settings: Settings of the loop.
         seed: Seed of initial weights, batches and augmentation.
-        folder: Where the models and their checkpoints live; a finished training is loaded, an interrupted one resumed.
+        folder: Where the models and their checkpoints live; a finished training is loaded, an interrupted one resumed,
+            and until it is finished an earlier model stays in use.
         device: Torch device.
         validation_rows: Slices with reference masks that pick the best weights; used only where the settings say so.
         initial: Models to start from instead of random weights.

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from ActiveSegmentationLib.acquisition.base import Choice, Strategy
-from ActiveSegmentationLib.acquisition.k_center import Centre, k_center_greedy
+from ActiveSegmentationLib.acquisition.k_center import Centre, fitting_device, k_center_greedy
 from ActiveSegmentationLib.acquisition.pool import Pool
 from ActiveSegmentationLib.acquisition.registry import register
 from ActiveSegmentationLib.common.errors import BadInput
@@ -30,7 +30,8 @@ class _KCenter(Strategy):
         """Choose slices; see ``Strategy.select``. Draws nothing from ``rng``: k-center greedy is deterministic."""
         space = self._space_of(pool)
         features = pool.embeddings(space)
-        centres = k_center_greedy(features, pool.annotated, pool.allowance(), budget)
+        device = fitting_device(pool.device, features)
+        centres = k_center_greedy(features, pool.annotated, pool.allowance(), budget, device=device)
         return [_choice(pool, centre, centres, space) for centre in centres]
 
     def _space_of(self, pool: Pool) -> str:
@@ -43,9 +44,10 @@ class Coreset(_KCenter):
     """k-center greedy coreset (Sener and Savarese 2018; the baseline "Coreset" of Vepa 2024 and Foellmer 2024).
 
     The argument names the space in which slices are compared: "segmenter", the globally averaged coarsest features of
-    the last trained model; "pixels", 32 x 32 pixels; "learned", the group-contrastive metric. Plain "coreset" is
-    "coreset:segmenter". Before the first model is trained there are no such features and pixels stand in for them; each
-    choice's reason says so. Needs: the embedding; cost O((annotated + budget) n d).
+    the last trained model (of several models those of each, side by side); "pixels", 32 x 32 pixels; "learned", the
+    group-contrastive metric. Plain "coreset" is "coreset:segmenter". Before the first model is trained there are no
+    such features and pixels stand in for them; each choice's reason says so. Needs: the embedding; cost O((annotated +
+    budget) n d).
 
     Raises:
         BadInput: If the argument names no such space.

@@ -20,6 +20,9 @@ NOISE = 1e-13
 BLOCK = 64
 """Centres whose distances to all points are computed at a time."""
 
+COPIES = 4
+"""Copies of the points in double precision that the distances need at their peak."""
+
 
 class Centre(NamedTuple):
     """One pick of the greedy cover.
@@ -62,6 +65,21 @@ def k_center_greedy(
         allowance.take(position)
         space.cover(np.array([position]))
     return picks
+
+
+def fitting_device(device: str, features: np.ndarray) -> str:
+    """The device where distances of these features are to be computed: the CPU unless a GPU has the room.
+
+    Args:
+        device: Torch device that the person chose.
+        features: (n, d) array.
+    """
+    if not device.startswith("cuda"):
+        return "cpu"
+    import torch
+
+    free, _ = torch.cuda.mem_get_info(device)
+    return device if COPIES * 8 * features.size <= free else "cpu"
 
 
 class _Space:

@@ -27,6 +27,7 @@ class Pool:
         skipped: Slices that must not be asked for (they still are part of the space to cover).
         constraints: Limits on this round's choices.
         embedders: Functions that compute each kind of embedding, called at most once a pool.
+        device: Torch device that strategies may compute on.
     """
 
     def __init__(
@@ -38,10 +39,12 @@ class Pool:
         skipped: Collection[SliceId] = (),
         constraints: Constraints | None = None,
         embedders: Mapping[str, Embedder] | None = None,
+        device: str = "cpu",
     ) -> None:
         ids = [stack.slice_id(int(row)) for row in rows]
         order = sorted(range(len(ids)), key=lambda position: ids[position])
         self.stack = stack
+        self.device = device
         self.ids: tuple[SliceId, ...] = tuple(ids[position] for position in order)
         self.rows = np.asarray(rows, dtype=np.int64)[order]
         self.constraints = constraints or Constraints()

@@ -19,7 +19,7 @@ class Strided(Strategy):
     m is the argument, or the budget shared over all volumes, at least 1. The offset u of the volumes of a round are
     themselves evenly spread over (0, 1) in random order, so that with m = 1 a round still covers the whole range from
     the first to the last slice. A slice that may not be picked is replaced by the nearest one that may, the lower at
-    equal distance. Needs nothing; cost O(n).
+    equal distance. Needs nothing; cost O(budget n): every pick looks at the whole pool once.
 
     Args:
         argument: Slices of one volume in a round, as in "strided:3".

@@ -67,6 +67,8 @@ def add_commands(commands: Commands) -> None:
     parser = _command(commands, "relocate", _relocate, "tell a study where its images are now")
     parser.add_argument("cohort", type=Path, metavar="COHORT", help="where the cohort's folder is now")
     shared.add_json(parser)
+    text = "take images whose content changed as they are now"
+    parser.add_argument("--accept-changed", action="store_true", help=text)
     parser = _command(commands, "export", _export, "write the annotations for other tools")
     parser.add_argument("--format", choices=EXPORT_FORMATS, required=True)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
@@ -301,10 +303,16 @@ def _skip(options: argparse.Namespace) -> None:
 
 def _relocate(options: argparse.Namespace) -> None:
     study = relocate(options.study, options.cohort)
+    changed = []
+    if options.accept_changed:
+        with _opened(options) as loop:
+            changed = loop.accept_changed_images()
     if options.json:
-        shared.print_json({"study": str(options.study), "cohort": str(study.cohort.root)})
-    else:
-        print(f"{options.study}: the images are read from {study.cohort.root}.")
+        shared.print_json({"study": str(options.study), "cohort": str(study.cohort.root), "accepted": changed})
+        return
+    print(f"{options.study}: the images are read from {study.cohort.root}.")
+    if options.accept_changed:
+        print(f"Accepted the changed images of: {', '.join(changed) or 'no volume'}.")
 
 
 def _export(options: argparse.Namespace) -> None:

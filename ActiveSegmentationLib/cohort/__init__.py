@@ -10,6 +10,7 @@ from ActiveSegmentationLib.cohort.scribbles import scribble_from_mask
 from ActiveSegmentationLib.cohort.split import read_split, with_roles
 from ActiveSegmentationLib.cohort.stack import SliceStack, StackVolume, open_stack
 from ActiveSegmentationLib.cohort.stack_building import build_stack
+from ActiveSegmentationLib.cohort.stack_contents import image_hashes
 from ActiveSegmentationLib.cohort.types import (
     BACKGROUND,
     UNDECIDED,
@@ -46,6 +47,7 @@ __all__ = [
     "Volume",
     "build_stack",
     "discover",
+    "image_hashes",
     "open_stack",
     "read_image",
     "read_label_map",

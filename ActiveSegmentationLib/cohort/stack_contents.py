@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,7 @@ from pathlib import Path
 from ActiveSegmentationLib.cohort.types import Cohort, LabelSource, Source, Volume
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained, hash_file, hash_json, read_json, write_json
-from ActiveSegmentationLib.common.progress import Progress
+from ActiveSegmentationLib.common.progress import Progress, or_silent
 
 UNREADABLE = "unreadable"
 """Stands for the hash of a file that cannot be read."""
@@ -87,6 +88,32 @@ def content_hashes(
     finally:
         files.save()
     return hashes, failures
+
+
+def image_hashes(
+    cohort: Cohort, path: Path, *, workers: int | None = None, progress: Progress | None = None
+) -> dict[str, dict[str, str]]:
+    """SHA-256 of every image file, by volume and by path in the cohort; reference labels are not looked at.
+
+    Args:
+        cohort: The cohort; volumes with a file that cannot be read are left out.
+        path: JSON file that remembers hashes of files; ``build_stack`` keeps it as ``hashes.json`` in its cache.
+        workers: Threads, one a processor core unless told.
+        progress: Told of every volume.
+    """
+    files = FileHashes(path)
+    hashes: dict[str, dict[str, str]] = {}
+
+    def task(volume: Volume) -> None:
+        paths = [path for source in volume.channels for path in source.paths]
+        hashes[volume.id] = {path: files.of(cohort.path(path)) for path in paths}
+
+    workers = workers or os.cpu_count() or 1
+    try:
+        each_volume(task, cohort.volumes, workers=workers, stage="Checking files", progress=or_silent(progress))
+    finally:
+        files.save()
+    return {volume.id: hashes[volume.id] for volume in cohort.volumes if volume.id in hashes}
 
 
 def each_volume(

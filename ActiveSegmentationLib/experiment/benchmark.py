@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import datetime
 import io
 import json
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from ActiveSegmentationLib.common.files import explained, read_json, write_json,
 from ActiveSegmentationLib.common.progress import Progress, or_silent
 from ActiveSegmentationLib.evaluation import RequestRow, ResultRow, write_requests_csv, write_results_csv
 from ActiveSegmentationLib.experiment.annotators import Annotator, OracleAnnotator
-from ActiveSegmentationLib.experiment.run import Design, Run
+from ActiveSegmentationLib.experiment.run import PROGRAMS, Design, Run
 from ActiveSegmentationLib.experiment.sweep import execute_in_processes
 from ActiveSegmentationLib.loop import describe_device, learned_encoder, versions
 
@@ -51,7 +52,8 @@ class Benchmark:
     """An experiment in its output folder.
 
     The folder may be given again with more strategies or seeds; what is finished is kept. It may not be given again
-    with another design, because the rows would not be comparable.
+    with another design, because the rows would not be comparable. Every session that computes something is listed in
+    ``benchmark.json`` with its versions and device, and every round says its own.
 
     Args:
         out: Output folder.
@@ -82,7 +84,7 @@ class Benchmark:
         with self._lock():
             self._settle_design()
             self._prepare_encoders(progress)
-            pairs = [pair for pair in self.plan.pairs() if not self._finished(*pair)]
+            pairs = self._pending()
             if workers > 1 and len(pairs) > 1:
                 execute_in_processes([self.run(*pair) for pair in pairs], workers, or_silent(progress))
             else:
@@ -125,13 +127,15 @@ class Benchmark:
         write_results_csv(self.out / "results.csv", results)
         write_requests_csv(self.out / "requests.csv", requests)
         text = io.StringIO()
-        writer = csv.DictWriter(text, ["strategy", "seed", "round", "choosing", "training", "scoring"])
+        figures = ["choosing", "training", "scoring"]
+        writer = csv.DictWriter(text, ["strategy", "seed", "round", *figures, "device", *PROGRAMS])
         writer.writeheader()
         writer.writerows(timings)
         write_text(self.out / "timings.csv", text.getvalue())
 
-    def _finished(self, strategy: str, seed: int) -> bool:
-        return self.run(strategy, seed).finished_rounds() == len(self.plan.design.rounds)
+    def _pending(self) -> list[tuple[str, int]]:
+        """The runs that have rounds to do."""
+        return [pair for pair in self.plan.pairs() if self.run(*pair).finished_rounds() < len(self.plan.design.rounds)]
 
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:
@@ -152,8 +156,10 @@ class Benchmark:
         path = self.out / "benchmark.json"
         design = self.plan.design.to_json() | {"stack": self.stack.key}
         design = json.loads(json.dumps(design))  # as it will be read back
+        sessions: list[dict[str, Any]] = []
         if path.is_file():
             record = read_json(path)
+            sessions = _sessions(record)
             known = record["design"]
             strategies = dict.fromkeys([*record["strategies"], *self.plan.strategies])
             seeds = sorted({*record["seeds"], *self.plan.seeds})
@@ -170,10 +176,13 @@ class Benchmark:
             "design": design,
             "strategies": list(self.plan.strategies),
             "seeds": list(self.plan.seeds),
-            "versions": versions(),
-            "device": describe_device(self.device),
+            "sessions": [*sessions, *([self._session()] if self._pending() else [])],
         }
         write_json(path, record)
+
+    def _session(self) -> dict[str, Any]:
+        started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        return {"started": started, "versions": versions(), "device": describe_device(self.device)}
 
     def _prepare_encoders(self, progress: Progress | None) -> None:
         """Train each learned metric once, before the runs would do so at the same time."""
@@ -189,3 +198,10 @@ class Benchmark:
                 device=self.device,
                 progress=progress,
             )
+
+
+def _sessions(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """When and with what the rounds were computed; older versions kept the last session only."""
+    if "sessions" in record:
+        return record["sessions"]
+    return [{"started": None, "versions": record["versions"], "device": record["device"]}]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ActiveSegmentationLib.cohort import BACKGROUND, UNDECIDED, AnnotationKind, Role, SliceId
-from ActiveSegmentationLib.common.files import read_json, write_bytes
+from ActiveSegmentationLib.common.files import hash_json, read_json, write_bytes
 from ActiveSegmentationLib.evaluation import (
     Picture,
     PredictionView,
@@ -91,6 +91,8 @@ def _notes(benchmark: Benchmark) -> list[str]:
     design = benchmark.plan.design
     volumes = {role: len(np.unique(benchmark.stack.volume_number[design.rows[role]])) for role in Role}
     first = f"chosen by {design.initial}, the same for every strategy of a seed" if design.initial else "its own choice"
+    sessions = read_json(benchmark.out / "benchmark.json")["sessions"]
+    kinds = {hash_json([session["versions"], session["device"]]) for session in sessions}
     return [
         f"Annotations are {design.annotation}s by a simulated annotator; the pool has {len(design.rows[Role.POOL])} "
         f"slices of {volumes[Role.POOL]} volumes, scores are on {volumes[Role.TEST]} test volumes.",
@@ -98,6 +100,10 @@ def _notes(benchmark: Benchmark) -> list[str]:
         "The learned metric is trained once, without labels, on the pool, and serves all seeds."
         if any("learned" in name or "contrastive" in name for name in benchmark.plan.strategies)
         else "No learned metric was used.",
+        f"{len(sessions)} sessions on different devices or with different versions computed these rounds: timings.csv "
+        "says which of them computed which."
+        if len(kinds) > 1
+        else "All rounds were computed on the same kind of device with the same versions.",
         f"The {design.settings.training.select} weights of each training are used; validation labels are "
         + ("used to pick them and are not counted as annotated." if _validates(benchmark) else "not used."),
     ]

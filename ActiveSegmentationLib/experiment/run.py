@@ -19,12 +19,17 @@ from ActiveSegmentationLib.experiment.annotators import Annotator
 from ActiveSegmentationLib.loop import (
     LoopSettings,
     Question,
+    describe_device,
     evaluate_volumes,
     suggest,
     train,
+    versions,
 )
 from ActiveSegmentationLib.segmentation import load_ensemble
 from ActiveSegmentationLib.study import LabelSet, SliceAnnotation
+
+PROGRAMS = ("activesegmentation", "torch")
+"""Programs whose versions are told beside the seconds of a round."""
 
 
 @dataclass(frozen=True)
@@ -137,8 +142,14 @@ class Run:
             record = read_json(self._round_file(number))
             results.extend(self._result_rows(number, record))
             requests.extend(self._request_rows(number, record))
-            timings.append({"strategy": self.strategy, "seed": self.seed, "round": number, **record["seconds"]})
+            timings.append(self._timing(number, record))
         return results, requests, timings
+
+    def _timing(self, number: int, record: dict[str, Any]) -> dict[str, Any]:
+        """Seconds of a round and what took them; rounds of older versions do not say the latter."""
+        about = {"strategy": self.strategy, "seed": self.seed, "round": number}
+        programs = {name: record.get("versions", {}).get(name, "") for name in PROGRAMS}
+        return {**about, **record["seconds"], "device": record.get("device", ""), **programs}
 
     def _round_file(self, number: int) -> Path:
         return self.folder / f"round-{number}.json"
@@ -186,6 +197,8 @@ class Run:
             "requests": requests,
             "scores": [[s.volume, s.class_name, s.metric, None if np.isnan(s.value) else s.value] for s in scores],
             "model": model.key,
+            "versions": versions(),
+            "device": describe_device(self._device),
             "seconds": {
                 "choosing": round(chosen - started, 3),
                 "training": round(trained - chosen, 3),

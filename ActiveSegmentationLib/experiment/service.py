@@ -18,7 +18,7 @@ from ActiveSegmentationLib.experiment.benchmark import AnnotatorFactory, Benchma
 from ActiveSegmentationLib.experiment.protocol import check_rounds, parse_rounds
 from ActiveSegmentationLib.experiment.reporting import Outcome, write_outcome
 from ActiveSegmentationLib.experiment.run import Design
-from ActiveSegmentationLib.loop import LoopSettings, resolve_device
+from ActiveSegmentationLib.loop import LoopSettings, resolve_device, tell_left_out
 from ActiveSegmentationLib.study import LabelSet, check_reference, label_set_for
 
 TEST_SHARE = 0.25
@@ -106,9 +106,11 @@ def run_benchmark(
     labels = label_set_for(cohort, options.labels, progress)
     stack = build_stack(cohort, options.settings.stack, options.out / "cache" / "stacks", progress=progress)
     kind = AnnotationKind(options.annotation)
-    _require_labels(cohort, stack, kind)
+    _require_pool_labels(cohort, stack, kind)
     _check_label_values(cohort, stack, labels, kind, validates=options.settings.training.select == "best")
-    rows = {role: stack.rows_of([v.id for v in cohort.volumes if v.role == role]) for role in Role}
+    members = {role: [v.id for v in cohort.volumes if v.role == role] for role in Role}
+    members[Role.TEST] = _scorable(members[Role.TEST], stack, progress)
+    rows = {role: stack.rows_of(members[role]) for role in Role}
     design = Design(
         cohort=options.name,
         rows=rows,
@@ -142,14 +144,13 @@ def _with_test_part(cohort: Cohort, progress: Progress) -> Cohort:
     return with_roles(cohort, {Role.TEST: test})
 
 
-def _require_labels(cohort: Cohort, stack: SliceStack, kind: AnnotationKind) -> None:
+def _require_pool_labels(cohort: Cohort, stack: SliceStack, kind: AnnotationKind) -> None:
     oracle = OracleAnnotator(stack, kind)
     lacking = [v.id for v in cohort.volumes if v.role == Role.POOL and not oracle.can_answer(v.id)]
-    lacking += [v.id for v in cohort.volumes if v.role == Role.TEST and stack.truth(v.id, AnnotationKind.MASK) is None]
     if lacking:
         named = ", ".join(lacking[:5]) + (" ..." if len(lacking) > 5 else "")
         raise BadInput(
-            f"{len(lacking)} volume(s) have no usable reference labels: {named}.",
+            f"{len(lacking)} volume(s) of the pool have no usable reference labels: {named}.",
             where=cohort.root,
             advice="Repair the label files named above, or leave these volumes out of the split.",
         )
@@ -165,6 +166,16 @@ def _check_label_values(
             used = kind
         if volume.role != Role.VALIDATION or validates:
             check_reference(cohort, stack, volume, used, labels)
+
+
+def _scorable(volumes: list[str], stack: SliceStack, progress: Progress) -> list[str]:
+    """The test volumes that have reference masks; the others are named and left out."""
+    known = [volume for volume in volumes if stack.truth(volume, AnnotationKind.MASK) is not None]
+    if not known:
+        advice = "Give the cohort test volumes with masks, or repair the label files."
+        raise BadInput("No test volume has usable reference masks.", where="evaluation", advice=advice)
+    tell_left_out([volume for volume in volumes if volume not in known], progress)
+    return known
 
 
 def demo_options(cohort: Cohort, out: Path, device: str) -> BenchmarkOptions:

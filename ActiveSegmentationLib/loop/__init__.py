@@ -11,7 +11,7 @@ from ActiveSegmentationLib.loop.slice_map import SliceMap, slice_map
 from ActiveSegmentationLib.loop.study_loop import StudyLoop
 from ActiveSegmentationLib.loop.suggestion import Question, Suggestion, suggest
 from ActiveSegmentationLib.loop.thumbnails import write_thumbnails
-from ActiveSegmentationLib.loop.training import VolumeScore, evaluate_volumes, train, volumes_of
+from ActiveSegmentationLib.loop.training import VolumeScore, evaluate_volumes, tell_left_out, train, volumes_of
 from ActiveSegmentationLib.loop.unseen import UnseenScore, score_unseen
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "slice_map",
     "study_overview",
     "suggest",
+    "tell_left_out",
     "train",
     "versions",
     "volumes_of",

@@ -104,6 +104,5 @@ def embedders(
     available = {kind: learned(kind) for kind in ("learned", *(f"learned:{name}" for name in EMBEDDING_PRESETS))}
     available["pixels"] = lambda wanted: pixel_features(stack, wanted)
     if model is not None:
-        segmenter = model.members[0]
-        available["segmenter"] = lambda wanted: segmenter.features(stack, wanted, device=device, progress=progress)
+        available["segmenter"] = lambda wanted: model.features(stack, wanted, device=device, progress=progress)
     return available

@@ -22,7 +22,7 @@ from ActiveSegmentationLib.cohort import (
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import write_json, write_text
 from ActiveSegmentationLib.loop.study_loop import StudyLoop
-from ActiveSegmentationLib.loop.training import VolumeScore, evaluate_volumes
+from ActiveSegmentationLib.loop.training import VolumeScore, evaluate_volumes, volumes_of
 from ActiveSegmentationLib.segmentation import predict_volume
 from ActiveSegmentationLib.study import Study, check_reference, export_annotations
 from ActiveSegmentationLib.uncertainty import entropy_map
@@ -88,10 +88,12 @@ def evaluate_study(loop: StudyLoop, *, metrics: Sequence[str] = METRICS) -> tupl
     """Score the latest model against reference masks and keep the scores with its round.
 
     Test volumes are scored where the cohort has some, otherwise all volumes of the pool that have reference masks; the
-    role that is returned tells which, because slices of the pool may have been trained on.
+    role that is returned tells which, because slices of the pool may have been trained on. Volumes of that role without
+    reference masks are left out, named to the study's progress and in the record.
 
     Raises:
-        BadInput: If no model is trained, no volume has reference masks, or one has values outside the label set.
+        BadInput: If no model is trained, no volume of that role has reference masks, or one has values outside the
+            label set.
     """
     number, model = loop.require_model()
     role = Role.TEST if len(loop.rows(Role.TEST)) else Role.POOL
@@ -113,6 +115,7 @@ def evaluate_study(loop: StudyLoop, *, metrics: Sequence[str] = METRICS) -> tupl
         {
             "model": model.key,
             "scored on": str(role),
+            "not scored": sorted(set(volumes_of(loop.stack, loop.rows(role))) - {s.volume for s in scores}),
             "scores": [
                 {
                     "volume": s.volume,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ActiveSegmentationLib.acquisition import Constraints
-from ActiveSegmentationLib.cohort import Cohort, Role, SliceStack, build_stack
+from ActiveSegmentationLib.cohort import Cohort, Role, SliceStack, build_stack, image_hashes
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.progress import Progress, or_silent
 from ActiveSegmentationLib.loop.device import describe_device, resolve_device, versions
@@ -53,8 +53,31 @@ class StudyLoop:
 
     @cached_property
     def stack(self) -> SliceStack:
-        """The cohort's slices, built when first needed."""
-        return build_stack(self.cohort, self.settings.stack, self.study.cache_folder / "stacks", progress=self.progress)
+        """The cohort's slices, built when first needed.
+
+        Raises:
+            BadInput: If images changed since the study first used them, or as ``build_stack`` does.
+        """
+        hashes = self._image_hashes()
+        self.study.check_images(hashes)
+        stack = build_stack(self.cohort, self.settings.stack, self._stacks, progress=self.progress)
+        self.study.record_images(hashes)
+        return stack
+
+    def accept_changed_images(self) -> list[str]:
+        """Take images that changed on disk as they are now; ids of their volumes."""
+        hashes = self._image_hashes()
+        changed = sorted(self.study.changed_images(hashes))
+        self.study.accept_images(changed)
+        self.study.record_images(hashes)
+        return changed
+
+    def _image_hashes(self) -> dict[str, dict[str, str]]:
+        return image_hashes(self.cohort, self._stacks / "hashes.json", progress=self.progress)
+
+    @property
+    def _stacks(self) -> Path:
+        return self.study.cache_folder / "stacks"
 
     def rows(self, role: Role) -> np.ndarray:
         """Rows of the stack whose volumes have this role."""

@@ -89,7 +89,13 @@ def suggest(
     start = time.perf_counter()
     available = embedders(stack, rows, settings, model=model, cache=cache, device=device, progress=progress)
     pool = Pool(
-        stack, rows, annotated=annotated, skipped=skipped, constraints=question.constraints, embedders=available
+        stack,
+        rows,
+        annotated=annotated,
+        skipped=skipped,
+        constraints=question.constraints,
+        embedders=available,
+        device=device,
     )
     _require_open_slice(pool)
     rng = generator(question.seed, "acquisition", question.strategy, question.round)

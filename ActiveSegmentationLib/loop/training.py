@@ -54,7 +54,8 @@ def train(
         labels: The label set.
         settings: Settings of the loop.
         seed: Seed of initial weights, batches and augmentation.
-        folder: Where the models and their checkpoints live; a finished training is loaded, an interrupted one resumed.
+        folder: Where the models and their checkpoints live; a finished training is loaded, an interrupted one resumed,
+            and until it is finished an earlier model stays in use.
         device: Torch device.
         validation_rows: Slices with reference masks that pick the best weights; used only where the settings say so.
         initial: Models to start from instead of random weights.
@@ -116,18 +117,30 @@ def evaluate_volumes(
 ) -> list[VolumeScore]:
     """Score a model against the reference masks of the volumes that ``rows`` belong to, in their own geometry.
 
+    Volumes without usable reference masks are left out and named to ``progress``.
+
     Raises:
         BadInput: If none of them has reference masks.
     """
-    volumes = [v for v in volumes_of(stack, rows) if stack.truth(v, AnnotationKind.MASK) is not None]
+    asked = volumes_of(stack, rows)
+    volumes = [volume for volume in asked if stack.truth(volume, AnnotationKind.MASK) is not None]
     if not volumes:
         advice = "Use a cohort with reference masks for the volumes to be scored."
         raise BadInput("There are no reference masks to score against.", where="evaluation", advice=advice)
+    tell_left_out([volume for volume in asked if volume not in volumes], progress)
     return [
         score
         for volume in volumes
         for score in _score(model, stack, volume, volumes, labels, metrics, device, progress)
     ]
+
+
+def tell_left_out(volumes: Sequence[str], progress: Progress | None) -> None:
+    """Name the volumes that cannot be scored, if there are any."""
+    if volumes:
+        named = ", ".join(volumes[:5]) + (" ..." if len(volumes) > 5 else "")
+        message = f"{len(volumes)} volume(s) have no usable reference masks and are not scored: {named}."
+        or_silent(progress).message(message)
 
 
 def _score(

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.common.files import hash_json, read_json, write_json
+from ActiveSegmentationLib.common.files import explained, hash_json, read_json, remove_tree, write_json
 from ActiveSegmentationLib.common.progress import Progress
 from ActiveSegmentationLib.common.seeds import torch_seed
 from ActiveSegmentationLib.segmentation.examples import Examples
@@ -16,9 +17,10 @@ from ActiveSegmentationLib.segmentation.predictor import Predictor
 from ActiveSegmentationLib.segmentation.segmenter import Segmenter, load_segmenter, saved_key
 from ActiveSegmentationLib.segmentation.settings import TrainingSettings
 from ActiveSegmentationLib.segmentation.slices import Slices
-from ActiveSegmentationLib.segmentation.training import fit
+from ActiveSegmentationLib.segmentation.training import fit, training_key
 
 LIST = "ensemble.json"
+MEMBER = "member-"
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,32 @@ class Ensemble(Predictor):
             total = total + member.predict(images)
         return total / len(self.members)
 
+    def features(
+        self, stack: Slices, rows: np.ndarray, *, device: str = "cpu", progress: Progress | None = None
+    ) -> np.ndarray:
+        """Features of slices from all members, see ``Segmenter.features``; a single member's as they are.
+
+        Those of several members are put side by side, each member's divided by their spread over the rows: squared
+        Euclidean distances are then sums over the members, and none counts more because its features are larger.
+
+        Args:
+            stack: The cohort's slices.
+            rows: (n,) rows of the stack.
+            device: Torch device.
+            progress: Told after every batch.
+
+        Returns:
+            (n, features of all members) float32.
+        """
+        found = [member.features(stack, rows, device=device, progress=progress) for member in self.members]
+        return found[0] if len(found) == 1 else np.concatenate([_of_unit_spread(part) for part in found], axis=1)
+
+
+def _of_unit_spread(features: np.ndarray) -> np.ndarray:
+    """Features (n, d) divided by the root of their total variance, where they vary at all."""
+    spread = float(np.sqrt(features.var(axis=0, dtype=np.float64).sum())) if len(features) else 0.0
+    return features / np.float32(spread) if spread > 0 else features
+
 
 def fit_ensemble(
     stack: Slices,
@@ -71,10 +99,11 @@ def fit_ensemble(
     initial: Ensemble | None = None,
     progress: Progress | None = None,
 ) -> Ensemble:
-    """Train ``members`` models in ``folder/member-<i>``; finished ones are loaded, an interrupted one goes on.
+    """Train ``members`` models, each in a folder of its own; finished ones are loaded, an interrupted one goes on.
 
-    Member i is the same whatever the number of members. See ``fit`` for the other arguments; with a warm start, member
-    i starts from member i of ``initial``, or from its first where that has fewer.
+    The folders are named by the models' keys: an earlier ensemble stays in use until all members are trained, and is
+    removed then. Member i is the same whatever the number of members. See ``fit`` for the other arguments; with a warm
+    start, member i starts from member i of ``initial``, or from its first where that has fewer.
 
     Raises:
         BadInput: If ``members`` is below 1, or as ``fit`` does.
@@ -82,48 +111,74 @@ def fit_ensemble(
     """
     if members < 1:
         raise BadInput("An ensemble needs at least one model.", where="members", advice="Ask for 1 or more.")
-    trained = tuple(
-        fit(
+    trained = []
+    for number in range(members):
+        first = None if initial is None else initial.members[number if number < len(initial.members) else 0]
+        model_seed = torch_seed(seed, "member", number)
+        key = training_key(stack, examples, classes, settings, seed=model_seed, validation=validation, initial=first)
+        model = fit(
             stack,
             examples,
             classes,
             settings,
-            seed=torch_seed(seed, "member", number),
-            folder=folder / f"member-{number}",
+            seed=model_seed,
+            folder=_folder_of(folder, key),
             device=device,
             validation=validation,
-            initial=None if initial is None else initial.members[number if number < len(initial.members) else 0],
+            initial=first,
             progress=progress,
             stage="Training" if members == 1 else f"Training model {number + 1} of {members}",
         )
-        for number in range(members)
-    )
-    ensemble = Ensemble(trained)
+        trained.append(model)
+    ensemble = Ensemble(tuple(trained))
     write_json(folder / LIST, {"key": ensemble.key, "members": [member.key for member in trained]})
+    _remove_others(folder, ensemble)
     return ensemble
 
 
 def is_trained(folder: Path) -> bool:
-    """Whether ``fit_ensemble`` finished in this folder, and no later training in it was broken off."""
+    """Whether ``fit_ensemble`` ever finished in this folder; a later training that was broken off changes nothing."""
     return trained_key(folder) is not None
 
 
 def trained_key(folder: Path) -> str | None:
-    """Key of the ensemble that ``fit_ensemble`` finished in this folder, or None; reads no weights."""
-    if not (folder / LIST).exists():
+    """Key of the last ensemble that ``fit_ensemble`` finished in this folder, or None; reads no weights."""
+    if not (folder / LIST).exists() or None in _member_folders(folder):
         return None
-    known = read_json(folder / LIST)
-    whole = all(saved_key(folder / f"member-{number}") == key for number, key in enumerate(known["members"]))
-    return known["key"] if whole else None
+    return read_json(folder / LIST)["key"]
 
 
 def load_ensemble(folder: Path) -> Ensemble:
-    """The models that ``fit_ensemble`` left in the folder.
+    """The models of the last ``fit_ensemble`` that finished in the folder.
 
     Raises:
         BadInput: If there are none, or a file is missing or damaged.
     """
     if not is_trained(folder):
         raise BadInput("There is no finished model here.", where=folder, advice="Train first.")
-    count = len(read_json(folder / LIST)["members"])
-    return Ensemble(tuple(load_segmenter(folder / f"member-{number}") for number in range(count)))
+    return Ensemble(tuple(load_segmenter(member) for member in _member_folders(folder) if member is not None))
+
+
+def _folder_of(folder: Path, key: str) -> Path:
+    return folder / f"{MEMBER}{key[:16]}"
+
+
+def _member_folders(folder: Path) -> list[Path | None]:
+    """Where the listed models are, None for one that is not there."""
+    keys = read_json(folder / LIST)["members"]
+    return [_found(folder, number, key) for number, key in enumerate(keys)]
+
+
+def _found(folder: Path, number: int, key: str) -> Path | None:
+    """The folder of a listed model; older studies name it by the number."""
+    places = (_folder_of(folder, key), folder / f"{MEMBER}{number}")
+    return next((place for place in places if saved_key(place) == key), None)
+
+
+def _remove_others(folder: Path, ensemble: Ensemble) -> None:
+    """Remove models of earlier trainings, and what a kill left of removing them."""
+    kept = {_folder_of(folder, member.key) for member in ensemble.members}
+    with explained(folder):
+        for path in list(folder.iterdir()):
+            if path.is_dir() and path not in kept and path.name.startswith((MEMBER, ".tmp-")):
+                remove_tree(path)

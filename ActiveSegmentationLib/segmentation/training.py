@@ -95,6 +95,27 @@ def fit(
     return model
 
 
+def training_key(
+    stack: Slices,
+    examples: Examples,
+    classes: int,
+    settings: TrainingSettings,
+    *,
+    seed: int,
+    validation: Examples | None = None,
+    initial: Segmenter | None = None,
+) -> str:
+    """Key of the model that ``fit`` makes from these arguments, known before it is trained.
+
+    Raises:
+        BadInput: As ``fit`` does.
+    """
+    examples.check(classes, stack.grid_shape)
+    validation = _validation(validation, classes, stack, settings)
+    initial = _initial(initial, stack.channels, classes, settings)
+    return _key(stack, examples, classes, settings, seed, validation, initial)
+
+
 class _Run:
     """One training: its data on the device, and one step after the other."""
 

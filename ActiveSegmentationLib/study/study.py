@@ -20,6 +20,7 @@ from ActiveSegmentationLib.study.annotations import SliceAnnotation, check_slice
 from ActiveSegmentationLib.study.audit import Audit
 from ActiveSegmentationLib.study.creation import check_empty, write_new
 from ActiveSegmentationLib.study.drafts import Draft, DraftStore
+from ActiveSegmentationLib.study.image_record import ImageHashes, ImageRecord
 from ActiveSegmentationLib.study.labels import LabelSet
 from ActiveSegmentationLib.study.ledger import Change, Ledger
 from ActiveSegmentationLib.study.locks import StudyLock
@@ -37,6 +38,11 @@ from ActiveSegmentationLib.study.study_file import (
     relocated,
 )
 from ActiveSegmentationLib.study.times import now
+
+IMAGES_ADVICE = (
+    "Restore the files, or leave the volumes out (activesegmentation exclude STUDY VOLUME). If the change is wanted: "
+    "activesegmentation relocate STUDY COHORT --accept-changed."
+)
 
 
 class Study:
@@ -66,6 +72,7 @@ class Study:
         self._store = AnnotationStore(folder / "annotations", volumes, record.labels, self._ledger)
         self._requests = RequestStore(folder / "rounds", volumes, self._ledger)
         self._drafts = DraftStore(folder / "drafts", volumes)
+        self._images = ImageRecord(folder, self._ledger)
         self._lock = StudyLock(folder)
         self.audit = Audit(folder / "audit", self._ledger, self._store)
 
@@ -385,6 +392,44 @@ class Study:
             if changed != record:
                 writer.apply(Change(self.folder / STUDY_FILE, changed.to_bytes(), [event]))
 
+    def check_images(self, hashes: ImageHashes) -> None:
+        """Compare the content of image files with what ``record_images`` kept; volumes it knows nothing of are fine.
+
+        Args:
+            hashes: For each volume the SHA-256 of each of its image files, see ``cohort.image_hashes``.
+
+        Raises:
+            BadInput: If files have changed since: what was annotated and learned would belong to other images.
+        """
+        changed = self._images.changed(hashes)
+        if changed:
+            lines = [f"  {volume}: {_shortened(paths)}" for volume, paths in changed.items()]
+            message = f"The images of {len(changed)} volume(s) changed since this study first used them:\n"
+            raise BadInput(message + "\n".join(lines) + "\n", where=self.cohort.root, advice=IMAGES_ADVICE)
+
+    def record_images(self, hashes: ImageHashes) -> None:
+        """Keep the content of the image files of volumes that nothing is known of yet; to be called once they are used.
+
+        Before that, a file that cannot be read may still be repaired.
+        """
+        if os.access(self.folder, os.W_OK):  # one who may only read works with the images all the same
+            self._images.add(hashes)
+
+    def changed_images(self, hashes: ImageHashes) -> dict[str, list[str]]:
+        """Image files, by volume, whose content is not what ``record_images`` kept."""
+        return self._images.changed(hashes)
+
+    def accept_images(self, volume_ids: Iterable[str]) -> None:
+        """Take the image files of some volumes as they are now; what was committed on them is kept.
+
+        Raises:
+            BadInput: If there is no such volume.
+        """
+        volume_ids = tuple(volume_ids)
+        for volume_id in volume_ids:
+            self._store.volume(volume_id)
+        self._images.drop(volume_ids)
+
     def status(self) -> dict[str, Any]:
         """Counts for people and programs, as JSON values; reads no image and no label map.
 
@@ -420,3 +465,7 @@ def relocate(folder: Path, cohort_root: Path) -> Study:
 
 def _age(annotation: SliceAnnotation) -> tuple[str, str]:
     return annotation.committed_at, annotator_stem(annotation.annotator)
+
+
+def _shortened(paths: Sequence[str]) -> str:
+    return ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")

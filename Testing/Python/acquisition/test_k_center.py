@@ -4,11 +4,15 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 from acquisition_fakes import FakeStack, fake_pool
 
-from ActiveSegmentationLib.acquisition import Allowance, Constraints, create_strategy, k_center_greedy
+from ActiveSegmentationLib.acquisition import Allowance, Constraints, coreset, create_strategy, k_center_greedy
+from ActiveSegmentationLib.acquisition.k_center import fitting_device
 from ActiveSegmentationLib.cohort import SliceId
 from ActiveSegmentationLib.common.errors import BadInput
+
+NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
 def free(count: int, allowed: np.ndarray | None = None, annotated: np.ndarray | None = None) -> Allowance:
@@ -95,3 +99,25 @@ def test_nan_is_refused_and_the_slice_named():
     features[12, 1] = np.nan
     with pytest.raises(BadInput, match="volume01"):
         create_strategy("coreset").select(fake_pool(stack, features=features), 1, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=NEEDS_CUDA)])
+def test_strategies_compute_on_the_device_of_the_pool(monkeypatch, device):
+    stack, used = FakeStack(), []
+
+    def greedy(*arguments, device):
+        used.append(device)
+        return k_center_greedy(*arguments, device=device)
+
+    expected = create_strategy("coreset").select(fake_pool(stack), 20, np.random.default_rng(0))
+    monkeypatch.setattr(coreset, "k_center_greedy", greedy)
+    choices = create_strategy("coreset").select(fake_pool(stack, device=device), 20, np.random.default_rng(0))
+    assert used == [device]
+    assert [choice.slice for choice in choices] == [choice.slice for choice in expected]
+
+
+def test_a_gpu_is_used_only_where_the_points_fit(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (3200, 10**9))
+    assert fitting_device("cuda:1", np.zeros((10, 10), np.float32)) == "cuda:1"
+    assert fitting_device("cuda:1", np.zeros((10, 11), np.float32)) == "cpu"
+    assert fitting_device("cpu", np.zeros((1, 1), np.float32)) == "cpu"

@@ -322,3 +322,26 @@ def test_moved_cohort(study):
     refused(run_cli("relocate", study, study.parent / "nowhere"), "nowhere")
     assert run_cli("relocate", study, study.parent / "elsewhere").code == 0
     assert run_cli("suggest", study, "--count", "1", "--strategy", "random").code == 0
+
+
+def test_a_changed_image_is_told_and_taken_only_when_accepted(study):
+    suggest = ["suggest", study, "--count", "1", "--strategy", "random"]
+    assert run_cli(*suggest).code == 0
+    image = first_image(study)
+    pixels = gzip.decompress(image.read_bytes())
+    image.write_bytes(gzip.compress(pixels[:-200] + bytes(200)))
+    refused(run_cli(*suggest[:3], "2"), image.name, "--accept-changed", "exclude")
+    relocated = run_cli("relocate", study, study.parent / "cohort", "--accept-changed")
+    assert relocated.code == 0, relocated.err
+    assert image.name.removesuffix(".nii.gz") in relocated.out
+    assert run_cli(*suggest[:3], "2").code == 0
+
+
+def test_a_changed_image_may_be_left_out(study):
+    suggest = ["suggest", study, "--count", "1", "--strategy", "random"]
+    assert run_cli(*suggest).code == 0
+    image = first_image(study)
+    image.write_bytes(b"overwritten")
+    refused(run_cli(*suggest[:3], "2"), image.name)
+    assert run_cli("exclude", study, image.name.removesuffix(".nii.gz")).code == 0
+    assert run_cli(*suggest[:3], "2").code == 0

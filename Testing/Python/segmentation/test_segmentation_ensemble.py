@@ -10,7 +10,7 @@ import torch
 
 from ActiveSegmentationLib.common.errors import BadInput, Cancelled
 from ActiveSegmentationLib.common.progress import Progress
-from ActiveSegmentationLib.segmentation import Segmenter, fit_ensemble, is_trained, load_ensemble
+from ActiveSegmentationLib.segmentation import Ensemble, Segmenter, fit_ensemble, is_trained, load_ensemble
 
 
 class Counter(Progress):
@@ -59,10 +59,45 @@ def test_an_interrupted_ensemble_goes_on_where_it_stopped(stack, tiny, tmp_path)
     assert is_trained(tmp_path / "b")
 
 
-def test_a_folder_half_retrained_is_not_taken_for_finished(stack, tiny, tmp_path):
-    fit_ensemble(stack, stack.examples([0, 3]), 3, tiny, members=2, seed=0, folder=tmp_path)
-    with pytest.raises(Cancelled):
-        fit_ensemble(stack, stack.examples([1]), 3, tiny, members=2, seed=0, folder=tmp_path, progress=Counter(15))
+def test_a_kill_while_training_anew_leaves_the_older_model_in_use(stack, tiny, tmp_path):
+    older = fit_ensemble(stack, stack.examples([0, 3]), 3, tiny, members=2, seed=0, folder=tmp_path / "a")
+    later = fit_ensemble(stack, stack.examples([1]), 3, tiny, members=2, seed=0, folder=tmp_path / "whole")
+    before = {path.name for path in (tmp_path / "a").iterdir()}
+    with pytest.raises(Cancelled):  # in the middle of the second model
+        fit_ensemble(
+            stack, stack.examples([1]), 3, tiny, members=2, seed=0, folder=tmp_path / "a", progress=Counter(15)
+        )
+    assert is_trained(tmp_path / "a")
+    loaded = load_ensemble(tmp_path / "a")
+    assert loaded.key == older.key
+    assert all(same(a, b) for a, b in zip(loaded.members, older.members, strict=True))
+    counter = Counter()
+    resumed = fit_ensemble(
+        stack, stack.examples([1]), 3, tiny, members=2, seed=0, folder=tmp_path / "a", progress=counter
+    )
+    assert counter.count == tiny.steps  # the first model was finished
+    assert load_ensemble(tmp_path / "a").key == resumed.key == later.key
+    assert all(same(a, b) for a, b in zip(load_ensemble(tmp_path / "a").members, later.members, strict=True))
+    after = {path.name for path in (tmp_path / "a").iterdir()}
+    assert after == {path.name for path in (tmp_path / "whole").iterdir()}
+    assert after & before == {"ensemble.json"}
+
+
+def test_models_may_be_added_without_training_the_others_again(stack, tiny, tmp_path):
+    examples = stack.examples([0, 3])
+    fit_ensemble(stack, examples, 3, tiny, members=1, seed=0, folder=tmp_path)
+    counter = Counter()
+    fit_ensemble(stack, examples, 3, tiny, members=2, seed=0, folder=tmp_path, progress=counter)
+    assert counter.count == tiny.steps
+    assert len(load_ensemble(tmp_path).members) == 2
+
+
+def test_an_ensemble_in_numbered_folders_is_still_read(stack, tiny, tmp_path):
+    made = fit_ensemble(stack, stack.examples([0, 3]), 3, tiny, members=2, seed=0, folder=tmp_path)
+    for number, member in enumerate(made.members):
+        (tmp_path / f"member-{member.key[:16]}").rename(tmp_path / f"member-{number}")
+    assert load_ensemble(tmp_path).key == made.key
+    (tmp_path / "member-1" / "model.json").unlink()
     assert not is_trained(tmp_path)
     with pytest.raises(BadInput, match="Train first"):
         load_ensemble(tmp_path)
@@ -75,6 +110,19 @@ def test_warm_members_start_from_the_earlier_ones(stack, tiny, tmp_path):
     start = first.members[0].network.state_dict()
     for member in second.members:
         assert all(torch.allclose(p, start[name], atol=1e-6) for name, p in member.network.named_parameters())
+
+
+def test_features_of_all_members_count_alike(stack, tiny, tmp_path):
+    rows = np.arange(12)
+    two = fit_ensemble(stack, stack.examples([0, 3]), 3, tiny, members=2, seed=0, folder=tmp_path)
+    parts = [member.features(stack, rows) for member in two.members]
+    assert np.array_equal(Ensemble((two.members[0],)).features(stack, rows), parts[0])
+    features = two.features(stack, rows)
+    assert features.dtype == np.float32
+    assert features.shape == (12, parts[0].shape[1] + parts[1].shape[1])
+    expected = [np.linalg.norm(part[0] - part, axis=1) ** 2 / part.var(axis=0).sum() for part in parts]
+    assert np.linalg.norm(features[0] - features, axis=1) ** 2 == pytest.approx(sum(expected), rel=1e-3, abs=1e-4)
+    assert two.features(stack, np.arange(0)).shape == (0, features.shape[1])
 
 
 def test_no_member_is_refused(stack, tiny, tmp_path):

@@ -1,0 +1,64 @@
+"""Comparisons that take a second: three patients of a phantom, a network of a few steps."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ActiveSegmentationLib.cohort import Role, StackSettings, discover, with_roles
+from ActiveSegmentationLib.common.progress import Progress
+from ActiveSegmentationLib.experiment import BenchmarkOptions
+from ActiveSegmentationLib.loop import LoopSettings
+
+
+class Listener(Progress):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[str] = []
+        self.shown: list[tuple[str, int, int]] = []
+
+    def message(self, text: str) -> None:
+        self.messages.append(text)
+
+    def show(self, stage, done, total, **values) -> None:
+        self.shown.append((stage, done, total))
+
+
+@pytest.fixture
+def listener() -> Listener:
+    return Listener()
+
+
+@pytest.fixture
+def make_options(tmp_path, phantom_cohort) -> Callable[..., BenchmarkOptions]:
+    """make_options(unlabelled=(), **options): tests on the last patient, of whose masks some are removed."""
+
+    def make(unlabelled: tuple[int, ...] = (), **options) -> BenchmarkOptions:
+        root: Path = tmp_path / "cohort"
+        if not root.exists():
+            shutil.copytree(phantom_cohort, root)
+        masks = sorted(root.glob("patient004/*_gt.nii.gz"))
+        for number in unlabelled:
+            masks[number].unlink()
+        settings = LoopSettings(stack=StackSettings(spacing=4.5, size=(32, 32)))
+        training = replace(settings.training, steps=2, batch_size=2, features=(8, 8, 8, 8, 8))
+        defaults = {
+            "cohort": with_roles(discover(root), {Role.TEST: ("patient004",)}),
+            "name": "phantom",
+            "strategies": ("random",),
+            "rounds": "2,4",
+            "seeds": (0,),
+            "out": tmp_path / "out",
+            "metrics": ("dice",),
+            "settings": replace(settings, training=training),
+            "device": "cpu",
+        }
+        return BenchmarkOptions(**(defaults | options))
+
+    return make

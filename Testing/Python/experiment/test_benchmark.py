@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import csv
+
+import pytest
+
+from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.files import read_json, write_json
+from ActiveSegmentationLib.experiment import benchmark, run, run_benchmark
+
+
+def rows_of(path) -> list[dict[str, str]]:
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_test_volumes_without_masks_are_left_out_and_named(make_options, listener):
+    options = make_options((0,), rounds="2")
+    run_benchmark(options, listener)
+    without, with_mask = (v.id for v in options.cohort.volumes if v.role == "test")
+    assert {row["volume"] for row in rows_of(options.out / "results.csv")} == {with_mask}
+    assert len([message for message in listener.messages if without in message]) == 1
+
+
+def test_without_a_test_volume_to_score_nothing_is_begun(make_options):
+    options = make_options((0, 1))
+    with pytest.raises(BadInput, match="No test volume"):
+        run_benchmark(options)
+    assert not (options.out / "runs").exists()
+
+
+def test_every_session_and_round_keeps_its_own_versions_and_device(make_options, monkeypatch):
+    for name, seeds in (("first", (0,)), ("second", (0, 1)), ("third", (0, 1))):
+        monkeypatch.setattr(benchmark, "describe_device", lambda device, name=name: name)
+        monkeypatch.setattr(run, "describe_device", lambda device, name=name: name)
+        monkeypatch.setattr(run, "versions", lambda name=name: {"activesegmentation": name, "torch": "x"})
+        options = make_options(rounds="2", seeds=seeds)
+        run_benchmark(options)
+    sessions = read_json(options.out / "benchmark.json")["sessions"]
+    assert [session["device"] for session in sessions] == ["first", "second"]  # the third had nothing to do
+    assert all(session["started"] and session["versions"] for session in sessions)
+    timings = rows_of(options.out / "timings.csv")
+    assert [(row["seed"], row["device"], row["activesegmentation"]) for row in timings] == [
+        ("0", "first", "first"),
+        ("1", "second", "second"),
+    ]
+    assert "2 sessions on different devices" in (options.out / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_folder_of_an_older_version_keeps_what_it_said(make_options):
+    options = make_options(rounds="2")
+    run_benchmark(options)
+    path = options.out / "benchmark.json"
+    record = read_json(path)
+    old = {"versions": {"torch": "old"}, "device": "an old GPU"}
+    write_json(path, {name: value for name, value in record.items() if name != "sessions"} | old)
+    round_file = next(options.out.glob("runs/*/round-1.json"))
+    kept = {name: value for name, value in read_json(round_file).items() if name not in ("versions", "device")}
+    write_json(round_file, kept)
+    run_benchmark(make_options(rounds="2", seeds=(0, 1)))
+    sessions = read_json(path)["sessions"]
+    assert sessions[0] == {"started": None, **old}
+    assert len(sessions) == 2
+    assert [row["device"] == "" for row in rows_of(options.out / "timings.csv")] == [True, False]
+
+
+def test_runs_in_processes_show_their_rounds_and_keep_their_messages(make_options, listener):
+    labels = "1=RV,2=MYO,3=LV,9=nowhere"
+    options = make_options(rounds="1,2,4", strategies=("random", "strided"), workers=2, labels=labels)
+    run_benchmark(options, listener)
+    rounds = [(done, total) for stage, done, total in listener.shown if stage == "Rounds of 2 runs"]
+    assert rounds[0] == (0, 6)
+    assert rounds[-1] == (6, 6)
+    assert rounds == sorted(rounds)
+    for name in ("random", "strided"):
+        log = (options.out / "runs" / f"{name}-seed0" / "log.txt").read_text(encoding="utf-8")
+        assert f"{name}, seed 0, round 3 of 3: Training: 2 of 2, loss" in log
+        assert "cannot learn it yet" in log  # a message of the training
+        assert log.splitlines()[-1].endswith("Done.")
+
+
+def test_rounds_done_before_do_not_count_as_fast(make_options, listener):
+    options = make_options(strategies=("random", "strided"), workers=2)
+    run_benchmark(options)
+    for name in ("random", "strided"):
+        (options.out / "runs" / f"{name}-seed0" / "round-2.json").unlink()
+    with pytest.raises(BadInput):  # the second round needs the model of the first, which is gone
+        run_benchmark(options, listener)
+    rounds = [(done, total) for stage, done, total in listener.shown if stage == "Rounds of 2 runs"]
+    assert rounds == [(0, 2)]
+    assert "Ended by BadInput" in (options.out / "runs" / "random-seed0" / "log.txt").read_text(encoding="utf-8")

@@ -1,0 +1,55 @@
+"""Ctrl-C ends a comparison in several processes soon, and none of them goes on behind it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")]
+
+
+def is_alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def wait_until(condition, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.2)
+    assert condition()
+
+
+@pytest.mark.parametrize("to_all", [True, False], ids=["a terminal's Ctrl-C", "the parent alone"])
+def test_an_interrupt_leaves_no_process_behind(tmp_path, phantom_cohort, to_all):
+    out = tmp_path / "out"
+    words = ["benchmark", "--cohort", phantom_cohort, "--strategies", "random,strided,balanced-random"]
+    words += ["--rounds", "2,4", "--workers", "2", "--size", "32x32", "--spacing", "4.5", "--steps", "100000"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ActiveSegmentationLib", *words, "--out", out],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        wait_until(lambda: len(list(out.glob("runs/*/log.txt"))) == 2, 120)
+        (os.killpg if to_all else os.kill)(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 130, err
+        assert b"cancelled" in err
+        wait_until(lambda: not is_alive(process.pid), 20)
+    finally:
+        if is_alive(process.pid):
+            os.killpg(process.pid, signal.SIGKILL)

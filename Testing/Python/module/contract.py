@@ -44,6 +44,15 @@ def phantomStudy(module, folder, annotation="mask"):
     return logic
 
 
+def sliceNode():
+    """The node of a slice view: the window's own where there is one."""
+    if slicer.app.layoutManager() is not None:
+        return slicer.app.layoutManager().sliceWidget("Red").mrmlSliceNode()
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceNode", "contract view")
+    node.SetLayoutName("contract")
+    return node
+
+
 def draw(logic, value, mask):
     """A stroke on the open slice."""
     from ActiveSegmentationLib.scene import paint, segmentId
@@ -88,8 +97,7 @@ def checkExactSlice(module, folder):
     from ActiveSegmentationLib.study import LabelSet
 
     labels = LabelSet.from_names({1: "one", 4: "four"})
-    view = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceNode", "contract view")
-    view.SetLayoutName("contract")
+    view = sliceNode()
     for name in AFFINES:
         geometry = Geometry(SIZE, (0.8, 1.1, 6.0), (12.5, -30.0, 44.0), directions(name))
         volume = addVolumeNode(np.zeros(geometry.array_shape, np.int16), geometry, name)
@@ -108,7 +116,6 @@ def checkExactSlice(module, folder):
             assert found.tolist() == [index], (name, axis, found)
             slicer.mrmlScene.RemoveNode(node)
         slicer.mrmlScene.RemoveNode(volume)
-    slicer.mrmlScene.RemoveNode(view)
 
 
 def checkMasks(module, folder):
@@ -236,6 +243,79 @@ def sliceOf(volume, index):
     return SliceId(volume.id, index)
 
 
+# With a main window only: the test host has none.
+
+
+def settled(condition, seconds=60):
+    """Let Slicer go on until something is so; at least for the module's next update."""
+    from ActiveSegmentationLib.scene.session import waitFor
+
+    waitFor(lambda: False, 0.2)
+    assert waitFor(condition, seconds)
+
+
+def openSample():
+    """The module's widget with a slice of the sample study open, through its own buttons."""
+    slicer.util.selectModule("ActiveSegmentation")
+    widget = slicer.modules.ActiveSegmentationWidget
+    settled(lambda: widget.ui.sampleButton.enabled)
+    widget.ui.sampleButton.click()
+    session = widget.logic.session
+    assert session.study is not None, widget.ui.messageLabel.text
+    session.openSlice(sliceOf(session.study.cohort.volumes[0], 3))
+    settled(lambda: widget.ui.taskLabel.text)
+    return widget
+
+
+def checkPanel(module, folder):
+    """The view shows exactly the open slice, framed and named; the buttons follow what is drawn, and commit."""
+    from ActiveSegmentationLib.scene import shownSlice
+
+    widget = openSample()
+    ui, session, view = widget.ui, widget.logic.session, widget.logic.session.display.views.annotationView()
+    geometry = session.case.volume.geometry
+    assert shownSlice(view.sliceNode, geometry, session.case.volume.axis) == 3
+    assert view.sliceLogic.GetSliceIndexFromOffset(view.sliceLogic.GetSliceOffset(), session.case.volumeNode) == 4
+    assert "slice 4" in session.display.text
+    assert ui.segmentEditorWidget.segmentationNode() is session.case.segmentationNode
+    assert ui.segmentEditorWidget.activeEffect().name == "Paint"
+    assert not ui.commitButton.enabled
+    assert ui.commitButton.toolTip
+    draw(widget.logic, 1, square(widget.logic))
+    settled(lambda: ui.commitButton.enabled)
+    ui.commitButton.click()
+    assert session.annotatedCount == 1, ui.messageLabel.text
+    session.closeStudy()
+
+
+def checkLifeOfTheModule(module, folder):
+    """Leaving, closing the scene and reloading: nothing is lost, and nothing of the module is left behind."""
+    widget = openSample()
+    session = widget.logic.session
+    mask = square(widget.logic)
+    draw(widget.logic, 1, mask)
+    sliceId, study = session.task.slice, session.study.folder
+    slicer.util.selectModule("Data")
+    assert widget.ui.segmentEditorWidget.activeEffect() is None
+    slicer.util.selectModule("ActiveSegmentation")
+    slicer.mrmlScene.Clear(0)
+    assert session.case is None
+    counts = []
+    for _ in range(3):
+        session.openSlice(sliceId)
+        assert np.array_equal(session.case.capture(3) == 1, mask)
+        slicer.util.reloadScriptedModule("ActiveSegmentation")
+        session = slicer.modules.ActiveSegmentationWidget.logic.session
+        session.openStudy(study)
+        settled(lambda: True)
+        counts.append(slicer.mrmlScene.GetNumberOfNodes())
+    assert len(set(counts)) == 1, counts
+    session.closeStudy()
+
+
+WINDOW_CHECKS = (checkPanel, checkLifeOfTheModule)
+"""Checks that need Slicer's main window."""
+
 CHECKS = (
     checkExactSlice,
     checkMasks,
@@ -253,7 +333,7 @@ def main():
     import ActiveSegmentation
 
     failed = []
-    for check in CHECKS:
+    for check in CHECKS + (() if slicer.app.layoutManager() is None else WINDOW_CHECKS):
         slicer.mrmlScene.Clear(0)
         with tempfile.TemporaryDirectory() as folder:
             try:

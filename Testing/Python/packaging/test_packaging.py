@@ -1,0 +1,131 @@
+"""What the Extensions Manager and the index need: complete file lists, literal metadata, pictures that exist."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import sys
+import tomllib
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+MODULE, LIBRARY = ROOT / "ActiveSegmentation", ROOT / "ActiveSegmentationLib"
+RAW = "https://raw.githubusercontent.com/ActiveSegmentation/SlicerActiveSegmentation/main/"
+SHIPPED = {"numpy", "scipy", "simpleitk"}
+"""Distributions that Slicer ships."""
+
+METADATA = ("HOMEPAGE", "CATEGORY", "CONTRIBUTORS", "DESCRIPTION", "ICONURL", "SCREENSHOTURLS", "DEPENDS")
+
+
+def listed(folder: Path) -> set[str]:
+    """Files that a CMakeLists.txt names in its set() calls."""
+    text = (folder / "CMakeLists.txt").read_text(encoding="utf-8")
+    text = text.replace("${MODULE_NAME}", folder.name)
+    found: set[str] = set()
+    for body in re.findall(r"set\(MODULE_PYTHON_(?:SCRIPTS|RESOURCES)\s(.*?)\)", text, re.DOTALL):
+        found.update(body.split())
+    return found
+
+
+def present(folder: Path) -> set[str]:
+    """Files of a folder that belong into the package."""
+    files = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return {path.relative_to(folder).as_posix() for path in files if path.name != "CMakeLists.txt"}
+
+
+def metadata(name: str) -> str:
+    """Value of an extension's metadata, found as the index finds it: one literal, quoted set() call."""
+    text = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
+    found = re.findall(rf'^\s*set\(EXTENSION_{name}\s+"([^"$]*)"\s*\)', text, re.MULTILINE)
+    assert len(found) == 1, (name, found)
+    return found[0]
+
+
+@pytest.mark.parametrize("folder", [MODULE, LIBRARY], ids=lambda folder: folder.name)
+def test_every_file_is_listed_and_every_listed_file_is_there(folder):
+    assert listed(folder) == present(folder)
+
+
+@pytest.mark.parametrize("name", METADATA)
+def test_metadata_are_literals(name):
+    assert metadata(name)
+
+
+def test_project_is_named_as_its_index_entry():
+    text = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
+    assert re.search(r"^project\(ActiveSegmentation\)$", text, re.MULTILINE)
+    assert not (ROOT / "Resources" / "ActiveSegmentation.json").read_bytes().count(b"\r")
+
+
+def test_index_entry():
+    entry = json.loads((ROOT / "Resources" / "ActiveSegmentation.json").read_text(encoding="utf-8"))
+    allowed = {"$schema", "build_dependencies", "build_subdirectory", "category", "dicom_support_rule", "enabled"}
+    assert set(entry) <= allowed | {"scm_revision", "scm_url", "tier"}
+    assert {"$schema", "category", "scm_url"} <= set(entry)
+    assert entry["category"] == metadata("CATEGORY") == "Active Learning"
+    assert entry["build_dependencies"] == metadata("DEPENDS").split()
+    assert re.fullmatch(r"https://github\.com/\w+/Slicer\w+\.git", entry["scm_url"])
+
+
+def test_pictures_named_by_url_are_in_the_repository():
+    urls = [metadata("ICONURL"), *metadata("SCREENSHOTURLS").split()]
+    assert len(urls) >= 2
+    for url in urls:
+        assert url.startswith(RAW)
+        assert (ROOT / url.removeprefix(RAW)).read_bytes().startswith(b"\x89PNG"), url
+
+
+def test_module_imports_nothing_unusual_at_file_scope():
+    tree = ast.parse((MODULE / "ActiveSegmentation.py").read_text(encoding="utf-8"), feature_version=(3, 12))
+    names = set()
+    for node in tree.body:
+        if isinstance(node, ast.Import):
+            names.update(alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            names.add((node.module or "").partition(".")[0])
+    assert names <= {*sys.stdlib_module_names, "slicer", "qt", "vtk", "numpy", "SimpleITK"}
+
+
+def test_requirements_cover_the_library_and_pin_nothing():
+    lines = (MODULE / "Resources" / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    wanted = {re.split(r"[<>=!~ ]", line)[0].lower() for line in lines if line and not line.startswith("#")}
+    assert not [line for line in lines if "==" in line]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needed = {re.split(r"[<>=!~ ]", line)[0].lower() for line in project["dependencies"]}
+    assert wanted == needed - SHIPPED - {"torch"}
+
+
+def test_widgets_that_panels_use_are_in_the_ui_file():
+    ui = ET.parse(MODULE / "Resources" / "UI" / "ActiveSegmentation.ui")
+    known = {widget.get("name") for widget in ui.iter("widget")}
+    used: dict[str, str] = {}
+    for path in (LIBRARY / "panels").glob("*.py"):
+        for name in re.findall(r"\bui\.(\w+)", path.read_text(encoding="utf-8")):
+            used[name] = path.name
+    missing = {name: file for name, file in used.items() if name not in known}
+    assert len(used) > 40
+    assert not missing
+
+
+def test_parameters_named_in_the_ui_file_exist():
+    ui = ET.parse(MODULE / "Resources" / "UI" / "ActiveSegmentation.ui")
+    named = {p.findtext("string") for p in ui.iter("property") if p.get("name") == "SlicerParameterName"}
+    tree = ast.parse((MODULE / "ActiveSegmentation.py").read_text(encoding="utf-8"))
+    wrapper = next(n for n in tree.body if isinstance(n, ast.ClassDef) and n.name.endswith("ParameterNode"))
+    fields = {node.target.id for node in wrapper.body if isinstance(node, ast.AnnAssign)}
+    assert named
+    assert named <= fields
+
+
+def test_sample_data_are_complete():
+    cohorts = json.loads((MODULE / "Resources" / "SampleData.json").read_text(encoding="utf-8"))["cohorts"]
+    for cohort in cohorts:
+        assert set(cohort) == {"name", "fileName", "uri", "checksum", "thumbnail", "licence", "source"}
+        assert cohort["uri"].startswith("https://")
+        algorithm, _, digest = cohort["checksum"].partition(":")
+        assert len(digest) == {"SHA256": 64, "MD5": 32}[algorithm]
+        assert (MODULE / "Resources" / "Icons" / cohort["thumbnail"]).is_file()

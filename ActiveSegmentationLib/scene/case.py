@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -201,11 +201,21 @@ def ownNodes(studyId: str, volumeId: str) -> list[Any]:
     ]
 
 
-def removeNodes(nodes: Any) -> None:
-    """Remove nodes from the scene where they are in it."""
+def removeNodes(nodes: Iterable[Any]) -> None:
+    """Remove nodes from the scene where they are in it, with their display and storage nodes.
+
+    Those would stay otherwise, and the display node of a volume keeps its pixels in memory.
+    """
+    scene = slicer.mrmlScene
     for node in list(nodes):
-        if slicer.mrmlScene.IsNodePresent(node):
-            slicer.mrmlScene.RemoveNode(node)
+        parts = [node]
+        if node.IsA("vtkMRMLDisplayableNode"):
+            parts += [node.GetNthDisplayNode(number) for number in range(node.GetNumberOfDisplayNodes())]
+        if node.IsA("vtkMRMLStorableNode"):
+            parts += [node.GetNthStorageNode(number) for number in range(node.GetNumberOfStorageNodes())]
+        for part in parts:
+            if part is not None and scene.IsNodePresent(part):
+                scene.RemoveNode(part)
 
 
 def markOwned(node: Any, studyId: str, volumeId: str) -> None:

@@ -16,6 +16,7 @@ from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.panels import settings
 from ActiveSegmentationLib.panels.panel import Panel
 from ActiveSegmentationLib.panels.tables import fillTable, setHeader
+from ActiveSegmentationLib.panels.terminology import chooseTerminology
 from ActiveSegmentationLib.study import Label, LabelSet
 
 KINDS = (AnnotationKind.MASK, AnnotationKind.SCRIBBLE)
@@ -205,6 +206,8 @@ class StudyPanel(Panel):
             item = qt.QTableWidgetItem(text)
             if column == 2:
                 item.setBackground(qt.QBrush(color))
+            if column >= 2:  # a double click opens a chooser there
+                item.setFlags(qt.Qt.ItemIsSelectable | qt.Qt.ItemIsEnabled)
             table.setItem(row, column, item)
 
     def _addLabel(self) -> None:
@@ -222,6 +225,19 @@ class StudyPanel(Panel):
     def _onCellDoubleClicked(self, row: int, column: int) -> None:
         if column == 2:
             self._chooseColor(row)
+        elif column == 3:
+            self._chooseTerminology(row)
+
+    def _chooseTerminology(self, row: int) -> None:
+        table = self.ui.labelsTable
+        chosen = chooseTerminology(table.item(row, 3).text(), table)
+        if chosen is None:
+            return
+        table.item(row, 3).setText(chosen.entry)
+        table.item(row, 1).setText(chosen.name)
+        if chosen.color.isValid():
+            table.item(row, 2).setText(chosen.color.name())
+            table.item(row, 2).setBackground(qt.QBrush(chosen.color))
 
     def _chooseColor(self, row: int) -> None:
         item = self.ui.labelsTable.item(row, 2)

@@ -1,0 +1,57 @@
+"""Choosing what a label is from Slicer's terminologies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+
+@dataclass(frozen=True)
+class Terminology:
+    """What a person chose.
+
+    Attributes:
+        entry: The entry as a segment's tag holds it.
+        name: Name of the structure.
+        color: Its recommended colour (QColor).
+    """
+
+    entry: str
+    name: str
+    color: Any
+
+
+def chooseTerminology(entry: str, parent: Any) -> Terminology | None:
+    """Let a person choose from Slicer's terminologies.
+
+    Args:
+        entry: What is chosen now, "" for nothing.
+        parent: Widget that the dialog belongs to.
+
+    Returns:
+        The choice, or None if the person thought better of it.
+    """
+    dialog = qt.QDialog(parent)
+    dialog.setWindowTitle(_("What is this label?"))
+    layout = qt.QVBoxLayout(dialog)
+    navigator = slicer.qSlicerTerminologyNavigatorWidget()
+    layout.addWidget(navigator)
+    buttons = qt.QDialogButtonBox(qt.QDialogButtonBox.Ok | qt.QDialogButtonBox.Cancel)
+    buttons.accepted.connect(dialog.accept)
+    buttons.rejected.connect(dialog.reject)
+    layout.addWidget(buttons)
+    logic = slicer.modules.terminologies.logic()
+    chosen = slicer.vtkSlicerTerminologyEntry()
+    if entry and logic.DeserializeTerminologyEntry(entry, chosen):
+        navigator.setTerminologyEntry(chosen)
+    accepted = dialog.exec_() == qt.QDialog.Accepted and navigator.terminologyEntry(chosen)
+    found = None
+    if accepted:
+        name, color = navigator.nameFromTerminology(chosen), navigator.recommendedColorFromTerminology(chosen)
+        found = Terminology(logic.SerializeTerminologyEntry(chosen), str(name), color)
+    dialog.deleteLater()
+    return found

@@ -196,6 +196,10 @@ class ActiveSegmentationLogic(ScriptedLoadableModuleLogic):
         """Segment volumes (all unless told), and wait; returns the reviews, the most doubtful volume first."""
         return self._await(lambda: self.work.predict(volumes))["reviews"]
 
+    def evaluate(self) -> dict[str, Any]:
+        """Score the latest model against the cohort's reference masks, and wait; returns role and scores."""
+        return self._await(self.work.evaluate)
+
     def export(self, formatName: str, out: str | Path, **options: Any) -> list[str]:
         """Write annotations or predictions to a folder, and wait; returns the files."""
         return self._await(lambda: self.work.export(formatName, Path(out), **options))["files"]

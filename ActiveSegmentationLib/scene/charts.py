@@ -36,7 +36,7 @@ def learningCurveChart(curve: Sequence[Mapping[str, Any]]) -> Any:
     chart.SetYAxisRange(0.0, 1.0)
     chart.RemoveAllPlotSeriesNodeIDs()
     for key, name, color in (
-        ("unseen", "next slices, before learning from them", (0.9, 0.5, 0.1)),
+        ("unseen", "the next slices, before learning from them", (0.9, 0.5, 0.1)),
         ("reference", "reference masks", (0.2, 0.4, 0.8)),
     ):
         points = [(e["annotated"], e[key]) for e in curve if e[key] is not None and e["annotated"] is not None]
@@ -46,6 +46,11 @@ def learningCurveChart(curve: Sequence[Mapping[str, Any]]) -> Any:
             series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleCircle)
             series.SetLineStyle(slicer.vtkMRMLPlotSeriesNode.LineStyleSolid)
             chart.AddAndObservePlotSeriesNodeID(series.GetID())
+            chart.SetYAxisTitle(f"Dice on {name}")
+    several = chart.GetNumberOfPlotSeriesNodes() > 1
+    chart.SetLegendVisibility(several)  # a legend would lie on the curve, whose place is at the top
+    if several:
+        chart.SetYAxisTitle("Dice")
     return chart
 
 

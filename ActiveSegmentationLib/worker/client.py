@@ -10,7 +10,7 @@ import collections
 import itertools
 import os
 import signal
-import time
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +32,13 @@ STUCK_SECONDS = 20.0
 STOP_MILLISECONDS = 2000
 """Time for the worker to end by itself before it is killed."""
 
+WATCH_SECONDS = 1.0
+"""Time between two looks at whether the worker is silent."""
+
 LOG_LINES = 500
+
+ENDED_BY_SYSTEM, CRASHED = (9, 15), (4, 6, 7, 8, 10, 11)
+"""Signals by which a system ends processes, and those by which they fail."""
 
 STOPPED, STARTING, READY, STUCK = "stopped", "starting", "ready", "stuck"
 """States of the worker."""
@@ -65,6 +71,14 @@ class WorkerError:
 
 def _ignore(*_: Any) -> None:
     pass
+
+
+def _call(function: Callable[..., None], *arguments: Any) -> None:
+    """Call back; an error there is told as that of any slot, and keeps nobody else from being told."""
+    try:
+        function(*arguments)
+    except Exception:  # noqa: BLE001 - whatever the caller's code raises
+        sys.excepthook(*sys.exc_info())
 
 
 @dataclass
@@ -123,9 +137,10 @@ class WorkerClient:
         self._jobs: dict[str, Job] = {}
         self._process: Any = None
         self._lines = protocol.Lines()
-        self._heard = 0.0
+        self._received: collections.deque[bytes] = collections.deque()
+        self._silent = 0.0
         self._watch = qt.QTimer()
-        self._watch.setInterval(1000)
+        self._watch.setInterval(int(1000 * WATCH_SECONDS))
         self._watch.timeout.connect(self._onWatch)
 
     def setEnvironment(self, environment: Mapping[str, str] | None) -> None:
@@ -147,19 +162,24 @@ class WorkerClient:
         progress: Callable[[dict[str, Any]], None] = _ignore,
         message: Callable[[str], None] = _ignore,
     ) -> Job:
-        """Hand a job over; jobs run one after the other. See ``Job`` for the arguments."""
+        """Hand a job over; jobs run one after the other. See ``Job`` for the arguments.
+
+        Raises:
+            TypeError, ValueError: If the options are no JSON values.
+        """
         job = Job(str(next(self._numbers)), name, dict(options), done, failed, cancelled, progress, message)
+        command = protocol.encode({"command": "run", "id": job.id, "job": name, "options": job.options})
         self._jobs[job.id] = job
         if self._process is None:
             self._start()
         if job.active:  # a start that fails at once has told so already
-            self._send({"command": "run", "id": job.id, "job": name, "options": job.options})
+            self._process.write(command)
         return job
 
     def cancel(self, job: Job) -> None:
         """Ask a job to stop; it answers by ``cancelled``, or by ``done`` where it was faster."""
         if job.active and self._process is not None:
-            self._send({"command": "cancel", "id": job.id})
+            self._process.write(protocol.encode({"command": "cancel", "id": job.id}))
 
     def stop(self) -> None:
         """End the worker now; what it was doing fails with kind "stopped", and loses what was not written yet."""
@@ -168,9 +188,8 @@ class WorkerClient:
         if process is None:
             return
         process.closeWriteChannel()  # the worker leaves at the end of its input, whatever it is doing
-        if not process.waitForFinished(STOP_MILLISECONDS):
+        if self.state == STUCK or not process.waitForFinished(STOP_MILLISECONDS):
             self._kill(process)
-            process.waitForFinished(STOP_MILLISECONDS)
         process.deleteLater()
         self._setState(STOPPED)
         self._failAll(WorkerError("stopped", "The worker was stopped.", advice="Start the step again."))
@@ -181,6 +200,7 @@ class WorkerClient:
             environment.insert(name, value)
         paths = [str(LIBRARY_ROOT), *filter(None, [self.environment.get("PYTHONPATH", "")])]
         environment.insert("PYTHONPATH", os.pathsep.join(paths))
+        environment.insert("PYTHONSAFEPATH", "1")  # a random.py in the folder that Slicer was started in is not ours
         environment.insert("PYTHONUNBUFFERED", "1")
         environment.insert("PYTHONIOENCODING", "utf-8")
         process = qt.QProcess(self._owner) if self._owner is not None else qt.QProcess()
@@ -189,28 +209,28 @@ class WorkerClient:
         process.readyReadStandardError.connect(lambda: self._onErrorOutput(process))
         process.finished.connect(lambda *_: self._onFinished(process))
         process.errorOccurred.connect(lambda error: self._onProcessError(process, error))
-        self._process, self._lines, self.pid = process, protocol.Lines(), None
-        self._heard = time.monotonic()
+        self._process, self.pid, self._silent = process, None, 0.0
+        self._lines, self._received = protocol.Lines(), collections.deque()
+        self.log.clear()
         self._setState(STARTING)
         self._watch.start()
         process.start(self.command[0], [*self.command[1:], "-m", "ActiveSegmentationLib.worker"])
 
-    def _send(self, command: dict[str, Any]) -> None:
-        self._process.write(protocol.encode(command))
-
     def _onOutput(self, process: Any) -> None:
+        """Take what came; a callback may run an event loop, and so this again, which goes on where the outer one is."""
         if process is not self._process:
             return
-        self._heard = time.monotonic()
+        if self.state != STARTING:  # before the hello anything may come, for ever
+            self._silent = 0.0
         if self.state == STUCK:
             self._setState(READY)
+        received = self._received
         try:
-            for line in self._lines.feed(process.readAllStandardOutput().data()):
-                self._take(line)
-                if process is not self._process:  # a callback stopped the worker
-                    return
+            received.extend(self._lines.feed(process.readAllStandardOutput().data()))
         except protocol.Garbage as error:
             self.log.append(str(error))
+        while received and process is self._process:  # a callback may stop the worker
+            self._take(received.popleft())
 
     def _take(self, line: bytes) -> None:
         try:
@@ -229,11 +249,16 @@ class WorkerClient:
             self._tell(job, event, message)
 
     def _onHello(self, message: dict[str, Any]) -> None:
-        self.pid = int(message["pid"])
-        if message.get("protocol") != protocol.VERSION:
-            advice = "Let the worker use the Python that the extension was installed into, and restart Slicer."
-            self._giveUp(WorkerError("not started", "The worker belongs to another version.", advice=advice))
+        if self.state != STARTING:
             return
+        pid = message.get("pid")
+        self.pid = pid if isinstance(pid, int) and pid > 1 else None  # 1, 0 and less would kill more than one process
+        if message.get("protocol") != protocol.VERSION or self.pid is None:
+            advice = "Let the worker use the Python that the extension was installed into, and restart Slicer."
+            error = WorkerError("not started", "The worker belongs to another version.", self.command[0], advice)
+            self._giveUp(error)
+            return
+        self._silent = 0.0
         self._setState(READY)
 
     def _tell(self, job: Job, event: str, message: dict[str, Any]) -> None:
@@ -241,19 +266,21 @@ class WorkerClient:
             self._jobs.pop(job.id)
             job.active = False
         if event == "progress":
-            job.progress(message)
+            _call(job.progress, message)
         elif event == "message":
-            job.message(str(message.get("text", "")))
+            _call(job.message, str(message.get("text", "")))
         elif event == "done":
-            job.done(message.get("result") or {})
+            _call(job.done, message.get("result") or {})
         elif event == "cancelled":
-            job.cancelled()
+            _call(job.cancelled)
         elif event == "error":
             fields = {name: str(message.get(name) or "") for name in ("kind", "message", "where", "advice", "details")}
-            job.failed(WorkerError(**fields))
-        self.stateChanged()
+            _call(job.failed, WorkerError(**fields))
+        _call(self.stateChanged)
 
     def _onErrorOutput(self, process: Any) -> None:
+        if process is not self._process:
+            return
         text = process.readAllStandardError().data().decode("utf-8", "replace")
         self.log.extend(line for line in text.splitlines() if line.strip())
 
@@ -278,52 +305,54 @@ class WorkerClient:
         if self.state == STARTING:
             advice = "Choose another Python for the worker, or install what the details name."
             return WorkerError("not started", "The worker ended at once.", self.command[0], advice, self._tail())
-        if process.exitStatus() == qt.QProcess.CrashExit or code in (signal.SIGTERM, 128 + 9, 128 + 15, 137):
-            advice = (
-                "Most often the memory was used up: close other programs, or make the study with a smaller image size. "
-                "Nothing that was committed is lost; start the step again."
-            )
-            return WorkerError(
-                "ended", f"The worker was ended by the system (signal {code}).", "", advice, self._tail()
-            )
-        advice = "Nothing that was committed is lost; start the step again."
-        return WorkerError("ended", f"The worker ended unexpectedly (exit code {code}).", "", advice, self._tail())
+        number = code if process.exitStatus() == qt.QProcess.CrashExit else code - 128  # the latter from a launcher
+        message, advice = f"The worker ended unexpectedly (exit code {code}).", ""
+        if number in ENDED_BY_SYSTEM:
+            message = f"The worker was ended by the system (signal {number})."
+            advice = "Most often the memory was used up: close other programs, or use a smaller image size. "
+        elif process.exitStatus() == qt.QProcess.CrashExit or number in CRASHED:
+            message = f"The worker crashed (code {number})."
+            advice = "Where it crashes again, choose the CPU as device, and report it with the details. "
+        advice += "Nothing that was committed is lost; start the step again."
+        return WorkerError("ended", message, "", advice, self._tail())
 
     def _onWatch(self) -> None:
-        silent = time.monotonic() - self._heard
-        if self.state == STARTING and silent > START_SECONDS:
+        """Count the silence; in looks, not by the clock, because a busy Slicer and a sleeping laptop cannot listen."""
+        self._silent += WATCH_SECONDS
+        if self.state == STARTING and self._silent > START_SECONDS:
             advice = "Choose another Python for the worker under Study, Advanced."
             message = f"The worker did not answer within {START_SECONDS:.0f} seconds."
             self._giveUp(WorkerError("not started", message, self.command[0], advice, self._tail()))
-        elif self.state == READY and silent > STUCK_SECONDS:
+        elif self.state == READY and self._silent > STUCK_SECONDS:
             self._setState(STUCK)
 
     def _giveUp(self, error: WorkerError) -> None:
         """The process is of no use any more: end it and fail its jobs."""
         process, self._process = self._process, None
         self._watch.stop()
-        if process.state() != qt.QProcess.NotRunning:
-            self._kill(process)
-            process.waitForFinished(STOP_MILLISECONDS)
+        self._kill(process)
         process.deleteLater()
         self._setState(STOPPED)
         self._failAll(error)
 
     def _kill(self, process: Any) -> None:
         """End it for good; Slicer's Python is a launcher, so what it launched is killed by its own number as well."""
+        if process.state() == qt.QProcess.NotRunning:
+            return
         if self.pid is not None:
             try:
                 os.kill(self.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
-            except (ProcessLookupError, PermissionError) as error:
+            except OSError as error:
                 self.log.append(f"kill {self.pid}: {error}")
         process.kill()
+        process.waitForFinished(STOP_MILLISECONDS)
 
     def _failAll(self, error: WorkerError) -> None:
         jobs, self._jobs = list(self._jobs.values()), {}
         for job in jobs:
             job.active = False
         for job in jobs:
-            job.failed(error)
+            _call(job.failed, error)
 
     def _tail(self) -> str:
         return "\n".join(list(self.log)[-40:])
@@ -331,4 +360,4 @@ class WorkerClient:
     def _setState(self, state: str) -> None:
         if state != self.state:
             self.state = state
-            self.stateChanged()
+            _call(self.stateChanged)

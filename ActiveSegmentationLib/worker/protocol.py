@@ -29,13 +29,13 @@ class Garbage(ValueError):
 
 
 def encode(message: dict[str, Any]) -> bytes:
-    """A message as one line.
+    """A message as one line, in ASCII: file names may hold half characters, which UTF-8 cannot say.
 
     Raises:
         ValueError: If it holds what JSON cannot say (NaN, arrays).
         TypeError: The same.
     """
-    return json.dumps(message, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8") + b"\n"
+    return json.dumps(message, allow_nan=False, separators=(",", ":")).encode("ascii") + b"\n"
 
 
 def decode(line: bytes, key: str) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def decode(line: bytes, key: str) -> dict[str, Any]:
     """
     try:
         message = json.loads(line.decode("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Garbage(f"no message: {line[:200]!r}") from error
     if not isinstance(message, dict) or not isinstance(message.get(key), str):
         raise Garbage(f"a message without '{key}': {line[:200]!r}")
@@ -65,7 +65,7 @@ class Lines:
         self._length = 0
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """The lines that ``data`` completes, without their ends and without empty ones.
+        """The lines that ``data`` completes, without their ends and without empty ones; take all before the next call.
 
         Raises:
             Garbage: If a line grows longer than ``LONGEST_LINE``; what was gathered of it is dropped.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import queue
 import sys
@@ -54,27 +55,33 @@ class Server:
         self._reported = time.monotonic()
 
     def serve(self) -> None:
-        """Work until told to stop."""
+        """Work until told to stop, then leave; the listening thread holds standard input, so Python cannot end it."""
         self._send(event="hello", protocol=VERSION, version=__version__, pid=os.getpid(), python=sys.version.split()[0])
         threading.Thread(target=self._listen, daemon=True).start()
         threading.Thread(target=self._beat, daemon=True).start()
         while (command := self._waiting.get()) is not None:
             self._run(command)
+        self._leave(0)
 
     def _listen(self) -> None:
         for line in iter(self._source.readline, b""):
+            if not line.strip():
+                continue
             try:
-                command = decode(line, "command")
+                self._obey(decode(line, "command"))
             except Garbage as error:
                 self._send(event="message", text=f"The worker did not understand its input ({error}).")
-                continue
-            if command["command"] == "stop":
-                self._waiting.put(None)
-            elif command["command"] == "cancel":
-                self._cancelled.add(str(command.get("id")))
-            else:
-                self._waiting.put(command)
         self._leave(0)
+
+    def _obey(self, command: dict[str, Any]) -> None:
+        if command["command"] == "stop":
+            self._waiting.put(None)
+        elif command["command"] == "cancel":
+            self._cancelled.add(str(command.get("id")))
+        elif command["command"] == "run":
+            self._waiting.put(command)
+        else:
+            raise Garbage(f"no command: {command['command'][:200]!r}")
 
     def _beat(self) -> None:
         while True:
@@ -95,7 +102,7 @@ class Server:
             self._send(event="done", id=number, result=result)
         except Cancelled:
             self._send(event="cancelled", id=number)
-        except Exception as error:  # noqa: BLE001 - whatever a job does, the worker lives on and tells
+        except BaseException as error:  # noqa: BLE001 - whatever a job does (sys.exit), the worker lives on and tells
             self._send(event="error", id=number, **explain(error))
         finally:
             self._cancelled.discard(number)
@@ -125,13 +132,15 @@ class _Reporter(Progress):
         self._stage = ""
         self._since = 0.0
         self._first = 0
+        self._done = 0
         self._last = 0.0
 
     def show(self, stage: str, done: int, total: int, **values: float | str) -> None:
         """Send the report, unless one of the same stage has just been sent and this is not its end."""
         now = time.monotonic()
-        if stage != self._stage or done < self._first:
+        if stage != self._stage or done < self._done:
             self._stage, self._since, self._first, self._last = stage, now, done, 0.0
+        self._done = done
         if now - self._last < PROGRESS_SECONDS and done < total:
             return
         self._last = now
@@ -150,18 +159,20 @@ class _Reporter(Progress):
         advanced = done - self._first
         if advanced <= 0 or now - self._since < 0.5:
             return None
-        return round((now - self._since) / advanced * (total - done), 1)
+        return round(float((now - self._since) / advanced * (total - done)), 1)
 
     def message(self, text: str) -> None:
         """Send the line."""
         self._server.report(event="message", id=self._number, text=text)
 
 
-def _finite(value: float | str) -> float | str:
-    if isinstance(value, str):
-        return value
-    number = float(value)
-    return number if abs(number) < float("inf") else str(number)
+def _finite(value: Any) -> float | str:
+    """A figure that JSON can say; what is no finite number as text."""
+    try:
+        number = float(value) if not isinstance(value, str) else math.nan
+    except (ArithmeticError, TypeError, ValueError):
+        number = math.nan
+    return number if math.isfinite(number) else str(value)
 
 
 def explain(error: BaseException) -> dict[str, str]:
@@ -184,6 +195,6 @@ def explain(error: BaseException) -> dict[str, str]:
     ):
         kind, message = "out of memory", "There was not enough memory."
     elif isinstance(error, ModuleNotFoundError):
-        kind, message = "missing package", f"The Python package '{error.name}' is not installed."
+        kind, message = "missing package", f"The Python package '{error.name or error}' is not installed."
     advice = ADVICE.get(kind, "Please report this with the text under Details.")
     return {"kind": kind, "message": message, "where": "", "advice": advice, "details": details}

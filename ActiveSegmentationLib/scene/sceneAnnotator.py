@@ -1,0 +1,112 @@
+"""A simulated annotator whose answers are drawn into a segmentation and captured, as a clinician's are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from ActiveSegmentationLib.cohort import BACKGROUND, UNDECIDED, AnnotationKind, Cohort, SliceId
+from ActiveSegmentationLib.common.errors import JobFailed
+from ActiveSegmentationLib.scene.case import removeNodes
+from ActiveSegmentationLib.scene.drawing import Brush
+from ActiveSegmentationLib.scene.segmentations import UNDECIDED_COLOR, capturePlane, createSegmentation, segmentId
+from ActiveSegmentationLib.scene.volumeNodes import loadVolumeNode
+from ActiveSegmentationLib.study import BACKGROUND_SEGMENT, UNDECIDED_SEGMENT, LabelSet, SliceAnnotation
+
+
+class Oracle(Protocol):
+    """Who knows the answers."""
+
+    def annotate(self, slices: Iterable[SliceId], round_number: int) -> list[SliceAnnotation]:
+        """Annotate the slices, in order."""
+
+
+class SceneAnnotator:
+    """Draws the answers of an oracle into the scene, stroke by stroke, and answers with what is captured from there.
+
+    It is an annotator of the benchmark. Each call loads the volumes one after the other and removes every node that it
+    made, so that the scene never holds more than one volume of the cohort.
+
+    Args:
+        oracle: Who knows the answers.
+        cohort: The cohort whose volumes are drawn on.
+        labels: The label set.
+    """
+
+    def __init__(self, oracle: Oracle, cohort: Cohort, labels: LabelSet) -> None:
+        self._oracle, self._cohort, self._labels = oracle, cohort, labels
+
+    def annotate(self, slices: Iterable[SliceId], round_number: int) -> list[SliceAnnotation]:
+        """Annotate the slices, in order.
+
+        Args:
+            slices: The slices asked for.
+            round_number: The round that asks.
+
+        Returns:
+            The oracle's annotations with the labels that were captured.
+
+        Raises:
+            BadInput: If the oracle has no answer, or a volume cannot be read.
+            JobFailed: If something else is captured than was drawn.
+        """
+        answers = self._oracle.annotate(slices, round_number)
+        captured: dict[SliceId, np.ndarray] = {}
+        for volumeId in dict.fromkeys(answer.slice.volume for answer in answers):
+            here = [answer for answer in answers if answer.slice.volume == volumeId]
+            with self._drawing(volumeId, here[0].kind) as drawing:
+                captured.update({answer.slice: drawing.redo(answer) for answer in here})
+        return [replace(answer, labels=captured[answer.slice]) for answer in answers]
+
+    @contextmanager
+    def _drawing(self, volumeId: str, kind: AnnotationKind) -> Iterator[_Drawing]:
+        volume = self._cohort.volume(volumeId)
+        nodes = [loadVolumeNode(self._cohort, volume)]
+        try:
+            nodes.append(createSegmentation(nodes[0], self._labels, kind, f"{volumeId} annotation"))
+            with Brush(nodes[1], nodes[0]) as brush:
+                yield _Drawing(nodes[0], nodes[1], brush, self._labels, kind, volume.axis)
+        finally:
+            removeNodes(nodes)
+
+
+class _Drawing:
+    """A volume, the segmentation on it, and the brush."""
+
+    def __init__(
+        self, volumeNode: Any, segmentationNode: Any, brush: Brush, labels: LabelSet, kind: AnnotationKind, axis: int
+    ) -> None:
+        self._volumeNode, self._segmentationNode, self._brush = volumeNode, segmentationNode, brush
+        self._labels, self._kind, self._axis = labels, kind, axis
+
+    def redo(self, answer: SliceAnnotation) -> np.ndarray:
+        """Draw an answer, one stroke a segment, and capture the slice: (rows, columns) uint8 label values."""
+        index = answer.slice.index
+        for value, segment in self._segments().items():
+            stroke = answer.labels == value
+            if stroke.any():
+                self._require(segment)
+                self._brush.paint(segment, self._axis, index, stroke)
+        labels = capturePlane(self._segmentationNode, self._volumeNode, self._labels, self._kind, self._axis, index)
+        if not np.array_equal(labels, answer.labels):
+            pixels = int(np.count_nonzero(labels != answer.labels))
+            where = f"{answer.slice.volume}, slice {index + 1}"
+            advice = "This is an error of the program: please report it with the versions of Slicer and the extension."
+            raise JobFailed(f"{pixels} pixel(s) were captured otherwise than drawn.", where=where, advice=advice)
+        return labels
+
+    def _segments(self) -> dict[int, str]:
+        """Segment of each value that is drawn; background of a mask and the undecided of scribbles are not."""
+        masks = self._kind == AnnotationKind.MASK
+        extra = {UNDECIDED: UNDECIDED_SEGMENT} if masks else {BACKGROUND: BACKGROUND_SEGMENT}
+        return extra | {value: segmentId(value) for value in self._labels.values}
+
+    def _require(self, segment: str) -> None:
+        """Have the segment that a partial mask needs besides its labels."""
+        segmentation = self._segmentationNode.GetSegmentation()
+        if segment == UNDECIDED_SEGMENT and segment not in segmentation.GetSegmentIDs():
+            segmentation.AddEmptySegment(segment, segment, list(UNDECIDED_COLOR))

@@ -1,0 +1,225 @@
+"""The benchmark inside Slicer: it draws every annotation, and its numbers and exit codes are the command line's."""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK
+import slicer
+
+from ActiveSegmentationLib.cohort import AnnotationKind, SliceId, discover, write_phantom
+from ActiveSegmentationLib.common.errors import JobFailed
+from ActiveSegmentationLib.scene import Brush, sceneAnnotator
+from ActiveSegmentationLib.scene.sceneAnnotator import SceneAnnotator
+from ActiveSegmentationLib.study import LabelSet, SliceAnnotation
+
+ROOT = Path(__file__).resolve().parents[3]
+SCRIPT = ROOT / "scripts" / "slicer_benchmark.py"
+PLAIN = ("-m", "ActiveSegmentationLib", "benchmark")
+TINY = ["--size", "48x48", "--metric-steps", "3", "--steps", "4", "--batch-size", "4"]
+LABELS = LabelSet.from_names({1: "RV", 2: "MYO", 3: "LV"})
+KINDS = tuple(AnnotationKind)
+
+
+def call(*words):
+    """A command of this Python in a process of its own."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"}
+    command = [sys.executable, *(str(word) for word in words)]
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, encoding="utf-8", errors="replace", check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def hearts(tmp_path_factory):
+    """Three patients in ACDC's layout; one has no scribbles of its own, which are drawn from its mask then."""
+    folder = write_phantom(tmp_path_factory.mktemp("phantom") / "acdc", patients=3, phases=("ED",), size=(48, 48))
+    next(folder.glob("patient001/*_scribble.nii.gz")).unlink()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def partial(hearts):
+    """The same patients in nnU-Net's layout; the masks of two leave a corner of every slice undecided."""
+    folder = hearts.parent / "nnunet"
+    (folder / "imagesTr").mkdir(parents=True)
+    (folder / "labelsTr").mkdir()
+    for path in sorted(hearts.glob("*/*_gt.nii.gz")):
+        name = path.parent.name
+        image = SimpleITK.ReadImage(str(path).replace("_gt", ""))
+        SimpleITK.WriteImage(image, str(folder / "imagesTr" / f"{name}_0000.nii.gz"))
+        array = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
+        array[:, :25, :25] = 4 if name != "patient003" else array[:, :25, :25]
+        mask = SimpleITK.GetImageFromArray(array)
+        mask.CopyInformation(image)
+        SimpleITK.WriteImage(mask, str(folder / "labelsTr" / f"{name}.nii.gz"))
+    labels = {"background": 0, "RV": 1, "MYO": 2, "LV": 3, "ignore": 4}
+    about = {"channel_names": {"0": "MRI"}, "labels": labels, "numTraining": 3, "file_ending": ".nii.gz"}
+    (folder / "dataset.json").write_text(json.dumps(about))
+    return folder
+
+
+def options(cohort, out, kind="mask", strategies="random,coreset", seeds="0,1", rounds="6,12"):
+    split = cohort.parent / "split.json"
+    split.write_text(json.dumps({"train": ["patient001", "patient002"], "test": ["patient003"]}))
+    about = ["--cohort", cohort, "--split", split, "--out", out, "--annotation", kind]
+    return [*about, "--strategies", strategies, "--seeds", seeds, "--rounds", rounds, *TINY]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_requests_and_results_are_those_of_the_plain_command(hearts, partial, tmp_path, kind):
+    cohort = partial if kind == AnnotationKind.MASK else hearts
+    for name, command in (("drawn", [SCRIPT]), ("plain", PLAIN)):
+        done = call(*command, *options(cohort, tmp_path / name, kind))
+        assert done.returncode == 0, done.stderr
+        assert f"Report: {tmp_path / name / 'report.html'}" in done.stdout
+    for name, fewest in (("requests.csv", 2 * 2 * 12), ("results.csv", 2 * 2 * 2 * 3)):
+        rows, expected = ((tmp_path / part / name).read_text().splitlines() for part in ("drawn", "plain"))
+        assert len(rows) > fewest
+        assert rows == expected
+    for path in (tmp_path / "plain" / "runs").rglob("round-*.json"):
+        expected = json.loads(path.read_text())
+        record = json.loads((tmp_path / "drawn" / path.relative_to(tmp_path / "plain")).read_text())
+        assert expected.pop("seconds").keys() == record.pop("seconds").keys()
+        assert record == expected  # the trained models too, by their key
+
+
+def inApplication(monkeypatch, *words):
+    """Run the script where there is ``slicer.app``; the exit codes it asked for."""
+    codes = []
+    monkeypatch.setattr(slicer.util, "exit", codes.append)
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *(str(word) for word in words)])
+    runpy.run_path(str(SCRIPT), run_name="__main__")
+    return codes
+
+
+def test_in_the_application_it_draws_in_the_scene_that_is_there(host, partial, tmp_path, monkeypatch, capsys):
+    strokes = []
+    paint = Brush.paint
+
+    def counted(brush, segment, axis, index, mask):
+        strokes.append(segment)
+        paint(brush, segment, axis, index, mask)
+
+    monkeypatch.setattr(Brush, "paint", counted)
+    scene, before = slicer.mrmlScene, slicer.mrmlScene.GetNumberOfNodes()
+    given = options(partial, tmp_path / "out", strategies="random", seeds="0", rounds="12")
+    assert inApplication(monkeypatch, "--", *given, "--json") == [0]
+    assert {"Segment_1", "Segment_2", "Segment_3", "Undecided"} <= set(strokes)
+    assert slicer.mrmlScene is scene
+    assert scene.GetNumberOfNodes() == before
+    assert json.loads(capsys.readouterr().out)["report"] == str(tmp_path / "out" / "report.html")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["--cohort", "nowhere", "--strategies", "random", "--rounds", "2", "--out", "out"], 2, "bad input: "),
+        (["--cohort", "c", "--strategies", "psychic", "--rounds", "2", "--out", "out"], 2, "called 'psychic'"),
+        (
+            ["--cohort", "c", "--strategies", "random", "--rounds", "2", "--out", "o", "--workers", "2"],
+            2,
+            "--workers 1",
+        ),
+        (["--strategies", "random"], 2, "usage: slicer_benchmark.py"),
+        (["--help"], 0, ""),
+    ],
+)
+def test_every_way_out_is_an_exit_code_that_the_application_is_told(host, monkeypatch, capsys, words, code, told):
+    assert inApplication(monkeypatch, *words) == [code]
+    assert told in capsys.readouterr().err
+
+
+def test_an_error_that_nobody_foresaw_ends_the_application_too(host, hearts, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(slicer, "vtkSlicerSegmentEditorLogic", None)
+    assert inApplication(monkeypatch, *options(hearts, tmp_path / "out", strategies="random", seeds="0")) == [1]
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_without_the_application_bad_input_ends_the_process_with_2():
+    done = call(SCRIPT, "--cohort", "nowhere", "--strategies", "random", "--rounds", "2", "--out", "out")
+    assert done.returncode == 2
+    assert done.stderr.startswith("bad input: ")
+    assert not done.stdout
+
+
+def test_help_names_every_option_of_the_plain_command(host, monkeypatch, capsys):
+    from ActiveSegmentationLib.cli.main import main
+
+    assert inApplication(monkeypatch, "--help") == [0]
+    drawn = capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["benchmark", "--help"])
+    plain = capsys.readouterr().out
+    flags = [
+        {word.strip(",[]") for word in text.split() if word.strip("[").startswith("--")} for text in (drawn, plain)
+    ]
+    assert flags[0] == flags[1]
+    assert "--workers must be 1" in " ".join(drawn.split())
+
+
+class Oracle:
+    """Answers with planes that were made up before."""
+
+    def __init__(self, planes, kind):
+        self.planes, self.kind = planes, kind
+
+    def annotate(self, slices, round_number):
+        return [SliceAnnotation(s, self.planes[s], self.kind, "oracle", round_number, 0.0, "now") for s in slices]
+
+
+def madeUp(cohort, kind):
+    """Planes of every sort, the slices of two volumes in turns: noise, one value only, nothing drawn."""
+    random = np.random.default_rng(1)
+    planes = {}
+    for index in range(6):
+        for volume in cohort.volumes[:2]:
+            shape = volume.plane_shape
+            noise = random.choice(np.array([0, 1, 2, 3, 255], np.uint8), size=shape)
+            nothing = np.full(shape, 0 if kind == AnnotationKind.MASK else 255, np.uint8)
+            sorts = (noise, nothing, np.full(shape, 2, np.uint8), np.full(shape, 255 - nothing[0, 0], np.uint8))
+            planes[SliceId(volume.id, index)] = sorts[(index + len(planes)) % 4]
+    return planes
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_what_is_drawn_is_what_comes_back(host, hearts, axis, kind):
+    found = discover(hearts, axis=axis)
+    planes = madeUp(found, kind)
+    most = []
+
+    def count(scene, _):
+        most.append(scene.GetNumberOfNodesByClass("vtkMRMLVolumeNode"))
+
+    scene, before = slicer.mrmlScene, slicer.mrmlScene.GetNumberOfNodes()
+    tag = scene.AddObserver(scene.NodeAddedEvent, count)
+    try:
+        answers = SceneAnnotator(Oracle(planes, kind), found, LABELS).annotate(list(planes), 3)
+    finally:
+        scene.RemoveObserver(tag)
+    assert [answer.slice for answer in answers] == list(planes)
+    for answer in answers:
+        assert np.array_equal(answer.labels, planes[answer.slice])
+        assert answer.labels is not planes[answer.slice]
+        assert (answer.kind, answer.round, answer.annotator, answer.labels.dtype) == (kind, 3, "oracle", np.uint8)
+    assert max(most) == 1
+    assert scene.GetNumberOfNodes() == before
+
+
+def test_what_is_captured_otherwise_is_told_and_the_scene_left_clean(host, hearts, monkeypatch):
+    found = discover(hearts)
+    planes = madeUp(found, AnnotationKind.MASK)
+    monkeypatch.setattr(sceneAnnotator, "capturePlane", lambda *_: np.zeros((48, 48), np.uint8))
+    before = slicer.mrmlScene.GetNumberOfNodes()
+    with pytest.raises(JobFailed, match="captured otherwise"):
+        SceneAnnotator(Oracle(planes, AnnotationKind.MASK), found, LABELS).annotate(list(planes), 1)
+    assert slicer.mrmlScene.GetNumberOfNodes() == before

@@ -1,0 +1,140 @@
+"""The benchmark of the command line inside Slicer: simulated annotations are drawn and captured as a clinician's are.
+
+    Slicer --no-splash --no-main-window --python-script scripts/slicer_benchmark.py -- --cohort C --strategies A,B ...
+
+Options, exit codes and numbers are those of ``activesegmentation benchmark``. Where there is no Slicer, it runs as
+``python scripts/slicer_benchmark.py --cohort C ...`` on Slicer's scene from the package ``slicer-core``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ActiveSegmentationLib.cohort import AnnotationKind, SliceStack
+    from ActiveSegmentationLib.experiment import Annotator, BenchmarkOptions
+
+ROOT = Path(__file__).resolve().parent.parent
+PROGRAM = "slicer_benchmark.py"
+DESCRIPTION = (
+    "Compare strategies by simulated annotation of a cohort with reference labels. Every annotation is drawn into a "
+    "segmentation in Slicer's scene and captured from there."
+)
+EPILOG = (
+    "Exit code 0: done; 1: the work failed; 2: the input cannot be used; 130: interrupted. There is one scene, and "
+    "processes cannot share it: --workers must be 1, more are refused with exit code 2. An --out folder of "
+    "'activesegmentation benchmark' with the same options can be continued here, and the other way round."
+)
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the benchmark with the given command-line words and return the exit code."""
+    try:
+        if importlib.util.find_spec("ActiveSegmentationLib") is None:
+            sys.path.insert(0, str(ROOT))
+        benchmark(words)
+        sys.stdout.flush()
+    except SystemExit as end:  # argparse
+        return int(end.code or 0)
+    except KeyboardInterrupt:
+        print("cancelled: what was finished is kept; the same command goes on from there.", file=sys.stderr)
+        return 130
+    except BaseException as error:  # noqa: BLE001 - Slicer would go on for ever
+        return report(error)
+    return 0
+
+
+def benchmark(words: Sequence[str]) -> None:
+    """Run the benchmark and print its outcome.
+
+    Raises:
+        ActiveSegmentationError: If the input cannot be used, or the work failed.
+    """
+    from ActiveSegmentationLib.cli import experiment_commands
+    from ActiveSegmentationLib.cli import options as shared
+    from ActiveSegmentationLib.common.errors import BadInput
+    from ActiveSegmentationLib.common.progress import TqdmProgress
+    from ActiveSegmentationLib.experiment import run_benchmark
+
+    parser = argparse.ArgumentParser(prog=PROGRAM, description=DESCRIPTION, epilog=EPILOG)
+    experiment_commands.add_benchmark_options(parser)
+    shared.add_json(parser)
+    parsed = parser.parse_args(words[1:] if words[:1] == ["--"] else words)
+    if parsed.workers > 1:
+        advice = "Use --workers 1, or the plain command, whose numbers are the same."
+        raise BadInput("One scene cannot be drawn into by several processes.", where="workers", advice=advice)
+    provideScene()
+    with closing(TqdmProgress()) as progress:
+        options = experiment_commands.benchmark_options(parsed, progress)
+        options = replace(options, command=" ".join([PROGRAM, *words]))
+        outcome = run_benchmark(options, progress, annotator=annotatorFactory(options))
+    if parsed.json:
+        shared.print_json(outcome.to_json())
+    else:
+        print(outcome.table)
+        print(f"Report: {outcome.report}")
+
+
+def annotatorFactory(options: BenchmarkOptions) -> Callable[[SliceStack, AnnotationKind], Annotator]:
+    """What makes the annotator of the benchmark: one that draws into the scene what the oracle says."""
+    from ActiveSegmentationLib.experiment import OracleAnnotator
+    from ActiveSegmentationLib.scene.sceneAnnotator import SceneAnnotator
+    from ActiveSegmentationLib.study import label_set_for
+
+    @cache
+    def make(stack: SliceStack, kind: AnnotationKind) -> Annotator:
+        labels = label_set_for(options.cohort, options.labels)
+        return SceneAnnotator(OracleAnnotator(stack, kind), options.cohort, labels)
+
+    return make
+
+
+def report(error: BaseException) -> int:
+    """Tell a person what went wrong, in a line where it was foreseen, and return the exit code."""
+    try:
+        from ActiveSegmentationLib.common.errors import ActiveSegmentationError
+        from ActiveSegmentationLib.common.files import explain_os_error
+    except ImportError:
+        traceback.print_exception(error)
+        return 1
+    known = explain_os_error(error, error.filename) if isinstance(error, OSError) else error
+    if isinstance(known, ActiveSegmentationError):
+        print(f"{known.kind}: {known}", file=sys.stderr)
+        return known.exit_code
+    traceback.print_exception(error)
+    if isinstance(error, ModuleNotFoundError):
+        advice = "open the module Active Segmentation once and let it install what is missing."
+        print(f"error: The Python package '{error.name}' is missing. In Slicer, {advice}", file=sys.stderr)
+    return 1
+
+
+def provideScene() -> None:
+    """Have a scene in which segmentations can be drawn, also where this is not Slicer but its classes alone."""
+    import slicer
+
+    if hasattr(slicer, "app"):
+        return
+    slicer.mrmlScene = slicer.vtkMRMLScene()
+    slicer.vtkSlicerSegmentationsModuleLogic().SetMRMLScene(slicer.mrmlScene)  # the scene learns the node classes
+
+
+def leave(code: int) -> None:
+    """End with an exit code; in Slicer, which would go on for ever, this returns and Slicer ends after it."""
+    slicer: Any = sys.modules.get("slicer")
+    if hasattr(slicer, "app"):
+        slicer.util.exit(code)
+    else:
+        sys.exit(code)
+
+
+if __name__ == "__main__":
+    leave(main(sys.argv[1:]))

@@ -308,7 +308,8 @@ def _relocate(options: argparse.Namespace) -> None:
         with _opened(options) as loop:
             changed = loop.accept_changed_images()
     if options.json:
-        shared.print_json({"study": str(options.study), "cohort": str(study.cohort.root), "accepted": changed})
+        accepted = {"accepted": changed} if options.accept_changed else {}
+        shared.print_json({"study": str(options.study), "cohort": str(study.cohort.root), **accepted})
         return
     print(f"{options.study}: the images are read from {study.cohort.root}.")
     if options.accept_changed:

@@ -9,8 +9,8 @@ import pytest
 from ActiveSegmentationLib.cohort import AnnotationKind, Role, StackSettings, discover, with_roles
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.progress import Progress
-from ActiveSegmentationLib.loop import LoopSettings, StudyLoop, evaluate_study, label_set_for, training
-from ActiveSegmentationLib.study import Study
+from ActiveSegmentationLib.loop import LoopSettings, StudyLoop, evaluate_study, training
+from ActiveSegmentationLib.study import Study, label_set_for
 
 
 class Listener(Progress):

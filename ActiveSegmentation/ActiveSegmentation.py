@@ -211,8 +211,10 @@ class ActiveSegmentationLogic(ScriptedLoadableModuleLogic):
 
     def close(self) -> None:
         """End the session and the worker."""
-        self.session.close()
-        self.work.client.stop()
+        try:
+            self.session.close()
+        finally:
+            self.work.client.stop()
 
 
 class ActiveSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -238,12 +240,12 @@ class ActiveSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
         self.initializeParameterNode()
+        if getattr(self.parent, "isEntered", False):  # reloaded while it is shown: Slicer does not enter it again
+            self.enter()
 
     def parameters(self) -> Any:
-        """The parameter node."""
-        if self._parameterNode is None:
-            self.initializeParameterNode()
-        return self._parameterNode
+        """The parameter node, also while the module is not shown and the widgets are not bound to it."""
+        return self._parameterNode if self._parameterNode is not None else self.logic.getParameterNode()
 
     def initializeParameterNode(self) -> None:
         """Take the parameter node of the scene."""

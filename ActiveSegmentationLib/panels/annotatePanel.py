@@ -8,7 +8,7 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from ActiveSegmentationLib.cohort import AnnotationKind
+from ActiveSegmentationLib.cohort import AnnotationKind, SliceId
 from ActiveSegmentationLib.common.errors import ActiveSegmentationError, BadInput
 from ActiveSegmentationLib.panels.panel import Panel
 from ActiveSegmentationLib.scene.segmentations import OverlapError
@@ -24,7 +24,7 @@ class AnnotatePanel(Panel):
         """Connect the widgets."""
         ui = self.ui
         self._saved = ""
-        self._overlap = False
+        self._overlap: SliceId | None = None
         ui.nextButton.clicked.connect(self.act(lambda: self.step(1)))
         ui.previousButton.clicked.connect(self.act(lambda: self.step(-1)))
         ui.hereButton.clicked.connect(self.act(self.openShown))
@@ -75,16 +75,18 @@ class AnnotatePanel(Panel):
 
     def commit(self, *, empty: bool) -> None:
         """Store the slice, and open the next request."""
-        self._overlap = False
+        self._overlap = None
         try:
             self.session.commitSlice(empty=empty)
         except OverlapError:
-            self._overlap = True
-            self.update()
+            assert self.session.task is not None
+            self._overlap = self.session.task.slice
             raise
         self._saved = ""
-        self._trainWhenDue()
-        self.step(1)
+        try:
+            self._trainWhenDue()
+        finally:  # the slice is stored, whatever becomes of the training
+            self.step(1)
 
     def skip(self) -> None:
         """Leave the slice out for the reason that is chosen, and open the next request."""
@@ -94,7 +96,7 @@ class AnnotatePanel(Panel):
     def resolveOverlap(self) -> None:
         """Settle the overlap that a commit was refused for."""
         self.session.resolveOverlap()
-        self._overlap = False
+        self._overlap = None
         self.messages.tell(_("Settled. Look at the slice, then commit it."))
 
     def _trainWhenDue(self) -> None:
@@ -198,5 +200,6 @@ class AnnotatePanel(Panel):
             self.enable(widget, noSlice, noModel)
         ui.showPredictionCheckBox.checked = session.display.predictionShown
         ui.uncertaintyCheckBox.checked = session.display.uncertaintyShown
-        self.enable(ui.overlapButton, noSlice, "" if self._overlap else _("No overlap stands in the way of a commit."))
+        overlap = task is not None and self._overlap == task.slice
+        self.enable(ui.overlapButton, noSlice, "" if overlap else _("No overlap stands in the way of a commit."))
         self._showState()

@@ -48,6 +48,7 @@ class Panel:
                 action()
             except ActiveSegmentationError as error:
                 self.messages.error(error)
+                self.update()  # a box that was ticked in vain, for one
 
         return slot
 

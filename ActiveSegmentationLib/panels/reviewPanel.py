@@ -45,6 +45,8 @@ class ReviewPanel(Panel):
 
     def _open(self, tableRow: int) -> None:
         volume = identityOf(self.ui.reviewTable, tableRow)
+        if volume not in self.session.reviews:  # forgotten meanwhile; the table follows
+            return
         doubts = self.session.reviews[volume]["slice_doubt"]
         self.session.openSlice(SliceId(volume, max(range(len(doubts)), key=lambda index: doubts[index])))
 

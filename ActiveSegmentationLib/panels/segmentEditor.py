@@ -47,8 +47,9 @@ class SegmentEditor(Editor):
             node = scene.CreateNodeByClass("vtkMRMLSegmentEditorNode")
             node.UnRegister(None)  # the scene keeps it
             node.SetSingletonTag(SINGLETON)
-            node.SetAttribute("BrushRelativeDiameter", BRUSH_PERCENT)
             node = scene.AddNode(node)
+        if node.GetAttribute("BrushRelativeDiameter") is None:  # new, or as new after the scene was closed
+            node.SetAttribute("BrushRelativeDiameter", BRUSH_PERCENT)
         node.SetOverwriteMode(slicer.vtkMRMLSegmentEditorNode.OverwriteAllSegments)  # classes exclude each other
         return node
 

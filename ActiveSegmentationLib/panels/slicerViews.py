@@ -36,7 +36,8 @@ def _sliceViewNames() -> list[str]:
     if manager is None:
         return []
     names = [str(name) for name in manager.sliceViewNames()]
-    return [name for name in names if manager.sliceWidget(name) is not None]
+    widgets = {name: manager.sliceWidget(name) for name in names}
+    return [name for name, widget in widgets.items() if widget is not None and widget.mrmlSliceNode() is not None]
 
 
 def _view(name: str) -> View:

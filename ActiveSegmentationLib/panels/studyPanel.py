@@ -57,7 +57,9 @@ class StudyPanel(Panel):
             ui.resolutionComboBox.addItem(text)
         for text in (_("the best there is"), _("the processor (CPU)"), _("the graphics card (CUDA)")):
             ui.deviceComboBox.addItem(text)
-        ui.deviceComboBox.setCurrentIndex(max(0, DEVICES.index(settings.value("Device", "auto"))))
+        if self.work.device not in DEVICES:  # a setting of another version
+            self.work.device = DEVICES[0]
+        ui.deviceComboBox.setCurrentIndex(DEVICES.index(self.work.device))
         ui.deviceComboBox.currentIndexChanged.connect(lambda *args: self._onDevice())
         ui.annotatorLineEdit.text = settings.value("Annotator", "annotator")
         ui.annotatorLineEdit.editingFinished.connect(self._onAnnotator)
@@ -291,8 +293,10 @@ class StudyPanel(Panel):
         self.update()
 
     def _onAnnotator(self) -> None:
-        self.session.setAnnotator(self.ui.annotatorLineEdit.text)
-        settings.setValue("Annotator", self.session.annotator)
+        if self.ui.annotatorLineEdit.text != self.session.annotator:
+            self.act(lambda: self.session.setAnnotator(self.ui.annotatorLineEdit.text))()
+            self.ui.annotatorLineEdit.text = self.session.annotator
+            settings.setValue("Annotator", self.session.annotator)
 
     def _clearCache(self) -> None:
         study = self.session.requireStudy()

@@ -9,22 +9,26 @@ from typing import Any
 import numpy as np
 import slicer
 
-from ActiveSegmentationLib.cohort import Cohort, SliceId, Volume
+from ActiveSegmentationLib.cohort import AnnotationKind, Cohort, SliceId, Volume
 from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.scene.layers import BINARY_LABELMAP, Layer, layersOf
 from ActiveSegmentationLib.scene.segmentations import (
     capturePlane,
     createSegmentation,
     drawnSlices,
+    resolveOverlap,
     segmentId,
+    slicesOf,
     writePlanes,
 )
-from ActiveSegmentationLib.scene.strokes import segmentPlanes, writeSegmentPlanes
-from ActiveSegmentationLib.scene.volumeNodes import loadVolumeNode, requireGrid
+from ActiveSegmentationLib.scene.strokes import layerPlanes, segmentPlanes, writeSegmentPlanes
+from ActiveSegmentationLib.scene.volumeNodes import gridNode, loadVolumeNode, requireGrid
 from ActiveSegmentationLib.study import BACKGROUND_SEGMENT, UNDECIDED_SEGMENT, Draft, SliceAnnotation, Study
 
 OWNER = "ActiveSegmentation.Study"
 VOLUME = "ActiveSegmentation.Volume"
-"""Attributes of our nodes: id of the study and of the volume."""
+NODE = "ActiveSegmentation.Node"
+"""Attributes of our nodes: id of the study, of the volume, and of the node itself, which a copy of it does not have."""
 
 
 class Case:
@@ -43,6 +47,7 @@ class Case:
         volumeNode: Node of the image.
         segmentationNode: Node that is drawn on.
         restored: Slices whose strokes were not committed when they were last seen, and were drawn again.
+        drafted: Slices of which the study keeps a draft.
 
     Raises:
         BadInput: If the image cannot be read or an annotation file is damaged; the scene is as before.
@@ -52,7 +57,10 @@ class Case:
         self.volume = volume
         self.kind = study.annotation
         self.restored: tuple[int, ...] = ()
+        self.drafted: set[int] = set()
         self._labels = study.labels
+        self._grid = gridNode(volume.geometry, volume.id)  # whatever becomes of the image's node
+        self._segments: dict[str, Any] = {}
         self._clean: dict[int, str] = {}
         self._prelabels: dict[int, str] = {}
         self._seconds: dict[int, float] = {}
@@ -83,10 +91,13 @@ class Case:
 
     def _fill(self, committed: Mapping[int, SliceAnnotation], drafts: Mapping[int, Draft]) -> None:
         self.write({index: annotation.labels for index, annotation in committed.items()})
-        for index in committed:
+        for index, annotation in committed.items():
             self.markClean(index)
+            if annotation.prelabel:
+                self._prelabels[index] = annotation.prelabel
+        self.drafted = set(drafts)
         for index, draft in drafts.items():
-            writeSegmentPlanes(self.segmentationNode, self.volumeNode, self.volume.axis, index, draft.planes)
+            writeSegmentPlanes(self.segmentationNode, self._grid, self.volume.axis, index, draft.planes)
             self._seconds[index] = draft.seconds
             if draft.prelabel:
                 self._prelabels[index] = draft.prelabel
@@ -98,10 +109,60 @@ class Case:
         return all(slicer.mrmlScene.IsNodePresent(node) for node in (self.volumeNode, self.segmentationNode))
 
     @property
-    def isWhole(self) -> bool:
-        """Whether the segmentation still has the segments of all labels."""
+    def needsReload(self) -> bool:
+        """Whether the slice has to be opened anew: nodes or segments are gone, or the image or the segmentation moved.
+
+        Not where what is drawn could not be kept that way: a segmentation on another grid stays until it is put right.
+        """
+        if not self.intact:
+            return True
+        return not self._fits() and self._isReadable()
+
+    def _fits(self) -> bool:
+        try:
+            self.requireImage()
+            layersOf(self.segmentationNode, self._grid)
+        except BadInput:
+            return False
+        return self._isWhole
+
+    @property
+    def _isWhole(self) -> bool:
         present = self.segmentationNode.GetSegmentation().GetSegmentIDs()
-        return all(segmentId(label.value) in present for label in self._labels.labels)
+        return all(name in present for name in self._needed())
+
+    def _needed(self) -> set[str]:
+        """Ids of the segments that must be there."""
+        scribbles = self.kind == AnnotationKind.SCRIBBLE
+        return {segmentId(value) for value in self._labels.values} | ({BACKGROUND_SEGMENT} if scribbles else set())
+
+    def _isReadable(self) -> bool:
+        try:
+            self.dirtySlices()
+        except BadInput:
+            return False
+        return True
+
+    def requireImage(self) -> None:
+        """Refuse an image that does not show the cohort's volume voxel for voxel, where it lies.
+
+        Raises:
+            BadInput: If it was resampled, replaced or moved.
+        """
+        requireGrid(self.volumeNode, self.volume.geometry)
+
+    def _removed(self) -> list[Layer]:
+        """Label maps of the segments of labels that somebody removed; the segment itself keeps what it held."""
+        segmentation = self.segmentationNode.GetSegmentation()
+        present = {name: segmentation.GetSegment(name) for name in segmentation.GetSegmentIDs()}
+        self._segments |= {name: present[name] for name in self._needed() if name in present}
+        used = [segment.GetRepresentation(BINARY_LABELMAP) for segment in present.values()]
+        removed = []
+        for name, segment in self._segments.items():
+            image = segment.GetRepresentation(BINARY_LABELMAP)
+            if name not in present and image is not None and image not in used:
+                removed.append(Layer(image, {name: segment.GetLabelValue()}))
+        return removed
 
     def sliceId(self, index: int) -> SliceId:
         """Identity of a slice of this volume."""
@@ -114,11 +175,21 @@ class Case:
             BadInput: If it cannot be stored as it is (overlap, a segment that is no label, another grid); the advice
                 names the ways out.
         """
-        return capturePlane(self.segmentationNode, self.volumeNode, self._labels, self.kind, self.volume.axis, index)
+        self.requireImage()
+        return capturePlane(self.segmentationNode, self._grid, self._labels, self.kind, self.volume.axis, index)
 
     def planes(self, index: int) -> dict[str, np.ndarray]:
-        """What is drawn on a slice, (rows, columns) bool for each segment id that has something there."""
-        return segmentPlanes(self.segmentationNode, self.volumeNode, self.volume.axis, index)
+        """What is drawn on a slice, (rows, columns) bool for each segment id that has something there.
+
+        Segments of labels that were removed count: they come back when the slice is opened again.
+
+        Raises:
+            BadInput: If it cannot be told, because the segmentation lies on another grid.
+        """
+        planes = segmentPlanes(self.segmentationNode, self._grid, self.volume.axis, index)
+        for layer in self._removed():
+            planes |= layerPlanes(layer, self._grid, self.volume.axis, index)
+        return planes
 
     def write(self, planes: Mapping[int, np.ndarray]) -> None:
         """Replace what is drawn on slices.
@@ -127,20 +198,35 @@ class Case:
             planes: (rows, columns) uint8 label values by 0-based index of the slice, 255 undecided.
         """
         if planes:
-            writePlanes(self.segmentationNode, self.volumeNode, self._labels, self.kind, self.volume.axis, planes)
+            writePlanes(self.segmentationNode, self._grid, self._labels, self.kind, self.volume.axis, planes)
 
     def isDirty(self, index: int) -> bool:
-        """Whether a slice shows something else than what was last committed on it."""
+        """Whether a slice shows something else than what was last committed on it; true where that cannot be told."""
+        try:
+            return self._differs(index)
+        except BadInput:
+            return True
+
+    def _differs(self, index: int) -> bool:
         return _digest(self.planes(index)) != self._clean.get(index, _digest({}))
 
     def isEmpty(self, index: int) -> bool:
-        """Whether nothing is drawn on a slice."""
-        return not self.planes(index)
+        """Whether nothing is drawn on a slice; false where that cannot be told."""
+        try:
+            return not segmentPlanes(self.segmentationNode, self._grid, self.volume.axis, index)
+        except BadInput:
+            return False
 
     def dirtySlices(self) -> list[int]:
-        """Slices with changes that are not committed, ascending."""
-        candidates = {*drawnSlices(self.segmentationNode, self.volumeNode, self.volume.axis), *self._clean}
-        return sorted(index for index in candidates if self.isDirty(index))
+        """Slices with changes that are not committed, ascending.
+
+        Raises:
+            BadInput: If it cannot be told, because the segmentation lies on another grid.
+        """
+        axis = self.volume.axis
+        drawn = drawnSlices(self.segmentationNode, self._grid, axis)
+        candidates = {*drawn, *slicesOf(self._removed(), self._grid, axis), *self._clean}
+        return sorted(index for index in candidates if self._differs(index))
 
     def markClean(self, index: int) -> None:
         """Note that what a slice shows now is what is stored of it."""
@@ -148,12 +234,20 @@ class Case:
 
     def revert(self, index: int, committed: np.ndarray | None) -> None:
         """Show again what was committed on a slice, or nothing."""
+        writeSegmentPlanes(self.segmentationNode, self._grid, self.volume.axis, index, {})  # of any other segment too
         if committed is None:
-            writeSegmentPlanes(self.segmentationNode, self.volumeNode, self.volume.axis, index, {})
             self._clean.pop(index, None)
         else:
             self.write({index: committed})
             self.markClean(index)
+
+    def resolveOverlap(self, index: int) -> None:
+        """Give the pixels of a slice that segments share to the label that comes last.
+
+        Raises:
+            BadInput: As ``capture``, but for the overlap.
+        """
+        resolveOverlap(self.segmentationNode, self._grid, self._labels, self.kind, self.volume.axis, index)
 
     def seconds(self, index: int) -> float:
         """Seconds spent on a slice before it was opened this time."""
@@ -167,38 +261,55 @@ class Case:
         """Key of the model whose prediction was taken as a start on a slice."""
         return self._prelabels.get(index)
 
-    def setPrelabel(self, index: int, model: str) -> None:
-        """Note that a model's prediction was taken as a start."""
-        self._prelabels[index] = model
+    def setPrelabel(self, index: int, model: str | None) -> None:
+        """Note that a model's prediction was taken as a start, or with None that none was."""
+        self._prelabels.pop(index, None)
+        if model:
+            self._prelabels[index] = model
 
     def draft(self, index: int) -> Draft:
         """What is drawn on a slice, to be kept until it is committed."""
-        return Draft(self.sliceId(index), self.kind, self.planes(index), self.seconds(index), self.prelabel(index))
+        planes = self._named(self.planes(index))
+        return Draft(self.sliceId(index), self.kind, planes, self.seconds(index), self.prelabel(index))
 
-    def foreignSegments(self) -> list[str]:
-        """Names of segments that the annotator added and that are no label; they exist nowhere but in the scene."""
-        segmentation = self.segmentationNode.GetSegmentation()
+    def _named(self, planes: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Planes by segment id; those of segments that the annotator added by their name, which they come back with."""
         known = {segmentId(label.value) for label in self._labels.labels} | {BACKGROUND_SEGMENT, UNDECIDED_SEGMENT}
-        ids = [segmentation.GetNthSegmentID(n) for n in range(segmentation.GetNumberOfSegments())]
-        return [segmentation.GetSegment(i).GetName() for i in ids if i not in known]
+        segmentation = self.segmentationNode.GetSegmentation()
+        named: dict[str, np.ndarray] = {}
+        for identity, plane in planes.items():
+            name = identity if identity in known else segmentation.GetSegment(identity).GetName()
+            taken = not name or name in named or (identity not in known and name in {*known, *planes})
+            named[identity if taken else name] = plane
+        return named
+
+    def nodes(self) -> list[Any]:
+        """The nodes, as far as they were made."""
+        return [node for node in (getattr(self, "segmentationNode", None), self.volumeNode) if node is not None]
 
     def remove(self) -> None:
-        """Take the nodes out of the scene; a segmentation with segments of the annotator's own stays."""
-        nodes = [node for node in (getattr(self, "segmentationNode", None), self.volumeNode) if node is not None]
-        if len(nodes) == 2 and slicer.mrmlScene.IsNodePresent(nodes[0]) and self.foreignSegments():
-            for node in nodes:
-                node.RemoveAttribute(OWNER)
-            return
-        removeNodes(nodes)
+        """Take the nodes out of the scene."""
+        removeNodes(self.nodes())
+
+    def release(self) -> None:
+        """Leave the nodes to the person, who has to rescue from them what could not be kept otherwise."""
+        for node in self.nodes():
+            disown(node)
 
 
-def ownNodes(studyId: str, volumeId: str) -> list[Any]:
-    """Nodes of the scene that belong to a volume of a study."""
-    return [
-        node
-        for node in slicer.util.getNodesByClass("vtkMRMLDisplayableNode")
-        if node.GetAttribute(OWNER) == studyId and node.GetAttribute(VOLUME) == volumeId
-    ]
+def ownNodes(studyId: str, volumeId: str | None = None) -> list[Any]:
+    """Nodes of the scene that belong to a volume of a study, or to any of its volumes.
+
+    A copy that somebody made of such a node, in the scene or by loading a saved one beside it, is that person's own.
+    """
+    found = []
+    for node in slicer.util.getNodesByClass("vtkMRMLDisplayableNode"):
+        if node.GetAttribute(OWNER) == studyId and volumeId in (None, node.GetAttribute(VOLUME)):
+            if node.GetAttribute(NODE) == node.GetID():
+                found.append(node)
+            else:
+                disown(node)
+    return found
 
 
 def removeNodes(nodes: Iterable[Any]) -> None:
@@ -222,6 +333,13 @@ def markOwned(node: Any, studyId: str, volumeId: str) -> None:
     """Note on a node that it belongs to a volume of a study."""
     node.SetAttribute(OWNER, studyId)
     node.SetAttribute(VOLUME, volumeId)
+    node.SetAttribute(NODE, node.GetID())
+
+
+def disown(node: Any) -> None:
+    """Let a node be the person's own."""
+    for name in (OWNER, VOLUME, NODE):
+        node.RemoveAttribute(name)
 
 
 def _fits(node: Any, volume: Volume) -> bool:

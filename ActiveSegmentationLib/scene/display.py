@@ -10,7 +10,7 @@ import slicer
 
 from ActiveSegmentationLib.scene.case import Case, markOwned, removeNodes
 from ActiveSegmentationLib.scene.highlight import COMMITTED, REQUESTED, SliceHighlight
-from ActiveSegmentationLib.scene.overlays import addPredictionNode, addUncertaintyNode
+from ActiveSegmentationLib.scene.overlays import addPredictionNode, addUncertaintyNode, removeColors
 from ActiveSegmentationLib.scene.sliceViews import SavedView, alignToSlice, restoreView, saveView, shownSlice
 from ActiveSegmentationLib.scene.views import View, Views
 from ActiveSegmentationLib.study import LabelSet
@@ -126,11 +126,21 @@ class Display:
             self._prediction = addPredictionNode(path, case.volumeNode, volume.geometry, volume.axis, labels, name)
             markOwned(self._prediction, studyId, volume.id)
 
+    def forget(self, node: Any) -> bool:
+        """A node is about to leave the scene; whether it was the prediction or the uncertainty that is shown."""
+        shown = node in (self._uncertainty, self._prediction)
+        if node is self._uncertainty:
+            self._uncertainty = None
+        if node is self._prediction:
+            self._prediction = None
+        return shown
+
     def clear(self) -> None:
         """Take everything away, and let the view show what it showed before; nodes that are gone do not matter."""
         self.unmark()
         removeNodes(node for node in (self._uncertainty, self._prediction) if node is not None)
         self._uncertainty = self._prediction = None
+        removeColors()
         if self._saved is not None:
             sliceNode, saved = self._saved
             self._saved = None

@@ -60,14 +60,22 @@ class Layer:
         return vtk_to_numpy(self.image.GetPointData().GetScalars()).reshape(shape)
 
 
-def layersOf(segmentationNode: Any, volumeNode: Any) -> list[Layer]:
+def layersOf(segmentationNode: Any, volumeNode: Any, asStored: bool = False) -> list[Layer]:
     """The label maps of a segmentation, after a check that they lie on the grid of a volume.
+
+    Args:
+        segmentationNode: The segmentation.
+        volumeNode: The volume.
+        asStored: Take the label maps as they are stored, also where the segmentation was moved by a transform or is to
+            get another grid: enough to keep what is drawn, not to commit it.
 
     Raises:
         BadInput: If the segmentation is edited in another form than label maps, is moved by a transform, or lies on
             another grid ("Specify geometry" of Slicer's editor).
     """
-    _requireForm(segmentationNode, volumeNode)
+    _requireForm(segmentationNode)
+    if not asStored:
+        _requirePlace(segmentationNode, volumeNode)
     segmentation = segmentationNode.GetSegmentation()
     names: list[str] = []
     segmentation.GetContainedRepresentationNames(names)
@@ -233,12 +241,17 @@ def _reachingOver(layer: Layer, volumeNode: Any, needed: np.ndarray) -> Layer:
     return larger
 
 
-def _requireForm(segmentationNode: Any, volumeNode: Any) -> None:
+def _requireForm(segmentationNode: Any) -> None:
     name = segmentationNode.GetName()
     source = segmentationNode.GetSegmentation().GetSourceRepresentationName()
     if source != BINARY_LABELMAP:
         advice = "In the Segmentations module, under Representations, make 'Binary labelmap' the source again."
         raise BadInput(f"The segmentation is kept as '{source}'.", where=name, advice=advice)
+
+
+def _requirePlace(segmentationNode: Any, volumeNode: Any) -> None:
+    """Refuse a segmentation that is moved, or is to be resampled, away from the volume."""
+    name = segmentationNode.GetName()
     if segmentationNode.GetParentTransformNode() is not volumeNode.GetParentTransformNode():
         advice = "In the Data module, take both out of their transforms (do not harden them)."
         raise BadInput("The segmentation and the volume are under different transforms.", where=name, advice=advice)

@@ -84,6 +84,13 @@ def _colorTable() -> Any:
     return node
 
 
+def removeColors() -> None:
+    """Take the colour table out of the scene, once no uncertainty is shown."""
+    node = slicer.mrmlScene.GetFirstNodeByName(COLORS)
+    if node is not None:
+        slicer.mrmlScene.RemoveNode(node)
+
+
 def readPrediction(path: Path, geometry: Geometry, axis: int) -> np.ndarray:
     """Label values that a model predicted, (slices, rows, columns) uint8.
 

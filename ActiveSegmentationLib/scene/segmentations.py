@@ -7,7 +7,7 @@ user's to change.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -224,7 +224,7 @@ def resolveOverlap(
 
 
 def drawnSlices(segmentationNode: Any, volumeNode: Any, axis: int) -> list[int]:
-    """0-based indices, in order, of the slices on which any segment holds a voxel.
+    """0-based indices, in order, of the slices on which any segment holds a voxel, wherever a transform moves it.
 
     Args:
         segmentationNode: The segmentation.
@@ -234,8 +234,13 @@ def drawnSlices(segmentationNode: Any, volumeNode: Any, axis: int) -> list[int]:
     Raises:
         BadInput: If the segmentation lies on another grid.
     """
+    return slicesOf(layersOf(segmentationNode, volumeNode, asStored=True), volumeNode, axis)
+
+
+def slicesOf(layers: Iterable[Layer], volumeNode: Any, axis: int) -> list[int]:
+    """0-based indices, in order, of the slices on which any of some label maps holds a voxel."""
     drawn: set[int] = set()
-    for layer in layersOf(segmentationNode, volumeNode):
+    for layer in layers:
         if not layer.isEmpty:
             largest = slices_first(layer.array(), axis).max(axis=(1, 2))
             drawn.update((np.flatnonzero(largest) + layer.extent[axis, 0]).tolist())
@@ -300,7 +305,7 @@ def _requireSegments(segmentationNode: Any, labels: LabelSet, kind: AnnotationKi
     missing = [names.get(identity, identity) for identity in known if identity not in (*present, UNDECIDED_SEGMENT)]
     if missing:
         quoted = ", ".join(f"'{name}'" for name in missing)
-        advice = "Undo the removal, or load the case again; a new segment of that name is another one."
+        advice = "Undo the removal, or open the slice again; a new segment of that name is another one."
         raise BadInput(f"Segments were removed: {quoted}.", where=segmentationNode.GetName(), advice=advice)
     return known
 

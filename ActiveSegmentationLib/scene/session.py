@@ -17,15 +17,23 @@ from slicer.util import VTKObservationMixin
 from ActiveSegmentationLib.cohort import AnnotationKind, Cohort, SliceId
 from ActiveSegmentationLib.common.errors import ActiveSegmentationError, BadInput
 from ActiveSegmentationLib.scene.activity import ActivityTimer
-from ActiveSegmentationLib.scene.case import Case
+from ActiveSegmentationLib.scene.case import Case, ownNodes, removeNodes
 from ActiveSegmentationLib.scene.display import Display
 from ActiveSegmentationLib.scene.overlays import readPrediction
-from ActiveSegmentationLib.scene.segmentations import resolveOverlap, segmentId
+from ActiveSegmentationLib.scene.segmentations import segmentId
 from ActiveSegmentationLib.scene.views import NoViews, Views
 from ActiveSegmentationLib.study import LabelSet, Request, RequestList, SliceAnnotation, Study
+from ActiveSegmentationLib.study.names import annotator_stem
 
 FIRST = 1000.0
 """Priority of an observer that is called before Slicer's own, which empty a segmentation that is being removed."""
+
+EDITS = (
+    slicer.vtkSegmentation.SourceRepresentationModified,
+    slicer.vtkSegmentation.SegmentAdded,
+    slicer.vtkSegmentation.SegmentRemoved,
+)
+"""Events of a segmentation that change what is drawn, or what can be committed."""
 
 OPEN, DONE, SKIPPED = "open", "committed", "skipped"
 """Statuses of a request."""
@@ -117,6 +125,7 @@ class Session(VTKObservationMixin):
         self.timer = ActivityTimer()
         self._thumbnails: dict[SliceId, str] = {}
         self._statuses: dict[SliceId, str] = {}
+        self._place = 0
         self._busy = 0
         self._edited = False
         self._dirty: list[int] | None = None
@@ -160,15 +169,24 @@ class Session(VTKObservationMixin):
 
     def closeStudy(self) -> None:
         """Close the study; strokes that were not committed are kept as drafts."""
-        self.closeCase()
-        self.study = None
-        self.rows, self.reviews, self._thumbnails, self._statuses = [], {}, {}, {}
-        self.changed()
+        study = self.study
+        try:
+            self.closeCase()
+        finally:
+            if study is not None:  # an image whose segmentation somebody removed, for one
+                removeNodes(ownNodes(study.id))
+            self.study = None
+            self.rows, self.reviews, self._thumbnails, self._statuses, self._place = [], {}, {}, {}, 0
+            self.changed()
 
     def _take(self, study: Study) -> None:
         self.closeStudy()
         self.study = study
-        self.refresh()
+        try:
+            self.refresh()
+        except ActiveSegmentationError:
+            self.closeStudy()
+            raise
 
     def requireStudy(self) -> Study:
         """The open study.
@@ -181,8 +199,13 @@ class Session(VTKObservationMixin):
         return self.study
 
     def setAnnotator(self, name: str) -> None:
-        """Say who annotates from now on; an open case is put away and its strokes kept under the earlier name."""
+        """Say who annotates from now on; an open case is put away and its strokes kept under the earlier name.
+
+        Raises:
+            BadInput: If that is no name; the earlier one stays.
+        """
         name = " ".join(name.split()) or "annotator"
+        annotator_stem(name)
         if name != self.annotator:
             self.closeCase()
             self.annotator = name
@@ -250,11 +273,14 @@ class Session(VTKObservationMixin):
         return sorted(sliceId for sliceId, status in self._statuses.items() if status == DONE)
 
     def nextRow(self, step: int = 1) -> RequestRow | None:
-        """The next open request after the current one, going round at the end; None where all are done."""
+        """The next open request after the current one, going round at the end; None where all are done.
+
+        Without a current one, after the one that was tried last, whose image may not be readable.
+        """
         waiting = [row for row in self.rows if row.status == OPEN]
         if not waiting:
             return None
-        here = self.task.row.number if self.task is not None and self.task.row is not None else 0
+        here = self.task.row.number if self.task is not None and self.task.row is not None else self._place
         ahead = [row for row in waiting if (row.number > here if step > 0 else row.number < here)]
         if step > 0:
             return ahead[0] if ahead else waiting[0]
@@ -276,6 +302,7 @@ class Session(VTKObservationMixin):
         if found is None:
             advice = "Ask for slices first (Suggest)." if not self.rows else f"Use 1 to {len(self.rows)}."
             raise BadInput(f"There is no request {number}.", where="requests", advice=advice)
+        self._place = number
         self.openSlice(found.request.slice)
 
     def openSlice(self, sliceId: SliceId) -> None:
@@ -292,7 +319,7 @@ class Session(VTKObservationMixin):
             advice = f"Use 1 to {volume.slice_count}."
             raise BadInput(f"There is no slice {sliceId.index + 1}.", where=volume.id, advice=advice)
         self._leaveSlice()
-        if self.case is None or self.case.volume.id != volume.id or not self.case.intact:
+        if self.case is None or self.case.volume.id != volume.id or self.case.needsReload:
             self._openCase(study, sliceId)
         assert self.case is not None
         row = next((row for row in self.rows if row.request.slice == sliceId), None)
@@ -307,26 +334,49 @@ class Session(VTKObservationMixin):
     def _openCase(self, study: Study, sliceId: SliceId) -> None:
         self.closeCase()
         with self._quiet():
+            removeNodes(node for node in ownNodes(study.id) if node not in ownNodes(study.id, sliceId.volume))
             self.case = Case(study, study.cohort.volume(sliceId.volume), self.annotator)
         self.editor.setNodes(self.case.segmentationNode, self.case.volumeNode)
         self.editor.selectSegment(segmentId(study.labels.values[0]))
         segmentation = self.case.segmentationNode.GetSegmentation()
-        self.addObserver(segmentation, slicer.vtkSegmentation.SourceRepresentationModified, self._onEdited)
+        for event in EDITS:
+            self.addObserver(segmentation, event, self._onEdited)
         self.display.showVolume(self.case)
 
     def closeCase(self) -> None:
-        """Put the open volume away: what is not committed is kept as drafts, our nodes leave the scene."""
+        """Put the open volume away: what is not committed is kept as drafts, our nodes leave the scene.
+
+        Where it cannot be kept (the disk is full, the folder is gone), ``failed`` is told and the nodes stay in the
+        scene as the person's own.
+        """
         if self.case is None:
             return
+        case, problem = self._endCase(self.case)
+        with self._quiet():
+            if problem is None:
+                case.remove()
+            else:
+                case.release()
+        self.changed()
+        if problem is not None:
+            name = case.segmentationNode.GetName()
+            problem.advice += f" What is drawn was left in the scene as '{name}'."
+            self.failed(problem)
+
+    def _endCase(self, case: Case) -> tuple[Case, ActiveSegmentationError | None]:
+        """Let go of the open volume after keeping what is drawn; the volume, and why that was not possible."""
         self._leaveSlice()
-        case, self.case, self.task = self.case, None, None
-        self._saveDrafts(case)
+        self.case = self.task = None
+        problem = None
+        try:
+            self._saveDrafts(case)
+        except ActiveSegmentationError as error:
+            problem = error
         self._forget(case)
         with self._quiet():
             self.editor.setNodes(None, None)  # first: an editor whose segmentation goes chooses another one by itself
             self.display.clear()
-            case.remove()
-        self.changed()
+        return case, problem
 
     def _leaveSlice(self) -> None:
         if self.task is not None and self.case is not None:
@@ -335,7 +385,8 @@ class Session(VTKObservationMixin):
 
     def _forget(self, case: Case) -> None:
         segmentation = case.segmentationNode.GetSegmentation()
-        self.removeObserver(segmentation, slicer.vtkSegmentation.SourceRepresentationModified, self._onEdited)
+        for event in EDITS:
+            self.removeObserver(segmentation, event, self._onEdited)
 
     @property
     def isDirty(self) -> bool:
@@ -350,7 +401,10 @@ class Session(VTKObservationMixin):
         if self.case is None:
             return []
         if self._dirty is None:
-            self._dirty = self.case.dirtySlices()
+            try:
+                self._dirty = self.case.dirtySlices()
+            except BadInput:  # the commit and the saving tell why
+                self._dirty = []
         current = self.task.slice.index if self.task is not None else None
         return [index for index in self._dirty if index != current]
 
@@ -375,6 +429,7 @@ class Session(VTKObservationMixin):
         if not empty and case.isEmpty(index):
             advice = "Draw on it, or press Empty if none of the structures is on it."
             raise BadInput("Nothing is drawn on this slice.", where=self._where(), advice=advice)
+        case.requireImage()  # what the view shows must be the slice, also where nothing is drawn on it
         plane = np.zeros(case.volume.plane_shape, np.uint8) if empty else case.capture(index)
         assert self.task is not None
         self.timer.touch()
@@ -390,6 +445,7 @@ class Session(VTKObservationMixin):
         )
         study.commit([annotation])
         study.discard_draft(annotation.slice, self.annotator)
+        case.drafted.discard(index)
         with self._quiet():
             if empty:
                 case.write({index: plane})
@@ -434,13 +490,15 @@ class Session(VTKObservationMixin):
         with self._quiet():
             case.revert(index, None if known is None else known.labels)
         study.discard_draft(case.sliceId(index), self.annotator)
+        case.drafted.discard(index)
+        case.setPrelabel(index, None if known is None else known.prelabel)
         self.changed()
 
     def resolveOverlap(self) -> None:
         """Where segments overlap on the slice, keep the one that comes last in the label set; can be undone."""
-        study, case, index = self._current()
+        _, case, index = self._current()
         self.editor.saveStateForUndo()
-        resolveOverlap(case.segmentationNode, case.volumeNode, study.labels, case.kind, case.volume.axis, index)
+        case.resolveOverlap(index)
         self.changed()
 
     def _current(self) -> tuple[Study, Case, int]:
@@ -472,13 +530,14 @@ class Session(VTKObservationMixin):
     def _saveDrafts(self, case: Case) -> int:
         study = self.requireStudy()
         dirty = self._dirty = case.dirtySlices()
+        if dirty:
+            study.excluded()  # refuses where the folder is gone: a draft must not make it anew
         for index in dirty:
             study.save_draft(case.draft(index), self.annotator)
-        if not case.isWhole:  # segments were removed: what their strokes were is known from earlier drafts only
-            return len(dirty)
-        for sliceId in study.drafts(self.annotator):
-            if sliceId.volume == case.volume.id and sliceId.index not in dirty:
-                study.discard_draft(sliceId, self.annotator)
+            case.drafted.add(index)
+        for index in sorted(case.drafted.difference(dirty)):
+            study.discard_draft(case.sliceId(index), self.annotator)
+            case.drafted.discard(index)
         return len(dirty)
 
     # The model's opinion
@@ -580,10 +639,12 @@ class Session(VTKObservationMixin):
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _onNodeAboutToBeRemoved(self, caller: Any, event: Any, node: Any) -> None:
-        if self._busy or self.case is None or node is None:
+        if self._busy or node is None:
             return
-        if node in (self.case.segmentationNode, self.case.volumeNode):
+        if self.case is not None and node in (self.case.segmentationNode, self.case.volumeNode):
             self._loseCase()
+        elif self.display.forget(node):
+            self.changed()
 
     def _onSceneClose(self, caller: Any, event: Any) -> None:
         self._loseCase()
@@ -592,22 +653,17 @@ class Session(VTKObservationMixin):
         """The case's nodes go without our doing: keep what is drawn while it can still be read."""
         if self.case is None:
             return
-        self._leaveSlice()
-        case, self.case, self.task = self.case, None, None
-        try:
-            self._saveDrafts(case)
-        except ActiveSegmentationError as error:
-            self.failed(error)
-        self._forget(case)
-        with self._quiet():
-            self.display.clear()
-            self.editor.setNodes(None, None)
+        _, problem = self._endCase(self.case)
         self.changed()
+        if problem is not None:
+            self.failed(problem)
 
     def close(self) -> None:
         """End the session: drafts are kept, nodes and observers go."""
-        self.closeStudy()
-        self.removeObservers()
+        try:
+            self.closeStudy()
+        finally:
+            self.removeObservers()
 
 
 def _statuses(study: Study) -> dict[SliceId, str]:

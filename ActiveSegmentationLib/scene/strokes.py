@@ -20,19 +20,23 @@ def segmentPlanes(segmentationNode: Any, volumeNode: Any, axis: int, index: int)
         index: 0-based index of the slice.
 
     Returns:
-        (rows, columns) bool by segment id, only of segments that hold something there.
+        (rows, columns) bool by segment id, only of segments that hold something there, as it is stored; where a
+        transform moves the segmentation does not matter.
 
     Raises:
         BadInput: If the segmentation lies on another grid.
     """
-    planes = {}
-    for layer in layersOf(segmentationNode, volumeNode):
-        stored = readPlane(layer, volumeNode, axis, index)
-        for segmentId, value in layer.values.items():
-            plane = stored == value
-            if plane.any():
-                planes[segmentId] = plane
+    planes: dict[str, np.ndarray] = {}
+    for layer in layersOf(segmentationNode, volumeNode, asStored=True):
+        planes |= layerPlanes(layer, volumeNode, axis, index)
     return planes
+
+
+def layerPlanes(layer: Layer, volumeNode: Any, axis: int, index: int) -> dict[str, np.ndarray]:
+    """What each segment of one label map holds of a slice; arguments and result as ``segmentPlanes``."""
+    stored = readPlane(layer, volumeNode, axis, index)
+    planes = {segmentId: stored == value for segmentId, value in layer.values.items()}
+    return {segmentId: plane for segmentId, plane in planes.items() if plane.any()}
 
 
 def writeSegmentPlanes(

@@ -81,6 +81,22 @@ def ijkToRas(geometry: Geometry) -> vtk.vtkMatrix4x4:
     return slicer.util.vtkMatrixFromArray(matrix)
 
 
+def gridNode(geometry: Geometry, name: str) -> Any:
+    """A volume node of no scene that has the grid of a volume and no pixels.
+
+    Args:
+        geometry: The grid (LPS, millimetres).
+        name: Name of the node.
+    """
+    image = vtk.vtkImageData()
+    image.SetDimensions(*geometry.size)
+    node = slicer.vtkMRMLScalarVolumeNode()
+    node.SetName(name)
+    node.SetAndObserveImageData(image)
+    node.SetIJKToRASMatrix(ijkToRas(geometry))
+    return node
+
+
 def nodeGeometry(node: Any) -> Geometry:
     """Grid of a volume node (LPS, millimetres), its parent transform left out.
 
@@ -114,7 +130,7 @@ def requireGrid(node: Any, geometry: Geometry) -> None:
     """
     if node.GetParentTransformNode() is not None:
         name = node.GetParentTransformNode().GetName()
-        advice = "In the Data module, take the volume out of the transform (do not harden it), or load the case again."
+        advice = "In the Data module, take the volume out of the transform (do not harden it), or open the slice again."
         raise BadInput(f"The volume is moved by the transform '{name}'.", where=node.GetName(), advice=advice)
     difference = geometry.difference(nodeGeometry(node))
     if difference is not None:

@@ -26,7 +26,7 @@ def resultOf(work: Work, start: Callable[[], Job | None]) -> dict[str, Any]:
         Cancelled: If somebody cancelled it.
     """
     answers: list[dict[str, Any]] = []
-    errors: list[WorkerError] = []
+    errors: list[WorkerError | ActiveSegmentationError] = []
     before, work.failed = work.failed, errors.append
     try:
         job = start()
@@ -51,7 +51,9 @@ def resultOf(work: Work, start: Callable[[], Job | None]) -> dict[str, Any]:
     return answers[0]
 
 
-def asException(error: WorkerError) -> ActiveSegmentationError:
+def asException(error: WorkerError | ActiveSegmentationError) -> ActiveSegmentationError:
     """A worker's error as the exception it was there."""
+    if isinstance(error, ActiveSegmentationError):
+        return error
     kind = BadInput if error.kind == "bad input" else JobFailed
     return kind(error.message, where=error.where or None, advice=error.advice)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ActiveSegmentationLib.cohort import Cohort, SliceId
-from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.errors import ActiveSegmentationError, BadInput
 from ActiveSegmentationLib.scene.session import Session
 from ActiveSegmentationLib.study import LabelSet, RequestList, Study
 from ActiveSegmentationLib.worker.client import Job, WorkerClient, WorkerError
@@ -93,7 +93,7 @@ class Work:
         strategies: Known strategies, each with name and summary.
         running: The jobs under way, oldest first.
         changed: Called without arguments after every change.
-        failed: Called with a ``WorkerError`` when a job failed.
+        failed: Called with a ``WorkerError`` when a job failed, or the error met in taking what it answered.
         said: Called with a line that a job wants a person to read.
         reported: Called with a job's name and its progress message.
         ready: Asked before every job that learns; False means that it cannot start, and the person knows why.
@@ -111,7 +111,7 @@ class Work:
         self._sliceMap: dict[str, Any] | None = None
         self._study: Study | None = None
         self.changed: Callable[[], None] = lambda: None
-        self.failed: Callable[[WorkerError], None] = lambda error: None
+        self.failed: Callable[[WorkerError | ActiveSegmentationError], None] = lambda error: None
         self.said: Callable[[str], None] = lambda text: None
         self.reported: Callable[[str, Mapping[str, Any]], None] = lambda name, message: None
         self.ready: Callable[[], bool] = lambda: True
@@ -273,9 +273,12 @@ class Work:
     def _start(self, name: str, options: Mapping[str, Any], done: Then, then: Then | None = None) -> Job:
         def isDone(answer: dict[str, Any]) -> None:
             self._drop()
-            done(answer)
-            if then is not None:
-                then(answer)
+            try:
+                done(answer)
+                if then is not None:
+                    then(answer)
+            except ActiveSegmentationError as error:  # the study was moved or damaged meanwhile
+                self.failed(error)
             self.changed()
 
         def hasFailed(error: WorkerError) -> None:

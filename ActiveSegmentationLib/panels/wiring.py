@@ -220,6 +220,7 @@ class Wiring:
             self.shortcuts.remove()
         self.session.changed = lambda: None
         self.work.changed = lambda: None
+        self.work.failed = lambda error: None  # that a running job was stopped is no news any more
         self.work.client.stateChanged = lambda: None
         self.logic.close()
         removeCharts()

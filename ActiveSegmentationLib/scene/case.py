@@ -313,20 +313,28 @@ def ownNodes(studyId: str, volumeId: str | None = None) -> list[Any]:
 
 
 def removeNodes(nodes: Iterable[Any]) -> None:
-    """Remove nodes from the scene where they are in it, with their display and storage nodes.
+    """Remove nodes from the scene where they are in it, with display and storage nodes that no other node uses.
 
     Those would stay otherwise, and the display node of a volume keeps its pixels in memory.
     """
     scene = slicer.mrmlScene
     for node in list(nodes):
-        parts = [node]
-        if node.IsA("vtkMRMLDisplayableNode"):
-            parts += [node.GetNthDisplayNode(number) for number in range(node.GetNumberOfDisplayNodes())]
-        if node.IsA("vtkMRMLStorableNode"):
-            parts += [node.GetNthStorageNode(number) for number in range(node.GetNumberOfStorageNodes())]
-        for part in parts:
-            if part is not None and scene.IsNodePresent(part):
+        parts = _partsOf(node)
+        others = [other for other in slicer.util.getNodesByClass("vtkMRMLDisplayableNode") if other is not node]
+        used = {part.GetID() for other in others for part in _partsOf(other)} if parts else set()
+        for part in (node, *(part for part in parts if part.GetID() not in used)):
+            if scene.IsNodePresent(part):
                 scene.RemoveNode(part)
+
+
+def _partsOf(node: Any) -> list[Any]:
+    """Display and storage nodes of a node."""
+    parts: list[Any] = []
+    if node.IsA("vtkMRMLDisplayableNode"):
+        parts += [node.GetNthDisplayNode(number) for number in range(node.GetNumberOfDisplayNodes())]
+    if node.IsA("vtkMRMLStorableNode"):
+        parts += [node.GetNthStorageNode(number) for number in range(node.GetNumberOfStorageNodes())]
+    return [part for part in parts if part is not None]
 
 
 def markOwned(node: Any, studyId: str, volumeId: str) -> None:

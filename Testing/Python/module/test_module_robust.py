@@ -708,6 +708,7 @@ def test_a_committed_slice_comes_back_and_is_committed_again(drawing):
     assert not drawing.study.drafts(session.annotator)
 
 
+@pytest.mark.filterwarnings("ignore:does not have observer")
 def test_drafts_survive_a_killed_process(drawing):
     sliceId = drawing.session.task.slice
     before = planesOf(drawing.case, sliceId.index)
@@ -784,6 +785,41 @@ def test_a_copy_of_the_drawing_is_the_persons_own(drawing):
     drawing.close()
     assert slicer.mrmlScene.IsNodePresent(copy)
     assert not ownedNodes()
+
+
+def test_an_image_that_is_moved_cannot_be_called_empty(drawing):
+    drawing.session.revertSlice()
+    transform(drawing.case.volumeNode)
+    with pytest.raises(BadInput, match="moved by the transform"):
+        drawing.session.commitSlice(empty=True)
+    drawing.session.openRequest(1)
+    drawing.session.commitSlice(empty=True)
+
+
+def test_what_somebody_left_of_a_volume_goes_with_the_study(drawing):
+    image = drawing.case.volumeNode
+    slicer.mrmlScene.RemoveNode(drawing.case.segmentationNode)
+    assert slicer.mrmlScene.IsNodePresent(image)
+    drawing.session.openRequest(3)
+    assert not slicer.mrmlScene.IsNodePresent(image)
+    image = drawing.case.volumeNode
+    slicer.mrmlScene.RemoveNode(drawing.case.segmentationNode)
+    drawing.session.closeStudy()
+    assert not slicer.mrmlScene.IsNodePresent(image)
+
+
+def test_the_background_of_scribbles_comes_back_too(flow):
+    flow.module.logic.createStudy(flow.folder, flow.cohorts / "one", annotation="scribble")
+    flow.suggest()
+    flow.session.openRequest(1)
+    flow.draw(1)
+    flow.draw(0, 22)
+    flow.case.segmentationNode.GetSegmentation().RemoveSegment("Background")
+    with pytest.raises(BadInput, match="removed: 'Background'"):
+        flow.session.commitSlice()
+    checkStrokes(flow)
+    sliceId = flow.session.commitSlice()
+    assert set(np.unique(flow.study.annotations()[sliceId].labels)) == {0, 1, 255}
 
 
 def test_next_goes_past_an_image_that_cannot_be_read(flow, tmp_path):
@@ -996,3 +1032,17 @@ host.close()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
     assert "heavy: []" in done.stdout, done.stdout + done.stderr
+
+
+def test_a_display_node_that_a_copy_shares_stays(host, tmp_path):
+    from ActiveSegmentationLib.scene.case import removeNodes
+
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "image")
+    node.CreateDefaultDisplayNodes()
+    copy = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "copy")
+    copy.SetAndObserveDisplayNodeID(node.GetDisplayNode().GetID())
+    display = node.GetDisplayNode()
+    removeNodes([node])
+    assert slicer.mrmlScene.IsNodePresent(display)
+    removeNodes([copy])
+    assert not slicer.mrmlScene.IsNodePresent(display)

@@ -6,7 +6,7 @@ import numpy as np
 
 from ActiveSegmentationLib.acquisition.base import Choice, Strategy
 from ActiveSegmentationLib.acquisition.pool import Pool
-from ActiveSegmentationLib.acquisition.registry import refuse_argument, register
+from ActiveSegmentationLib.acquisition.registry import register
 
 
 @register
@@ -19,9 +19,6 @@ class BalancedRandom(Strategy):
 
     name = "balanced-random"
     summary = "Random slices, the same number from every volume as far as the budget goes; a strong, simple baseline."
-
-    def __init__(self, argument: str | None = None) -> None:
-        refuse_argument(self.name, argument)
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:
         """Choose slices; see ``Strategy.select``."""

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from ActiveSegmentationLib.acquisition.pool import Pool
+from ActiveSegmentationLib.acquisition.options import Option, parse_options
+from ActiveSegmentationLib.acquisition.pool import Figure, Pool
 from ActiveSegmentationLib.cohort import SliceId
 from ActiveSegmentationLib.common.errors import BadInput
+
+DIGITS = 6
+"""Significant digits of a score that count in a ranking: what differs in later ones is rounding of some device."""
 
 
 @dataclass(frozen=True)
@@ -29,21 +33,60 @@ class Choice:
     reason: str
 
 
+@dataclass(frozen=True)
+class Situation:
+    """What a study or an experiment has, so that it can be told beforehand which strategies can be used in it.
+
+    Attributes:
+        annotated: Number of annotated slices.
+        members: Models trained in a round, or of the present model.
+        dropout: Whether its models are trained with dropout.
+        extents: Whether a person marked which slices of some volume show anything.
+        experiment: Whether the annotator is simulated, so that the true labels of the pool are known.
+    """
+
+    annotated: int = 0
+    members: int = 1
+    dropout: bool = True
+    extents: bool = False
+    experiment: bool = False
+
+
 class Strategy(abc.ABC):
     """Chooses slices.
 
-    A strategy is made once from its name and argument, keeps no state between rounds and asks the pool for what it
-    needs. All randomness comes from the generator it is handed.
+    A strategy is made once from its name, argument and options, keeps no state between rounds and asks the pool for
+    what it needs. All randomness comes from the generator it is handed.
+
+    Args:
+        argument: What follows the colon in "name:argument", None where there is no colon.
+        options: Options as they were written, by name.
+
+    Raises:
+        BadInput: If the strategy takes no such argument or option.
 
     Attributes:
         name: Name under which people call it.
         summary: One line that tells a person when to use it.
+        known_options: Options that it takes.
+        needs: Words from ``NEEDS``: what must be there for it to be used at all.
         embeddings: Kinds of embedding that ``select`` asks the pool for; they may be prepared ahead.
+        figures: Figures of predictions that ``select`` asks the pool for; all of one sampler come from one sweep.
+        loss_head: Whether models must be trained with a head that predicts their loss.
+        options: Values of all its options.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
+    known_options: ClassVar[Mapping[str, Option]] = {}
+    needs: frozenset[str] = frozenset()
     embeddings: tuple[str, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    loss_head: bool = False
+
+    def __init__(self, argument: str | None = None, options: Mapping[str, str] | None = None) -> None:
+        self.options: dict[str, Any] = parse_options(self.known_options, options or {}, f"strategy {self.name}")
+        self._take_argument(argument)
 
     @abc.abstractmethod
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:
@@ -60,6 +103,153 @@ class Strategy(abc.ABC):
         Raises:
             BadInput: If a score is not finite; the message names the slice.
         """
+
+    def hindrance(self, situation: Situation) -> str:
+        """Why it cannot be used in this situation and what would help, in words; "" where it can."""
+        for need, (holds, words) in NEEDS.items():
+            if need in self.needs and not holds(situation):
+                return words
+        return ""
+
+    def _take_argument(self, argument: str | None) -> None:
+        """Keep the argument; those that take none refuse it."""
+        if argument is not None:
+            advice = f"Use '{self.name}'."
+            raise BadInput(f"'{self.name}' takes no argument, not '{argument}'.", where="strategy", advice=advice)
+
+
+NEEDS: dict[str, tuple[Any, str]] = {
+    "members": (lambda s: s.members >= 2, "Needs two or more models a round: set the number of models."),
+    "dropout": (lambda s: s.dropout, "Needs models with dropout: choose a training preset that has it."),
+    "extents": (lambda s: s.extents, "Needs volumes in which the slices that show anything are marked."),
+    "truth": (lambda s: s.experiment, "For experiments only: it looks at the true labels of slices nobody annotated."),
+}
+"""What strategies may need: a test of the situation, and what to say where it fails."""
+
+
+class ModelStrategy(Strategy):
+    """A strategy that looks at a trained model, and draws balanced random slices before there is one."""
+
+    def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:
+        """Choose slices; see ``Strategy.select``."""
+        if pool.model is None:
+            return without_knowledge(pool, budget, rng, "No model is trained yet")
+        return self.select_by_model(pool, budget, rng)
+
+    @abc.abstractmethod
+    def select_by_model(self, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:
+        """Choose slices where ``pool.model`` is there; see ``Strategy.select``."""
+
+
+class ScoreStrategy(ModelStrategy):
+    """A strategy that gives every slice a score and takes the highest; others may wrap it."""
+
+    @abc.abstractmethod
+    def score(self, pool: Pool) -> np.ndarray:
+        """Scores of all slices of the pool, whose model is there.
+
+        Returns:
+            (n,) finite float array, larger = asked more urgently.
+        """
+
+    @abc.abstractmethod
+    def reason(self, pool: Pool, position: int, score: float) -> str:
+        """Why the slice at ``position`` is asked for, one sentence in plain words with a full stop."""
+
+    def select_by_model(self, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:
+        """Take the slices of the highest scores, ties by position."""
+        scores = checked_scores(self.score(pool), pool)
+        picks = pool.allowance().take_in_order(ranking(scores), budget)
+        return [Choice(pool.ids[p], float(scores[p]), self.reason(pool, p, float(scores[p]))) for p in picks]
+
+
+class Gains(Protocol):
+    """What each slice would add to the choice made so far."""
+
+    def gains(self) -> np.ndarray:
+        """(n,) finite float64 array, 0 or more, for every slice of the pool whether it may be picked or not."""
+
+    def take(self, position: int) -> str:
+        """Count the slice at ``position`` as picked; returns why it was worth it, one sentence with a full stop."""
+
+
+class Representativeness(Strategy):
+    """A strategy that picks greedily what adds most to the choice so far; combinations build on it."""
+
+    @abc.abstractmethod
+    def start(self, pool: Pool, rng: np.random.Generator) -> Gains:
+        """The gains before the first pick, given what is annotated."""
+
+    def hold(self, pool: Pool) -> str:
+        """Why it cannot judge this pool, such as "No slice is annotated yet"; "" where it can."""
+        return ""
+
+    def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:
+        """Pick, again and again, the allowed slice with the largest gain, ties by position."""
+        why_not = self.hold(pool)
+        if why_not:
+            return without_knowledge(pool, budget, rng, why_not)
+        state, allowance = self.start(pool, rng), pool.allowance()
+        choices: list[Choice] = []
+        while len(choices) < budget and allowance:
+            gains = checked_scores(state.gains(), pool)
+            position = best(gains, allowance.mask)
+            allowance.take(position)
+            choices.append(Choice(pool.ids[position], float(gains[position]), state.take(position)))
+        return choices
+
+
+def without_knowledge(pool: Pool, budget: int, rng: np.random.Generator, why: str) -> list[Choice]:
+    """What strategies do that cannot judge yet: balanced random slices, and the reasons say so.
+
+    Args:
+        pool: What there is to choose from.
+        budget: Number of slices wanted.
+        rng: Source of randomness.
+        why: What is missing, without a full stop, such as "No model is trained yet".
+    """
+    from ActiveSegmentationLib.acquisition.balanced_random import BalancedRandom
+
+    chosen = BalancedRandom().select(pool, budget, rng)
+    return [Choice(c.slice, None, f"{why}, so {c.reason[0].lower()}{c.reason[1:]}") for c in chosen]
+
+
+def ranking(scores: np.ndarray) -> np.ndarray:
+    """Positions by falling score, equal scores (to ``DIGITS`` digits) by position: (n,) -> (n,) int64."""
+    return np.lexsort((np.arange(len(scores)), -significant(scores)))
+
+
+def best(scores: np.ndarray, allowed: np.ndarray) -> int:
+    """The allowed position of the highest score, the lowest position among equals (to ``DIGITS`` digits)."""
+    candidates = np.flatnonzero(allowed)
+    return int(candidates[np.argmax(significant(scores[candidates]))])
+
+
+def significant(values: np.ndarray) -> np.ndarray:
+    """Values rounded to ``DIGITS`` significant digits."""
+    values = np.asarray(values, dtype=np.float64)
+    size = np.zeros_like(values)
+    np.log10(np.abs(values), out=size, where=values != 0)
+    unit = 10.0 ** (np.floor(size) - DIGITS + 1)
+    return np.where(values == 0, 0.0, np.round(values / unit) * unit)
+
+
+def checked_scores(scores: np.ndarray, pool: Pool) -> np.ndarray:
+    """The scores (n,) as float64.
+
+    Raises:
+        BadInput: If one is NaN or infinite: a broken slice must never be ranked silently.
+    """
+    scores = np.asarray(scores, dtype=np.float64)
+    bad = np.flatnonzero(~np.isfinite(scores))
+    if len(bad):
+        raise BadInput(
+            f"The score of slice {pool.ids[bad[0]].index + 1} is {scores[bad[0]]}, not a finite number "
+            f"({len(bad)} such slices).",
+            where=pool.ids[bad[0]].volume,
+            advice="Look at the image; exclude the volume if it is broken.",
+        )
+    return scores
 
 
 def check_choices(choices: Sequence[Choice], pool: Pool, budget: int) -> None:

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from ActiveSegmentationLib.acquisition.base import Choice, Strategy
-from ActiveSegmentationLib.acquisition.k_center import Centre, fitting_device, k_center_greedy
+from ActiveSegmentationLib.acquisition.base import Choice, Representativeness
+from ActiveSegmentationLib.acquisition.k_center import Centre, Cover, fitting_device, k_center_greedy
 from ActiveSegmentationLib.acquisition.pool import Pool
 from ActiveSegmentationLib.acquisition.registry import register
 from ActiveSegmentationLib.common.errors import BadInput
@@ -21,8 +21,10 @@ SPACES = {
 """Kinds of embedding, in words."""
 
 
-class _KCenter(Strategy):
-    """k-center greedy in one embedding; subclasses say in which."""
+class _KCenter(Representativeness):
+    """k-center greedy in one embedding; subclasses say in which. The gain of a slice is its distance to the nearest
+    annotated or picked one; before there is any, how much nearer it is to the mean of all than the farthest slice.
+    """
 
     space: str
 
@@ -32,11 +34,35 @@ class _KCenter(Strategy):
         features = pool.embeddings(space)
         device = fitting_device(pool.device, features)
         centres = k_center_greedy(features, pool.annotated, pool.allowance(), budget, device=device)
-        return [_choice(pool, centre, centres, space) for centre in centres]
+        return [_choice(pool, centre, space) for centre in centres]
+
+    def start(self, pool: Pool, rng: np.random.Generator) -> _CoverGains:
+        """Distances to what is annotated; see ``Representativeness.start``."""
+        return _CoverGains(pool, self._space_of(pool))
 
     def _space_of(self, pool: Pool) -> str:
         """The embedding to use in this round."""
         return self.space
+
+
+class _CoverGains:
+    """Distances to the nearest annotated or picked slice, as gains."""
+
+    def __init__(self, pool: Pool, space: str) -> None:
+        features = pool.embeddings(space)
+        self._pool, self._space = pool, space
+        self._cover = Cover(features, fitting_device(pool.device, features))
+        self._cover.add(np.flatnonzero(pool.annotated))
+
+    def gains(self) -> np.ndarray:
+        """Distances (n,), see ``Gains.gains``."""
+        return self._cover.gains()
+
+    def take(self, position: int) -> str:
+        """Cover what is near to the pick, see ``Gains.take``."""
+        centre = Centre(position, self._cover.distance(position), int(self._cover.nearest[position]))
+        self._cover.add(np.array([position]))
+        return _choice(self._pool, centre, self._space).reason
 
 
 @register
@@ -57,7 +83,7 @@ class Coreset(_KCenter):
     summary = "Slices unlike any annotated one, by the model's features (coreset:pixels and coreset:learned also)."
     spaces: ClassVar[tuple[str, ...]] = ("segmenter", "pixels", "learned")
 
-    def __init__(self, argument: str | None = None) -> None:
+    def _take_argument(self, argument: str | None) -> None:
         if argument is not None and argument not in self.spaces:
             advice = f"Use {', '.join(f'coreset:{space}' for space in self.spaces)}."
             raise BadInput(f"There is no space called '{argument}'.", where="strategy coreset", advice=advice)
@@ -84,7 +110,7 @@ class GroupContrastiveCoreset(_KCenter):
     name = "group-contrastive-coreset"
     summary = "Slices unlike any annotated one, by a metric learned from your cohort; needs no label to start."
 
-    def __init__(self, argument: str | None = None) -> None:
+    def _take_argument(self, argument: str | None) -> None:
         if argument is not None and argument not in EMBEDDING_PRESETS:
             advice = f"Presets are: {', '.join(EMBEDDING_PRESETS)}."
             raise BadInput(f"There is no preset '{argument}'.", where=f"strategy {self.name}", advice=advice)
@@ -92,7 +118,7 @@ class GroupContrastiveCoreset(_KCenter):
         self.embeddings = (self.space,)
 
 
-def _choice(pool: Pool, centre: Centre, centres: list[Centre], space: str) -> Choice:
+def _choice(pool: Pool, centre: Centre, space: str) -> Choice:
     by = SPACES[space.partition(":")[0]]
     if centre.nearest < 0:
         return Choice(

@@ -56,14 +56,14 @@ def k_center_greedy(
     Returns:
         At most ``budget`` picks, fewer only where the allowance runs out.
     """
-    space = _Space(features, device)
-    space.cover(np.flatnonzero(covered))
+    space = Cover(features, device)
+    space.add(np.flatnonzero(covered))
     picks: list[Centre] = []
     while len(picks) < budget and allowance:
         position = space.farthest(allowance.mask)
         picks.append(Centre(position, space.distance(position), int(space.nearest[position])))
         allowance.take(position)
-        space.cover(np.array([position]))
+        space.add(np.array([position]))
     return picks
 
 
@@ -82,11 +82,15 @@ def fitting_device(device: str, features: np.ndarray) -> str:
     return device if COPIES * 8 * features.size <= free else "cpu"
 
 
-class _Space:
-    """The points with their squared distance to the nearest centre and which centre that is.
+class Cover:
+    """Points with their distance to the nearest centre and which centre that is.
 
     Distances come from products of matrices, |x|^2 + |c|^2 - 2 x c, in double precision and from a point of the data
     as origin: that is several times as fast as differences, and equal distances still tie.
+
+    Args:
+        features: (n, d) float32 array, finite.
+        device: Torch device for the distances.
     """
 
     def __init__(self, features: np.ndarray, device: str) -> None:
@@ -97,9 +101,10 @@ class _Space:
         self._norms = (self._points**2).sum(dim=1)
         self._squared = torch.full_like(self._norms, torch.inf)
         self.nearest = torch.full((len(points),), -1, dtype=torch.long, device=device)
+        """(n,) position of the nearest centre, -1 without centres."""
 
-    def cover(self, centres: np.ndarray) -> None:
-        """Add centres."""
+    def add(self, centres: np.ndarray) -> None:
+        """Add centres, given by their positions."""
         import torch
 
         if not len(centres):
@@ -113,6 +118,18 @@ class _Space:
     def distance(self, position: int) -> float:
         """Distance of a point to its nearest centre; infinite where there is no centre."""
         return float(self._squared[position].sqrt())
+
+    def gains(self) -> np.ndarray:
+        """Distance of every point to its nearest centre: (n,) float64.
+
+        Without centres, how much nearer each point is to the mean of all points than the farthest one.
+        """
+        import torch
+
+        if torch.isinf(self._squared[0]):
+            away = self._to(self._points.mean(dim=0, keepdim=True))[:, 0].sqrt()
+            return (away.max() - away).cpu().numpy()
+        return self._squared.sqrt().cpu().numpy()
 
     def farthest(self, allowed: np.ndarray) -> int:
         """The allowed point farthest from all centres; without centres, the one nearest to the mean of all points."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -10,15 +12,59 @@ from ActiveSegmentationLib.acquisition.constraints import Allowance, Constraints
 from ActiveSegmentationLib.cohort import SliceId
 from ActiveSegmentationLib.cohort.stack import SliceStack
 from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.progress import Progress, or_silent
+
+if TYPE_CHECKING:
+    from ActiveSegmentationLib.uncertainty import Predictor, Sampler
 
 Embedder = Callable[[np.ndarray], np.ndarray]
 """Rows of the stack (n,) -> features (n, d) float32."""
+
+UNITS = ("slice", "volume")
+"""What is asked for: single slices, or whole volumes."""
+
+
+class Figure(NamedTuple):
+    """A figure of predictions that a strategy asks for.
+
+    Attributes:
+        sampler: Source of the predictions.
+        name: Name from ``uncertainty.SCORES`` (one number a slice) or ``uncertainty.CLASS_SCORES`` (one a class).
+    """
+
+    sampler: Sampler
+    name: str
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """What is known of a cohort beyond its images.
+
+    Attributes:
+        class_pixels: Of every annotated slice its number of pixels (C,) of each class, background first, undecided
+            pixels left out.
+        seconds: Of annotated slices, how long a person took, where that was measured.
+        extents: Of volumes in which a person marked them: first and last slice index, both included, that show any
+            foreground.
+        truth: Rows of the stack (n,) -> (n, C) bool, the classes that truly are in a slice, background first; in
+            experiments only.
+    """
+
+    class_pixels: Mapping[SliceId, np.ndarray] | None = None
+    seconds: Mapping[SliceId, float] | None = None
+    extents: Mapping[str, tuple[int, int]] | None = None
+    truth: Callable[[np.ndarray], np.ndarray] | None = None
 
 
 class Pool:
     """The slices that a study may ask for, in an order that depends on nothing but their identity.
 
     Positions 0..n-1 follow (volume id, slice index); every array below has that order, so a tie is broken by it.
+
+    With the unit "volume" the items are whole volumes instead, and strategies need not know: an item stands for all
+    slices of its volume, its id is that of the volume's first slice, figures and embeddings are means over its slices
+    (Ozdemir et al. 2021, Sec. 3.4), and it counts as annotated once none of its slices may be asked for any more and at
+    least one is annotated. ``slices_of`` gives the slices behind a choice.
 
     Args:
         stack: The cohort's slices.
@@ -28,6 +74,12 @@ class Pool:
         constraints: Limits on this round's choices.
         embedders: Functions that compute each kind of embedding, called at most once a pool.
         device: Torch device that strategies may compute on.
+        model: The model of the round before, or None before the first training.
+        knowledge: What else is known of the cohort.
+        figures: Figures that the strategy will ask for; those of one sampler are computed in one sweep.
+        unit: "slice" or "volume".
+        round_number: Number of the round that is asked for, from 1.
+        progress: Told of long computations.
     """
 
     def __init__(
@@ -40,49 +92,71 @@ class Pool:
         constraints: Constraints | None = None,
         embedders: Mapping[str, Embedder] | None = None,
         device: str = "cpu",
+        model: Predictor | None = None,
+        knowledge: Knowledge | None = None,
+        figures: Sequence[Figure] = (),
+        unit: str = "slice",
+        round_number: int = 1,
+        progress: Progress | None = None,
     ) -> None:
-        ids = [stack.slice_id(int(row)) for row in rows]
-        order = sorted(range(len(ids)), key=lambda position: ids[position])
-        self.stack = stack
-        self.device = device
-        self.ids: tuple[SliceId, ...] = tuple(ids[position] for position in order)
-        self.rows = np.asarray(rows, dtype=np.int64)[order]
+        if unit not in UNITS:
+            raise BadInput(f"'{unit}' cannot be asked for.", where="unit", advice=f"Use {' or '.join(UNITS)}.")
+        self.stack, self.device, self.model, self.unit = stack, device, model, unit
+        self.round_number, self.progress = round_number, or_silent(progress)
         self.constraints = constraints or Constraints()
-        annotated_ids, skipped_ids = frozenset(annotated), frozenset(skipped)
-        self.annotated = np.array([slice_id in annotated_ids for slice_id in self.ids], dtype=bool)
-        """(n,) bool: annotated slices."""
-        self.skipped = np.array([slice_id in skipped_ids for slice_id in self.ids], dtype=bool)
-        """(n,) bool: slices that must not be asked for."""
-        self.volumes = stack.volume_number[self.rows]
-        """(n,) int: number of the volume of each slice."""
-        self.patients = stack.patient_number[self.rows]
-        """(n,) int: number of the patient of each slice."""
-        self.indices = stack.index[self.rows]
-        """(n,) int: 0-based index of each slice in its volume."""
-        self.positions = stack.position[self.rows]
+        slices = _Slices(stack, rows, annotated, skipped, self.constraints.blank)
+        self._slices = slices
+        self._members = _item_numbers(slices, unit)
+        first = np.unique(self._members, return_index=True)[1]
+        self.ids: tuple[SliceId, ...] = tuple(slices.ids[position] for position in first)
+        self.rows = slices.rows[first]
+        """(n,) int64: row of the stack of each item (of a volume, of its first slice)."""
+        some_annotated = self._any(slices.annotated)
+        self._open = self._any(slices.open)
+        self.annotated = some_annotated & (~self._open if unit == "volume" else True)
+        """(n,) bool: annotated items."""
+        self.skipped = ~self._any(~slices.skipped)
+        """(n,) bool: items that must not be asked for."""
+        self.volumes = slices.volumes[first]
+        """(n,) int: number of the volume of each item."""
+        self.patients = slices.patients[first]
+        """(n,) int: number of the patient of each item."""
+        self.indices = slices.indices[first]
+        """(n,) int: 0-based index of each slice in its volume; of a volume, of its first slice."""
+        self.positions = self._mean(slices.positions)
         """(n,) float in (0, 1): relative place of each slice in its volume."""
+        self.knowledge = knowledge or Knowledge()
         self._embedders = dict(embedders or {})
-        self._embeddings: dict[str, np.ndarray] = {}
+        self._figures = tuple(figures)
+        self._known: dict[object, np.ndarray] = {}
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def allowance(self) -> Allowance:
-        """A fresh account of which slices may be picked."""
-        allowed = ~self.annotated & ~self.skipped
-        if not self.constraints.blank:
-            allowed &= ~np.asarray(self.stack.blank)[self.rows]
-        return Allowance(self.constraints, self.volumes, self.patients, self.indices, allowed, self.annotated)
+        """A fresh account of which items may be picked."""
+        return Allowance(self.constraints, self.volumes, self.patients, self.indices, self._open, self.annotated)
+
+    def slices_of(self, item: SliceId) -> list[SliceId]:
+        """The slices to annotate where ``item`` was chosen: itself, or every open slice of its volume, in order."""
+        if self.unit == "slice":
+            return [item]
+        members = np.flatnonzero(self._members == self.ids.index(item))
+        return [self._slices.ids[position] for position in members if self._slices.open[position]]
+
+    def slice_counts(self) -> np.ndarray:
+        """Slices that each item would cost: (n,) int."""
+        return np.bincount(self._members, weights=self._slices.open, minlength=len(self)).astype(np.int64)
 
     def offers(self, kind: str) -> bool:
         """Whether embeddings of this kind can be had in this round."""
         return kind in self._embedders
 
     def embeddings(self, kind: str) -> np.ndarray:
-        """Features of every slice of the pool, computed once.
+        """Features of every item of the pool, computed once.
 
         Args:
-            kind: "pixels", "segmenter", "learned" or "learned:PRESET".
+            kind: "pixels", "segmenter", "learned", "learned:PRESET" or another that the loop offers.
 
         Returns:
             (n, d) float32 array.
@@ -96,24 +170,171 @@ class Pool:
                 where="acquisition",
                 advice="Train a model first, or choose a strategy that needs none.",
             )
-        if kind not in self._embeddings:
-            features = np.asarray(self._embedders[kind](self.rows), dtype=np.float32)
-            bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
-            if len(bad):
-                first = self.ids[bad[0]]
-                raise BadInput(
-                    f"The '{kind}' embedding of {len(bad)} slice(s) is not finite, the first: slice {first.index}.",
-                    where=first.volume,
-                    advice="Look at the image; exclude the volume if it is broken.",
-                )
-            self._embeddings[kind] = features
-        return self._embeddings[kind]
+        embed = self._embedders[kind]
+        return self.per_item(("embedding", kind), lambda rows: np.asarray(embed(rows), dtype=np.float32))
+
+    def figure(self, sampler: Sampler, name: str) -> np.ndarray:
+        """A figure of predictions of every item; all declared figures of a sampler are computed at the first request.
+
+        Args:
+            sampler: Source of the predictions.
+            name: Name from ``uncertainty.SCORES`` or ``uncertainty.CLASS_SCORES``.
+
+        Returns:
+            (n,) or (n, classes) float32 array.
+
+        Raises:
+            BadInput: If no model is trained, there is no such figure, or a value is not finite.
+        """
+        key = ("figure", sampler, name)
+        if key not in self._known:
+            from ActiveSegmentationLib.uncertainty import slice_scores
+
+            if self.model is None:
+                advice = "Train a model first, or choose a strategy that needs none."
+                raise BadInput("No model is trained yet.", where="acquisition", advice=advice)
+            wanted = dict.fromkeys([name, *(f.name for f in self._figures if f.sampler == sampler)])
+            found = slice_scores(
+                self.model,
+                self.stack,
+                self._slices.rows,
+                sampler,
+                names=tuple(wanted),
+                device=self.device,
+                progress=self.progress,
+            )
+            for each, values in found.items():
+                self._remember(("figure", sampler, each), values)
+        return self._known[key]
+
+    def per_item(self, key: object, compute: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """Anything computed slice by slice, once for each key, brought to the items of the pool.
+
+        Args:
+            key: What is computed, as a hashable value.
+            compute: Rows of the stack (m,) of all slices behind the pool -> (m,) or (m, d) float array.
+
+        Returns:
+            (n,) or (n, d) array: the values, or with the unit "volume" their means over each volume's slices.
+
+        Raises:
+            BadInput: If a value is not finite; the message names the slice.
+        """
+        if key not in self._known:
+            self._remember(key, compute(self._slices.rows))
+        return self._known[key]
+
+    @property
+    def annotated_rows(self) -> np.ndarray:
+        """Rows of the stack of all annotated slices of the pool, ascending by identity: (m,) int64."""
+        return self._slices.rows[self._slices.annotated]
+
+    def class_pixels(self) -> np.ndarray:
+        """Annotated pixels of each class, background first, summed over the slices of each item: (n, C) int64.
+
+        Zero for items nobody annotated; C is 0 where nothing at all is annotated.
+        """
+        known = self.knowledge.class_pixels or {}
+        classes = max((len(counts) for counts in known.values()), default=0)
+        found = np.zeros((len(self._slices.ids), classes), dtype=np.int64)
+        for position in np.flatnonzero(self._slices.annotated):
+            counts = known.get(self._slices.ids[position])
+            if counts is not None:
+                found[position, : len(counts)] = counts
+        return (
+            np.stack([np.bincount(self._members, column, len(self)) for column in found.T], axis=1).astype(np.int64)
+            if classes
+            else np.zeros((len(self), 0), dtype=np.int64)
+        )
+
+    def marked(self) -> np.ndarray:
+        """Share of each item's slices that lie in the marked extent of their volume; NaN where none is marked: (n,)."""
+        extents = self.knowledge.extents or {}
+        inside = np.full(len(self._slices.ids), np.nan)
+        for position, slice_id in enumerate(self._slices.ids):
+            if slice_id.volume in extents:
+                first, last = extents[slice_id.volume]
+                inside[position] = float(first <= slice_id.index <= last)
+        return self._mean(inside)
+
+    def true_classes(self) -> np.ndarray:
+        """Whether each class truly is in an item, background first: (n, C) bool; in experiments only.
+
+        Raises:
+            BadInput: If the annotator is a person.
+        """
+        truth = self.knowledge.truth
+        if truth is None:
+            advice = "Choose another strategy."
+            message = "The true labels of slices that nobody annotated are known in experiments only."
+            raise BadInput(message, where="acquisition", advice=advice)
+        return self.per_item("truth", lambda rows: truth(rows).astype(np.float32)) > 0
 
     def patient_name(self, position: int) -> str:
-        """Id of the patient of the slice at ``position``."""
+        """Id of the patient of the item at ``position``."""
         return self.stack.patients[int(self.patients[position])]
 
     def describe(self, position: int) -> str:
-        """The slice at ``position`` in words; people count slices from 1."""
+        """The item at ``position`` in words; people count slices from 1."""
         slice_id = self.ids[position]
-        return f"{slice_id.volume}, slice {slice_id.index + 1}"
+        return slice_id.volume if self.unit == "volume" else f"{slice_id.volume}, slice {slice_id.index + 1}"
+
+    def _remember(self, key: object, values: np.ndarray) -> None:
+        finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+        bad = np.flatnonzero(~finite)
+        if len(bad):
+            first = self._slices.ids[bad[0]]
+            what = f"The '{key[1]}' embedding" if isinstance(key, tuple) and key[0] == "embedding" else "A figure"
+            raise BadInput(
+                f"{what} of {len(bad)} slice(s) is not finite, the first: slice {first.index + 1}.",
+                where=first.volume,
+                advice="Look at the image; exclude the volume if it is broken.",
+            )
+        self._known[key] = self._mean(values)
+
+    def _any(self, flags: np.ndarray) -> np.ndarray:
+        return np.bincount(self._members, weights=flags, minlength=len(self.ids)) > 0
+
+    def _mean(self, values: np.ndarray) -> np.ndarray:
+        """Mean over the slices of each item: (m, ...) -> (n, ...)."""
+        if self.unit == "slice":
+            return values
+        total = np.zeros((len(self.ids), *values.shape[1:]), dtype=np.float64)
+        np.add.at(total, self._members, values)
+        counts = np.bincount(self._members, minlength=len(self.ids))
+        return (total / counts.reshape(-1, *(1 for _ in values.shape[1:]))).astype(values.dtype)
+
+
+class _Slices:
+    """The slices behind a pool, sorted by identity."""
+
+    def __init__(
+        self,
+        stack: SliceStack,
+        rows: np.ndarray,
+        annotated: Collection[SliceId],
+        skipped: Collection[SliceId],
+        blank: bool,
+    ) -> None:
+        ids = [stack.slice_id(int(row)) for row in rows]
+        order = sorted(range(len(ids)), key=lambda position: ids[position])
+        self.ids = tuple(ids[position] for position in order)
+        self.rows = np.asarray(rows, dtype=np.int64)[order]
+        annotated_ids, skipped_ids = frozenset(annotated), frozenset(skipped)
+        self.annotated = np.array([slice_id in annotated_ids for slice_id in self.ids], dtype=bool)
+        self.skipped = np.array([slice_id in skipped_ids for slice_id in self.ids], dtype=bool)
+        self.volumes = stack.volume_number[self.rows]
+        self.patients = stack.patient_number[self.rows]
+        self.indices = stack.index[self.rows]
+        self.positions = stack.position[self.rows]
+        self.open = ~self.annotated & ~self.skipped
+        if not blank:
+            self.open &= ~np.asarray(stack.blank)[self.rows]
+
+
+def _item_numbers(slices: _Slices, unit: str) -> np.ndarray:
+    """Number of the item that each slice belongs to: (m,) int64, ascending."""
+    if unit == "slice":
+        return np.arange(len(slices.ids))
+    starts = np.array([n == 0 or slices.ids[n].volume != slices.ids[n - 1].volume for n in range(len(slices.ids))])
+    return np.cumsum(starts) - 1

@@ -6,7 +6,7 @@ import numpy as np
 
 from ActiveSegmentationLib.acquisition.base import Choice, Strategy
 from ActiveSegmentationLib.acquisition.pool import Pool
-from ActiveSegmentationLib.acquisition.registry import refuse_argument, register
+from ActiveSegmentationLib.acquisition.registry import register
 
 
 @register
@@ -18,9 +18,6 @@ class Random(Strategy):
 
     name = "random"
     summary = "Slices drawn at random from the whole cohort; the baseline."
-
-    def __init__(self, argument: str | None = None) -> None:
-        refuse_argument(self.name, argument)
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:
         """Choose slices; see ``Strategy.select``."""

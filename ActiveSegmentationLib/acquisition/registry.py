@@ -3,18 +3,42 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
-from ActiveSegmentationLib.acquisition.base import Strategy
+from ActiveSegmentationLib.acquisition.base import Situation, Strategy
+from ActiveSegmentationLib.acquisition.options import Option, split_name
 from ActiveSegmentationLib.common.errors import BadInput
 
 ENTRY_POINT_GROUP = "activesegmentation.strategies"
 """Packages add strategies by an entry point of this group: its name is the strategy's, its value a factory."""
 
-Factory = Callable[[str | None], Strategy]
-"""Makes a strategy from what follows the colon in "name:argument" (None where there is no colon)."""
+Factory = Callable[[str | None, Mapping[str, str]], Strategy]
+"""Makes a strategy from the argument and the options in "name:argument/option=value"; a Strategy class is one."""
 
 _factories: dict[str, type[Strategy]] = {}
+
+
+@dataclass(frozen=True)
+class StrategyInfo:
+    """What is told of a strategy before it is used.
+
+    Attributes:
+        name: Name under which people call it.
+        summary: One line that tells a person when to use it.
+        options: Options that it takes.
+        hindrance: Why it cannot be used in the situation asked about, "" where it can.
+    """
+
+    name: str
+    summary: str
+    options: Mapping[str, Option]
+    hindrance: str
+
+    def to_json(self) -> dict:
+        """The same as JSON values."""
+        options = {name: {"default": o.default, "meaning": o.meaning} for name, o in self.options.items()}
+        return {"name": self.name, "summary": self.summary, "options": options, "hindrance": self.hindrance}
 
 
 def register(cls: type[Strategy]) -> type[Strategy]:
@@ -33,30 +57,48 @@ def strategy_names() -> dict[str, str]:
     return known
 
 
+def strategies(situation: Situation | None = None) -> list[StrategyInfo]:
+    """Every known strategy, ours first, then those of other packages by name.
+
+    Args:
+        situation: What there is, for the hindrances; one in which everything can be used unless given.
+
+    Returns:
+        A strategy of another package that cannot be loaded is listed with its error as the hindrance.
+    """
+    found = []
+    for name, summary in strategy_names().items():
+        try:
+            strategy = create_strategy(name)
+        except Exception as error:  # whatever a foreign package raises must not hide the others
+            if name in _factories:
+                raise
+            found.append(StrategyInfo(name, summary, {}, f"It cannot be loaded ({error})."))
+            continue
+        hindrance = strategy.hindrance(situation) if situation else ""
+        found.append(StrategyInfo(name, type(strategy).summary, strategy.known_options, hindrance))
+    return found
+
+
 def create_strategy(name: str) -> Strategy:
     """Make the strategy called ``name``.
 
     Args:
-        name: A name, or "name:argument" as in "coreset:pixels".
+        name: A name, or "name:argument" as in "coreset:pixels", either followed by options as in
+            "power:entropy/beta=5".
 
     Raises:
-        BadInput: If there is none of that name, or it does not take that argument.
+        BadInput: If there is none of that name, or it does not take that argument or option.
     """
-    head, colon, argument = name.partition(":")
-    factory: Factory | None = _factories.get(head)  # type: ignore[assignment]
+    head, argument, options = split_name(name)
+    factory: Factory | None = _factories.get(head)
     if factory is None:
         points = [point for point in _entry_points() if point.name == head]
         if not points:
             advice = f"Choose one of: {', '.join(strategy_names())}."
             raise BadInput(f"There is no strategy called '{head}'.", where="strategy", advice=advice)
         factory = points[0].load()
-    return factory(argument if colon else None)
-
-
-def refuse_argument(name: str, argument: str | None) -> None:
-    """Raise ``BadInput`` if a strategy that takes no argument was given one."""
-    if argument is not None:
-        raise BadInput(f"'{name}' takes no argument, not '{argument}'.", where="strategy", advice=f"Use '{name}'.")
+    return factory(argument, options)
 
 
 def _entry_points() -> importlib.metadata.EntryPoints:

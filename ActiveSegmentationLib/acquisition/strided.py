@@ -31,7 +31,7 @@ class Strided(Strategy):
     name = "strided"
     summary = "Evenly spaced slices through the volumes (strided:3 takes three of each volume it visits)."
 
-    def __init__(self, argument: str | None = None) -> None:
+    def _take_argument(self, argument: str | None) -> None:
         if argument is not None and not (argument.isdecimal() and int(argument) > 0):
             advice = "Write for example strided:3."
             raise BadInput(f"'{argument}' is no number of slices.", where="strategy strided", advice=advice)

@@ -14,6 +14,10 @@ from ActiveSegmentationLib.segmentation import Predictor, Sampler, Slices, predi
 from ActiveSegmentationLib.uncertainty.accumulation import Accumulator, accumulate
 
 
+def _most_probable(probabilities: torch.Tensor) -> torch.Tensor:
+    return torch.zeros_like(probabilities).scatter_(1, probabilities.argmax(1, keepdim=True), 1.0)
+
+
 def _margin(found: Accumulator) -> torch.Tensor:
     two = found.mean.topk(2, dim=1).values
     return 1 - (two[:, 0] - two[:, 1])
@@ -30,6 +34,18 @@ SCORES: dict[str, Callable[[Accumulator], torch.Tensor]] = {
     "margin": _margin,
 }
 """Maps (n, H, W) by name, larger where the model is less sure; "variance" and "std" are means over the classes."""
+
+CLASS_SCORES: dict[str, Callable[[Accumulator], torch.Tensor]] = {
+    "class-variance": lambda found: found.variance,
+    "class-entropy": lambda found: found.mean * found.entropy[:, None],
+    "class-probability": lambda found: found.mean,
+    "class-share": lambda found: _most_probable(found.mean),
+}
+"""Maps of every class (n, C, H, W) by name.
+
+"class-variance" is Foellmer 2024's Uncert(x, c), "class-entropy" the class-weighted predictive entropy of ClaSP PE
+(mean probability times entropy of the mean), "class-share" 1 where the class is the most probable one, else 0.
+"""
 
 
 def entropy_map(probabilities: np.ndarray, axis: int = 0) -> np.ndarray:
@@ -64,28 +80,30 @@ def slice_scores(
         stack: The cohort's slices.
         rows: (n,) rows of the stack.
         sampler: Source of the draws.
-        names: Names from ``SCORES``.
+        names: Names from ``SCORES`` and ``CLASS_SCORES``.
         device: Torch device.
         batch_size: Slices a batch, chosen by the size of the grid unless told.
         progress: Told after every batch.
 
     Returns:
-        For every name (n,) float32 in the order of ``rows``; larger where the model is less sure.
+        For every name float32 in the order of ``rows``: (n,), or (n, classes) for names from ``CLASS_SCORES``.
 
     Raises:
         BadInput: If there is no score of a name.
     """
-    unknown = sorted(set(names) - set(SCORES))
+    maps = SCORES | CLASS_SCORES
+    unknown = sorted(set(names) - set(maps))
     if unknown:
-        advice = f"Choose from: {', '.join(SCORES)}."
+        advice = f"Choose from: {', '.join(maps)}."
         raise BadInput(f"There is no uncertainty called '{unknown[0]}'.", where="uncertainty", advice=advice)
-    result = {name: np.empty(len(rows), dtype=np.float32) for name in names}
+    shapes = {name: (len(rows), model.classes) if name in CLASS_SCORES else (len(rows),) for name in names}
+    result = {name: np.empty(shape, dtype=np.float32) for name, shape in shapes.items()}
     done = 0
     for chosen, found in accumulate(
         model, stack, rows, sampler, device=device, batch_size=batch_size, progress=progress
     ):
         for name in names:
-            result[name][done : done + len(chosen)] = SCORES[name](found).mean((1, 2)).cpu().numpy()
+            result[name][done : done + len(chosen)] = maps[name](found).mean((-2, -1)).cpu().numpy()
         done += len(chosen)
     return result
 

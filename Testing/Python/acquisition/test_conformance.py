@@ -6,13 +6,33 @@ import itertools
 
 import numpy as np
 import pytest
-from acquisition_fakes import FakeStack, fake_pool, random_features
+from acquisition_fakes import FakeStack, fake_knowledge, fake_model, fake_pool, random_features
 
-from ActiveSegmentationLib.acquisition import Constraints, check_choices, create_strategy, strategy_names
+from ActiveSegmentationLib.acquisition import (
+    Constraints,
+    Situation,
+    check_choices,
+    create_strategy,
+    strategies,
+    strategy_names,
+)
 from ActiveSegmentationLib.cohort import SliceId
+from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.seeds import generator
 
-NAMES = [*strategy_names(), "coreset:pixels", "coreset:learned", "strided:3"]
+VARIANTS = ["coreset:pixels", "coreset:learned", "strided:3"]
+"""Strategies with an argument or options that change what they do."""
+
+NAMES = [*strategy_names(), *VARIANTS]
+SEEN = tuple(SliceId(f"volume{v:02d}", i) for v, i in ((0, 2), (2, 5), (3, 5), (4, 0)))
+"""Annotated slices of an ordinary pool."""
+
+
+def make_pool(name, *args, trained=True, **options):
+    """An ordinary pool in the middle of a study, or before its first training."""
+    options.setdefault("annotated", SEEN if trained else ())
+    options.setdefault("model", fake_model() if trained else None)
+    return fake_pool(*args, strategy=create_strategy(name), **options)
 
 
 def choose(name, pool, budget, seed=0):
@@ -30,38 +50,50 @@ def name(request):
     return request.param
 
 
-@pytest.mark.parametrize("budget", [1, 7, 59])
-def test_right_count_without_duplicates(name, budget):
-    chosen = slices(choose(name, fake_pool(), budget))
+@pytest.fixture(params=[True, False], ids=["trained", "untrained"])
+def trained(request):
+    return request.param
+
+
+@pytest.mark.parametrize("budget", [1, 7, 56])
+def test_right_count_without_duplicates(name, trained, budget):
+    chosen = slices(choose(name, make_pool(name, trained=trained), budget))
     assert len(chosen) == len(set(chosen)) == budget
 
 
-def test_budget_larger_than_the_pool_takes_all(name):
-    assert len(choose(name, fake_pool(), 1000)) == 60
+def test_budget_larger_than_the_pool_takes_all(name, trained):
+    assert len(choose(name, make_pool(name, trained=trained), 1000)) == (56 if trained else 60)
 
 
-def test_pool_of_one(name):
-    assert slices(choose(name, fake_pool(FakeStack(1, 1)), 3)) == [SliceId("volume00", 0)]
+def test_pool_of_one(name, trained):
+    pool = make_pool(name, FakeStack(1, 1), trained=trained)
+    assert slices(choose(name, pool, 3)) == [SliceId("volume00", 0)]
 
 
-def test_never_an_annotated_skipped_or_blank_slice(name):
+def test_one_slice_left(name):
+    stack = FakeStack(2, 5)
+    annotated = [SliceId("volume00", i) for i in range(5)] + [SliceId("volume01", i) for i in range(4)]
+    assert slices(choose(name, make_pool(name, stack, annotated=annotated), 3)) == [SliceId("volume01", 4)]
+
+
+def test_never_an_annotated_skipped_or_blank_slice(name, trained):
     annotated = [SliceId("volume00", i) for i in range(10)]
     skipped = [SliceId("volume01", i) for i in range(9)]
-    pool = fake_pool(FakeStack(blank=(25, 26)), annotated=annotated, skipped=skipped)
+    pool = make_pool(name, FakeStack(blank=(25, 26)), annotated=annotated, skipped=skipped, trained=trained)
     chosen = set(slices(choose(name, pool, 1000)))
     assert not chosen & {*annotated, *skipped, SliceId("volume02", 5), SliceId("volume02", 6)}
     assert len(chosen) == 60 - 19 - 2
 
 
 def test_blank_slices_on_request(name):
-    pool = fake_pool(FakeStack(blank=(25,)), constraints=Constraints(blank=True))
+    pool = make_pool(name, FakeStack(blank=(25,)), constraints=Constraints(blank=True), annotated=SEEN[:1])
     assert SliceId("volume02", 5) in slices(choose(name, pool, 60))
 
 
-def test_caps_and_gap_hold(name):
+def test_caps_and_gap_hold(name, trained):
     constraints = Constraints(max_per_volume=2, max_per_patient=3, min_gap=4)
     annotated = [SliceId("volume03", 5)]
-    pool = fake_pool(annotated=annotated, constraints=constraints)
+    pool = make_pool(name, annotated=annotated, constraints=constraints, trained=trained)
     chosen = slices(choose(name, pool, 60))
     for volume in {s.volume for s in chosen}:
         indices = sorted(s.index for s in [*chosen, *annotated] if s.volume == volume)
@@ -71,30 +103,91 @@ def test_caps_and_gap_hold(name):
         assert 1 <= len([s for s in chosen if int(s.volume[-2:]) // 2 == patient]) <= 3
 
 
-def test_same_seed_same_choices_and_pool_order_does_not_matter(name):
+def test_same_seed_same_choices_and_pool_order_does_not_matter(name, trained):
     stack = FakeStack()
-    features = random_features(stack)
-    annotated = [SliceId("volume02", 2)]
+    options = {"features": random_features(stack), "trained": trained}
     rows = np.arange(len(stack))
     shuffled = np.random.default_rng(3).permutation(rows)
-    first = choose(name, fake_pool(stack, features=features, annotated=annotated), 12)
-    again = choose(name, fake_pool(stack, features=features, annotated=annotated), 12)
-    other = choose(name, fake_pool(stack, features=features, annotated=annotated, rows=shuffled), 12)
+    first = choose(name, make_pool(name, stack, **options), 12)
+    again = choose(name, make_pool(name, stack, **options), 12)
+    other = choose(name, make_pool(name, stack, rows=shuffled, **options), 12)
     assert first == again == other
 
 
-def test_identical_slices_and_constant_features(name):
-    stack = FakeStack()
-    pool = fake_pool(stack, features=np.ones((len(stack), 4), dtype=np.float32))
+def test_constant_images_and_features(name, trained):
+    stack = FakeStack(constant=True)
+    pool = make_pool(name, stack, features=np.ones((len(stack), 4), dtype=np.float32), trained=trained)
     assert len(choose(name, pool, 15)) == 15
 
 
-def test_works_from_zero_annotations_and_gives_reasons(name):
-    embedders = {kind: lambda rows: np.eye(60, dtype=np.float32)[rows] for kind in ("pixels", "learned")}
-    choices = choose(name, fake_pool(embedders=embedders), 5)
-    assert all(choice.reason.endswith(".") and len(choice.reason) > 10 for choice in choices)
+def test_duplicate_slices(name):
+    stack = FakeStack()
+    copies = np.arange(len(stack)) % 3
+    images = stack.batches(np.arange(len(stack)))
+    stack._images = images[copies]
+    pool = make_pool(name, stack, features=random_features(stack)[copies])
+    assert len(choose(name, pool, 20)) == 20
+
+
+@pytest.mark.parametrize("classes", [(0,), (0, 1)])
+def test_annotations_of_one_class_only(name, classes):
+    stack = FakeStack()
+    pool = make_pool(name, stack, knowledge=fake_knowledge(stack, SEEN, classes=classes))
+    assert len(choose(name, pool, 10)) == 10
+
+
+def test_broken_values_are_refused_by_the_slice_they_come_from(name):
+    """A NaN in images and features must be refused by those that look at them, never ranked."""
+    stack = FakeStack()
+    features = random_features(stack)
+    features[17] = np.nan
+    stack.batches([0])
+    stack._images[17] = float("nan")
+    pool = make_pool(name, stack, features=features)
+    if all(choice.score is None for choice in choose(name, make_pool(name), 10)):
+        choose(name, pool, 10)  # looks at no value
+        return
+    with pytest.raises(BadInput) as error:
+        choose(name, pool, 10)
+    assert error.value.where == "volume01"
+
+
+def test_works_from_zero_annotations_and_gives_reasons(name, trained):
+    for choice in choose(name, make_pool(name, trained=trained), 5) + choose(
+        name, make_pool(name, annotated=(), model=fake_model() if trained else None), 5
+    ):
+        assert choice.reason.endswith(".")
+        assert len(choice.reason) > 10
+        assert choice.reason[0].isupper()
 
 
 def test_slices_outside_the_pool_are_never_chosen(name):
-    pool = fake_pool(rows=np.arange(20, 40))
+    pool = make_pool(name, rows=np.arange(20, 40), annotated=SEEN[:2])
     assert {s.volume for s in slices(choose(name, pool, 60))} == {"volume02", "volume03"}
+
+
+def test_whole_volumes(name, trained):
+    annotated = [SliceId("volume01", i) for i in range(10)] if trained else []
+    pool = make_pool(name, FakeStack(blank=(25,)), unit="volume", annotated=annotated, trained=trained)
+    choices = choose(name, pool, 3)
+    volumes = {choice.slice.volume for choice in choices}
+    assert len(volumes) == 3
+    assert not (trained and "volume01" in volumes)
+    for choice in choices:
+        expected = [i for i in range(10) if (choice.slice.volume, i) != ("volume02", 5)]
+        assert pool.slices_of(choice.slice) == [SliceId(choice.slice.volume, i) for i in expected]
+
+
+def test_the_summary_is_one_line_and_the_docstring_tells_paper_needs_and_cost():
+    for info in strategies():
+        assert info.summary.endswith(".")
+        assert len(info.summary) <= 140
+        text = (type(create_strategy(info.name)).__doc__ or "").lower()
+        assert "need" in text, info.name
+        assert "cost" in text, info.name
+
+
+def test_hindrances_are_told_in_words():
+    for info in strategies(Situation(members=1, dropout=False, extents=False, experiment=False)):
+        assert info.hindrance == "" or info.hindrance.endswith(".")
+    assert not any(info.hindrance for info in strategies(Situation(3, 5, True, True, True)))

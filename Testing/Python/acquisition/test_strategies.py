@@ -82,7 +82,18 @@ def test_strided_moves_to_the_nearest_open_slice():
 
 
 @pytest.mark.parametrize(
-    "name", ["nonsense", "random:3", "coreset:nonsense", "strided:0", "strided:x", "group-contrastive-coreset:x"]
+    "name",
+    [
+        "nonsense",
+        "random:3",
+        "random/size=3",
+        "random/",
+        "random/=1",
+        "coreset:nonsense",
+        "strided:0",
+        "strided:x",
+        "group-contrastive-coreset:x",
+    ],
 )
 def test_wrong_names_are_refused_in_words(name):
     with pytest.raises(BadInput) as error:
@@ -115,8 +126,8 @@ def test_packages_can_add_strategies(monkeypatch):
         name, value, dist = "from-a-package", "package:factory", None
 
         def load(self):
-            return lambda argument: ("made", argument)
+            return lambda argument, options: ("made", argument, options)
 
     monkeypatch.setattr(registry, "_entry_points", lambda: [Point()])
-    assert create_strategy("from-a-package:7") == ("made", "7")
+    assert create_strategy("from-a-package:7/size=3") == ("made", "7", {"size": "3"})
     assert "from-a-package" in registry.strategy_names()

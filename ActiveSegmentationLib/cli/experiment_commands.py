@@ -50,6 +50,7 @@ def add_benchmark_options(parser: argparse.ArgumentParser) -> None:
     shared.annotation_kind(parser, required=False)
     shared.add_cohort(parser)
     shared.add_split(parser)
+    shared.add_unit(parser)
     shared.add_constraints(parser)
     shared.add_settings(parser)
     shared.add_device(parser)
@@ -76,6 +77,7 @@ def benchmark_options(options: argparse.Namespace, progress: TqdmProgress) -> Be
         labels=options.labels,
         annotation=options.annotation,
         constraints=shared.constraints_of(options),
+        unit=options.unit,
         settings=shared.settings_of(options),
         workers=options.workers,
         device=options.device,

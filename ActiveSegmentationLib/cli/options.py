@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ActiveSegmentationLib.acquisition import Constraints
+from ActiveSegmentationLib.acquisition import UNITS, Constraints
 from ActiveSegmentationLib.cohort import (
     LAYOUTS,
     STACK_PRESETS,
@@ -85,6 +85,12 @@ def add_constraints(parser: argparse.ArgumentParser) -> None:
         "--min-gap", type=natural, default=0, metavar="G", help="least distance between slices of a volume"
     )
     group.add_argument("--include-blank", action="store_true", help="allow slices without image content")
+
+
+def add_unit(parser: argparse.ArgumentParser) -> None:
+    """Add ``--unit``."""
+    text = "ask for single slices, or for whole volumes by the mean over their slices"
+    parser.add_argument("--unit", choices=UNITS, default=UNITS[0], help=text)
 
 
 def constraints_of(options: argparse.Namespace) -> Constraints:

@@ -97,9 +97,12 @@ def _add_new(commands: Commands) -> None:
 
 def _add_suggest(commands: Commands) -> None:
     parser = _command(commands, "suggest", _suggest, "choose the slices to annotate next")
-    parser.add_argument("--count", type=shared.positive, required=True, metavar="N", help="number of slices")
+    parser.add_argument(
+        "--count", type=shared.positive, required=True, metavar="N", help="slices, or volumes with --unit volume"
+    )
     parser.add_argument("--strategy", default=DEFAULT_STRATEGY, metavar="S", help="see the command strategies")
     parser.add_argument("--seed", type=shared.natural, default=0, metavar="K", help="seed of random draws")
+    shared.add_unit(parser)
     shared.add_constraints(parser)
     shared.add_device(parser)
     shared.add_json(parser)
@@ -163,7 +166,11 @@ def _new(options: argparse.Namespace) -> None:
 def _suggest(options: argparse.Namespace) -> None:
     with _opened(options) as loop:
         answer = loop.suggest(
-            options.count, options.strategy, seed=options.seed, constraints=shared.constraints_of(options)
+            options.count,
+            options.strategy,
+            seed=options.seed,
+            constraints=shared.constraints_of(options),
+            unit=options.unit,
         )
     if options.json:
         shared.print_json({key: answer.to_json()[key] for key in ("round", "strategy", "requests")})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import platform
 import time
@@ -17,6 +16,7 @@ from ActiveSegmentationLib.common.errors import JobFailed
 from ActiveSegmentationLib.common.files import explained, hash_json
 from ActiveSegmentationLib.common.progress import Progress, or_silent
 from ActiveSegmentationLib.common.seeds import torch_generator, torch_seed
+from ActiveSegmentationLib.common.sole_user import sole_user
 from ActiveSegmentationLib.embedding.augmentation import ViewSettings, random_views
 from ActiveSegmentationLib.embedding.checkpoint import CHECKPOINT, TrainingState
 from ActiveSegmentationLib.embedding.diagnostics import COLLAPSED_RANK, collapse_diagnostics
@@ -72,7 +72,7 @@ def train_encoder(
     home = Path(folder) / key
     with explained(home):
         home.mkdir(parents=True, exist_ok=True)
-    with _sole_user(Path(folder) / f".{key}.lock", report):
+    with sole_user(Path(folder) / f".{key}.lock", report, "learns this metric"):
         if (home / DESCRIPTION).is_file():
             return load_encoder(home)
         for unfinished in home.glob(".tmp-*"):  # left by a kill in the middle of a write
@@ -205,23 +205,6 @@ class _Run:
         if step < warm:
             return (step + 1) / (warm + 1)
         return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1.0, self._steps - warm)))
-
-
-@contextlib.contextmanager
-def _sole_user(path: Path, report: Progress) -> Iterator[None]:
-    """Within the block no other process trains the same encoder; waiting for it can be cancelled."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(path)
-    while not lock.is_locked:
-        try:
-            lock.acquire(timeout=1)
-        except Timeout:
-            report.update("Waiting for another process that learns this metric", 0, 1)
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _versions() -> dict[str, str]:

@@ -95,7 +95,7 @@ class Benchmark:
     def run(self, strategy: str, seed: int) -> Run:
         """The run of one strategy with one seed."""
         return Run(
-            self.out / "runs" / f"{strategy.replace(':', '=')}-seed{seed}",
+            self.out / "runs" / f"{_file_name(strategy)}-seed{seed}",
             strategy,
             seed,
             self.plan.design,
@@ -198,6 +198,11 @@ class Benchmark:
                 device=self.device,
                 progress=progress,
             )
+
+
+def _file_name(strategy: str) -> str:
+    """A strategy's name as part of a folder's name on every system."""
+    return strategy.replace(":", "=").replace("/", ",")
 
 
 def _sessions(record: dict[str, Any]) -> list[dict[str, Any]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +14,9 @@ import numpy as np
 from ActiveSegmentationLib.acquisition import Constraints
 from ActiveSegmentationLib.cohort import AnnotationKind, Role, SliceId, SliceStack
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.common.files import hash_json, read_json, remove_tree, write_json
+from ActiveSegmentationLib.common.files import explained, hash_json, read_json, remove_tree, write_json
 from ActiveSegmentationLib.common.progress import Progress, or_silent
+from ActiveSegmentationLib.common.sole_user import sole_user
 from ActiveSegmentationLib.evaluation import RequestRow, ResultRow
 from ActiveSegmentationLib.experiment.annotators import Annotator
 from ActiveSegmentationLib.loop import (
@@ -21,8 +24,11 @@ from ActiveSegmentationLib.loop import (
     Question,
     describe_device,
     evaluate_volumes,
+    knowledge_of,
+    settings_for,
     suggest,
     train,
+    true_classes,
     versions,
 )
 from ActiveSegmentationLib.segmentation import load_ensemble
@@ -47,6 +53,7 @@ class Design:
         constraints: Limits on every choice.
         settings: Settings of the loop.
         metrics: Names of the metrics to compute.
+        unit: "slice", or "volume" to query whole volumes; the rounds count slices either way.
     """
 
     cohort: str
@@ -58,6 +65,7 @@ class Design:
     constraints: Constraints
     settings: LoopSettings
     metrics: tuple[str, ...]
+    unit: str = "slice"
 
     def to_json(self) -> dict[str, Any]:
         """The design as JSON values; the rows by their hash."""
@@ -72,6 +80,7 @@ class Design:
             "constraints": self.constraints.to_json(),
             "settings": self.settings.to_json(),
             "metrics": list(self.metrics),
+            **({} if self.unit == "slice" else {"unit": self.unit}),
         }
 
 
@@ -107,6 +116,7 @@ class Run:
         self.folder, self.strategy, self.seed = folder, strategy, seed
         self._design, self._stack, self._annotator = design, stack, annotator
         self._cache, self._device = cache, device
+        self._settings = settings_for(strategy, design.settings)
 
     @property
     def rounds(self) -> int:
@@ -127,7 +137,10 @@ class Run:
         for number, target in enumerate(self._design.rounds, start=1):
             if not self._round_file(number).is_file():
                 progress.title = f"{self.strategy}, seed {self.seed}, round {number} of {self.rounds}"
-                self._do_round(number, target, annotations, progress)
+                if number == 1 and self._design.initial:
+                    self._take_first_round(target, progress)
+                else:
+                    self._do_round(number, target, annotations, progress)
             requests = [SliceId(r["volume"], r["slice"]) for r in read_json(self._round_file(number))["requests"]]
             annotations.update({a.slice: a for a in self._annotator.annotate(requests, number)})
             if number > 1:
@@ -161,6 +174,21 @@ class Run:
     def _model_folder(self, number: int) -> Path:
         return self.folder / f"model-{number}"
 
+    def _take_first_round(self, target: int, progress: Progress) -> None:
+        """The first round where all strategies of a seed start alike: whoever comes first does it for the others."""
+        known = hash_json([self._design.to_json(), self._settings.to_json(), self._stack.key])[:16]
+        folder = self._cache / "first-rounds" / f"{known}-seed{self.seed}"
+        shared = copy.copy(self)
+        shared.folder, shared.strategy = folder, self._design.initial
+        with explained(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        with sole_user(folder / ".lock", progress, "does the same first round"):
+            if not shared.finished_rounds():
+                shared._do_round(1, target, {}, progress)
+        with explained(self.folder):
+            shutil.copytree(shared._model_folder(1), self._model_folder(1), dirs_exist_ok=True)
+        write_json(self._round_file(1), read_json(shared._round_file(1)))
+
     def _do_round(
         self, number: int, target: int, annotations: dict[SliceId, SliceAnnotation], progress: Progress | None
     ) -> None:
@@ -169,12 +197,12 @@ class Run:
         chosen = time.perf_counter()
         answers = self._annotator.annotate([SliceId(r["volume"], r["slice"]) for r in requests], number)
         known = annotations | {answer.slice: answer for answer in answers}
-        warm = self._design.settings.training.warm_start and number > 1
+        warm = self._settings.training.warm_start and number > 1
         model = train(
             self._stack,
             known,
             self._design.labels,
-            self._design.settings,
+            self._settings,
             seed=self.seed,
             folder=self._model_folder(number),
             device=self._device,
@@ -217,14 +245,19 @@ class Run:
             seed=self.seed,
             round=number,
             constraints=self._design.constraints,
+            unit=self._design.unit,
+            in_slices=True,
         )
         suggestion = suggest(
             question,
             self._stack,
             self._design.rows[Role.POOL],
-            self._design.settings,
+            self._settings,
             annotated=annotations,
             model=load_ensemble(self._model_folder(number - 1)) if number > 1 else None,
+            knowledge=knowledge_of(
+                annotations, self._design.labels, truth=true_classes(self._stack, self._design.labels)
+            ),
             cache=self._cache,
             device=self._device,
             progress=progress,

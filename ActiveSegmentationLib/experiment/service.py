@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ActiveSegmentationLib.acquisition import Constraints, create_strategy
+from ActiveSegmentationLib.acquisition import Constraints, Situation, create_strategy
 from ActiveSegmentationLib.cohort import AnnotationKind, Cohort, Role, SliceStack, build_stack, with_roles
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.progress import Progress, or_silent
@@ -18,7 +18,7 @@ from ActiveSegmentationLib.experiment.benchmark import AnnotatorFactory, Benchma
 from ActiveSegmentationLib.experiment.protocol import check_rounds, parse_rounds
 from ActiveSegmentationLib.experiment.reporting import Outcome, write_outcome
 from ActiveSegmentationLib.experiment.run import Design
-from ActiveSegmentationLib.loop import LoopSettings, resolve_device, tell_left_out
+from ActiveSegmentationLib.loop import LoopSettings, require_usable, resolve_device, tell_left_out
 from ActiveSegmentationLib.study import LabelSet, check_reference, label_set_for
 
 TEST_SHARE = 0.25
@@ -41,6 +41,7 @@ class BenchmarkOptions:
         labels: "1=NAME,2=NAME", or None for the cohort's own.
         annotation: "mask" or "scribble".
         constraints: Limits on every choice.
+        unit: "slice", or "volume" to query whole volumes.
         settings: Settings of the loop.
         workers: Runs at a time.
         device: "auto" or a torch device.
@@ -58,6 +59,7 @@ class BenchmarkOptions:
     labels: str | None = None
     annotation: str = "mask"
     constraints: Constraints = field(default_factory=Constraints)
+    unit: str = "slice"
     settings: LoopSettings = field(default_factory=LoopSettings)
     workers: int = 1
     device: str = "auto"
@@ -100,6 +102,8 @@ def run_benchmark(
     """
     progress = or_silent(progress)
     check_request(options.strategies, options.initial, options.metrics, options.rounds)
+    for name in (*options.strategies, *filter(None, [options.initial])):
+        require_usable(name, _situation(options.settings))
     device = resolve_device(options.device)
     cohort = _with_test_part(options.cohort, progress)
     rounds = parse_rounds(options.rounds, sum(v.slice_count for v in cohort.volumes if v.role == Role.POOL))
@@ -121,12 +125,19 @@ def run_benchmark(
         constraints=options.constraints,
         settings=options.settings,
         metrics=options.metrics,
+        unit=options.unit,
     )
     benchmark = Benchmark(
         options.out, Plan(design, options.strategies, options.seeds), stack, device=device, annotator=annotator
     )
     benchmark.execute(workers=options.workers, progress=progress)
     return write_outcome(benchmark, command=options.command)
+
+
+def _situation(settings: LoopSettings) -> Situation:
+    """What strategies may count on in an experiment."""
+    dropout = any(settings.training.dropout + settings.training.decoder_dropout)
+    return Situation(members=settings.members, dropout=dropout, experiment=True)
 
 
 def _with_test_part(cohort: Cohort, progress: Progress) -> Cohort:

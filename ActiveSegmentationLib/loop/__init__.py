@@ -2,6 +2,7 @@
 
 from ActiveSegmentationLib.loop.device import describe_device, resolve_device, versions
 from ActiveSegmentationLib.loop.embeddings import embedders, learned_encoder
+from ActiveSegmentationLib.loop.knowledge import knowledge_of, true_classes
 from ActiveSegmentationLib.loop.outputs import EXPORT_FORMATS, evaluate_study, export_study, predict_study
 from ActiveSegmentationLib.loop.overview import study_overview
 from ActiveSegmentationLib.loop.review import VolumeReview, review_study
@@ -9,7 +10,7 @@ from ActiveSegmentationLib.loop.settings import LoopSettings
 from ActiveSegmentationLib.loop.slice_map import METHODS as MAP_METHODS
 from ActiveSegmentationLib.loop.slice_map import SliceMap, slice_map
 from ActiveSegmentationLib.loop.study_loop import StudyLoop
-from ActiveSegmentationLib.loop.suggestion import Question, Suggestion, suggest
+from ActiveSegmentationLib.loop.suggestion import Question, Suggestion, require_usable, settings_for, suggest
 from ActiveSegmentationLib.loop.thumbnails import write_thumbnails
 from ActiveSegmentationLib.loop.training import VolumeScore, evaluate_volumes, tell_left_out, train, volumes_of
 from ActiveSegmentationLib.loop.unseen import UnseenScore, score_unseen
@@ -30,16 +31,20 @@ __all__ = [
     "evaluate_study",
     "evaluate_volumes",
     "export_study",
+    "knowledge_of",
     "learned_encoder",
     "predict_study",
+    "require_usable",
     "resolve_device",
     "review_study",
     "score_unseen",
+    "settings_for",
     "slice_map",
     "study_overview",
     "suggest",
     "tell_left_out",
     "train",
+    "true_classes",
     "versions",
     "volumes_of",
     "write_thumbnails",

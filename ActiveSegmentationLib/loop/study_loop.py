@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from ActiveSegmentationLib.acquisition import Constraints
+from ActiveSegmentationLib.acquisition import Constraints, Situation
 from ActiveSegmentationLib.cohort import Cohort, Role, SliceStack, build_stack, image_hashes
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.progress import Progress, or_silent
 from ActiveSegmentationLib.loop.device import describe_device, resolve_device, versions
+from ActiveSegmentationLib.loop.knowledge import knowledge_of
 from ActiveSegmentationLib.loop.settings import LoopSettings
-from ActiveSegmentationLib.loop.suggestion import Question, suggest
+from ActiveSegmentationLib.loop.suggestion import Question, require_usable, settings_for, suggest
 from ActiveSegmentationLib.loop.training import train
 from ActiveSegmentationLib.loop.unseen import score_unseen
 from ActiveSegmentationLib.segmentation import Ensemble, is_trained, load_ensemble
@@ -84,7 +85,13 @@ class StudyLoop:
         return self.stack.rows_of([volume.id for volume in self.cohort.volumes if volume.role == role])
 
     def suggest(
-        self, count: int, strategy: str, *, seed: int = 0, constraints: Constraints | None = None
+        self,
+        count: int,
+        strategy: str,
+        *,
+        seed: int = 0,
+        constraints: Constraints | None = None,
+        unit: str = "slice",
     ) -> RequestList:
         """Choose the slices to annotate next and store them as a new round.
 
@@ -92,29 +99,34 @@ class StudyLoop:
         that was killed can simply be repeated. Otherwise a new round is made; what was open stays with the old.
 
         Args:
-            count: Number of slices, at least 1.
+            count: Number of slices, or of volumes with the unit "volume"; at least 1.
             strategy: Name of the strategy.
             seed: Seed of its random draws.
             constraints: Limits on the choice.
+            unit: "slice", or "volume" to ask for whole volumes.
 
         Raises:
-            BadInput: If nothing can be asked for, or an option is off.
+            BadInput: If nothing can be asked for, the strategy cannot be used here, or an option is off.
         """
         constraints = constraints or Constraints()
+        require_usable(strategy, self.situation())
         parameters = {"count": count, "strategy": strategy, "seed": seed, "constraints": constraints.to_json()}
+        if unit != "slice":
+            parameters["unit"] = unit
         last = self._last_requests()
         if last is not None and last.parameters == parameters and self._is_unanswered(last):
             self.progress.message(f"No request of round {last.round} is answered yet; these are its requests.")
             return last
-        number = self.study.next_round()
+        number, annotations = self.study.next_round(), self.study.annotations()
         suggestion = suggest(
-            Question(strategy, count, seed, number, constraints),
+            Question(strategy, count, seed, number, constraints, unit),
             self.stack,
             self.rows(Role.POOL),
             self.settings,
-            annotated=self.study.annotations().keys(),
+            annotated=annotations.keys(),
             skipped=self.study.skipped().keys(),
             model=self.latest_model(),
+            knowledge=knowledge_of(annotations, self.study.labels),
             cache=self.study.cache_folder,
             device=self.device,
             progress=self.progress,
@@ -140,6 +152,16 @@ class StudyLoop:
         self.study.write_requests(request_list)
         return request_list
 
+    def situation(self) -> Situation:
+        """What strategies may count on in this study."""
+        model = self.latest_model()
+        training = self.settings.training if model is None else model.members[0].settings
+        return Situation(
+            annotated=len(self.study.annotations()),
+            members=self.settings.members if model is None else len(model.members),
+            dropout=any(training.dropout + training.decoder_dropout),
+        )
+
     def train(self, *, members: int | None = None, steps: int | None = None) -> tuple[int, Ensemble]:
         """Train on everything annotated; the model belongs to the latest round.
 
@@ -156,6 +178,9 @@ class StudyLoop:
         self._test_before_training()
         training = self.settings.training if steps is None else replace(self.settings.training, steps=steps)
         settings = replace(self.settings, training=training, members=members or self.settings.members)
+        last = self._last_requests()
+        if last is not None:
+            settings = settings_for(last.strategy, settings)
         model = train(
             self.stack,
             self.study.annotations(),

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ActiveSegmentationLib.acquisition import Choice, Constraints, Pool, check_choices, create_strategy
+from ActiveSegmentationLib.acquisition import (
+    Choice,
+    Constraints,
+    Knowledge,
+    Pool,
+    Situation,
+    Strategy,
+    check_choices,
+    create_strategy,
+)
 from ActiveSegmentationLib.cohort import SliceId, SliceStack
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.progress import Progress, or_silent
@@ -27,10 +36,13 @@ class Question:
 
     Attributes:
         strategy: Name of the strategy.
-        budget: Number of slices wanted.
+        budget: Number of slices wanted; with the unit "volume" the number of volumes, unless ``in_slices``.
         seed: Seed of the strategy's random draws.
         round: Number of the round; part of the random stream, so that rounds differ.
         constraints: Limits on the choice.
+        unit: "slice" or "volume".
+        in_slices: Whether the budget counts slices where volumes are asked for: so many volumes are chosen as it takes,
+            and the last one is asked for as far as the budget goes.
     """
 
     strategy: str
@@ -38,6 +50,8 @@ class Question:
     seed: int = 0
     round: int = 1
     constraints: Constraints = field(default_factory=Constraints)
+    unit: str = "slice"
+    in_slices: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,6 +76,7 @@ def suggest(
     annotated: Collection[SliceId],
     skipped: Collection[SliceId] = (),
     model: Ensemble | None,
+    knowledge: Knowledge | None = None,
     cache: Path,
     device: str,
     progress: Progress | None = None,
@@ -76,6 +91,7 @@ def suggest(
         annotated: Slices annotated so far.
         skipped: Slices that must not be asked for.
         model: The model of the round before; None before the first training.
+        knowledge: What else is known of the cohort.
         cache: Folder of what can be computed again.
         device: Torch device.
         progress: Told of every step.
@@ -96,13 +112,22 @@ def suggest(
         constraints=question.constraints,
         embedders=available,
         device=device,
+        model=model,
+        knowledge=knowledge,
+        figures=strategy.figures,
+        unit=question.unit,
+        round_number=question.round,
+        progress=progress,
     )
     _require_open_slice(pool)
-    rng = generator(question.seed, "acquisition", question.strategy, question.round)
-    choices = strategy.select(pool, question.budget, rng)
-    check_choices(choices, pool, question.budget)
-    if len(choices) < question.budget:
-        or_silent(progress).message(f"Only {len(choices)} of {question.budget} slices can still be asked for.")
+    choices = _choose(strategy, pool, question)
+    if question.unit == "slice" or question.in_slices:
+        missing, what = question.budget - len(choices), "slices"
+    else:
+        missing, what = question.budget - len({choice.slice.volume for choice in choices}), "volumes"
+    if missing > 0:
+        found = question.budget - missing
+        or_silent(progress).message(f"Only {found} of {question.budget} {what} can still be asked for.")
     provenance = {
         "versions": versions(),
         "device": describe_device(device),
@@ -114,6 +139,60 @@ def suggest(
         "seconds": round(time.perf_counter() - start, 3),
     }
     return Suggestion(tuple(choices), provenance)
+
+
+def require_usable(name: str, situation: Situation) -> None:
+    """Refuse a strategy that the situation does not allow.
+
+    Raises:
+        BadInput: If there is no such strategy, or it cannot be used; the message says why.
+    """
+    hindrance = create_strategy(name).hindrance(situation)
+    if hindrance:
+        advice = "Change that, or choose another strategy; the command strategies lists them."
+        raise BadInput(f"This strategy cannot be used here. {hindrance}", where=f"strategy {name}", advice=advice)
+
+
+def settings_for(name: str, settings: LoopSettings) -> LoopSettings:
+    """The settings with what a strategy needs of the training.
+
+    Raises:
+        BadInput: If there is no such strategy.
+    """
+    if not create_strategy(name).loss_head:
+        return settings
+    return replace(settings, training=replace(settings.training, loss_head=True))
+
+
+def _choose(strategy: Strategy, pool: Pool, question: Question) -> list[Choice]:
+    """The slices to ask for, whatever the unit."""
+
+    def select(budget: int) -> list[Choice]:
+        rng = generator(question.seed, "acquisition", question.strategy, question.round)
+        choices = strategy.select(pool, budget, rng)
+        check_choices(choices, pool, budget)
+        return choices
+
+    if question.unit == "slice":
+        return select(question.budget)
+    if not question.in_slices:
+        return _slices_of(select(question.budget), pool)
+    counts = pool.slice_counts()
+    volumes = max(1, round(question.budget / counts[counts > 0].mean()))
+    chosen = _slices_of(select(volumes), pool)
+    while len(chosen) < question.budget and volumes < len(pool):
+        volumes += 1
+        chosen = _slices_of(select(volumes), pool)
+    return chosen[: question.budget]
+
+
+def _slices_of(choices: list[Choice], pool: Pool) -> list[Choice]:
+    """Every open slice of the chosen volumes."""
+    return [
+        Choice(slice_id, choice.score, f"Whole volume: {choice.reason[0].lower()}{choice.reason[1:]}")
+        for choice in choices
+        for slice_id in pool.slices_of(choice.slice)
+    ]
 
 
 def _require_open_slice(pool: Pool) -> None:

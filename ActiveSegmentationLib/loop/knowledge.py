@@ -1,0 +1,65 @@
+"""What the annotations, and in experiments the reference masks, tell a strategy beyond the images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from ActiveSegmentationLib.acquisition import Knowledge
+from ActiveSegmentationLib.cohort import UNDECIDED, AnnotationKind, SliceId, SliceStack
+from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.study import LabelSet, SliceAnnotation
+
+
+def knowledge_of(
+    annotations: Mapping[SliceId, SliceAnnotation],
+    labels: LabelSet,
+    *,
+    extents: Mapping[str, tuple[int, int]] | None = None,
+    truth: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> Knowledge:
+    """Count the annotated pixels of each class and collect the times.
+
+    Args:
+        annotations: Annotated slices.
+        labels: The label set.
+        extents: First and last slice index with any foreground of the volumes where a person marked them.
+        truth: See ``Knowledge.truth``; ``true_classes`` makes one.
+    """
+    pixels = {}
+    for slice_id, annotation in annotations.items():
+        classes = labels.to_classes(annotation.labels)
+        pixels[slice_id] = np.bincount(classes[classes != UNDECIDED].ravel(), minlength=labels.classes)
+    seconds = {key: annotation.seconds for key, annotation in annotations.items() if annotation.seconds > 0}
+    return Knowledge(class_pixels=pixels, seconds=seconds, extents=extents, truth=truth)
+
+
+def true_classes(stack: SliceStack, labels: LabelSet) -> Callable[[np.ndarray], np.ndarray]:
+    """What experiments know: a function from rows of the stack (n,) to the classes truly there, (n, C) bool.
+
+    Args:
+        stack: The cohort's slices with their reference masks.
+        labels: The label set.
+
+    Returns:
+        A function that raises ``BadInput`` where a volume has no reference mask.
+    """
+    known: dict[str, np.ndarray] = {}
+
+    def of_volume(volume_id: str) -> np.ndarray:
+        if volume_id not in known:
+            masks = stack.truth(volume_id, AnnotationKind.MASK)
+            if masks is None:
+                advice = "Choose another strategy, or leave this volume out."
+                raise BadInput("It has no reference mask to know the classes from.", where=volume_id, advice=advice)
+            classes = labels.to_classes(masks)
+            values = np.arange(labels.classes)
+            known[volume_id] = np.stack([np.isin(values, plane) for plane in classes])
+        return known[volume_id]
+
+    def of_rows(rows: np.ndarray) -> np.ndarray:
+        ids = [stack.slice_id(int(row)) for row in rows]
+        return np.stack([of_volume(slice_id.volume)[slice_id.index] for slice_id in ids])
+
+    return of_rows

@@ -1,6 +1,7 @@
 """Which slice next: one strategy a file behind one registry, all under the same constraints."""
 
 from ActiveSegmentationLib.acquisition.balanced_random import BalancedRandom
+from ActiveSegmentationLib.acquisition.bald import Bald
 from ActiveSegmentationLib.acquisition.base import (
     Choice,
     Gains,
@@ -13,46 +14,76 @@ from ActiveSegmentationLib.acquisition.base import (
 )
 from ActiveSegmentationLib.acquisition.constraints import Allowance, Constraints
 from ActiveSegmentationLib.acquisition.coreset import Coreset, GroupContrastiveCoreset
+from ActiveSegmentationLib.acquisition.divergence import AugmentationJsd, DropoutJsd
+from ActiveSegmentationLib.acquisition.dropout_entropy import DropoutEntropy
+from ActiveSegmentationLib.acquisition.dropout_variance import DropoutVariance
+from ActiveSegmentationLib.acquisition.ensemble_disagreement import EnsembleEntropy, VarianceRatio
+from ActiveSegmentationLib.acquisition.entropy import Entropy
 from ActiveSegmentationLib.acquisition.k_center import Centre, k_center_greedy
+from ActiveSegmentationLib.acquisition.least_confidence import LeastConfidence
+from ActiveSegmentationLib.acquisition.margin import Margin
+from ActiveSegmentationLib.acquisition.mean_std import MeanStd
 from ActiveSegmentationLib.acquisition.options import Option
 from ActiveSegmentationLib.acquisition.pool import UNITS, Figure, Knowledge, Pool
+from ActiveSegmentationLib.acquisition.power import Power
 from ActiveSegmentationLib.acquisition.random_choice import Random
 from ActiveSegmentationLib.acquisition.registry import (
     ENTRY_POINT_GROUP,
     StrategyInfo,
     create_strategy,
+    make_strategy,
     register,
     strategies,
     strategy_names,
 )
+from ActiveSegmentationLib.acquisition.stochastic_batches import StochasticBatches
 from ActiveSegmentationLib.acquisition.strided import Strided
+from ActiveSegmentationLib.acquisition.uncertain import Uncertain
+from ActiveSegmentationLib.acquisition.wrapping import Scorer, ScoreWrapper
 
 __all__ = [
     "ENTRY_POINT_GROUP",
     "UNITS",
     "Allowance",
+    "AugmentationJsd",
     "BalancedRandom",
+    "Bald",
     "Centre",
     "Choice",
     "Constraints",
     "Coreset",
+    "DropoutEntropy",
+    "DropoutJsd",
+    "DropoutVariance",
+    "EnsembleEntropy",
+    "Entropy",
     "Figure",
     "Gains",
     "GroupContrastiveCoreset",
     "Knowledge",
+    "LeastConfidence",
+    "Margin",
+    "MeanStd",
     "ModelStrategy",
     "Option",
     "Pool",
+    "Power",
     "Random",
     "Representativeness",
     "ScoreStrategy",
+    "ScoreWrapper",
+    "Scorer",
     "Situation",
+    "StochasticBatches",
     "Strategy",
     "StrategyInfo",
     "Strided",
+    "Uncertain",
+    "VarianceRatio",
     "check_choices",
     "create_strategy",
     "k_center_greedy",
+    "make_strategy",
     "register",
     "strategies",
     "strategy_names",

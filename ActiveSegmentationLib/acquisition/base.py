@@ -130,15 +130,20 @@ NEEDS: dict[str, tuple[Any, str]] = {
 class ModelStrategy(Strategy):
     """A strategy that looks at a trained model, and draws balanced random slices before there is one."""
 
+    def hold(self, pool: Pool) -> str:
+        """Why it cannot judge this pool, without a full stop, as "No model is trained yet"; "" where it can."""
+        return "" if pool.model is not None else "No model is trained yet"
+
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:
         """Choose slices; see ``Strategy.select``."""
-        if pool.model is None:
-            return without_knowledge(pool, budget, rng, "No model is trained yet")
+        why_not = self.hold(pool)
+        if why_not:
+            return without_knowledge(pool, budget, rng, why_not)
         return self.select_by_model(pool, budget, rng)
 
     @abc.abstractmethod
     def select_by_model(self, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:
-        """Choose slices where ``pool.model`` is there; see ``Strategy.select``."""
+        """Choose slices where nothing holds it up; see ``Strategy.select``."""
 
 
 class ScoreStrategy(ModelStrategy):
@@ -146,7 +151,7 @@ class ScoreStrategy(ModelStrategy):
 
     @abc.abstractmethod
     def score(self, pool: Pool) -> np.ndarray:
-        """Scores of all slices of the pool, whose model is there.
+        """Scores of all slices of the pool, where nothing holds the strategy up.
 
         Returns:
             (n,) finite float array, larger = asked more urgently.

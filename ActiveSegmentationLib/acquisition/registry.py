@@ -91,6 +91,20 @@ def create_strategy(name: str) -> Strategy:
         BadInput: If there is none of that name, or it does not take that argument or option.
     """
     head, argument, options = split_name(name)
+    return make_strategy(head, argument, options)
+
+
+def make_strategy(head: str, argument: str | None = None, options: Mapping[str, str] | None = None) -> Strategy:
+    """Make a strategy from the parts of its name; see ``create_strategy``.
+
+    Args:
+        head: Name without argument and options.
+        argument: What followed the colon.
+        options: Options as they were written.
+
+    Raises:
+        BadInput: As ``create_strategy`` does.
+    """
     factory: Factory | None = _factories.get(head)
     if factory is None:
         points = [point for point in _entry_points() if point.name == head]
@@ -98,7 +112,7 @@ def create_strategy(name: str) -> Strategy:
             advice = f"Choose one of: {', '.join(strategy_names())}."
             raise BadInput(f"There is no strategy called '{head}'.", where="strategy", advice=advice)
         factory = points[0].load()
-    return factory(argument, options)
+    return factory(argument, options or {})
 
 
 def _entry_points() -> importlib.metadata.EntryPoints:

@@ -1,19 +1,35 @@
 """How sure a model is: samplers of predictions, statistics over their draws, maps and scores."""
 
 from ActiveSegmentationLib.segmentation import Predictor, Sampler
-from ActiveSegmentationLib.uncertainty.accumulation import Accumulator, accumulate
-from ActiveSegmentationLib.uncertainty.samplers import Deterministic, Dropout, EnsembleSampler, dropout_active
-from ActiveSegmentationLib.uncertainty.scores import CLASS_SCORES, SCORES, entropy_map, slice_scores, uncertainty_volume
+from ActiveSegmentationLib.uncertainty.accumulation import Accumulator, MaskingSampler, accumulate
+from ActiveSegmentationLib.uncertainty.samplers import (
+    Deterministic,
+    Dropout,
+    EnsembleSampler,
+    TestTimeAugmentation,
+    dropout_active,
+)
+from ActiveSegmentationLib.uncertainty.scores import (
+    AGGREGATES,
+    CLASS_SCORES,
+    SCORES,
+    entropy_map,
+    slice_scores,
+    uncertainty_volume,
+)
 
 __all__ = [
+    "AGGREGATES",
     "CLASS_SCORES",
     "SCORES",
     "Accumulator",
     "Deterministic",
     "Dropout",
     "EnsembleSampler",
+    "MaskingSampler",
     "Predictor",
     "Sampler",
+    "TestTimeAugmentation",
     "accumulate",
     "dropout_active",
     "entropy_map",

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 
 from ActiveSegmentationLib.common.progress import Progress
 from ActiveSegmentationLib.segmentation import Predictor, Sampler, Slices, iterate_images
+
+
+@runtime_checkable
+class MaskingSampler(Protocol):
+    """A sampler whose draws mean nothing at some pixels, such as those that a rotation moves out of the image."""
+
+    def valid_pixels(self, images: torch.Tensor, batch: int) -> torch.Tensor:
+        """Pixels that all draws of this batch speak of: (n, channels, H, W) images -> (n, H, W) bool."""
 
 
 class Accumulator:
@@ -18,10 +27,13 @@ class Accumulator:
 
     Args:
         draws: Draws to start with.
+        valid: (n, H, W) bool, the pixels that mean something; all of them unless given.
     """
 
-    def __init__(self, draws: Iterator[torch.Tensor]) -> None:
+    def __init__(self, draws: Iterator[torch.Tensor], valid: torch.Tensor | None = None) -> None:
         first = next(draws).float()
+        self.valid = valid
+        """Pixels that count in scores of slices: (n, H, W) bool, or None for all."""
         self.count = 1
         """Number of draws T."""
         self.mean = first.clone()
@@ -100,7 +112,8 @@ def accumulate(
     stage = "Measuring uncertainty"
     batches = iterate_images(model, stack, rows, device, batch_size, stage, progress)
     for number, (chosen, images) in enumerate(batches):
-        yield chosen, Accumulator(iter(sampler.draws(model, images, number)))
+        valid = sampler.valid_pixels(images, number) if isinstance(sampler, MaskingSampler) else None
+        yield chosen, Accumulator(iter(sampler.draws(model, images, number)), valid)
 
 
 def entropy(probabilities: torch.Tensor) -> torch.Tensor:

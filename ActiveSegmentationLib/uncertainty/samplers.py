@@ -1,4 +1,4 @@
-"""Where several predictions of the same slice come from: one model as it is, dropout left on, or several models."""
+"""Where several predictions of a slice come from: the model as it is, dropout left on, several models, augmentation."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.common.seeds import torch_seed
+from ActiveSegmentationLib.common.seeds import torch_generator, torch_seed
 from ActiveSegmentationLib.segmentation import Ensemble, Predictor
 
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
@@ -81,6 +82,85 @@ class EnsembleSampler:
             raise BadInput("The disagreement of models needs at least two of them.", where="models", advice=advice)
         for member in members:
             yield member.predict(images)
+
+
+@dataclass(frozen=True)
+class TestTimeAugmentation:
+    """The slice as it is, and ``passes`` draws of it rotated and noisy (Gaillochet et al. 2023, Sec. 4.2).
+
+    Every slice of every draw has an angle of its own, uniform in [-rotation, rotation]; the paper's program shares one
+    among a batch, so that scores there depend on what else is in it. Probabilities are rotated back bilinearly. Pixels
+    that a rotation lost hold the prediction of the slice as it is, and ``valid_pixels`` leaves them out.
+
+    Attributes:
+        passes: Augmented draws, at least 1.
+        rotation: Largest angle in degrees, either way, in [0, 90].
+        noise: Standard deviation of the Gaussian noise, in the units of the stack's images; 0 or more.
+        seed: Seed of angles and noise.
+    """
+
+    __test__ = False  # or pytest takes the class for a test
+
+    passes: int = 7
+    rotation: float = 10.0
+    noise: float = 0.01
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.passes < 1 or not 0 <= self.rotation <= 90 or self.noise < 0:
+            advice = "Use at least 1 pass, a rotation of 0 to 90 degrees and a noise of 0 or more."
+            message = f"Augmentation cannot make {self.passes} passes with {self.rotation} degrees, noise {self.noise}."
+            raise BadInput(message, advice=advice)
+
+    def draws(self, model: Predictor, images: torch.Tensor, batch: int = 0) -> Iterator[torch.Tensor]:
+        """Yield probabilities (n, classes, H, W) float32: of the images, then of every augmented draw."""
+        plain = model.predict(images)
+        yield plain
+        for draw in range(self.passes):
+            angles = self.angles(images, batch, draw)
+            stream = torch_generator(self.seed, "augmentation noise", batch, draw)
+            noise = torch.randn(images.shape, generator=stream).to(images.device)
+            turned = model.predict(rotate(images, angles) + self.noise * noise)
+            back = rotate(turned, -angles)
+            back = back / back.sum(1, keepdim=True).clamp(min=1e-6)
+            yield torch.where(_kept(images, angles)[:, None], back, plain)
+
+    def valid_pixels(self, images: torch.Tensor, batch: int = 0) -> torch.Tensor:
+        """Pixels that no rotation of this batch lost: (n, channels, H, W) images -> (n, H, W) bool."""
+        kept = _kept(images, self.angles(images, batch, 0))
+        for draw in range(1, self.passes):
+            kept &= _kept(images, self.angles(images, batch, draw))
+        return kept
+
+    def angles(self, images: torch.Tensor, batch: int, draw: int) -> torch.Tensor:
+        """Angles in degrees (n,) float32 of a draw, on the device of the images."""
+        stream = torch_generator(self.seed, "augmentation angles", batch, draw)
+        return ((torch.rand(len(images), generator=stream) * 2 - 1) * self.rotation).to(images.device)
+
+
+def rotate(values: torch.Tensor, degrees: torch.Tensor) -> torch.Tensor:
+    """Rotate each (C, H, W) about its centre by an angle of its own, bilinearly; 0 comes in from outside.
+
+    Args:
+        values: (n, C, H, W) float.
+        degrees: (n,) float.
+
+    Returns:
+        (n, C, H, W) of the same type.
+    """
+    height, width = values.shape[-2:]
+    cos, sin = torch.cos(torch.deg2rad(degrees)), torch.sin(torch.deg2rad(degrees))
+    nothing = torch.zeros_like(cos)
+    # affine_grid counts in half heights and widths, in which a rotation of an oblong image is none
+    rows = [torch.stack([cos, -sin * height / width, nothing], 1), torch.stack([sin * width / height, cos, nothing], 1)]
+    grid = functional.affine_grid(torch.stack(rows, 1).to(values.dtype), list(values.shape), align_corners=False)
+    return functional.grid_sample(values, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def _kept(images: torch.Tensor, angles: torch.Tensor) -> torch.Tensor:
+    """Pixels that are still there after rotating by ``angles`` and back: (n, H, W) bool."""
+    ones = torch.ones_like(images[:, :1])
+    return rotate(rotate(ones, angles), -angles)[:, 0] > 0.999
 
 
 @contextlib.contextmanager

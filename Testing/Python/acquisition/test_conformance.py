@@ -20,7 +20,20 @@ from ActiveSegmentationLib.cohort import SliceId
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.seeds import generator
 
-VARIANTS = ["coreset:pixels", "coreset:learned", "strided:3"]
+VARIANTS = [
+    "coreset:pixels",
+    "coreset:learned",
+    "strided:3",
+    "entropy/aggregate=foreground",
+    "bald/passes=3/aggregate=top",
+    "dropout-jsd/formula=plus",
+    "mean-std/statistic=var/aggregate=sum",
+    "tta-jsd/passes=2/aggregate=max",
+    "stochastic-batches:bald/passes=3",
+    "stochastic-batches/batches=20/reduce=max",
+    "power:entropy/beta=5",
+    "power:margin/rank=yes",
+]
 """Strategies with an argument or options that change what they do."""
 
 NAMES = [*strategy_names(), *VARIANTS]

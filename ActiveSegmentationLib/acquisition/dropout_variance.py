@@ -1,0 +1,25 @@
+"""Variance of predictions with dropout."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from ActiveSegmentationLib.acquisition.registry import register
+from ActiveSegmentationLib.acquisition.uncertain import AGGREGATE, DropoutUncertain, dropout_option, passes_option
+
+
+@register
+class DropoutVariance(DropoutUncertain):
+    """Variance of each class over passes with dropout, mean over pixels, mean over classes (Foellmer et al. 2024,
+    Eq. 2: 17 passes).
+
+    Needs a trained model with dropout. Cost: ``passes`` predictions of every slice by every model.
+    """
+
+    name = "dropout-variance"
+    summary = "Slices whose predicted probabilities vary most with dropout, as measured by Foellmer 2024."
+    known_options: ClassVar = {"passes": passes_option(17), "p": dropout_option(), "aggregate": AGGREGATE}
+
+    def map_name(self) -> str:
+        """Variance, mean over the classes."""
+        return "variance"

@@ -1,5 +1,6 @@
 """Which slice next: one strategy a file behind one registry, all under the same constraints."""
 
+from ActiveSegmentationLib.acquisition.balanced import Balanced
 from ActiveSegmentationLib.acquisition.balanced_random import BalancedRandom
 from ActiveSegmentationLib.acquisition.bald import Bald
 from ActiveSegmentationLib.acquisition.base import (
@@ -12,6 +13,8 @@ from ActiveSegmentationLib.acquisition.base import (
     Strategy,
     check_choices,
 )
+from ActiveSegmentationLib.acquisition.class_entropy import ClassEntropy
+from ActiveSegmentationLib.acquisition.combination import Borda, Prefilter, Product
 from ActiveSegmentationLib.acquisition.constraints import Allowance, Constraints
 from ActiveSegmentationLib.acquisition.coreset import Coreset, GroupContrastiveCoreset
 from ActiveSegmentationLib.acquisition.divergence import AugmentationJsd, DropoutJsd
@@ -46,10 +49,13 @@ __all__ = [
     "UNITS",
     "Allowance",
     "AugmentationJsd",
+    "Balanced",
     "BalancedRandom",
     "Bald",
+    "Borda",
     "Centre",
     "Choice",
+    "ClassEntropy",
     "Constraints",
     "Coreset",
     "DropoutEntropy",
@@ -68,6 +74,8 @@ __all__ = [
     "Option",
     "Pool",
     "Power",
+    "Prefilter",
+    "Product",
     "Random",
     "Representativeness",
     "ScoreStrategy",

@@ -23,6 +23,10 @@ from ActiveSegmentationLib.common.seeds import generator
 VARIANTS = [
     "coreset:pixels",
     "coreset:learned",
+    "balanced:bald/window=0.3/apart=0.2/volumes=unsure",
+    "product:dropout-variance+group-contrastive-coreset/weight=2/passes=3",
+    "borda:coreset:pixels+margin",
+    "prefilter:entropy+coreset/factor=3",
     "strided:3",
     "entropy/aggregate=foreground",
     "bald/passes=3/aggregate=top",

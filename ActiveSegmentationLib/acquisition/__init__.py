@@ -12,6 +12,7 @@ from ActiveSegmentationLib.acquisition.base import (
     Strategy,
     check_choices,
 )
+from ActiveSegmentationLib.acquisition.clasp import ClaspPe
 from ActiveSegmentationLib.acquisition.constraints import Allowance, Constraints
 from ActiveSegmentationLib.acquisition.coreset import Coreset, GroupContrastiveCoreset
 from ActiveSegmentationLib.acquisition.divergence import AugmentationJsd, DropoutJsd
@@ -19,6 +20,7 @@ from ActiveSegmentationLib.acquisition.dropout_entropy import DropoutEntropy
 from ActiveSegmentationLib.acquisition.dropout_variance import DropoutVariance
 from ActiveSegmentationLib.acquisition.ensemble_disagreement import EnsembleEntropy, VarianceRatio
 from ActiveSegmentationLib.acquisition.entropy import Entropy
+from ActiveSegmentationLib.acquisition.foreground_random import ForegroundRandom
 from ActiveSegmentationLib.acquisition.k_center import Centre, k_center_greedy
 from ActiveSegmentationLib.acquisition.least_confidence import LeastConfidence
 from ActiveSegmentationLib.acquisition.margin import Margin
@@ -50,6 +52,7 @@ __all__ = [
     "Bald",
     "Centre",
     "Choice",
+    "ClaspPe",
     "Constraints",
     "Coreset",
     "DropoutEntropy",
@@ -58,6 +61,7 @@ __all__ = [
     "EnsembleEntropy",
     "Entropy",
     "Figure",
+    "ForegroundRandom",
     "Gains",
     "GroupContrastiveCoreset",
     "Knowledge",

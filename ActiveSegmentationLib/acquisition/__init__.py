@@ -13,6 +13,7 @@ from ActiveSegmentationLib.acquisition.base import (
     Strategy,
     check_choices,
 )
+from ActiveSegmentationLib.acquisition.clasp import ClaspPe
 from ActiveSegmentationLib.acquisition.class_entropy import ClassEntropy
 from ActiveSegmentationLib.acquisition.combination import Borda, Prefilter, Product
 from ActiveSegmentationLib.acquisition.constraints import Allowance, Constraints
@@ -22,6 +23,7 @@ from ActiveSegmentationLib.acquisition.dropout_entropy import DropoutEntropy
 from ActiveSegmentationLib.acquisition.dropout_variance import DropoutVariance
 from ActiveSegmentationLib.acquisition.ensemble_disagreement import EnsembleEntropy, VarianceRatio
 from ActiveSegmentationLib.acquisition.entropy import Entropy
+from ActiveSegmentationLib.acquisition.foreground_random import ForegroundRandom
 from ActiveSegmentationLib.acquisition.k_center import Centre, k_center_greedy
 from ActiveSegmentationLib.acquisition.least_confidence import LeastConfidence
 from ActiveSegmentationLib.acquisition.margin import Margin
@@ -55,6 +57,7 @@ __all__ = [
     "Borda",
     "Centre",
     "Choice",
+    "ClaspPe",
     "ClassEntropy",
     "Constraints",
     "Coreset",
@@ -64,6 +67,7 @@ __all__ = [
     "EnsembleEntropy",
     "Entropy",
     "Figure",
+    "ForegroundRandom",
     "Gains",
     "GroupContrastiveCoreset",
     "Knowledge",

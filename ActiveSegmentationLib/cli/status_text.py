@@ -44,6 +44,8 @@ def _lines(study: str, status: Mapping[str, Any]) -> Iterator[str]:
         yield f"Annotator {name}: {row['annotated']} annotated."
     for volume, reason in status["excluded"].items():
         yield f"Excluded: {volume}" + (f" ({reason})." if reason else ".")
+    for volume, (first, last) in status["extents"].items():
+        yield f"Marked: the structures in {volume} reach from slice {first + 1} to {last + 1}."
     yield _model_line(status["model"])
     yield f"Cache: {bytes_text(status['cache bytes'])} (the command clear-cache frees them)."
 

@@ -1,4 +1,4 @@
-"""Commands on a study: new, suggest, annotate, skip, train, predict, evaluate, status, exclude, relocate, ..."""
+"""Commands on a study: new, suggest, annotate, skip, mark, train, predict, evaluate, status, exclude, ..."""
 
 from __future__ import annotations
 
@@ -63,6 +63,12 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument("slice", type=shared.natural, metavar="SLICE", help="index of the slice, counted from 0")
     parser.add_argument("--reason", required=True, help="why, for the record")
     parser.add_argument("--annotator", default="annotator", metavar="NAME", help="who says so")
+    shared.add_json(parser)
+    parser = _command(commands, "mark", _mark, "say between which slices of a volume the structures lie")
+    parser.add_argument("--volume", required=True, metavar="V", help="id of the volume")
+    parser.add_argument("--from", dest="first", type=shared.positive, metavar="A", help="first slice, counted from 1")
+    parser.add_argument("--to", dest="last", type=shared.positive, metavar="B", help="last slice, counted from 1")
+    parser.add_argument("--clear", action="store_true", help="take back what was marked")
     shared.add_json(parser)
     parser = _command(commands, "relocate", _relocate, "tell a study where its images are now")
     parser.add_argument("cohort", type=Path, metavar="COHORT", help="where the cohort's folder is now")
@@ -306,6 +312,25 @@ def _skip(options: argparse.Namespace) -> None:
         shared.print_json({"skipped": {"volume": options.volume, "slice": options.slice, **about}})
     else:
         print(f"Skipped {options.volume}, slice {options.slice} (counted from 0).")
+
+
+def _mark(options: argparse.Namespace) -> None:
+    ends = (options.first, options.last)
+    if (ends != (None, None)) if options.clear else (None in ends):
+        advice = "Name both --from and --to, or --clear alone."
+        raise BadInput("What to mark is not clear.", where="mark", advice=advice)
+    with _opened(options) as loop:
+        if options.clear:
+            loop.study.clear_extent(options.volume)
+        else:
+            loop.study.mark_extent(options.volume, options.first - 1, options.last - 1)
+        extents = loop.study.extents()
+    if options.json:
+        shared.print_json({"extents": {volume: list(both) for volume, both in extents.items()}})
+    elif options.clear:
+        print(f"Nothing is marked in {options.volume}.")
+    else:
+        print(f"Marked: the structures in {options.volume} reach from slice {options.first} to {options.last}.")
 
 
 def _relocate(options: argparse.Namespace) -> None:

@@ -33,6 +33,7 @@ def study_status(study: Study) -> dict[str, Any]:
         "rounds": rounds,
         "patients": _patients(study, files, annotated, skipped),
         "annotators": _annotators(files),
+        "extents": {volume: list(both) for volume, both in study.extents().items()},
     }
 
 

@@ -20,6 +20,7 @@ from ActiveSegmentationLib.study.annotations import SliceAnnotation, check_slice
 from ActiveSegmentationLib.study.audit import Audit
 from ActiveSegmentationLib.study.creation import check_empty, write_new
 from ActiveSegmentationLib.study.drafts import Draft, DraftStore
+from ActiveSegmentationLib.study.extents import Extents, ExtentStore
 from ActiveSegmentationLib.study.image_record import ImageHashes, ImageRecord
 from ActiveSegmentationLib.study.labels import LabelSet
 from ActiveSegmentationLib.study.ledger import Change, Ledger
@@ -72,6 +73,7 @@ class Study:
         self._store = AnnotationStore(folder / "annotations", volumes, record.labels, self._ledger)
         self._requests = RequestStore(folder / "rounds", volumes, self._ledger)
         self._drafts = DraftStore(folder / "drafts", volumes)
+        self._extents = ExtentStore(folder, volumes, self._ledger)
         self._images = ImageRecord(folder, self._ledger)
         self._lock = StudyLock(folder)
         self.audit = Audit(folder / "audit", self._ledger, self._store)
@@ -247,9 +249,12 @@ class Study:
         self._drafts.discard(slice_id, annotator)
 
     def _check_included(self, slice_id: SliceId, excluded: Mapping[str, str]) -> None:
-        if slice_id.volume in excluded:
+        self._check_volume_included(slice_id.volume, excluded)
+
+    def _check_volume_included(self, volume_id: str, excluded: Mapping[str, str]) -> None:
+        if volume_id in excluded:
             advice = "Take it back first (exclude --undo)."
-            raise BadInput(f"Volume '{slice_id.volume}' is excluded.", where=self.folder, advice=advice)
+            raise BadInput(f"Volume '{volume_id}' is excluded.", where=self.folder, advice=advice)
 
     def annotations(
         self, annotator: str | None = None, *, include_excluded: bool = False
@@ -392,6 +397,39 @@ class Study:
             if changed != record:
                 writer.apply(Change(self.folder / STUDY_FILE, changed.to_bytes(), [event]))
 
+    def mark_extent(self, volume_id: str, first: int, last: int) -> None:
+        """Say which slices of a volume show any structure; replaces what was said before.
+
+        Args:
+            volume_id: The volume.
+            first: First slice that shows any, counted from 0.
+            last: Last slice that does, not before ``first``.
+
+        Raises:
+            BadInput: If there is no such volume or slice, the volume is excluded, or the study cannot be written.
+        """
+        self._store.volume(volume_id)
+        self._check_volume_included(volume_id, self.excluded())
+        self._extents.mark(volume_id, first, last)
+
+    def clear_extent(self, volume_id: str) -> None:
+        """Take back what was marked in a volume; does nothing where nothing was.
+
+        Raises:
+            BadInput: If there is no such volume, or the study cannot be written.
+        """
+        self._store.volume(volume_id)
+        self._extents.clear(volume_id)
+
+    def extents(self) -> Extents:
+        """Of every marked volume the first and the last slice that show any structure, without excluded volumes.
+
+        Raises:
+            BadInput: If the file is damaged.
+        """
+        excluded = self.excluded()
+        return {volume: both for volume, both in self._extents.all().items() if volume not in excluded}
+
     def check_images(self, hashes: ImageHashes) -> None:
         """Compare the content of image files with what ``record_images`` kept; volumes it knows nothing of are fine.
 
@@ -436,7 +474,7 @@ class Study:
         Returns:
             "volumes", "slices" (of the volumes that take part), "excluded", "annotation", "annotated", "skipped",
             "flagged", "open" (requests of the latest round), "seconds" by kind, "rounds" (a list), "patients" and
-            "annotators" (by name).
+            "annotators" (by name), "extents" (by volume; first and last slice, counted from 0).
         """
         return study_status(self)
 

@@ -37,6 +37,10 @@ VARIANTS = [
     "stochastic-batches/batches=20/reduce=max",
     "power:entropy/beta=5",
     "power:margin/rank=yes",
+    "clasp-pe:dropout-variance/passes=3",
+    "foreground-random:marked/share=0.66",
+    "foreground-random:oracle",
+    "foreground-random/share=1/pixels=3",
 ]
 """Strategies with an argument or options that change what they do."""
 

@@ -1,0 +1,128 @@
+"""Random slices, a share of them from where the structures are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+
+from ActiveSegmentationLib.acquisition.base import Choice, Strategy, without_knowledge
+from ActiveSegmentationLib.acquisition.constraints import Allowance
+from ActiveSegmentationLib.acquisition.options import Option
+from ActiveSegmentationLib.acquisition.pool import Figure, Pool
+from ActiveSegmentationLib.acquisition.registry import register
+from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.uncertainty import Deterministic
+
+SOURCES = ("predicted", "marked", "oracle")
+"""What tells where the structures are: the model's prediction, extents that a person marked, or the true labels."""
+
+SHARE = Figure(Deterministic(), "class-share")
+"""Part of a slice's pixels that the model gives to each class."""
+
+
+@register
+class ForegroundRandom(Strategy):
+    """Random slices of which a share shows foreground ("Random 33 % FG" and "Random 66 % FG" of nnActive, Luth et al.
+    2025, brought from patches to slices).
+
+    round(share * budget) times a foreground class is drawn uniformly among those that open slices still show, then a
+    slice that shows it: at random from the volume that has the fewest annotated and requested slices. All others are
+    random slices, spread over the volumes in the same way; with share=0 this is "balanced-random".
+
+    The argument says what tells where the foreground is. "predicted" (usual): the current model gives a class at least
+    ``pixels`` pixels; needs a trained model, before which balanced random slices are asked for. "marked": a person
+    marked the first and the last slice that show anything; all classes count as one; needs such marks, volumes without
+    any are drawn from by the rest only. "oracle": the true labels, which needs an experiment; it is what nnActive
+    does, and more than any annotator can know. Cost: one prediction of every slice for "predicted", else none;
+    O(budget n).
+
+    Raises:
+        BadInput: If the argument names no such source.
+    """
+
+    name = "foreground-random"
+    summary = "Random slices, a third of them where structures are predicted, or marked (foreground-random:marked)."
+    known_options: ClassVar = {
+        "share": Option(0.33, "part of the slices that shall show foreground, as 0.33 or 0.66", least=0, most=1),
+        "pixels": Option(10, "pixels of a class that the model must predict for a slice to show it", least=1),
+    }
+
+    def __init__(self, argument: str | None = None, options: Mapping[str, str] | None = None) -> None:
+        super().__init__(argument, options)
+        self.figures = (SHARE,) if self.source == "predicted" else ()
+        self.needs = {"marked": frozenset({"extents"}), "oracle": frozenset({"truth"})}.get(self.source, frozenset())
+
+    def _take_argument(self, argument: str | None) -> None:
+        if argument is not None and argument not in SOURCES:
+            advice = f"Use {', '.join(f'{self.name}:{source}' for source in SOURCES)}."
+            raise BadInput(f"There is no source '{argument}'.", where=f"strategy {self.name}", advice=advice)
+        self.source = argument or "predicted"
+
+    def hold(self, pool: Pool) -> str:
+        """Why it cannot tell yet where the foreground is; "" where it can."""
+        if self.source == "predicted" and pool.model is None:
+            return "No model is trained yet"
+        if self.source == "marked" and np.isnan(pool.marked()).all():
+            return "No volume has a marked extent yet"
+        return ""
+
+    def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:
+        """Choose slices, those for the foreground first; see ``Strategy.select``."""
+        why_not = self.hold(pool)
+        if why_not:
+            return without_knowledge(pool, budget, rng, why_not)
+        shown, scores = self._shown(pool)
+        draw = _Draw(pool, rng)
+        choices: list[Choice] = []
+        for _ in range(round(self.options["share"] * budget)):
+            left = np.flatnonzero((shown & draw.allowance.mask[:, None]).any(0))
+            if not len(left):
+                break
+            of_class = int(rng.choice(left))
+            position = draw.take(shown[:, of_class])
+            score = None if scores is None else float(scores[position, of_class])
+            choices.append(Choice(pool.ids[position], score, self._reason(of_class)))
+        while len(choices) < budget and draw.allowance:
+            position = draw.take(draw.allowance.mask)
+            choices.append(Choice(pool.ids[position], None, "Drawn at random, wherever the structures are."))
+        return choices
+
+    def _shown(self, pool: Pool) -> tuple[np.ndarray, np.ndarray | None]:
+        """Which foreground classes each slice shows, (n, classes) bool, and by how much where that is known."""
+        if self.source == "marked":
+            return (np.nan_to_num(pool.marked()) > 0)[:, None], None
+        if self.source == "oracle":
+            return pool.true_classes()[:, 1:], None
+        share = pool.figure(*SHARE)[:, 1:]
+        height, width = pool.stack.grid_shape
+        return np.rint(share * height * width) >= self.options["pixels"], share
+
+    def _reason(self, of_class: int) -> str:
+        if self.source == "marked":
+            return "Drawn at random from the slices between the marked ends of the structures."
+        if self.source == "oracle":
+            return f"Drawn at random from the slices that truly show class {of_class + 1} (known in experiments only)."
+        return f"Drawn at random from the slices in which the model sees class {of_class + 1}."
+
+
+class _Draw:
+    """Random slices in turn from the volumes that have the fewest annotated and drawn ones."""
+
+    def __init__(self, pool: Pool, rng: np.random.Generator) -> None:
+        self.allowance: Allowance = pool.allowance()
+        self._pool = pool
+        self._taken = np.bincount(pool.volumes[pool.annotated], minlength=int(pool.volumes.max(initial=-1)) + 1)
+        self._lottery, self._volume_lottery = rng.permutation(len(pool)), rng.permutation(len(self._taken))
+
+    def take(self, among: np.ndarray) -> int:
+        """Take one open slice among those of (n,) bool, of which there is at least one; its position."""
+        candidates = np.flatnonzero(among & self.allowance.mask)
+        volumes = np.unique(self._pool.volumes[candidates])
+        volume = volumes[np.lexsort((self._volume_lottery[volumes], self._taken[volumes]))[0]]
+        members = candidates[self._pool.volumes[candidates] == volume]
+        position = int(members[np.argmin(self._lottery[members])])
+        self.allowance.take(position)
+        self._taken[volume] += 1
+        return position

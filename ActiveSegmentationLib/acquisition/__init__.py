@@ -11,6 +11,7 @@ from ActiveSegmentationLib.acquisition.base import (
     Strategy,
     check_choices,
 )
+from ActiveSegmentationLib.acquisition.bayesian_sample_querying import BayesianSampleQuerying
 from ActiveSegmentationLib.acquisition.constraints import Allowance, Constraints
 from ActiveSegmentationLib.acquisition.coreset import Coreset, GroupContrastiveCoreset
 from ActiveSegmentationLib.acquisition.k_center import Centre, k_center_greedy
@@ -25,6 +26,7 @@ from ActiveSegmentationLib.acquisition.registry import (
     strategies,
     strategy_names,
 )
+from ActiveSegmentationLib.acquisition.sample_ratio import SampleRatio
 from ActiveSegmentationLib.acquisition.strided import Strided
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "UNITS",
     "Allowance",
     "BalancedRandom",
+    "BayesianSampleQuerying",
     "Centre",
     "Choice",
     "Constraints",
@@ -45,6 +48,7 @@ __all__ = [
     "Pool",
     "Random",
     "Representativeness",
+    "SampleRatio",
     "ScoreStrategy",
     "Situation",
     "Strategy",

@@ -20,7 +20,13 @@ from ActiveSegmentationLib.cohort import SliceId
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.seeds import generator
 
-VARIANTS = ["coreset:pixels", "coreset:learned", "strided:3"]
+VARIANTS = [
+    "bayesian-sample-querying/greedy=yes",
+    "coreset:learned",
+    "coreset:pixels",
+    "sample-ratio/greedy=yes",
+    "strided:3",
+]
 """Strategies with an argument or options that change what they do."""
 
 NAMES = [*strategy_names(), *VARIANTS]

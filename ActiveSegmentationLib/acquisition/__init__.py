@@ -13,6 +13,7 @@ from ActiveSegmentationLib.acquisition.base import (
     Strategy,
     check_choices,
 )
+from ActiveSegmentationLib.acquisition.bayesian_sample_querying import BayesianSampleQuerying
 from ActiveSegmentationLib.acquisition.clasp import ClaspPe
 from ActiveSegmentationLib.acquisition.class_entropy import ClassEntropy
 from ActiveSegmentationLib.acquisition.combination import Borda, Prefilter, Product
@@ -41,6 +42,7 @@ from ActiveSegmentationLib.acquisition.registry import (
     strategies,
     strategy_names,
 )
+from ActiveSegmentationLib.acquisition.sample_ratio import SampleRatio
 from ActiveSegmentationLib.acquisition.stochastic_batches import StochasticBatches
 from ActiveSegmentationLib.acquisition.strided import Strided
 from ActiveSegmentationLib.acquisition.uncertain import Uncertain
@@ -54,6 +56,7 @@ __all__ = [
     "Balanced",
     "BalancedRandom",
     "Bald",
+    "BayesianSampleQuerying",
     "Borda",
     "Centre",
     "Choice",
@@ -82,6 +85,7 @@ __all__ = [
     "Product",
     "Random",
     "Representativeness",
+    "SampleRatio",
     "ScoreStrategy",
     "ScoreWrapper",
     "Scorer",

@@ -4,6 +4,8 @@ from ActiveSegmentationLib.embedding.augmentation import ViewSettings, blurred, 
 from ActiveSegmentationLib.embedding.cache import cached_embeddings
 from ActiveSegmentationLib.embedding.diagnostics import collapse_diagnostics
 from ActiveSegmentationLib.embedding.encoder import Encoder, load_encoder
+from ActiveSegmentationLib.embedding.info_vae import InfoVae, load_info_vae, train_info_vae
+from ActiveSegmentationLib.embedding.info_vae_settings import INFO_VAE_PRESETS, InfoVaeSettings
 from ActiveSegmentationLib.embedding.losses import (
     BatchIds,
     LossWeights,
@@ -12,6 +14,7 @@ from ActiveSegmentationLib.embedding.losses import (
     nt_xent,
     scaled_similarity,
 )
+from ActiveSegmentationLib.embedding.mmd import mmd
 from ActiveSegmentationLib.embedding.network import EncoderNetwork, build_network
 from ActiveSegmentationLib.embedding.pixels import pixel_features
 from ActiveSegmentationLib.embedding.sampler import GroupBatch, GroupBatchSampler, SliceTable
@@ -21,6 +24,7 @@ from ActiveSegmentationLib.embedding.training import train_encoder
 
 __all__ = [
     "EMBEDDING_PRESETS",
+    "INFO_VAE_PRESETS",
     "BatchIds",
     "EmbeddableSlices",
     "EmbeddingSettings",
@@ -28,6 +32,8 @@ __all__ = [
     "EncoderNetwork",
     "GroupBatch",
     "GroupBatchSampler",
+    "InfoVae",
+    "InfoVaeSettings",
     "LossWeights",
     "SliceTable",
     "ViewSettings",
@@ -38,9 +44,12 @@ __all__ = [
     "contrastive_losses",
     "group_contrastive_loss",
     "load_encoder",
+    "load_info_vae",
+    "mmd",
     "nt_xent",
     "pixel_features",
     "random_views",
     "scaled_similarity",
     "train_encoder",
+    "train_info_vae",
 ]

@@ -5,22 +5,25 @@ from __future__ import annotations
 import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import torch
+from torch import nn
 
 from ActiveSegmentationLib.common.files import atomic_path, write_json
 from ActiveSegmentationLib.common.progress import Progress
-from ActiveSegmentationLib.embedding.network import EncoderNetwork
+
+Network = TypeVar("Network", bound=nn.Module)
 
 CHECKPOINT = "checkpoint.pt"
 HISTORY = "losses.json"
 
 
 @dataclass
-class TrainingState:
+class TrainingState(Generic[Network]):
     """All that a training needs to go on as if it had never stopped.
 
-    Batches and views come from streams named by epoch and step, so the state of no generator has to be kept.
+    Batches and noise come from streams named by epoch and step, so the state of no generator has to be kept.
 
     Attributes:
         network: The network.
@@ -29,7 +32,7 @@ class TrainingState:
         seconds: Time spent over all sessions.
     """
 
-    network: EncoderNetwork
+    network: Network
     optimiser: torch.optim.Optimizer
     losses: dict[str, list[float]] = field(default_factory=dict)
     seconds: float = 0.0
@@ -63,7 +66,7 @@ class TrainingState:
         try:
             value = torch.load(path, map_location="cpu", weights_only=True)
         except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            progress.message(f"{path}: the checkpoint cannot be read ({error}); the metric is learned from the start.")
+            progress.message(f"{path}: the checkpoint cannot be read ({error}); the training starts again.")
             return
         if value["key"] != key:
             return

@@ -8,18 +8,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.common.files import read_json, write_bytes, write_json
 from ActiveSegmentationLib.common.progress import Progress, or_silent
 from ActiveSegmentationLib.embedding.network import EncoderNetwork, build_network, shrunk
 from ActiveSegmentationLib.embedding.settings import EmbeddingSettings
 from ActiveSegmentationLib.embedding.slices import EmbeddableSlices
+from ActiveSegmentationLib.embedding.storage import read_description, read_weights, write_network
 
-WEIGHTS = "encoder.safetensors"
-DESCRIPTION = "encoder.json"
 FORMAT = 1
 """Version of the files of an encoder, and of the training that makes it."""
 
@@ -88,11 +84,7 @@ class Encoder:
             BadInput: If the folder cannot be written.
             JobFailed: If the disk is full.
         """
-        folder = Path(folder)
-        (folder / DESCRIPTION).unlink(missing_ok=True)
-        weights = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
-        write_bytes(folder / WEIGHTS, save(weights, metadata={"key": self.key}))
-        write_json(folder / DESCRIPTION, self.describe())
+        write_network(folder, self.network, self.describe())
 
     def describe(self) -> dict[str, Any]:
         """What is kept beside the weights, as JSON values."""
@@ -111,22 +103,9 @@ def load_encoder(folder: Path) -> Encoder:
     Raises:
         BadInput: If a file is missing or damaged, or the two do not belong together.
     """
-    folder = Path(folder)
-    about = read_json(folder / DESCRIPTION)
-    advice = "Delete this folder; the metric is learned again."
-    if about.get("format") != FORMAT:
-        message = f"The learned metric has format {about.get('format')}, this version reads {FORMAT}."
-        raise BadInput(message, where=folder / DESCRIPTION, advice=advice)
+    about = read_description(folder, FORMAT)
     settings = EmbeddingSettings.from_json(about["settings"])
     network = build_network(about["channels"], settings, seed=0)
-    try:
-        with safe_open(folder / WEIGHTS, framework="pt") as file:
-            written_for = (file.metadata() or {}).get("key")
-            network.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 - no mapping
-    except (SafetensorError, OSError, RuntimeError) as error:
-        message = f"The weights cannot be read ({error})."
-        raise BadInput(message, where=folder / WEIGHTS, advice=advice) from error
-    if written_for != about["key"]:
-        raise BadInput("Weights and description do not belong together.", where=folder, advice=advice)
+    read_weights(folder, network, about["key"])
     network.eval()
     return Encoder(network, about["channels"], settings, about["key"], about["training"])

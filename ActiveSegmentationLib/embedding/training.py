@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import platform
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ActiveSegmentationLib import __version__
 from ActiveSegmentationLib.common.errors import JobFailed
 from ActiveSegmentationLib.common.files import explained, hash_json
 from ActiveSegmentationLib.common.progress import Progress, or_silent
@@ -20,12 +18,13 @@ from ActiveSegmentationLib.common.sole_user import sole_user
 from ActiveSegmentationLib.embedding.augmentation import ViewSettings, random_views
 from ActiveSegmentationLib.embedding.checkpoint import CHECKPOINT, TrainingState
 from ActiveSegmentationLib.embedding.diagnostics import COLLAPSED_RANK, collapse_diagnostics
-from ActiveSegmentationLib.embedding.encoder import DESCRIPTION, FORMAT, Encoder, load_encoder
+from ActiveSegmentationLib.embedding.encoder import FORMAT, Encoder, load_encoder
 from ActiveSegmentationLib.embedding.losses import BatchIds, LossWeights, contrastive_losses
-from ActiveSegmentationLib.embedding.network import build_network, shrunk
+from ActiveSegmentationLib.embedding.network import EncoderNetwork, build_network, shrunk
 from ActiveSegmentationLib.embedding.sampler import GroupBatch, GroupBatchSampler, SliceTable
 from ActiveSegmentationLib.embedding.settings import EmbeddingSettings
 from ActiveSegmentationLib.embedding.slices import EmbeddableSlices
+from ActiveSegmentationLib.embedding.storage import DESCRIPTION, versions
 
 STAGE = "Learning the metric"
 DIAGNOSED = 512
@@ -116,7 +115,7 @@ class _Run:
         if self._sampler.warning:
             report.message(self._sampler.warning)
 
-    def start(self) -> TrainingState:
+    def start(self) -> TrainingState[EncoderNetwork]:
         """The state before the first step."""
         settings = self._settings
         network = build_network(self._stack.channels, settings, seed=torch_seed(self._seed, "embedding", "weights"))
@@ -125,7 +124,7 @@ class _Run:
         optimiser = torch.optim.Adam(parameters, settings.learning_rate, weight_decay=settings.weight_decay)
         return TrainingState(network, optimiser)
 
-    def complete(self, state: TrainingState, home: Path, key: str, checkpoint_every: int) -> None:
+    def complete(self, state: TrainingState[EncoderNetwork], home: Path, key: str, checkpoint_every: int) -> None:
         """Do the steps that are left."""
         before, begun = state.seconds, time.monotonic()
         for batch in self._batches(state.step):
@@ -144,7 +143,7 @@ class _Run:
             self._report.update(STAGE, state.step, self._steps, **shown)
         state.write_history(home, self._steps)
 
-    def finish(self, state: TrainingState, key: str) -> Encoder:
+    def finish(self, state: TrainingState[EncoderNetwork], key: str) -> Encoder:
         """The encoder with what is known of its training."""
         state.network.eval()
         encoder = Encoder(state.network, self._stack.channels, self._settings, key)
@@ -164,7 +163,7 @@ class _Run:
             "tuples a batch": self._sampler.tuples_per_batch,
             "final losses": {name: values[-1] for name, values in state.losses.items()},
             "diagnostics": diagnostics,
-            "versions": _versions(),
+            "versions": versions(),
         }
         return encoder
 
@@ -178,7 +177,7 @@ class _Run:
                     yield batch
             epoch += 1
 
-    def _step(self, state: TrainingState, batch: GroupBatch) -> dict[str, float]:
+    def _step(self, state: TrainingState[EncoderNetwork], batch: GroupBatch) -> dict[str, float]:
         settings, device = self._settings, self._device
         for group in state.optimiser.param_groups:
             group["lr"] = settings.learning_rate * self._rate(state.step)
@@ -205,7 +204,3 @@ class _Run:
         if step < warm:
             return (step + 1) / (warm + 1)
         return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1.0, self._steps - warm)))
-
-
-def _versions() -> dict[str, str]:
-    return {"activesegmentation": __version__, "torch": torch.__version__, "python": platform.python_version()}

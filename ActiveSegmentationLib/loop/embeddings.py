@@ -13,14 +13,26 @@ from ActiveSegmentationLib.common.files import hash_json, read_json, write_json
 from ActiveSegmentationLib.common.progress import Progress, or_silent
 from ActiveSegmentationLib.embedding import (
     EMBEDDING_PRESETS,
+    INFO_VAE_PRESETS,
     Encoder,
+    InfoVae,
     cached_embeddings,
     load_encoder,
+    load_info_vae,
     pixel_features,
     train_encoder,
+    train_info_vae,
 )
 from ActiveSegmentationLib.loop.settings import LoopSettings
 from ActiveSegmentationLib.segmentation import Ensemble
+
+LEARNED = (
+    "learned",
+    *(f"learned:{name}" for name in EMBEDDING_PRESETS),
+    "infovae",
+    *(f"infovae:{name}" for name in INFO_VAE_PRESETS),
+)
+"""Kinds of embedding whose network is trained once a cohort: see ``learned_encoder``."""
 
 
 def learned_encoder(
@@ -32,14 +44,15 @@ def learned_encoder(
     cache: Path,
     device: str,
     progress: Progress | None = None,
-) -> Encoder:
-    """The encoder behind the embedding ``kind``: trained once a cohort, then it serves volumes that come or go as well.
+) -> Encoder | InfoVae:
+    """The network behind the embedding ``kind``: trained once a cohort, then it serves volumes that come or go as well.
 
-    The first encoder of these settings stays the cohort's until the cache is cleared, so that distances of different
-    rounds can be compared and a volume left out costs no new training.
+    The first network of these settings stays the cohort's until the cache is cleared, so that distances of different
+    rounds can be compared and a volume left out costs no new training. No two processes train the same one.
 
     Args:
-        kind: "learned" for the settings' own weights of the losses, "learned:PRESET" for those of a preset.
+        kind: One of ``LEARNED``: "learned" for the metric with the settings' own weights of the losses,
+            "learned:PRESET" for those of a preset; "infovae" and "infovae:PRESET" for the autoencoder.
         stack: The cohort's slices.
         rows: Rows to learn from; no label is looked at.
         settings: Settings of the loop.
@@ -47,6 +60,8 @@ def learned_encoder(
         device: Torch device.
         progress: Told of every training step.
     """
+    if kind.partition(":")[0] == "infovae":
+        return _info_vae(kind, stack, rows, settings, cache=cache, device=device, progress=progress)
     _, _, preset = kind.partition(":")
     embedding = settings.embedding
     if preset:
@@ -54,18 +69,57 @@ def learned_encoder(
         embedding = replace(named, steps=embedding.steps) if embedding.steps is not None else named
     folder = cache / "encoders"
     name = hash_json([embedding.to_json(), settings.seed, stack.channels, stack.settings.to_json()])[:24]
-    pointer = folder / f"cohort-{name}.json"
-    if pointer.is_file():
-        known = read_json(pointer)
-        if known["slices"] != len(rows):
-            or_silent(progress).message(
-                f"The metric learned from {known['slices']} slices serves the present {len(rows)} too; "
-                f"remove {folder} to learn it anew."
-            )
-        return load_encoder(folder / known["key"])
+    known = _of_cohort(folder, name, len(rows), progress)
+    if known is not None:
+        return load_encoder(known)
     encoder = train_encoder(stack, rows, embedding, seed=settings.seed, folder=folder, device=device, progress=progress)
-    write_json(pointer, {"key": encoder.key, "slices": len(rows)})
+    _keep_for_cohort(folder, name, encoder.key, len(rows))
     return encoder
+
+
+def _info_vae(
+    kind: str,
+    stack: SliceStack,
+    rows: np.ndarray,
+    settings: LoopSettings,
+    *,
+    cache: Path,
+    device: str,
+    progress: Progress | None,
+) -> InfoVae:
+    chosen = INFO_VAE_PRESETS[kind.partition(":")[2] or "auto"]
+    if settings.embedding.steps is not None:
+        chosen = replace(chosen, steps=settings.embedding.steps)
+    folder = cache / "autoencoders"
+    name = hash_json([chosen.to_json(), settings.seed, stack.channels, stack.settings.to_json()])[:24]
+    known = _of_cohort(folder, name, len(rows), progress)
+    if known is not None:
+        return load_info_vae(known)
+    trained = train_info_vae(stack, rows, chosen, seed=settings.seed, folder=folder, device=device, progress=progress)
+    _keep_for_cohort(folder, name, trained.key, len(rows))
+    return trained
+
+
+def _of_cohort(folder: Path, name: str, slices: int, progress: Progress | None) -> Path | None:
+    """Folder of the cohort's network of these settings, or None before it is trained."""
+    pointer = _pointer(folder, name)
+    if not pointer.is_file():
+        return None
+    known = read_json(pointer)
+    if known["slices"] != slices:
+        or_silent(progress).message(
+            f"The metric learned from {known['slices']} slices serves the present {slices} too; "
+            f"remove {folder} to learn it anew."
+        )
+    return folder / known["key"]
+
+
+def _keep_for_cohort(folder: Path, name: str, key: str, slices: int) -> None:
+    write_json(_pointer(folder, name), {"key": key, "slices": slices})
+
+
+def _pointer(folder: Path, name: str) -> Path:
+    return folder / f"cohort-{name}.json"
 
 
 def embedders(
@@ -82,7 +136,7 @@ def embedders(
 
     Args:
         stack: The cohort's slices.
-        rows: Rows that the learned metric is trained on.
+        rows: Rows that the learned metric and the autoencoder are trained on.
         settings: Settings of the loop.
         model: The model of the round before, or None.
         cache: Folder of what can be computed again.
@@ -101,7 +155,7 @@ def embedders(
 
         return embed
 
-    available = {kind: learned(kind) for kind in ("learned", *(f"learned:{name}" for name in EMBEDDING_PRESETS))}
+    available = {kind: learned(kind) for kind in LEARNED}
     available["pixels"] = lambda wanted: pixel_features(stack, wanted)
     if model is not None:
         available["segmenter"] = lambda wanted: model.features(stack, wanted, device=device, progress=progress)

@@ -41,6 +41,11 @@ VARIANTS = [
     "foreground-random:marked/share=0.66",
     "foreground-random:oracle",
     "foreground-random/share=1/pixels=3",
+    "bayesian-sample-querying/greedy=yes",
+    "coreset:learned",
+    "coreset:pixels",
+    "sample-ratio/greedy=yes",
+    "strided:3",
 ]
 """Strategies with an argument or options that change what they do."""
 

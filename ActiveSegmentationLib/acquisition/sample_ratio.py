@@ -1,0 +1,147 @@
+"""The sample ratio: what is typical of the cohort and under-represented among the annotated slices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+from scipy.special import log_ndtr
+
+from ActiveSegmentationLib.acquisition.base import Representativeness
+from ActiveSegmentationLib.acquisition.options import Option
+from ActiveSegmentationLib.acquisition.pool import Pool
+from ActiveSegmentationLib.acquisition.registry import register
+from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.embedding import INFO_VAE_PRESETS
+
+FLOOR = 1e-3
+"""Least deviation of the annotated slices as a part of the cohort's: a few alike slices must not decide alone."""
+
+GREEDY = Option("no", "Whether each pick counts as annotated for the next ones of the round.", choices=("yes", "no"))
+
+
+class Gaussian:
+    """A normal distribution with a diagonal covariance, fitted to points that may be added one by one.
+
+    Args:
+        points: (n, d) float array of points to start with.
+        wide: (d,) deviations to use while there are fewer than two points, and whose part ``FLOOR`` is the least; None
+            for the points' own.
+    """
+
+    def __init__(self, points: np.ndarray, wide: np.ndarray | None = None) -> None:
+        points = np.asarray(points, dtype=np.float64)
+        self._wide = wide
+        self._count = len(points)
+        self.mean = points.mean(axis=0) if len(points) else np.zeros(points.shape[1])
+        """(d,) mean."""
+        self._squares = ((points - self.mean) ** 2).sum(axis=0)
+
+    @property
+    def deviation(self) -> np.ndarray:
+        """(d,) deviation, by n, never 0."""
+        own = np.sqrt(self._squares / max(1, self._count))
+        if self._wide is not None:
+            own = self._wide if self._count < 2 else np.maximum(own, FLOOR * self._wide)
+        return np.where(own > 0, own, 1.0)
+
+    def add(self, point: np.ndarray) -> None:
+        """Take in one more point (d,), following Welford."""
+        self._count += 1
+        difference = point - self.mean
+        self.mean = self.mean + difference / self._count
+        self._squares = self._squares + difference * (point - self.mean)
+
+    def log_likelihood(self, points: np.ndarray) -> np.ndarray:
+        """Logarithm of the product over the dimensions of 1 + erf(-|z - mean| / (deviation sqrt 2)): (n, d) -> (n,).
+
+        Each factor (Ozdemir et al. 2021, Eq. 8) is the share of the distribution that lies farther out. The sum of
+        logarithms stays finite where the product is 0 in any float.
+        """
+        distance = np.abs(np.asarray(points, dtype=np.float64) - self.mean) / self.deviation
+        return (np.log(2.0) + log_ndtr(-distance)).sum(axis=1)
+
+
+class SampleRatioGains:
+    """Log ratios of all points, cohort over annotated.
+
+    Args:
+        points: (n, d) float array, finite: the whole cohort.
+        annotated: (n,) bool, at least one is True.
+        greedy: Whether ``take`` counts a pick as annotated.
+    """
+
+    def __init__(self, points: np.ndarray, annotated: np.ndarray, *, greedy: bool) -> None:
+        self._points = np.asarray(points, dtype=np.float64)
+        cohort = Gaussian(self._points)
+        self._typical = cohort.log_likelihood(self._points)
+        self._known = Gaussian(self._points[annotated], cohort.deviation)
+        self._greedy = greedy
+
+    def ratios(self) -> np.ndarray:
+        """(n,) float64: the logarithm that Eq. 7 maximises; negative where a point is better known than typical."""
+        return self._typical - self._known.log_likelihood(self._points)
+
+    def gains(self) -> np.ndarray:
+        """The ratios above the lowest one, see ``Gains.gains``."""
+        ratios = self.ratios()
+        return ratios - ratios.min()
+
+    def take(self, position: int) -> str:
+        """Count the pick as annotated if greedy, see ``Gains.take``."""
+        reason = _reason(float(self.ratios()[position]))
+        if self._greedy:
+            self._known.add(self._points[position])
+        return reason
+
+
+def info_vae_space(name: str, argument: str | None) -> str:
+    """The kind of embedding for a strategy whose argument names a preset of the infoVAE.
+
+    Raises:
+        BadInput: If the argument names no preset.
+    """
+    if argument is not None and argument not in INFO_VAE_PRESETS:
+        advice = f"Presets are: {', '.join(INFO_VAE_PRESETS)}."
+        raise BadInput(f"There is no preset '{argument}'.", where=f"strategy {name}", advice=advice)
+    return "infovae" if argument is None else f"infovae:{argument}"
+
+
+@register
+class SampleRatio(Representativeness):
+    """Ratio of likelihoods in the latent space of an infoVAE (Ozdemir et al. 2021, Eq. 7 and 8, without uncertainty).
+
+    A normal distribution with a diagonal covariance is fitted to the latent vectors of the whole cohort and another one
+    to those of the annotated slices; the slices whose vectors are likely under the first and unlikely under the second
+    are asked for. With a single annotated slice the second takes the deviations of the first. A cohort of several
+    clusters (two scanners, say) is no normal distribution, and the ratio then prefers what lies between them. The
+    argument picks a preset of the infoVAE. The gain of a slice is its log ratio above the lowest one of the cohort.
+    Needs an annotated slice and the autoencoder (label-free, once a cohort, about a minute of training on small
+    slices); cost O(budget n d).
+
+    Raises:
+        BadInput: If the argument names no preset.
+    """
+
+    name = "sample-ratio"
+    summary = "Slices that are typical of your cohort and under-represented among those annotated; needs no model."
+    known_options: ClassVar[Mapping[str, Option]] = {"greedy": GREEDY}
+
+    def _take_argument(self, argument: str | None) -> None:
+        self.space = info_vae_space(self.name, argument)
+        self.embeddings = (self.space,)
+
+    def hold(self, pool: Pool) -> str:
+        """Nothing is annotated; see ``Representativeness.hold``."""
+        return "" if pool.annotated.any() else f"No {pool.unit} is annotated yet"
+
+    def start(self, pool: Pool, rng: np.random.Generator) -> SampleRatioGains:
+        """The ratios given what is annotated; see ``Representativeness.start``."""
+        return SampleRatioGains(pool.embeddings(self.space), pool.annotated, greedy=self.options["greedy"] == "yes")
+
+
+def _reason(ratio: float) -> str:
+    if ratio > 0:
+        return "Typical of the cohort, and under-represented among what is annotated."
+    return "Nothing under-represented is left: at least as typical of what is annotated as of the cohort."

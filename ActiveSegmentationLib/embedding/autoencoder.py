@@ -1,0 +1,59 @@
+"""Convolutions down to a latent vector and back, for the autoencoders of this room."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from ActiveSegmentationLib.embedding.network import shrunk
+
+LEAST_DEVIATION = 1e-2
+"""Deviation of an image below which it is not stretched further: an empty slice is no texture of rounding errors."""
+_NORM_GROUPS = 8
+
+
+def standardised(images: torch.Tensor, side: int) -> torch.Tensor:
+    """Images (n, C, H, W) float32 at ``side`` x ``side`` pixels, each channel of each with mean 0 and deviation 1.
+
+    The normalisation of every image by itself is that of Ozdemir et al. (2021, Sec. 2.5).
+    """
+    small = shrunk(images, (side, side))
+    deviation, mean = torch.std_mean(small, dim=(2, 3), keepdim=True, correction=0)
+    return (small - mean) / deviation.clamp(min=LEAST_DEVIATION)
+
+
+def down_blocks(channels: int, widths: Sequence[int], outputs: int, side: int) -> nn.Sequential:
+    """Blocks that halve the plane, then one linear layer: (n, channels, side, side) -> (n, outputs).
+
+    Normalisation is by groups, which mixes no slices: what a slice becomes does not depend on those beside it.
+
+    Args:
+        channels: Channels of the images.
+        widths: Channels behind each block, multiples of 8.
+        outputs: Numbers that come out.
+        side: Rows and columns of the images, a multiple of 2 to the number of blocks.
+    """
+    layers: list[nn.Module] = []
+    before = channels
+    for width in widths:
+        layers += [nn.Conv2d(before, width, 4, stride=2, padding=1, bias=False), *_activation(width)]
+        before = width
+    end = side >> len(widths)
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(before * end * end, outputs))
+
+
+def up_blocks(channels: int, widths: Sequence[int], inputs: int, side: int) -> nn.Sequential:
+    """The way back of ``down_blocks`` with the same arguments: (n, inputs) -> (n, channels, side, side)."""
+    end = side >> len(widths)
+    order = [*reversed(widths)]
+    layers: list[nn.Module] = [nn.Linear(inputs, order[0] * end * end), nn.Unflatten(1, (order[0], end, end))]
+    for before, width in itertools.pairwise(order):
+        layers += [nn.ConvTranspose2d(before, width, 4, stride=2, padding=1, bias=False), *_activation(width)]
+    return nn.Sequential(*layers, nn.ConvTranspose2d(order[-1], channels, 4, stride=2, padding=1))
+
+
+def _activation(width: int) -> tuple[nn.Module, nn.Module]:
+    return nn.GroupNorm(width // _NORM_GROUPS, width), nn.LeakyReLU(0.1)

@@ -43,9 +43,7 @@ class ForegroundRandom(Strategy):
     """
 
     name = "foreground-random"
-    summary = (
-        "Random slices, a third of them where structures are predicted, or marked (foreground-random:marked)."
-    )
+    summary = "Random slices, a third of them where structures are predicted, or marked (foreground-random:marked)."
     known_options: ClassVar = {
         "share": Option(0.33, "part of the slices that shall show foreground, as 0.33 or 0.66", least=0, most=1),
         "pixels": Option(10, "pixels of a class that the model must predict for a slice to show it", least=1),

@@ -26,6 +26,7 @@ from ActiveSegmentationLib.acquisition.ensemble_disagreement import EnsembleEntr
 from ActiveSegmentationLib.acquisition.entropy import Entropy
 from ActiveSegmentationLib.acquisition.foreground_random import ForegroundRandom
 from ActiveSegmentationLib.acquisition.k_center import Centre, k_center_greedy
+from ActiveSegmentationLib.acquisition.learning_loss import LearningLoss
 from ActiveSegmentationLib.acquisition.least_confidence import LeastConfidence
 from ActiveSegmentationLib.acquisition.margin import Margin
 from ActiveSegmentationLib.acquisition.mean_std import MeanStd
@@ -74,6 +75,7 @@ __all__ = [
     "Gains",
     "GroupContrastiveCoreset",
     "Knowledge",
+    "LearningLoss",
     "LeastConfidence",
     "Margin",
     "MeanStd",

@@ -11,6 +11,7 @@ import torch
 
 from ActiveSegmentationLib.common.files import atomic_path, write_json
 from ActiveSegmentationLib.common.progress import Progress
+from ActiveSegmentationLib.segmentation.network import UNet
 
 CHECKPOINT = "checkpoint.pt"
 HISTORY = "history.json"
@@ -48,12 +49,14 @@ class TrainingState:
         optimiser: Its optimiser.
         history: Figures so far; their number is the number of steps done.
         best: Weights of the best validation so far, on the CPU.
+        head_optimiser: Optimiser of the head that predicts the loss, where the network has one.
     """
 
-    network: torch.nn.Module
+    network: UNet
     optimiser: torch.optim.Optimizer
     history: History
     best: dict[str, torch.Tensor] | None = None
+    head_optimiser: torch.optim.Optimizer | None = None
 
     @property
     def step(self) -> int:
@@ -69,6 +72,8 @@ class TrainingState:
             "history": vars(self.history),
             "best": self.best,
         }
+        if self.head_optimiser is not None:
+            value["head optimiser"] = self.head_optimiser.state_dict()
         with atomic_path(folder / CHECKPOINT) as temporary:
             torch.save(value, temporary)
         self.history.write(folder)
@@ -82,6 +87,8 @@ class TrainingState:
         self.optimiser.load_state_dict(value["optimiser"])
         self.history = History(**value["history"])
         self.best = value["best"]
+        if self.head_optimiser is not None:
+            self.head_optimiser.load_state_dict(value["head optimiser"])
 
 
 def _read(path: Path, progress: Progress) -> dict[str, Any] | None:

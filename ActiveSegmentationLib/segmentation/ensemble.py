@@ -58,6 +58,10 @@ class Ensemble(Predictor):
             total = total + member.predict(images)
         return total / len(self.members)
 
+    def predict_loss(self, images: torch.Tensor) -> torch.Tensor:
+        """Mean of the members' predicted losses: (n, channels, H, W) float32 -> (n,) float32."""
+        return torch.stack([member.predict_loss(images) for member in self.members]).mean(0)
+
     def features(
         self, stack: Slices, rows: np.ndarray, *, device: str = "cpu", progress: Progress | None = None
     ) -> np.ndarray:

@@ -58,6 +58,38 @@ def partial_dice(
     return (losses * present).sum() / present.sum().clamp(min=1)
 
 
+def slice_losses(
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    dense: torch.Tensor,
+    *,
+    background: bool = False,
+    squared: bool = False,
+    scribble_dice: bool = False,
+) -> torch.Tensor:
+    """The loss of every slice by itself: what ``segmentation_loss`` gives for a batch of that slice alone.
+
+    Arguments as of ``segmentation_loss``.
+
+    Returns:
+        (n,) float.
+    """
+    known = (labels != UNDECIDED).flatten(1)
+    pixels = functional.cross_entropy(logits, labels.long(), ignore_index=UNDECIDED, reduction="none").flatten(1)
+    cross_entropy = pixels.sum(1) / known.sum(1).clamp(min=1)
+    target = functional.one_hot(torch.where(labels == UNDECIDED, 0, labels).long(), logits.shape[1])
+    target = target.movedim(-1, 1).flatten(2).to(logits.dtype) * known[:, None]
+    p = torch.softmax(logits, 1).flatten(2) * known[:, None]
+    sizes = (p**2 + target**2 if squared else p + target).sum(2)
+    dice = 1 - 2 * (p * target).sum(2) / (sizes + 1e-5)
+    present = (target.sum(2) > 0).to(logits.dtype)
+    if not background:
+        dice, present = dice[:, 1:], present[:, 1:]
+    dice = (dice * present).sum(1) / present.sum(1).clamp(min=1)
+    counted = torch.ones_like(dense) if scribble_dice else dense
+    return torch.where(counted, (cross_entropy + dice) / 2, cross_entropy)
+
+
 def segmentation_loss(
     logits: torch.Tensor,
     labels: torch.Tensor,

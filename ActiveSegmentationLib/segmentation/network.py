@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from ActiveSegmentationLib.segmentation.loss_head import LossHead
 from ActiveSegmentationLib.segmentation.settings import TrainingSettings
 
 MINIMUM_SIDE = 32
@@ -26,7 +27,11 @@ class UNet(nn.Module):
     Args:
         channels: Channels of the images.
         classes: Classes including background.
-        settings: Width, normalisation and dropout.
+        settings: Width, normalisation, dropout, and whether there is a head that predicts the loss.
+
+    Attributes:
+        net: The U-Net proper.
+        loss_head: Predicts the loss from the encoder's maps, or None.
     """
 
     def __init__(self, channels: int, classes: int, settings: TrainingSettings) -> None:
@@ -45,6 +50,8 @@ class UNet(nn.Module):
         )
         for name, p in zip(_ENCODER + _DECODER, settings.dropout + settings.decoder_dropout, strict=True):
             _set_dropout(getattr(self.net, name), p)
+        # made last, so that it takes no random numbers from the weights above
+        self.loss_head = LossHead(settings.features) if settings.loss_head else None
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Images (n, channels, H, W) float -> logits (n, classes, H, W)."""
@@ -53,10 +60,21 @@ class UNet(nn.Module):
 
     def bottleneck(self, images: torch.Tensor) -> torch.Tensor:
         """Images (n, channels, H, W) float -> coarsest feature map (n, features, about H / 16, about W / 16)."""
-        features = _padded(images)
+        return self.encode(images)[-1]
+
+    def encode(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Images (n, channels, H, W) float -> the encoder's maps of the five levels, finest first."""
+        maps = [_padded(images)]
         for name in _ENCODER:
-            features = getattr(self.net, name)(features)
-        return features
+            maps.append(getattr(self.net, name)(maps[-1]))
+        return maps[1:]
+
+    def decode(self, maps: list[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
+        """The encoder's maps of images of (H, W) pixels -> logits (n, classes, H, W), as ``forward`` gives them."""
+        features = maps[-1]
+        for name, beside in zip(reversed(_DECODER), reversed(maps[:-1]), strict=True):
+            features = getattr(self.net, name)(features, beside)
+        return self.net.final_conv(features)[..., : size[0], : size[1]]
 
 
 def build_network(channels: int, classes: int, settings: TrainingSettings, *, seed: int) -> UNet:

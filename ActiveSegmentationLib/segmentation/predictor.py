@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
+from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.progress import Progress, or_silent
 from ActiveSegmentationLib.segmentation.slices import Slices
 
@@ -42,6 +43,35 @@ class Predictor(ABC):
         Returns:
             (n, classes, H, W) float32, summing to 1 over the classes.
         """
+
+    def predict_loss(self, images: torch.Tensor) -> torch.Tensor:
+        """How large the loss on images will be, by the head that was trained beside the network.
+
+        Args:
+            images: (n, channels, H, W) float32 on the networks' device.
+
+        Returns:
+            (n,) float32; only their order means anything.
+
+        Raises:
+            BadInput: If the model was trained without such a head.
+        """
+        advice = "Train again with the setting 'loss_head', or choose another strategy."
+        raise BadInput("The present model has no head that predicts its loss.", where="model", advice=advice)
+
+    def predicted_losses(
+        self,
+        stack: Slices,
+        rows: np.ndarray,
+        *,
+        device: str = "cpu",
+        batch_size: int | None = None,
+        progress: Progress | None = None,
+    ) -> np.ndarray:
+        """Predicted losses (n,) float32 of all ``rows``; see ``predict_loss`` and ``probabilities``."""
+        batches = iterate_images(self, stack, rows, device, batch_size, "Predicting losses", progress)
+        found = [self.predict_loss(images).cpu().numpy() for _, images in batches]
+        return np.concatenate(found) if found else np.zeros(0, dtype=np.float32)
 
     def to(self, device: str) -> Predictor:
         """Move the networks to a device; returns the model itself."""

@@ -65,6 +65,13 @@ class Segmenter(Predictor):
         return torch.softmax(self.network(images).float(), 1)
 
     @torch.no_grad()
+    def predict_loss(self, images: torch.Tensor) -> torch.Tensor:
+        """The head's predictions, see ``Predictor.predict_loss``."""
+        if self.network.loss_head is None:
+            return super().predict_loss(images)
+        return self.network.loss_head(self.network.encode(images))
+
+    @torch.no_grad()
     def features(
         self,
         stack: Slices,

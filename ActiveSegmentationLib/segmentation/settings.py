@@ -77,6 +77,7 @@ class TrainingSettings:
         augment: Whether to augment.
         augmentation: Ranges of the augmentation.
         mixed_precision: Whether to compute in bfloat16 where the device is a CUDA GPU.
+        loss_head: Whether a head learns to predict the loss of a slice, which the strategy "learning-loss" asks for.
     """
 
     steps: int = 800
@@ -101,6 +102,7 @@ class TrainingSettings:
     augment: bool = True
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
     mixed_precision: bool = True
+    loss_head: bool = False
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "validate_every"):
@@ -125,8 +127,10 @@ class TrainingSettings:
         return self.learning_rate * falling[self.schedule]
 
     def to_json(self) -> dict[str, Any]:
-        """The settings as JSON values."""
+        """The settings as JSON values; "loss_head" only where it is on, so that keys of earlier models stay theirs."""
         value = dataclasses.asdict(self)
+        if not self.loss_head:
+            del value["loss_head"]
         return {name: list(item) if isinstance(item, tuple) else item for name, item in value.items()}
 
     @classmethod

@@ -19,7 +19,8 @@ from ActiveSegmentationLib.common.seeds import torch_generator, torch_seed
 from ActiveSegmentationLib.segmentation.augmentation import augment
 from ActiveSegmentationLib.segmentation.checkpoint import CHECKPOINT, History, TrainingState
 from ActiveSegmentationLib.segmentation.examples import Examples
-from ActiveSegmentationLib.segmentation.losses import segmentation_loss
+from ActiveSegmentationLib.segmentation.loss_head import ATTACHED, head_optimiser, ranking_loss
+from ActiveSegmentationLib.segmentation.losses import segmentation_loss, slice_losses
 from ActiveSegmentationLib.segmentation.network import UNet, build_network
 from ActiveSegmentationLib.segmentation.segmenter import FORMAT, Segmenter, load_segmenter, saved_key
 from ActiveSegmentationLib.segmentation.settings import TrainingSettings
@@ -141,9 +142,11 @@ class _Run:
         settings = self._settings
         network = build_network(self._channels, self._classes, settings, seed=torch_seed(self._seed, "weights"))
         if initial is not None:
-            network.load_state_dict(initial.network.state_dict())
+            network.net.load_state_dict(initial.network.net.state_dict())
+            if network.loss_head is not None and initial.network.loss_head is not None:
+                network.loss_head.load_state_dict(initial.network.loss_head.state_dict())
         network.to(self._device)
-        parameters, rate, decay = network.parameters(), settings.learning_rate, settings.weight_decay
+        parameters, rate, decay = network.net.parameters(), settings.learning_rate, settings.weight_decay
         optimiser: torch.optim.Optimizer
         if settings.optimiser == "sgd":
             optimiser = torch.optim.SGD(parameters, rate, momentum=0.9, nesterov=True, weight_decay=decay)
@@ -151,7 +154,8 @@ class _Run:
             optimiser = torch.optim.Adam(parameters, rate, weight_decay=decay)
         else:
             optimiser = torch.optim.AdamW(parameters, rate, weight_decay=decay)
-        return TrainingState(network, optimiser, History(settings.steps))
+        head = None if network.loss_head is None else head_optimiser(network.loss_head)
+        return TrainingState(network, optimiser, History(settings.steps), head_optimiser=head)
 
     def complete(
         self, state: TrainingState, folder: Path, key: str, report: Progress, stage: str, checkpoint_every: int
@@ -182,7 +186,6 @@ class _Run:
         if state.best is not None:
             state.network.load_state_dict(state.best)
         state.network.eval()
-        assert isinstance(state.network, UNet)
         return state.network
 
     def _step(self, state: TrainingState) -> float:
@@ -194,23 +197,35 @@ class _Run:
         state.network.train()
         mixed = settings.mixed_precision and self._device.startswith("cuda")
         with torch.autocast("cuda", torch.bfloat16, enabled=mixed):
-            logits = state.network(images)
-        loss = segmentation_loss(
-            logits.float(),
-            labels,
-            dense,
-            background=settings.dice_background,
-            squared=settings.dice_squared,
-            scribble_dice=settings.scribble_dice,
-        )
+            maps = state.network.encode(images)
+            logits = state.network.decode(maps, (images.shape[-2], images.shape[-1]))
+        form = {
+            "background": settings.dice_background,
+            "squared": settings.dice_squared,
+            "scribble_dice": settings.scribble_dice,
+        }
+        loss = total = segmentation_loss(logits.float(), labels, dense, **form)
+        if state.network.loss_head is not None:
+            seen = maps if step < ATTACHED * settings.steps else [each.detach() for each in maps]
+            with torch.no_grad():
+                losses = slice_losses(logits.float(), labels, dense, **form)
+            total = loss + ranking_loss(state.network.loss_head(seen), losses)
         if step % DICE_EVERY == 0:
             self._shown_dice = batch_dice(logits.detach(), labels)
-        state.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        if settings.clip > 0:
-            torch.nn.utils.clip_grad_norm_(state.network.parameters(), settings.clip)
-        state.optimiser.step()
-        return float(loss.detach())
+        state.network.zero_grad(set_to_none=True)
+        total.backward()
+        for part, optimiser in self._optimised(state):
+            if settings.clip > 0:
+                torch.nn.utils.clip_grad_norm_(part.parameters(), settings.clip)
+            optimiser.step()
+        return float(loss.detach()) if bool(torch.isfinite(total)) else math.nan
+
+    @staticmethod
+    def _optimised(state: TrainingState) -> Iterator[tuple[torch.nn.Module, torch.optim.Optimizer]]:
+        """What learns, and by which optimiser: the head's parameters are no other optimiser's."""
+        yield state.network.net, state.optimiser
+        if state.network.loss_head is not None and state.head_optimiser is not None:
+            yield state.network.loss_head, state.head_optimiser
 
     def _batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Images, labels and kinds of a step; every example comes up once before any comes up again."""

@@ -68,8 +68,8 @@ def random_features(stack: FakeStack, *, seed: int = 0, width: int = 5) -> np.nd
 
 @functools.cache
 def fake_model(members: int = 2, seed: int = 0) -> Ensemble:
-    """Untrained networks with dropout: they predict, disagree and have gradients like trained ones."""
-    settings = TrainingSettings(features=(4, 4, 8, 8, 8))
+    """Untrained networks with dropout and loss heads: they predict, disagree and have gradients like trained ones."""
+    settings = TrainingSettings(features=(4, 4, 8, 8, 8), loss_head=True)
     networks = [build_network(1, CLASSES, settings, seed=seed + number).eval() for number in range(members)]
     return Ensemble(tuple(Segmenter(n, 1, CLASSES, settings, f"fake-{seed}-{i}") for i, n in enumerate(networks)))
 

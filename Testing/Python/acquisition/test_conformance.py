@@ -37,6 +37,7 @@ VARIANTS = [
     "stochastic-batches/batches=20/reduce=max",
     "power:entropy/beta=5",
     "power:margin/rank=yes",
+    "power:learning-loss/rank=yes",
     "clasp-pe:dropout-variance/passes=3",
     "foreground-random:marked/share=0.66",
     "foreground-random:oracle",

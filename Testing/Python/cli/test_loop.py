@@ -292,6 +292,12 @@ def test_commands_on_a_study_answer_in_json(tmp_path, phantom_cohort):
     assert answer("exclude", study, first, "--undo") == {"excluded": {}}
     skipped = {"volume": second, "slice": 1, "annotator": "annotator", "reason": "dark"}
     assert answer("skip", study, second, 1, "--reason", "dark") == {"skipped": skipped}
+    assert answer("mark", study, "--volume", second, "--from", 2, "--to", 4) == {"extents": {second: [1, 3]}}
+    assert f"Marked: the structures in {second} reach from slice 2 to 4." in done("status", study).out
+    assert run_cli("mark", study, "--volume", second, "--from", 2).code == 2
+    assert run_cli("mark", study, "--volume", second, "--from", 2, "--to", 3, "--clear").code == 2
+    assert run_cli("mark", study, "--volume", second, "--from", 2, "--to", 99).code == 2
+    assert answer("mark", study, "--volume", second, "--clear") == {"extents": {}}
     place = {"study": str(study), "cohort": str(phantom_cohort)}
     assert answer("relocate", study, phantom_cohort) == place
     done("suggest", study, "--count", "2")
@@ -384,6 +390,7 @@ def test_ctrl_c_is_exit_code_130_and_help_says_so(tmp_path, phantom_cohort, monk
         "doctor",
         "index",
         "exclude",
+        "mark",
     ],
 )
 def test_every_command_has_help(command):

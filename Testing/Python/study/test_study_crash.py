@@ -61,6 +61,8 @@ def change_of(study, annotate, what):
         requests = (Request(SliceId("v000", 3), "p000", 2, None, "why"),)
         request_list = RequestList(1, "random", 0, {}, requests)
         return lambda: study.write_requests(request_list), lambda s: s.rounds() or None
+    if what == "extent":
+        return lambda: study.mark_extent("v001", 1, 2), lambda s: s.extents() or None
     return lambda: study.exclude("v001", "no consent"), lambda s: s.excluded() or None
 
 
@@ -93,7 +95,7 @@ def prepared(make_study, annotate):
 
 
 @pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize("what", ["commit", "skip", "requests", "exclude"])
+@pytest.mark.parametrize("what", ["commit", "skip", "requests", "exclude", "extent"])
 def test_dying_at_any_system_call_leaves_before_or_after(make_study, annotate, monkeypatch, what, after):
     study, old = prepared(make_study, annotate)
     with monkeypatch.context() as patch:

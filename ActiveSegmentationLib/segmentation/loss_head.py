@@ -1,0 +1,69 @@
+"""A small network beside the segmenter that learns how large the segmenter's loss on a slice will be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+WIDTH = 128
+"""Features that the head makes of each level (Yoo and Kweon 2019, Sec. 3.2)."""
+
+MARGIN = 1.0
+"""By how much two predicted losses shall differ at least (Sec. 3.3)."""
+
+ATTACHED = 20 / 75
+"""Part of the steps in which the ranking loss also shapes the segmenter's features (Gaillochet et al. 2023: 20 of 75
+epochs); afterwards only the head learns from it."""
+
+RATE, MOMENTUM, DECAY = 1e-2, 0.9, 5e-4
+"""Settings of the head's own SGD. The rate is ten times that of Gaillochet et al., who train over twenty times longer
+than a CPU can, and a tenth of that of Yoo and Kweon."""
+
+
+class LossHead(nn.Module):
+    """Predicts the loss of a slice from the encoder's maps of all levels (Yoo and Kweon 2019, Fig. 2).
+
+    Each map is averaged over positions and brought to ``WIDTH`` features by a linear layer with ReLU; all together give
+    one number by another linear layer. Only the order of such numbers means anything.
+
+    Args:
+        channels: Channels of each level's map.
+    """
+
+    def __init__(self, channels: Sequence[int]) -> None:
+        super().__init__()
+        self.levels = nn.ModuleList(nn.Linear(width, WIDTH) for width in channels)
+        self.out = nn.Linear(WIDTH * len(channels), 1)
+
+    def forward(self, maps: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Maps (n, channels, h, w) of every level -> predicted losses (n,) float32."""
+        means = [level(each.float().mean((2, 3))) for level, each in zip(self.levels, maps, strict=True)]
+        return self.out(functional.relu(torch.cat(means, 1)))[:, 0]
+
+
+def head_optimiser(head: LossHead) -> torch.optim.SGD:
+    """The optimiser of the head alone."""
+    return torch.optim.SGD(head.parameters(), RATE, momentum=MOMENTUM, weight_decay=DECAY)
+
+
+def ranking_loss(predicted: torch.Tensor, losses: torch.Tensor) -> torch.Tensor:
+    """Hinge on the order of pairs of slices: mean of max(0, margin - sign(l_i - l_j) (p_i - p_j)) (Sec. 3.3).
+
+    Slice i of the batch is paired with slice n - 1 - i; the middle one of an odd number takes no part, nor do pairs of
+    equal losses, whose order cannot be learned.
+
+    Args:
+        predicted: (n,) predicted losses.
+        losses: (n,) losses, no gradient is taken of them.
+
+    Returns:
+        Scalar, 0 where there is no pair.
+    """
+    pairs = len(predicted) // 2
+    order = torch.sign(losses - losses.flip(0)).detach()[:pairs]
+    hinge = (MARGIN - order * (predicted - predicted.flip(0))[:pairs]).clamp(min=0)
+    differ = order != 0
+    return torch.where(differ, hinge, 0).sum() / differ.sum().clamp(min=1)

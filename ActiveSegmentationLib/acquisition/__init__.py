@@ -12,10 +12,12 @@ from ActiveSegmentationLib.acquisition.base import (
     check_choices,
 )
 from ActiveSegmentationLib.acquisition.constraints import Allowance, Constraints
+from ActiveSegmentationLib.acquisition.core_gcn import CoreGCN
 from ActiveSegmentationLib.acquisition.coreset import Coreset, GroupContrastiveCoreset
 from ActiveSegmentationLib.acquisition.k_center import Centre, k_center_greedy
 from ActiveSegmentationLib.acquisition.options import Option
 from ActiveSegmentationLib.acquisition.pool import UNITS, Figure, Knowledge, Pool
+from ActiveSegmentationLib.acquisition.probcover import ProbCover
 from ActiveSegmentationLib.acquisition.random_choice import Random
 from ActiveSegmentationLib.acquisition.registry import (
     ENTRY_POINT_GROUP,
@@ -26,6 +28,7 @@ from ActiveSegmentationLib.acquisition.registry import (
     strategy_names,
 )
 from ActiveSegmentationLib.acquisition.strided import Strided
+from ActiveSegmentationLib.acquisition.typiclust import TypiClust
 
 __all__ = [
     "ENTRY_POINT_GROUP",
@@ -35,6 +38,7 @@ __all__ = [
     "Centre",
     "Choice",
     "Constraints",
+    "CoreGCN",
     "Coreset",
     "Figure",
     "Gains",
@@ -43,6 +47,7 @@ __all__ = [
     "ModelStrategy",
     "Option",
     "Pool",
+    "ProbCover",
     "Random",
     "Representativeness",
     "ScoreStrategy",
@@ -50,6 +55,7 @@ __all__ = [
     "Strategy",
     "StrategyInfo",
     "Strided",
+    "TypiClust",
     "check_choices",
     "create_strategy",
     "k_center_greedy",

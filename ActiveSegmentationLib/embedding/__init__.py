@@ -15,7 +15,7 @@ from ActiveSegmentationLib.embedding.losses import (
 from ActiveSegmentationLib.embedding.network import EncoderNetwork, build_network
 from ActiveSegmentationLib.embedding.pixels import pixel_features
 from ActiveSegmentationLib.embedding.sampler import GroupBatch, GroupBatchSampler, SliceTable
-from ActiveSegmentationLib.embedding.settings import EMBEDDING_PRESETS, EmbeddingSettings
+from ActiveSegmentationLib.embedding.settings import EMBEDDING_PRESETS, EmbeddingSettings, named_settings
 from ActiveSegmentationLib.embedding.slices import EmbeddableSlices
 from ActiveSegmentationLib.embedding.training import train_encoder
 
@@ -38,6 +38,7 @@ __all__ = [
     "contrastive_losses",
     "group_contrastive_loss",
     "load_encoder",
+    "named_settings",
     "nt_xent",
     "pixel_features",
     "random_views",

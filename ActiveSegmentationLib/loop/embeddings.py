@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from ActiveSegmentationLib.embedding import (
     Encoder,
     cached_embeddings,
     load_encoder,
+    named_settings,
     pixel_features,
     train_encoder,
 )
@@ -39,7 +40,8 @@ def learned_encoder(
     rounds can be compared and a volume left out costs no new training.
 
     Args:
-        kind: "learned" for the settings' own weights of the losses, "learned:PRESET" for those of a preset.
+        kind: "learned" for the settings' own weights of the losses, "learned:NAME" for those that ``named_settings``
+            gives for the name.
         stack: The cohort's slices.
         rows: Rows to learn from; no label is looked at.
         settings: Settings of the loop.
@@ -50,8 +52,7 @@ def learned_encoder(
     _, _, preset = kind.partition(":")
     embedding = settings.embedding
     if preset:
-        named = EMBEDDING_PRESETS[preset]
-        embedding = replace(named, steps=embedding.steps) if embedding.steps is not None else named
+        embedding = named_settings(preset, embedding)
     folder = cache / "encoders"
     name = hash_json([embedding.to_json(), settings.seed, stack.channels, stack.settings.to_json()])[:24]
     pointer = folder / f"cohort-{name}.json"
@@ -76,6 +77,7 @@ def embedders(
     model: Ensemble | None,
     cache: Path,
     device: str,
+    kinds: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> dict[str, Embedder]:
     """Functions for every kind of embedding that can be had now.
@@ -87,6 +89,7 @@ def embedders(
         model: The model of the round before, or None.
         cache: Folder of what can be computed again.
         device: Torch device.
+        kinds: Kinds that are asked for; those with free weights of the losses are offered for them only.
         progress: Told of training and embedding.
     """
 
@@ -101,7 +104,9 @@ def embedders(
 
         return embed
 
-    available = {kind: learned(kind) for kind in ("learned", *(f"learned:{name}" for name in EMBEDDING_PRESETS))}
+    weighted = [kind for kind in kinds if kind.startswith("learned:")]
+    presets = [f"learned:{name}" for name in EMBEDDING_PRESETS]
+    available = {kind: learned(kind) for kind in ("learned", *presets, *weighted)}
     available["pixels"] = lambda wanted: pixel_features(stack, wanted)
     if model is not None:
         available["segmenter"] = lambda wanted: model.features(stack, wanted, device=device, progress=progress)

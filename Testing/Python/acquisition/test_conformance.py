@@ -20,7 +20,16 @@ from ActiveSegmentationLib.cohort import SliceId
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.seeds import generator
 
-VARIANTS = ["coreset:pixels", "coreset:learned", "strided:3"]
+VARIANTS = [
+    "coreset:pixels",
+    "coreset:learned:nt-xent=1+volume=0.35",
+    "coregcn:pixels/steps=20",
+    "group-contrastive-coreset:nt-xent=1+patient=0.05+volume=0.35+slice=0",
+    "probcover:segmenter/clusters=3/purity=0.5",
+    "strided:3",
+    "typiclust:segmenter/smallest=1",
+    "typiclust:learned:all/clusters=2/neighbours=3",
+]
 """Strategies with an argument or options that change what they do."""
 
 NAMES = [*strategy_names(), *VARIANTS]

@@ -18,6 +18,7 @@ from ActiveSegmentationLib.acquisition.clasp import ClaspPe
 from ActiveSegmentationLib.acquisition.class_entropy import ClassEntropy
 from ActiveSegmentationLib.acquisition.combination import Borda, Prefilter, Product
 from ActiveSegmentationLib.acquisition.constraints import Allowance, Constraints
+from ActiveSegmentationLib.acquisition.core_gcn import CoreGCN
 from ActiveSegmentationLib.acquisition.coreset import Coreset, GroupContrastiveCoreset
 from ActiveSegmentationLib.acquisition.divergence import AugmentationJsd, DropoutJsd
 from ActiveSegmentationLib.acquisition.dropout_entropy import DropoutEntropy
@@ -33,6 +34,7 @@ from ActiveSegmentationLib.acquisition.mean_std import MeanStd
 from ActiveSegmentationLib.acquisition.options import Option
 from ActiveSegmentationLib.acquisition.pool import UNITS, Figure, Knowledge, Pool
 from ActiveSegmentationLib.acquisition.power import Power
+from ActiveSegmentationLib.acquisition.probcover import ProbCover
 from ActiveSegmentationLib.acquisition.random_choice import Random
 from ActiveSegmentationLib.acquisition.registry import (
     ENTRY_POINT_GROUP,
@@ -46,6 +48,7 @@ from ActiveSegmentationLib.acquisition.registry import (
 from ActiveSegmentationLib.acquisition.sample_ratio import SampleRatio
 from ActiveSegmentationLib.acquisition.stochastic_batches import StochasticBatches
 from ActiveSegmentationLib.acquisition.strided import Strided
+from ActiveSegmentationLib.acquisition.typiclust import TypiClust
 from ActiveSegmentationLib.acquisition.uncertain import Uncertain
 from ActiveSegmentationLib.acquisition.wrapping import Scorer, ScoreWrapper
 
@@ -64,6 +67,7 @@ __all__ = [
     "ClaspPe",
     "ClassEntropy",
     "Constraints",
+    "CoreGCN",
     "Coreset",
     "DropoutEntropy",
     "DropoutJsd",
@@ -84,6 +88,7 @@ __all__ = [
     "Pool",
     "Power",
     "Prefilter",
+    "ProbCover",
     "Product",
     "Random",
     "Representativeness",
@@ -96,6 +101,7 @@ __all__ = [
     "Strategy",
     "StrategyInfo",
     "Strided",
+    "TypiClust",
     "Uncertain",
     "VarianceRatio",
     "check_choices",

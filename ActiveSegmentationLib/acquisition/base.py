@@ -194,14 +194,28 @@ class Representativeness(Strategy):
         why_not = self.hold(pool)
         if why_not:
             return without_knowledge(pool, budget, rng, why_not)
-        state, allowance = self.start(pool, rng), pool.allowance()
-        choices: list[Choice] = []
-        while len(choices) < budget and allowance:
-            gains = checked_scores(state.gains(), pool)
-            position = best(gains, allowance.mask)
-            allowance.take(position)
-            choices.append(Choice(pool.ids[position], float(gains[position]), state.take(position)))
-        return choices
+        return pick_greedily(self.start(pool, rng), pool, budget)
+
+
+def pick_greedily(state: Gains, pool: Pool, budget: int) -> list[Choice]:
+    """Pick, again and again, the allowed slice with the largest gain, ties by position.
+
+    Args:
+        state: The gains before the first pick.
+        pool: What there is to choose from.
+        budget: Number of slices wanted.
+
+    Raises:
+        BadInput: If a gain is not finite.
+    """
+    allowance = pool.allowance()
+    choices: list[Choice] = []
+    while len(choices) < budget and allowance:
+        gains = checked_scores(state.gains(), pool)
+        position = best(gains, allowance.mask)
+        allowance.take(position)
+        choices.append(Choice(pool.ids[position], float(gains[position]), state.take(position)))
+    return choices
 
 
 def without_knowledge(pool: Pool, budget: int, rng: np.random.Generator, why: str) -> list[Choice]:

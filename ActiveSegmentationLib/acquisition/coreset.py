@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
 from ActiveSegmentationLib.acquisition.base import Choice, Representativeness
 from ActiveSegmentationLib.acquisition.k_center import Centre, Cover, fitting_device, k_center_greedy
 from ActiveSegmentationLib.acquisition.pool import Pool
 from ActiveSegmentationLib.acquisition.registry import register
-from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.embedding import EMBEDDING_PRESETS
-
-SPACES = {
-    "pixels": "their pixels",
-    "segmenter": "the current model's features",
-    "learned": "the learned metric",
-}
-"""Kinds of embedding, in words."""
+from ActiveSegmentationLib.acquisition.spaces import Space, in_words, parse_space
 
 
 class _KCenter(Representativeness):
@@ -26,11 +16,11 @@ class _KCenter(Representativeness):
     annotated or picked one; before there is any, how much nearer it is to the mean of all than the farthest slice.
     """
 
-    space: str
+    space: Space
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:
         """Choose slices; see ``Strategy.select``. Draws nothing from ``rng``: k-center greedy is deterministic."""
-        space = self._space_of(pool)
+        space = self.space.of(pool)
         features = pool.embeddings(space)
         device = fitting_device(pool.device, features)
         centres = k_center_greedy(features, pool.annotated, pool.allowance(), budget, device=device)
@@ -38,11 +28,7 @@ class _KCenter(Representativeness):
 
     def start(self, pool: Pool, rng: np.random.Generator) -> _CoverGains:
         """Distances to what is annotated; see ``Representativeness.start``."""
-        return _CoverGains(pool, self._space_of(pool))
-
-    def _space_of(self, pool: Pool) -> str:
-        """The embedding to use in this round."""
-        return self.space
+        return _CoverGains(pool, self.space.of(pool))
 
 
 class _CoverGains:
@@ -70,10 +56,10 @@ class Coreset(_KCenter):
     """k-center greedy coreset (Sener and Savarese 2018; the baseline "Coreset" of Vepa 2024 and Foellmer 2024).
 
     The argument names the space in which slices are compared: "segmenter", the globally averaged coarsest features of
-    the last trained model (of several models those of each, side by side); "pixels", 32 x 32 pixels; "learned", the
-    group-contrastive metric. Plain "coreset" is "coreset:segmenter". Before the first model is trained there are no
-    such features and pixels stand in for them; each choice's reason says so. Needs: the embedding; cost O((annotated +
-    budget) n d).
+    the last trained model (of several models those of each, side by side); "pixels", 32 x 32 pixels; "learned" or
+    "learned:NAME", the group-contrastive metric, with the names of "group-contrastive-coreset". Plain "coreset" is
+    "coreset:segmenter". Before the first model is trained there are no such features and pixels stand in for them; each
+    choice's reason says so. Needs: the embedding; cost O((annotated + budget) n d).
 
     Raises:
         BadInput: If the argument names no such space.
@@ -81,17 +67,10 @@ class Coreset(_KCenter):
 
     name = "coreset"
     summary = "Slices unlike any annotated one, by the model's features (coreset:pixels and coreset:learned also)."
-    spaces: ClassVar[tuple[str, ...]] = ("segmenter", "pixels", "learned")
 
     def _take_argument(self, argument: str | None) -> None:
-        if argument is not None and argument not in self.spaces:
-            advice = f"Use {', '.join(f'coreset:{space}' for space in self.spaces)}."
-            raise BadInput(f"There is no space called '{argument}'.", where="strategy coreset", advice=advice)
-        self.space = argument or "segmenter"
-        self.embeddings = ("segmenter", "pixels") if self.space == "segmenter" else (self.space,)
-
-    def _space_of(self, pool: Pool) -> str:
-        return "pixels" if self.space == "segmenter" and not pool.offers("segmenter") else self.space
+        self.space = parse_space(argument, "segmenter", self.name)
+        self.embeddings = self.space.embeddings
 
 
 @register
@@ -99,27 +78,26 @@ class GroupContrastiveCoreset(_KCenter):
     """k-center greedy in a metric learned from the cohort alone (Vepa et al. 2024, "Ours"; Eq. 2-5).
 
     The encoder is trained without labels to bring slices of one patient, volume or neighbourhood together. It is
-    trained once a cohort and serves every round, the first included. The argument picks a preset of loss weights (the
-    rows of the paper's ablation). Needs: the learned embedding (minutes of training, once); cost O((annotated + budget)
-    n d).
+    trained once a cohort and serves every round, the first included. The argument picks the losses: a preset, among
+    them every row of the paper's ablation ("ntxent", "patient", "volume", "slice", any of them joined by "-" in this
+    order as in "ntxent-patient-volume", and "all"), or free weights as in
+    "group-contrastive-coreset:nt-xent=1+patient=0.05+volume=0.35+slice=0", with which the study's own training is kept
+    in all else. Needs: the learned embedding (minutes of training, once); cost O((annotated + budget) n d).
 
     Raises:
-        BadInput: If the argument names no preset.
+        BadInput: If the argument names no preset and no weights.
     """
 
     name = "group-contrastive-coreset"
     summary = "Slices unlike any annotated one, by a metric learned from your cohort; needs no label to start."
 
     def _take_argument(self, argument: str | None) -> None:
-        if argument is not None and argument not in EMBEDDING_PRESETS:
-            advice = f"Presets are: {', '.join(EMBEDDING_PRESETS)}."
-            raise BadInput(f"There is no preset '{argument}'.", where=f"strategy {self.name}", advice=advice)
-        self.space = "learned" if argument is None else f"learned:{argument}"
-        self.embeddings = (self.space,)
+        self.space = parse_space("learned" if argument is None else f"learned:{argument}", "learned", self.name)
+        self.embeddings = self.space.embeddings
 
 
 def _choice(pool: Pool, centre: Centre, space: str) -> Choice:
-    by = SPACES[space.partition(":")[0]]
+    by = in_words(space)
     if centre.nearest < 0:
         return Choice(
             pool.ids[centre.position], None, f"The most typical slice of the cohort by {by}: a good first one."

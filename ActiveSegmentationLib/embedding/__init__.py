@@ -18,7 +18,7 @@ from ActiveSegmentationLib.embedding.mmd import mmd
 from ActiveSegmentationLib.embedding.network import EncoderNetwork, build_network
 from ActiveSegmentationLib.embedding.pixels import pixel_features
 from ActiveSegmentationLib.embedding.sampler import GroupBatch, GroupBatchSampler, SliceTable
-from ActiveSegmentationLib.embedding.settings import EMBEDDING_PRESETS, EmbeddingSettings
+from ActiveSegmentationLib.embedding.settings import EMBEDDING_PRESETS, EmbeddingSettings, named_settings
 from ActiveSegmentationLib.embedding.slices import EmbeddableSlices
 from ActiveSegmentationLib.embedding.training import train_encoder
 
@@ -46,6 +46,7 @@ __all__ = [
     "load_encoder",
     "load_info_vae",
     "mmd",
+    "named_settings",
     "nt_xent",
     "pixel_features",
     "random_views",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -178,8 +179,15 @@ EMBEDDING_PRESETS: dict[str, EmbeddingSettings] = {
     "patient": _paper(0, 1, 0, 0),
     "volume": _paper(0, 0, 1, 0),
     "slice": _paper(0, 0, 0, 1),
+    "ntxent-patient": _paper(1, 1, 0, 0),
+    "ntxent-volume": _paper(1, 0, 1, 0),
+    "ntxent-slice": _paper(1, 0, 0, 1),
     "patient-volume": _paper(0, 0.5, 0.5, 0),
+    "patient-slice": _paper(0, 0.5, 0, 0.5),
     "volume-slice": _paper(0, 0, 0.5, 0.5),
+    "ntxent-patient-volume": _paper(*SEVERAL_VOLUMES),
+    "ntxent-patient-slice": _paper(1, 0.05, 0, 0.35),
+    "ntxent-volume-slice": _paper(1, 0, 0.10, 0.30),
     "patient-volume-slice": _paper(0, 0.33, 0.33, 0.33),
     "all": _paper(1, 0.05, 0.35, 0.025),
 }
@@ -193,9 +201,54 @@ where a changed slice finds its original among 1,832 (median rank; pixels 532): 
 206 after 100 with the paper's step size, and 164 after 75 steps of the medium stem, which cost as much as 220 of these.
 
 The "vepa2024-..." presets are the paper's trainings (Section 3.2.1, Appendix A): "-acdc" its best, for patients with
-several volumes, "-single-volume" and "-volume-slice" the two it used where a patient has one volume. The rest are rows
-of its ablation (Table 4, Appendix A), "patient" also being its choice for pretrained segmenters. Where it tried several
-weights, the text does not tell which were best, and even weights (for "all" those next to the best preset) stand here.
+several volumes, "-single-volume" and "-volume-slice" the two it used where a patient has one volume.
+
+The other names are the losses joined: every combination of NT-Xent and the losses of patients, volumes and neighbouring
+slices, and so every row of its ablation (Table 4, Appendix A); "patient" is also its choice for pretrained segmenters.
+Weights are 1 for NT-Xent and for the only group loss, as there. Where the paper tried several weights for group losses,
+the text does not tell which were best: "ntxent-patient-volume" and "all" have those of its best training and next to
+it, those without NT-Xent even ones. It names no weights for "patient-slice" and "ntxent-patient-slice"; those here
+follow "patient-volume" and "ntxent-patient-volume". Other weights can be written freely, see ``named_settings``.
+
 The paper's slices are 256 pixels wide and its network starts from a stem for large images; choose the slice stack
 accordingly.
 """
+
+WEIGHT_NAMES = ("nt-xent", "patient", "volume", "slice")
+"""What people call the weights of Eq. 5."""
+
+
+def named_settings(name: str, own: EmbeddingSettings) -> EmbeddingSettings:
+    """The settings that a strategy means by "learned:NAME".
+
+    Args:
+        name: A preset, or weights of Eq. 5 as in "nt-xent=1+patient=0.05+volume=0.35"; those left out are 0.
+        own: Settings of the study: free weights change nothing else in them, a preset only keeps their ``steps``.
+
+    Raises:
+        BadInput: If there is no such preset, or the weights are not numbers of 0 or more, one of them positive.
+    """
+    if name in EMBEDDING_PRESETS:
+        preset = EMBEDDING_PRESETS[name]
+        return preset if own.steps is None else replace(preset, steps=own.steps)
+    weights: dict[str, float] = {}
+    for part in name.split("+"):
+        key, _, text = part.partition("=")
+        try:
+            weight = float(text)
+        except ValueError:
+            weight = math.nan
+        if key not in WEIGHT_NAMES or key in weights or not 0 <= weight < math.inf:
+            raise _no_metric(name)
+        weights[key] = weight
+    if not any(weights.values()):
+        raise _no_metric(name)
+    return replace(own, weights=LossWeights(*(weights.get(key, 0.0) for key in WEIGHT_NAMES)))
+
+
+def _no_metric(name: str) -> BadInput:
+    advice = (
+        f"Presets are: {', '.join(EMBEDDING_PRESETS)}. Or write weights of the losses, such as "
+        f"{'+'.join(f'{key}={weight:g}' for key, weight in zip(WEIGHT_NAMES, (1, 0.05, 0.35, 0), strict=True))}."
+    )
+    return BadInput(f"There is no learned metric called '{name}'.", where="learned metric", advice=advice)

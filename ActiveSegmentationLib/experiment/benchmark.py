@@ -23,7 +23,7 @@ from ActiveSegmentationLib.evaluation import RequestRow, ResultRow, write_reques
 from ActiveSegmentationLib.experiment.annotators import Annotator, OracleAnnotator
 from ActiveSegmentationLib.experiment.run import PROGRAMS, Design, Run
 from ActiveSegmentationLib.experiment.sweep import execute_in_processes
-from ActiveSegmentationLib.loop import LEARNED, describe_device, learned_encoder, versions
+from ActiveSegmentationLib.loop import describe_device, is_learned, learned_encoder, versions
 
 AnnotatorFactory = Callable[[SliceStack, AnnotationKind], Annotator]
 """Makes the annotator of an experiment."""
@@ -188,7 +188,7 @@ class Benchmark:
         """Train each metric and autoencoder once, before the runs would do so at the same time."""
         strategies = [*self.plan.strategies, *filter(None, [self.plan.design.initial])]
         kinds = {kind for name in strategies for kind in create_strategy(name).embeddings}
-        for kind in sorted(kinds & set(LEARNED)):
+        for kind in sorted(filter(is_learned, kinds)):
             learned_encoder(
                 kind,
                 self.stack,

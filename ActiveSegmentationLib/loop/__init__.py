@@ -1,7 +1,7 @@
 """One round from end to end, over a study folder or for an experiment: choose, train, predict, score, export."""
 
 from ActiveSegmentationLib.loop.device import describe_device, resolve_device, versions
-from ActiveSegmentationLib.loop.embeddings import LEARNED, embedders, learned_encoder
+from ActiveSegmentationLib.loop.embeddings import embedders, is_learned, learned_encoder
 from ActiveSegmentationLib.loop.knowledge import knowledge_of, true_classes
 from ActiveSegmentationLib.loop.outputs import EXPORT_FORMATS, evaluate_study, export_study, predict_study
 from ActiveSegmentationLib.loop.overview import study_overview
@@ -17,7 +17,6 @@ from ActiveSegmentationLib.loop.unseen import UnseenScore, score_unseen
 
 __all__ = [
     "EXPORT_FORMATS",
-    "LEARNED",
     "MAP_METHODS",
     "LoopSettings",
     "Question",
@@ -32,6 +31,7 @@ __all__ = [
     "evaluate_study",
     "evaluate_volumes",
     "export_study",
+    "is_learned",
     "knowledge_of",
     "learned_encoder",
     "predict_study",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from ActiveSegmentationLib.embedding import (
     cached_embeddings,
     load_encoder,
     load_info_vae,
+    named_settings,
     pixel_features,
     train_encoder,
     train_info_vae,
@@ -32,7 +33,13 @@ LEARNED = (
     "infovae",
     *(f"infovae:{name}" for name in INFO_VAE_PRESETS),
 )
-"""Kinds of embedding whose network is trained once a cohort: see ``learned_encoder``."""
+"""Kinds of embedding whose network is trained once a cohort, see ``learned_encoder``; there are more, as "learned" takes
+free weights of the losses too."""
+
+
+def is_learned(kind: str) -> bool:
+    """Whether the network of an embedding is trained once a cohort."""
+    return kind.partition(":")[0] in ("learned", "infovae")
 
 
 def learned_encoder(
@@ -51,8 +58,9 @@ def learned_encoder(
     rounds can be compared and a volume left out costs no new training. No two processes train the same one.
 
     Args:
-        kind: One of ``LEARNED``: "learned" for the metric with the settings' own weights of the losses,
-            "learned:PRESET" for those of a preset; "infovae" and "infovae:PRESET" for the autoencoder.
+        kind: One that ``is_learned``: "learned" for the metric with the settings' own weights of the losses,
+            "learned:NAME" for those that ``named_settings`` gives for the name; "infovae" and "infovae:PRESET" for the
+            autoencoder.
         stack: The cohort's slices.
         rows: Rows to learn from; no label is looked at.
         settings: Settings of the loop.
@@ -65,8 +73,7 @@ def learned_encoder(
     _, _, preset = kind.partition(":")
     embedding = settings.embedding
     if preset:
-        named = EMBEDDING_PRESETS[preset]
-        embedding = replace(named, steps=embedding.steps) if embedding.steps is not None else named
+        embedding = named_settings(preset, embedding)
     folder = cache / "encoders"
     name = hash_json([embedding.to_json(), settings.seed, stack.channels, stack.settings.to_json()])[:24]
     known = _of_cohort(folder, name, len(rows), progress)
@@ -130,6 +137,7 @@ def embedders(
     model: Ensemble | None,
     cache: Path,
     device: str,
+    kinds: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> dict[str, Embedder]:
     """Functions for every kind of embedding that can be had now.
@@ -141,6 +149,7 @@ def embedders(
         model: The model of the round before, or None.
         cache: Folder of what can be computed again.
         device: Torch device.
+        kinds: Kinds that are asked for; those with free weights of the losses are offered for them only.
         progress: Told of training and embedding.
     """
 
@@ -155,7 +164,7 @@ def embedders(
 
         return embed
 
-    available = {kind: learned(kind) for kind in LEARNED}
+    available = {kind: learned(kind) for kind in (*LEARNED, *filter(is_learned, kinds))}
     available["pixels"] = lambda wanted: pixel_features(stack, wanted)
     if model is not None:
         available["segmenter"] = lambda wanted: model.features(stack, wanted, device=device, progress=progress)

@@ -103,7 +103,16 @@ def suggest(
         raise BadInput(f"At least 1 slice must be asked for, not {question.budget}.", where="count")
     strategy = create_strategy(question.strategy)
     start = time.perf_counter()
-    available = embedders(stack, rows, settings, model=model, cache=cache, device=device, progress=progress)
+    available = embedders(
+        stack,
+        rows,
+        settings,
+        model=model,
+        cache=cache,
+        device=device,
+        kinds=strategy.embeddings,
+        progress=progress,
+    )
     pool = Pool(
         stack,
         rows,

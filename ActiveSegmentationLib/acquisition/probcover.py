@@ -1,0 +1,144 @@
+"""ProbCover: the slices that stand for the most others like them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+from scipy import sparse
+
+from ActiveSegmentationLib.acquisition.base import Representativeness
+from ActiveSegmentationLib.acquisition.neighbours import distance_blocks, k_means, unit_rows
+from ActiveSegmentationLib.acquisition.options import Option
+from ActiveSegmentationLib.acquisition.pool import Pool
+from ActiveSegmentationLib.acquisition.registry import register
+from ActiveSegmentationLib.acquisition.spaces import in_words, parse_space
+
+FARTHEST = 2.0
+"""No two points of length 1 are farther apart."""
+
+
+@register
+class ProbCover(Representativeness):
+    """Greedy coverage by balls of one radius (Yehuda, Dekel, Hacohen and Weinshall 2022, ProbCover).
+
+    Slices are compared by embeddings of length 1. A slice covers every slice nearer than delta, itself always; the gain
+    of a slice is the number of slices it would cover that no annotated or picked one does (Algorithm 1). Delta is the
+    largest radius at which a share ``purity`` of all balls holds slices of one kind only, the kinds being clusters from
+    k-means (Section 4.2): the paper's number of clusters is that of the classes of images, which slices have not, so
+    it is an option here.
+
+    To the gain is added the distance to the nearest annotated or picked slice, scaled to stay below 1: it decides
+    between slices that cover equally many, and once all slices are covered the farthest is picked, as "coreset" does,
+    where the paper picks any.
+
+    The argument names the space: "learned" (the default), "learned:NAME", "pixels" or "segmenter", as for "coreset".
+    Needs: the embedding, no model and no annotation; cost O(n^2 d), memory as many numbers as there are pairs of slices
+    nearer than delta.
+
+    Raises:
+        BadInput: If the argument names no such space.
+    """
+
+    name = "probcover"
+    summary = "Slices that stand for the most others not like any annotated one; good for the very first slices."
+    known_options: ClassVar[Mapping[str, Option]] = {
+        "clusters": Option(20, "Kinds of slices by which the radius is chosen; more make it smaller.", least=2),
+        "purity": Option(0.95, "Share of the balls that hold slices of one kind only.", least=0.0, most=1.0),
+    }
+
+    def start(self, pool: Pool, rng: np.random.Generator) -> _Balls:
+        """What is covered by annotated slices; see ``Representativeness.start``."""
+        kind = self.space.of(pool)
+        points = unit_rows(pool.embeddings(kind))
+        radius = pure_radius(points, k_means(points, self.options["clusters"], rng), self.options["purity"])
+        return _Balls(pool, points, radius, kind)
+
+    def _take_argument(self, argument: str | None) -> None:
+        self.space = parse_space(argument, "learned", self.name)
+        self.embeddings = self.space.embeddings
+
+
+def pure_radius(points: np.ndarray, kinds: np.ndarray, purity: float) -> float:
+    """The largest radius at which enough balls hold points of one kind only (Yehuda et al. 2022, Section 4.2).
+
+    A ball is open: it is pure up to the distance to the nearest point of another kind. The radius that the paper finds
+    by trying values is therefore a quantile of these distances.
+
+    Args:
+        points: (n, d) float64 array of rows of length 1.
+        kinds: (n,) integer kind of each point.
+        purity: Share of balls, from 0 to 1.
+
+    Returns:
+        Radius above 0; ``FARTHEST`` where all points are of one kind.
+    """
+    reach = np.full(len(points), FARTHEST)
+    everyone = np.arange(len(points))
+    for part, distances in distance_blocks(points, everyone, everyone):
+        distances[kinds[part][:, None] == kinds[None, :]] = FARTHEST
+        reach[part] = distances.min(axis=1)
+    impure = min(int((1 - purity) * len(points) + 1e-9), len(points) - 1)
+    return float(np.sort(reach)[impure])
+
+
+class _Balls:
+    """Who covers whom, and what is covered so far.
+
+    Args:
+        pool: The pool.
+        points: (n, d) float64 rows of length 1.
+        radius: Radius of the balls.
+        kind: Kind of the embedding, for the reasons.
+    """
+
+    def __init__(self, pool: Pool, points: np.ndarray, radius: float, kind: str) -> None:
+        self._pool, self._points, self._kind = pool, points, kind
+        everyone = np.arange(len(points))
+        near = []
+        for part, distances in distance_blocks(points, everyone, everyone):
+            inside = distances < radius
+            inside[np.arange(len(inside)), everyone[part]] = True
+            near.append(sparse.csr_array(inside))
+        self._covers = sparse.vstack(near, format="csr")
+        self._open = np.ones(len(points))
+        self._away = np.full(len(points), np.inf)
+        self._nearest = np.full(len(points), -1)
+        for centre in np.flatnonzero(pool.annotated):
+            self._cover(int(centre))
+
+    def gains(self) -> np.ndarray:
+        """Slices newly covered, and the share of a slice that decides between equals (n,); see ``Gains.gains``."""
+        return self._covers @ self._open + self._spare()
+
+    def take(self, position: int) -> str:
+        """Cover what is near to the pick, see ``Gains.take``."""
+        new = int(self._open[self._ball(position)].sum())
+        nearest = self._nearest[position]
+        self._cover(position)
+        by = in_words(self._kind)
+        if new > 1:
+            return f"Stands for {new} slices that are alike by {by} and unlike any annotated or requested so far."
+        if new == 1:
+            return f"Like no annotated or requested slice, and like no other one left, by {by}."
+        return (
+            f"Nothing more to stand for by {by}: it is like slices annotated or requested already, the nearest is "
+            f"{self._pool.describe(int(nearest))}."
+        )
+
+    def _ball(self, centre: int) -> np.ndarray:
+        """Positions of the slices that the one at ``centre`` covers."""
+        start, stop = self._covers.indptr[centre : centre + 2]
+        return self._covers.indices[start:stop]
+
+    def _cover(self, centre: int) -> None:
+        self._open[self._ball(centre)] = 0.0
+        for part, distances in distance_blocks(self._points, np.arange(len(self._points)), np.array([centre])):
+            closer = distances[:, 0] < self._away[part]
+            self._away[part][closer] = distances[closer, 0]
+            self._nearest[part][closer] = centre
+
+    def _spare(self) -> np.ndarray:
+        """Distances to the nearest centre scaled to below 1; 0 without centres."""
+        return np.zeros(len(self._away)) if np.isinf(self._away[0]) else self._away / (FARTHEST + 1)

@@ -14,6 +14,7 @@ from ActiveSegmentationLib.acquisition.base import (
 from ActiveSegmentationLib.acquisition.bayesian_sample_querying import BayesianSampleQuerying
 from ActiveSegmentationLib.acquisition.constraints import Allowance, Constraints
 from ActiveSegmentationLib.acquisition.coreset import Coreset, GroupContrastiveCoreset
+from ActiveSegmentationLib.acquisition.facility_location import FacilityLocation
 from ActiveSegmentationLib.acquisition.k_center import Centre, k_center_greedy
 from ActiveSegmentationLib.acquisition.options import Option
 from ActiveSegmentationLib.acquisition.pool import UNITS, Figure, Knowledge, Pool
@@ -28,6 +29,7 @@ from ActiveSegmentationLib.acquisition.registry import (
 )
 from ActiveSegmentationLib.acquisition.sample_ratio import SampleRatio
 from ActiveSegmentationLib.acquisition.strided import Strided
+from ActiveSegmentationLib.acquisition.suggestive_annotation import SuggestiveAnnotation
 
 __all__ = [
     "ENTRY_POINT_GROUP",
@@ -39,6 +41,7 @@ __all__ = [
     "Choice",
     "Constraints",
     "Coreset",
+    "FacilityLocation",
     "Figure",
     "Gains",
     "GroupContrastiveCoreset",
@@ -54,6 +57,7 @@ __all__ = [
     "Strategy",
     "StrategyInfo",
     "Strided",
+    "SuggestiveAnnotation",
     "check_choices",
     "create_strategy",
     "k_center_greedy",

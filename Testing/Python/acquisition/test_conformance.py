@@ -24,6 +24,8 @@ VARIANTS = [
     "bayesian-sample-querying/greedy=yes",
     "coreset:learned",
     "coreset:pixels",
+    "facility-location:learned/annotated=no",
+    "facility-location:pixels",
     "sample-ratio/greedy=yes",
     "strided:3",
 ]

@@ -25,6 +25,7 @@ from ActiveSegmentationLib.acquisition.dropout_entropy import DropoutEntropy
 from ActiveSegmentationLib.acquisition.dropout_variance import DropoutVariance
 from ActiveSegmentationLib.acquisition.ensemble_disagreement import EnsembleEntropy, VarianceRatio
 from ActiveSegmentationLib.acquisition.entropy import Entropy
+from ActiveSegmentationLib.acquisition.facility_location import FacilityLocation
 from ActiveSegmentationLib.acquisition.foreground_random import ForegroundRandom
 from ActiveSegmentationLib.acquisition.k_center import Centre, k_center_greedy
 from ActiveSegmentationLib.acquisition.learning_loss import LearningLoss
@@ -48,6 +49,7 @@ from ActiveSegmentationLib.acquisition.registry import (
 from ActiveSegmentationLib.acquisition.sample_ratio import SampleRatio
 from ActiveSegmentationLib.acquisition.stochastic_batches import StochasticBatches
 from ActiveSegmentationLib.acquisition.strided import Strided
+from ActiveSegmentationLib.acquisition.suggestive_annotation import SuggestiveAnnotation
 from ActiveSegmentationLib.acquisition.typiclust import TypiClust
 from ActiveSegmentationLib.acquisition.uncertain import Uncertain
 from ActiveSegmentationLib.acquisition.wrapping import Scorer, ScoreWrapper
@@ -74,6 +76,7 @@ __all__ = [
     "DropoutVariance",
     "EnsembleEntropy",
     "Entropy",
+    "FacilityLocation",
     "Figure",
     "ForegroundRandom",
     "Gains",
@@ -101,6 +104,7 @@ __all__ = [
     "Strategy",
     "StrategyInfo",
     "Strided",
+    "SuggestiveAnnotation",
     "TypiClust",
     "Uncertain",
     "VarianceRatio",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +34,8 @@ LEARNED = (
     "infovae",
     *(f"infovae:{name}" for name in INFO_VAE_PRESETS),
 )
-"""Kinds of embedding whose network is trained once a cohort, see ``learned_encoder``; there are more, as "learned" takes
-free weights of the losses too."""
+"""Kinds of embedding whose network is trained once a cohort, see ``learned_encoder``; "learned" takes free weights of
+the losses as well."""
 
 
 def is_learned(kind: str) -> bool:

@@ -1,0 +1,125 @@
+"""Facility location: slices that together resemble all the others as much as possible."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+
+from ActiveSegmentationLib.acquisition.base import Representativeness
+from ActiveSegmentationLib.acquisition.options import Option
+from ActiveSegmentationLib.acquisition.pool import Pool
+from ActiveSegmentationLib.acquisition.registry import register
+from ActiveSegmentationLib.acquisition.spaces import in_words, parse_space
+
+BLOCK = 1024
+"""Points whose similarities to all candidates are held at a time."""
+NOISE = 1e-9
+"""Gains below this part of the number of points are rounding."""
+
+
+class Facilities:
+    """How well a growing choice of candidates stands for a set of points.
+
+    The choice is worth the sum over the points of their largest cosine to any chosen candidate (Ozdemir et al. 2021,
+    Eq. 9 and 10; Yang et al. 2017). While nothing is chosen every point counts -1, the least cosine there is: with the
+    usual 0 the first picks would ignore negative cosines. Gains are brought up to date for the points that a pick
+    stands for better than those before, so that no matrix of all pairs is kept.
+
+    Args:
+        points: (n, d) float array of the points to stand for, finite; a row of zeros has cosine 0 to all.
+        candidates: (m, d) float array of what may be chosen, finite.
+        chosen: (k, d) float array of what is chosen already.
+    """
+
+    def __init__(self, points: np.ndarray, candidates: np.ndarray, chosen: np.ndarray | None = None) -> None:
+        self._points, self._candidates = _unit(points), _unit(candidates)
+        self.nearest = np.full(len(points), -1.0)
+        """(n,) float64: largest cosine of each point to what is chosen, -1 before anything is."""
+        self._gains = self._candidates @ self._points.sum(axis=0) + len(points)
+        if chosen is not None and len(chosen):
+            self._raise(np.max([(self._points @ one) for one in _unit(chosen)], axis=0))
+
+    def gains(self) -> np.ndarray:
+        """(m,) float64, 0 or more: what each candidate would add to the worth of the choice."""
+        return np.where(self._gains > NOISE * len(self._points), self._gains, 0.0)
+
+    def choose(self, candidate: int) -> int:
+        """Add a candidate to the choice; returns for how many points it stands better than those before."""
+        return self._raise(self._points @ self._candidates[candidate])
+
+    def _raise(self, similarity: np.ndarray) -> int:
+        better = np.flatnonzero(similarity > self.nearest)
+        for start in range(0, len(better), BLOCK):
+            rows = better[start : start + BLOCK]
+            cosines = self._candidates @ self._points[rows].T
+            before = np.maximum(cosines - self.nearest[rows], 0.0)
+            self._gains -= (before - np.maximum(cosines - similarity[rows], 0.0)).sum(axis=1)
+        self.nearest[better] = similarity[better]
+        return len(better)
+
+
+class FacilityGains:
+    """What each item of a pool adds in standing for the items that nobody annotated yet.
+
+    Args:
+        pool: The pool.
+        space: Kind of embedding.
+        annotated: Whether annotated items count as chosen from the start.
+    """
+
+    def __init__(self, pool: Pool, space: str, *, annotated: bool) -> None:
+        features = pool.embeddings(space)
+        self._open = pool.slice_counts() > 0
+        self._facilities = Facilities(features[self._open], features, features[pool.annotated] if annotated else None)
+        self._things, self._by = f"{pool.unit}s", in_words(space)
+
+    def gains(self) -> np.ndarray:
+        """The gains (n,), see ``Gains.gains``."""
+        return self._facilities.gains()
+
+    def take(self, position: int) -> str:
+        """Count the pick as chosen, see ``Gains.take``."""
+        count = self._facilities.choose(position)
+        if not count:
+            return f"Nothing else is left to stand for: by {self._by} all {self._things} resemble earlier picks more."
+        total = int(self._open.sum())
+        return f"Stands for others: by {self._by} {count} of {total} open {self._things} resemble it most so far."
+
+
+@register
+class FacilityLocation(Representativeness):
+    """Maximum coverage of what nobody annotated yet by cosine similarity (Yang et al. 2017; Ozdemir et al. 2021, Eq. 9
+    and 10), as a strategy of its own.
+
+    Greedy: again and again the slice that adds most to the sum, over all slices that may be asked for, of the largest
+    cosine to a picked one. Annotated slices count as picked unless "annotated=no". The argument names the space:
+    "segmenter" (plain "facility-location"), "pixels" or "learned", see ``Coreset``; before the first model is trained
+    pixels stand in for the segmenter's features, and each choice's reason says so. Needs the embedding; cost about
+    O(n^2 d log(annotated + budget)).
+
+    Raises:
+        BadInput: If the argument names no such space.
+    """
+
+    name = "facility-location"
+    summary = "Slices that many others resemble, by the model's features (facility-location:pixels and :learned also)."
+    known_options: ClassVar[Mapping[str, Option]] = {
+        "annotated": Option("yes", "Whether annotated slices already stand for those like them.", choices=("yes", "no"))
+    }
+
+    def _take_argument(self, argument: str | None) -> None:
+        self.space = parse_space(argument, "segmenter", self.name)
+        self.embeddings = self.space.embeddings
+
+    def start(self, pool: Pool, rng: np.random.Generator) -> FacilityGains:
+        """The gains given what is annotated; see ``Representativeness.start``."""
+        return FacilityGains(pool, self.space.of(pool), annotated=self.options["annotated"] == "yes")
+
+
+def _unit(points: np.ndarray) -> np.ndarray:
+    """Rows of length 1 in double precision; rows of zeros stay: (n, d) -> (n, d)."""
+    points = np.asarray(points, dtype=np.float64)
+    lengths = np.linalg.norm(points, axis=1, keepdims=True)
+    return points / np.where(lengths > 0, lengths, 1.0)

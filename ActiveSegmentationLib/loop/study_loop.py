@@ -126,7 +126,7 @@ class StudyLoop:
             annotated=annotations.keys(),
             skipped=self.study.skipped().keys(),
             model=self.latest_model(),
-            knowledge=knowledge_of(annotations, self.study.labels),
+            knowledge=knowledge_of(annotations, self.study.labels, extents=self.study.extents()),
             cache=self.study.cache_folder,
             device=self.device,
             progress=self.progress,
@@ -160,6 +160,7 @@ class StudyLoop:
             annotated=len(self.study.annotations()),
             members=self.settings.members if model is None else len(model.members),
             dropout=any(training.dropout + training.decoder_dropout),
+            extents=bool(self.study.extents()),
         )
 
     def train(self, *, members: int | None = None, steps: int | None = None) -> tuple[int, Ensemble]:

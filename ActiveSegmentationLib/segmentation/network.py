@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.segmentation.loss_head import LossHead
 from ActiveSegmentationLib.segmentation.settings import TrainingSettings
 
@@ -75,6 +76,24 @@ class UNet(nn.Module):
         for name, beside in zip(reversed(_DECODER), reversed(maps[:-1]), strict=True):
             features = getattr(self.net, name)(features, beside)
         return self.net.final_conv(features)[..., : size[0], : size[1]]
+
+    def convolutions(self, part: str) -> list[nn.Conv2d]:
+        """The 3 x 3 convolutions of a part of the network, in the order in which they compute.
+
+        Args:
+            part: "last", the one before the 1 x 1 head; "bottleneck", the last one of the coarsest level; "decoder",
+                all of the decoder's (its transposed convolutions and the head are left out).
+
+        Raises:
+            BadInput: If there is no such part.
+        """
+        blocks = {"last": _DECODER[:1], "bottleneck": _ENCODER[-1:], "decoder": _DECODER[::-1]}
+        if part not in blocks:
+            advice = f"Choose one of: {', '.join(blocks)}."
+            raise BadInput(f"The network has no part called '{part}'.", where="network", advice=advice)
+        pairs = [getattr(self.net, name).get_submodule("convs") for name in blocks[part]]
+        found = [module for pair in pairs for module in pair.modules() if isinstance(module, nn.Conv2d)]
+        return found if part == "decoder" else found[-1:]
 
 
 def build_network(channels: int, classes: int, settings: TrainingSettings, *, seed: int) -> UNet:

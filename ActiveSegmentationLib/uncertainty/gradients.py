@@ -1,0 +1,294 @@
+"""What each slice would teach the model: gradients of a loss at the model's own labels, slice by slice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.progress import Progress
+from ActiveSegmentationLib.segmentation import Predictor, Slices, iterate_images, segmentation_loss
+from ActiveSegmentationLib.segmentation.network import UNet
+from ActiveSegmentationLib.segmentation.predictor import PIXELS_PER_BATCH
+
+NUMBERS_PER_BATCH = 2**26
+"""Numbers that the gradients of a batch may take (256 MiB); large layers are computed in smaller batches."""
+
+ENTRIES = ("random", "first")
+"""Which parameters stand for a layer: a random subset, or the first ones as in Foellmer 2024."""
+
+
+def _cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    return functional.cross_entropy(logits, labels, reduction="none").mean((1, 2)).sum()
+
+
+def _training_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    # a Dice over the whole batch would make the gradient of a slice depend on its company
+    dense = torch.ones(1, dtype=torch.bool, device=logits.device)
+    pairs = zip(logits.split(1), labels.split(1), strict=True)
+    return torch.stack([segmentation_loss(own, label, dense) for own, label in pairs]).sum()
+
+
+LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    "likelihood": lambda logits, labels: -_cross_entropy(logits, labels),
+    "cross-entropy": _cross_entropy,
+    "training": _training_loss,
+}
+"""Sums over the slices of a batch, each slice's term independent of the others, from logits (n, C, H, W) and labels.
+
+"likelihood" is the mean over all pixels, background included, of the log-probability of the label (Foellmer 2024),
+"cross-entropy" its negative, "training" half of the latter and half of the soft Dice loss, as in training.
+"""
+
+
+def gradient_embeddings(
+    model: Predictor,
+    stack: Slices,
+    rows: np.ndarray,
+    *,
+    layer: str,
+    loss: str = "likelihood",
+    columns: np.ndarray | None = None,
+    device: str = "cpu",
+    batch_size: int | None = None,
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """Gradients of the loss at the most probable labels with respect to the weights of a layer, for every slice.
+
+    Taken without dropout. Of an ensemble the first member is used: its gradients are a model's, as in the papers, and
+    those of several would have to be weighted against each other. Source: Ash et al. 2020 (BADGE); Foellmer et al.
+    2024, Appendix A.
+
+    Args:
+        model: A segmenter or an ensemble.
+        stack: The cohort's slices.
+        rows: (n,) rows of the stack.
+        layer: "last", "bottleneck" or "decoder", see ``UNet.convolutions``.
+        loss: Name from ``LOSSES``.
+        columns: (k,) parameters wanted, in [0, ``parameter_count``), in any order; all unless given. The others are
+            not kept beyond their batch.
+        device: Torch device.
+        batch_size: Slices a batch, chosen by the size of the grid and the layer unless told.
+        progress: Told after every batch.
+
+    Returns:
+        (n, k) float32, any finite range.
+
+    Raises:
+        BadInput: If there is no such layer or loss, or the model is no U-Net.
+    """
+    width = parameter_count(model, layer) if columns is None else len(columns)
+    result = np.empty((len(rows), width), dtype=np.float32)
+    done = 0
+    for found in _batches(model, stack, rows, layer, loss, columns, device, batch_size, progress):
+        result[done : done + len(found)] = found.cpu().numpy()
+        done += len(found)
+    return result
+
+
+def mean_squared_gradients(
+    model: Predictor,
+    stack: Slices,
+    rows: np.ndarray,
+    *,
+    layer: str,
+    loss: str = "likelihood",
+    weights: np.ndarray | None = None,
+    device: str = "cpu",
+    batch_size: int | None = None,
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """Mean over slices of the squared gradients: the diagonal of the empirical Fisher information (Foellmer Eq. 3).
+
+    Args:
+        model: A segmenter or an ensemble, of which the first member is used.
+        stack: The cohort's slices.
+        rows: (n,) rows of the stack, at least one.
+        layer: "last", "bottleneck" or "decoder".
+        loss: Name from ``LOSSES``.
+        weights: (n,) how often each row counts, once unless given.
+        device: Torch device.
+        batch_size: Slices a batch, chosen by the size of the grid and the layer unless told.
+        progress: Told after every batch.
+
+    Returns:
+        (parameters,) float64, 0 or more.
+
+    Raises:
+        BadInput: If there is no such layer or loss, or the model is no U-Net.
+        ValueError: If there is no row.
+    """
+    if len(rows) == 0:
+        raise ValueError("the mean over no slice is not defined")
+    weights = np.ones(len(rows)) if weights is None else np.asarray(weights, dtype=np.float64)
+    total = np.zeros(parameter_count(model, layer))
+    done = 0
+    for found in _batches(model, stack, rows, layer, loss, None, device, batch_size, progress):
+        share = torch.from_numpy(weights[done : done + len(found)]).to(found.device)
+        total += (share @ found.double() ** 2).cpu().numpy()
+        done += len(found)
+    return total / weights.sum()
+
+
+def parameter_count(model: Predictor, layer: str) -> int:
+    """Number of weights of a layer, the width of its gradients.
+
+    Raises:
+        BadInput: If there is no such layer, or the model is no U-Net.
+    """
+    return sum(conv.weight.numel() for conv in _network(model).convolutions(layer))
+
+
+def choose_parameters(count: int, wanted: int, entries: str, rng: np.random.Generator) -> np.ndarray:
+    """Parameters that stand for a layer.
+
+    The first entries of a weight are those of its first few output channels; a random subset sees all of them, so it
+    is the default of those who ask.
+
+    Args:
+        count: Parameters of the layer.
+        wanted: Number wanted.
+        entries: "random" or "first".
+        rng: Source of randomness; not used where all are wanted or the first.
+
+    Returns:
+        (min(wanted, count),) int64, ascending.
+
+    Raises:
+        ValueError: If ``entries`` is neither.
+    """
+    if entries not in ENTRIES:
+        raise ValueError(f"entries are {' or '.join(ENTRIES)}, not {entries}")
+    if wanted >= count or entries == "first":
+        return np.arange(min(wanted, count))
+    return np.sort(rng.choice(count, wanted, replace=False))
+
+
+def sample_gradients(
+    network: UNet, images: torch.Tensor, *, layer: str, loss: str = "likelihood", columns: np.ndarray | None = None
+) -> torch.Tensor:
+    """Gradients of every image of a batch, exactly, from one backward pass for all of them.
+
+    The backward pass stops at the outputs of the layer's convolutions. In evaluation mode no image influences another,
+    so the gradient of the summed loss there holds each image's own, and its product with the convolution's input,
+    summed over the pixels, is the gradient of the weight. The network, its ``.grad`` included, is left as it was.
+
+    Args:
+        network: The network; it computes without dropout and with running statistics whatever its mode is.
+        images: (n, channels, H, W) float on the network's device, of its precision.
+        layer: "last", "bottleneck" or "decoder".
+        loss: Name from ``LOSSES``.
+        columns: (k,) parameters wanted, all unless given. Parameters are counted through the layer's convolutions in
+            their order, each weight (out, in, rows, columns) flattened.
+
+    Returns:
+        (n, k) float of the network's precision, on its device.
+
+    Raises:
+        BadInput: If there is no such layer or loss.
+    """
+    if loss not in LOSSES:
+        advice = f"Choose one of: {', '.join(LOSSES)}."
+        raise BadInput(f"There is no loss called '{loss}'.", where="gradients", advice=advice)
+    convs = network.convolutions(layer)
+    inputs, deltas = _inputs_and_output_gradients(network, convs, images, LOSSES[loss])
+    if columns is None:
+        return torch.cat([_weight_gradients(*parts).flatten(1) for parts in zip(convs, inputs, deltas, strict=True)], 1)
+    result = images.new_empty((len(images), len(columns)))
+    start = 0
+    for conv, before, delta in zip(convs, inputs, deltas, strict=True):
+        places = np.flatnonzero((columns >= start) & (columns < start + conv.weight.numel()))
+        if len(places):
+            channel, within = np.divmod(columns[places] - start, conv.weight[0].numel())
+            kept, channel = np.unique(channel, return_inverse=True)
+            found = _weight_gradients(conv, before, delta[:, torch.from_numpy(kept).to(delta.device)]).flatten(2)
+            chosen = found[:, torch.from_numpy(channel).to(found.device), torch.from_numpy(within).to(found.device)]
+            result[:, torch.from_numpy(places).to(result.device)] = chosen
+        start += conv.weight.numel()
+    return result
+
+
+def _batches(
+    model: Predictor,
+    stack: Slices,
+    rows: np.ndarray,
+    layer: str,
+    loss: str,
+    columns: np.ndarray | None,
+    device: str,
+    batch_size: int | None,
+    progress: Progress | None,
+) -> Iterator[torch.Tensor]:
+    network = _network(model)
+    if batch_size is None:
+        height, width = stack.grid_shape
+        by_memory = NUMBERS_PER_BATCH // parameter_count(model, layer)
+        batch_size = max(1, min(PIXELS_PER_BATCH // (height * width), by_memory))
+    for _, images in iterate_images(model, stack, rows, device, batch_size, "Computing gradients", progress):
+        yield sample_gradients(network, images, layer=layer, loss=loss, columns=columns)
+
+
+def _network(model: Predictor) -> UNet:
+    network = model.networks()[0]
+    if not isinstance(network, UNet):
+        advice = "Choose another strategy."
+        raise BadInput("Gradients are known of this program's U-Net only.", where="model", advice=advice)
+    return network
+
+
+def _inputs_and_output_gradients(
+    network: UNet,
+    convs: list[nn.Conv2d],
+    images: torch.Tensor,
+    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Of each convolution its input (n, C, h, w) and the gradient of the loss by its output (n, O, h, w)."""
+    inputs: dict[nn.Module, torch.Tensor] = {}
+    outputs: dict[nn.Module, torch.Tensor] = {}
+
+    def keep(conv: nn.Module, given: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
+        inputs[conv] = given[0].detach()
+        outputs[conv] = output if output.requires_grad else output.requires_grad_()
+        return outputs[conv]
+
+    # frozen parameters: nothing before the first of the convolutions is recorded
+    frozen = {name: parameter.detach() for name, parameter in network.named_parameters()}
+    modes = [(module, module.training) for module in network.modules()]
+    hooks = [conv.register_forward_hook(keep) for conv in convs]
+    try:
+        network.eval()
+        with torch.enable_grad():
+            logits = torch.func.functional_call(network, frozen, (images,))
+            total = loss(logits, logits.detach().argmax(1))
+            deltas = torch.autograd.grad(total, [outputs[conv] for conv in convs])
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for module, mode in modes:
+            module.training = mode
+    return [inputs[conv] for conv in convs], list(deltas)
+
+
+def _weight_gradients(conv: nn.Conv2d, inputs: torch.Tensor, deltas: torch.Tensor) -> torch.Tensor:
+    """Products of output gradients and what each weight saw, summed over the pixels: (n, O, C, rows, columns).
+
+    One weight position at a time, which needs a ninth of the memory of unfolding the input.
+    """
+    if conv.groups != 1 or conv.padding_mode != "zeros" or isinstance(conv.padding, str):
+        raise ValueError("gradients are known of plain convolutions with zero padding only")
+    (down, right), (height, width) = conv.padding, deltas.shape[-2:]
+    padded = functional.pad(inputs, (right, right, down, down))
+    by_pixel = deltas.flatten(2)
+    parts = []
+    for row in range(conv.kernel_size[0]):
+        for column in range(conv.kernel_size[1]):
+            top, left = row * conv.dilation[0], column * conv.dilation[1]
+            rows = slice(top, top + (height - 1) * conv.stride[0] + 1, conv.stride[0])
+            columns = slice(left, left + (width - 1) * conv.stride[1] + 1, conv.stride[1])
+            seen = padded[:, :, rows, columns].flatten(2)
+            parts.append(torch.bmm(by_pixel, seen.transpose(1, 2)))
+    return torch.stack(parts, -1).unflatten(-1, conv.kernel_size)

@@ -33,6 +33,7 @@ from ActiveSegmentationLib.acquisition.least_confidence import LeastConfidence
 from ActiveSegmentationLib.acquisition.margin import Margin
 from ActiveSegmentationLib.acquisition.mean_std import MeanStd
 from ActiveSegmentationLib.acquisition.options import Option
+from ActiveSegmentationLib.acquisition.per_second import PerSecond
 from ActiveSegmentationLib.acquisition.pool import UNITS, Figure, Knowledge, Pool
 from ActiveSegmentationLib.acquisition.power import Power
 from ActiveSegmentationLib.acquisition.probcover import ProbCover
@@ -88,6 +89,7 @@ __all__ = [
     "MeanStd",
     "ModelStrategy",
     "Option",
+    "PerSecond",
     "Pool",
     "Power",
     "Prefilter",

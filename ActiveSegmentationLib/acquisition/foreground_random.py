@@ -83,7 +83,7 @@ class ForegroundRandom(Strategy):
             of_class = int(rng.choice(left))
             position = draw.take(shown[:, of_class])
             score = None if scores is None else float(scores[position, of_class])
-            choices.append(Choice(pool.ids[position], score, self._reason(of_class)))
+            choices.append(Choice(pool.ids[position], score, self._reason(pool.class_name(of_class + 1))))
         while len(choices) < budget and draw.allowance:
             position = draw.take(draw.allowance.mask)
             choices.append(Choice(pool.ids[position], None, "Drawn at random, wherever the structures are."))
@@ -99,12 +99,12 @@ class ForegroundRandom(Strategy):
         height, width = pool.stack.grid_shape
         return np.rint(share * height * width) >= self.options["pixels"], share
 
-    def _reason(self, of_class: int) -> str:
+    def _reason(self, name: str) -> str:
         if self.source == "marked":
             return "Drawn at random from the slices between the marked ends of the structures."
         if self.source == "oracle":
-            return f"Drawn at random from the slices that truly show class {of_class + 1} (known in experiments only)."
-        return f"Drawn at random from the slices in which the model sees class {of_class + 1}."
+            return f"Drawn at random from the slices that truly show {name} (known in experiments only)."
+        return f"Drawn at random from the slices in which the model sees {name}."
 
 
 class _Draw:

@@ -48,12 +48,14 @@ class Knowledge:
             foreground.
         truth: Rows of the stack (n,) -> (n, C) bool, the classes that truly are in a slice, background first; in
             experiments only.
+        class_names: Name of every class, background first.
     """
 
     class_pixels: Mapping[SliceId, np.ndarray] | None = None
     seconds: Mapping[SliceId, float] | None = None
     extents: Mapping[str, tuple[int, int]] | None = None
     truth: Callable[[np.ndarray], np.ndarray] | None = None
+    class_names: tuple[str, ...] = ()
 
 
 class Pool:
@@ -269,6 +271,11 @@ class Pool:
             message = "The true labels of slices that nobody annotated are known in experiments only."
             raise BadInput(message, where="acquisition", advice=advice)
         return self.per_item("truth", lambda rows: truth(rows).astype(np.float32)) > 0
+
+    def class_name(self, number: int) -> str:
+        """Name of a class, or its number where names are not known."""
+        names = self.knowledge.class_names
+        return f"'{names[number]}'" if number < len(names) else f"class {number}"
 
     def patient_name(self, position: int) -> str:
         """Id of the patient of the item at ``position``."""

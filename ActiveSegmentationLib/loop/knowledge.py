@@ -19,7 +19,7 @@ def knowledge_of(
     extents: Mapping[str, tuple[int, int]] | None = None,
     truth: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Knowledge:
-    """Count the annotated pixels of each class and collect the times.
+    """Count the annotated pixels of each class, and collect the times and the names of the classes.
 
     Args:
         annotations: Annotated slices.
@@ -32,7 +32,8 @@ def knowledge_of(
         classes = labels.to_classes(annotation.labels)
         pixels[slice_id] = np.bincount(classes[classes != UNDECIDED].ravel(), minlength=labels.classes)
     seconds = {key: annotation.seconds for key, annotation in annotations.items() if annotation.seconds > 0}
-    return Knowledge(class_pixels=pixels, seconds=seconds, extents=extents, truth=truth)
+    names = ("background", *(label.name for label in labels.labels))
+    return Knowledge(pixels, seconds, extents, truth, names)
 
 
 def true_classes(stack: SliceStack, labels: LabelSet) -> Callable[[np.ndarray], np.ndarray]:

@@ -37,6 +37,7 @@ VARIANTS = [
     "foreground-random:oracle",
     "group-contrastive-coreset:nt-xent=1+patient=0.05+volume=0.35+slice=0",
     "mean-std/statistic=var/aggregate=sum",
+    "per-second:bald/passes=3/weight=0.5",
     "power:entropy/beta=5",
     "power:learning-loss/rank=yes",
     "power:margin/rank=yes",

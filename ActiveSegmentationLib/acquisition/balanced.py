@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ActiveSegmentationLib.acquisition.base import Choice, best, ranking
+from ActiveSegmentationLib.acquisition.base import Choice, best, checked_scores, ranking
 from ActiveSegmentationLib.acquisition.options import Option
 from ActiveSegmentationLib.acquisition.pool import Pool
 from ActiveSegmentationLib.acquisition.power import FLOOR, power_noise
@@ -16,51 +16,70 @@ from ActiveSegmentationLib.acquisition.wrapping import ScoreWrapper
 
 @register
 class Balanced(ScoreWrapper):
-    """Volumes in turn, those with the fewest annotated slices first, and of each the slice of the highest score (ours).
+    """Patients in turn, those with the fewest annotated slices first, of each the volume with the fewest, and of that
+    the slice of the highest score (ours).
 
     It joins what careful comparisons found: few slices of many volumes beat many of few (Zhang et al., MIDL 2025), and
-    chance beside the score keeps a batch from being all alike (Gaillochet et al. 2023; ClaSP PE 2026). Four options
-    say how far the score may go. ``beta`` is the strength of the score against Gumbel noise, as of "power". ``window``
-    is the part of a volume in which the best slice is looked for, around places that are spread evenly over the volumes
-    as those of "strided": 0 is strided, 1 leaves the place to the score. ``apart`` lowers the score of slices that are
-    nearer than this part of the volume to an annotated one of the same volume. ``volumes`` says which of several
-    volumes with equally few annotated slices comes first. The argument names the score: entropy unless told. Needs what
-    the score needs. Cost: that of the score, and O(budget n).
+    chance beside the score keeps a batch from being all alike (Gaillochet et al. 2023; ClaSP PE 2026). Options say how
+    far the score may go. ``window`` is the part of a volume in which the best slice is looked for, around places that
+    are spread evenly over the volumes as those of "strided": 0 leaves the score out, 1 leaves the place to it. ``trim``
+    keeps the places from either end, where there is often little to see. ``beta`` is the strength of the score against
+    Gumbel noise, as of "power". ``balance`` says whether patients or only volumes take turns, ``volumes`` which of
+    those with equally few annotated slices comes first. A volume with annotated slices gets the place that is farthest from
+    them. Before the score can judge, the places alone decide. The argument names the score: entropy unless told. Needs
+    what the score needs. Cost: that of the score, and O(budget n).
     """
 
     name = "balanced"
-    summary = "The same number of slices from every volume, and in each the ones a score prefers; add it as in :bald."
+    summary = "The same number of slices from every patient, and in each the ones a score prefers; add it as in :bald."
     known_options: ClassVar = {
         "beta": Option(1.0, "strength of the score against chance; large to take the highest", least=1e-6, most=1e12),
         "window": Option(1.0, "part of a volume to look in, around evenly spread places", least=0, most=1),
-        "apart": Option(0.0, "part of a volume that an annotated slice makes less wanted", least=0, most=1),
+        "trim": Option(0.0, "part of a volume at either end that is not looked at first", least=0, most=0.45),
+        "balance": Option("patient", "whether patients or only volumes take turns", choices=("patient", "volume")),
         "volumes": Option("random", "which of equally annotated volumes come first", choices=("random", "unsure")),
     }
 
+    def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:
+        """Choose slices; see ``Strategy.select``."""
+        why_not = self.hold(pool)
+        if why_not:
+            return self._choose(pool, np.zeros(len(pool)), budget, rng, why_not)
+        return self.select_by_scores(pool, checked_scores(self.scorer.score(pool), pool), budget, rng)
+
     def select_by_scores(self, pool: Pool, scores: np.ndarray, budget: int, rng: np.random.Generator) -> list[Choice]:
-        """Choose volume by volume; see ``Strategy.select``."""
-        allowance = pool.allowance()
-        wanted = self._wanted(scores, rng)
-        count = int(pool.volumes.max()) + 1
-        taken = np.bincount(pool.volumes[pool.annotated], minlength=count)
-        order = self._volume_order(pool, scores, count, rng)
-        places = self._places(order, min(budget, count), rng)
-        near = _Nearness(pool, self.options["apart"])
+        """Choose patient by patient; see ``Strategy.select``."""
+        return self._choose(pool, scores, budget, rng, "")
+
+    def _choose(
+        self, pool: Pool, scores: np.ndarray, budget: int, rng: np.random.Generator, why_not: str
+    ) -> list[Choice]:
+        allowance, wanted = pool.allowance(), self._wanted(scores, rng)
+        window = 0.0 if why_not else self.options["window"]
+        turns = _Turns(pool, self._volume_order(pool, scores, rng), by_patient=self.options["balance"] == "patient")
+        places = _Places(pool, budget, self.options["trim"], rng)
         choices: list[Choice] = []
         while len(choices) < budget and allowance:
-            volumes = np.unique(pool.volumes[allowance.mask])
-            volume = int(volumes[np.lexsort((order[volumes], taken[volumes]))[0]])
+            volume = turns.next(allowance.mask)
             members = np.flatnonzero(allowance.mask & (pool.volumes == volume))
-            members = members[self._within(pool.positions[members], places[volume])]
-            position = int(members[best(wanted[members] + near.penalty(members), np.ones(len(members), dtype=bool))])
+            members = members[_within(pool.positions[members], places.next(volume), window)]
+            position = int(members[best(wanted[members], np.ones(len(members), dtype=bool))])
             allowance.take(position)
-            near.take(position)
-            taken[volume] += 1
-            places[volume] = rng.random()
-            score = float(scores[position])
-            reason = f"Its volume's turn. {self.scorer.reason(pool, position, score)}"
-            choices.append(Choice(pool.ids[position], score, reason))
+            places.take(position)
+            turns.take(position)
+            choices.append(self._choice(pool, position, float(scores[position]), why_not))
         return choices
+
+    def _choice(self, pool: Pool, position: int, score: float, why_not: str) -> Choice:
+        whose = "patient" if self.options["balance"] == "patient" else "volume"
+        if why_not:
+            reason = (
+                f"The turn of its {whose}, at {pool.positions[position]:.0%} of the way through the volume. {why_not}."
+            )
+            return Choice(pool.ids[position], None, reason)
+        return Choice(
+            pool.ids[position], score, f"The turn of its {whose}. {self.scorer.reason(pool, position, score)}"
+        )
 
     def _wanted(self, scores: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Logarithms of the scores with noise; scores below zero count by their order."""
@@ -71,8 +90,9 @@ class Balanced(ScoreWrapper):
             logarithm = np.log(scores + FLOOR)
         return power_noise(logarithm, self.options["beta"], rng)
 
-    def _volume_order(self, pool: Pool, scores: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-        """Rank of every volume among those with equally many annotated slices: (count,)."""
+    def _volume_order(self, pool: Pool, scores: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Rank of every volume among those with equally many annotated slices: (volumes,)."""
+        count = int(pool.volumes.max()) + 1
         lottery = rng.permutation(count)
         if self.options["volumes"] == "random":
             return lottery
@@ -80,35 +100,67 @@ class Balanced(ScoreWrapper):
         means = sums / np.maximum(1, np.bincount(pool.volumes, minlength=count))
         return np.argsort(np.lexsort((lottery, -means)))
 
-    def _places(self, order: np.ndarray, visited: int, rng: np.random.Generator) -> np.ndarray:
-        """Relative place in every volume to look around: those of the volumes visited first are evenly spread."""
-        places = rng.random(len(order))
-        first = np.argsort(order)[:visited]
-        places[first] = rng.permutation((np.arange(visited) + rng.random()) / visited)
-        return places
 
-    def _within(self, positions: np.ndarray, place: float) -> np.ndarray:
-        """Which slices (n,) lie in the window around a place; the nearest one where none does."""
-        half = self.options["window"] / 2
-        away = np.abs(positions - np.clip(place, half, 1 - half))
-        return away <= max(half, float(away.min()))
+def _within(positions: np.ndarray, place: float, window: float) -> np.ndarray:
+    """Which slices (n,) lie in the window around a place, those nearest to it where none does: (n,) bool."""
+    half = window / 2
+    away = np.abs(positions - np.clip(place, half, 1 - half))
+    return away <= max(half, float(away.min()))
 
 
-class _Nearness:
-    """How much less slices are wanted because an annotated or picked one is near."""
+class _Turns:
+    """Whose turn it is: the patient, and of the patient the volume, with the fewest annotated and picked slices.
 
-    def __init__(self, pool: Pool, apart: float) -> None:
-        self._pool, self._apart = pool, apart
-        self._seen = [int(position) for position in np.flatnonzero(pool.annotated)]
+    Args:
+        pool: The pool.
+        order: (volumes,) rank of every volume, for equal counts.
+        by_patient: Whether patients take turns before volumes.
+    """
+
+    def __init__(self, pool: Pool, order: np.ndarray, *, by_patient: bool) -> None:
+        self._volumes, self._patients = pool.volumes, pool.patients
+        self._of_volume = np.bincount(pool.volumes[pool.annotated], minlength=len(order))
+        self._of_patient = np.bincount(pool.patients[pool.annotated], minlength=int(pool.patients.max()) + 1)
+        patient_of = np.zeros(len(order), dtype=np.int64)
+        patient_of[pool.volumes] = pool.patients if by_patient else 0
+        self._patient_of, self._order = patient_of, order
+
+    def next(self, allowed: np.ndarray) -> int:
+        """Number of the volume whose turn it is, among those with allowed slices."""
+        volumes = np.unique(self._volumes[allowed])
+        keys = (self._order[volumes], self._of_volume[volumes], self._of_patient[self._patient_of[volumes]])
+        return int(volumes[np.lexsort(keys)[0]])
 
     def take(self, position: int) -> None:
-        self._seen.append(position)
+        """Count a pick."""
+        self._of_volume[self._volumes[position]] += 1
+        self._of_patient[self._patients[position]] += 1
 
-    def penalty(self, members: np.ndarray) -> np.ndarray:
-        """Logarithm of a factor between 0 and 1 for slices of one volume: (n,) -> (n,)."""
-        pool = self._pool
-        seen = [p for p in self._seen if pool.volumes[p] == pool.volumes[members[0]]]
-        if not seen or self._apart == 0:
-            return np.zeros(len(members))
-        away = np.abs(pool.positions[members][:, None] - pool.positions[seen]).min(axis=1)
-        return np.log(np.minimum(1.0, away / self._apart) + FLOOR)
+
+class _Places:
+    """Relative places in volumes, evenly spread over all picks of a round.
+
+    Args:
+        pool: The pool.
+        count: Number of places.
+        trim: Part of a volume at either end that has none.
+        rng: Source of randomness.
+    """
+
+    def __init__(self, pool: Pool, count: int, trim: float, rng: np.random.Generator) -> None:
+        self._volumes, self._positions = pool.volumes, pool.positions
+        self._seen = [int(position) for position in np.flatnonzero(pool.annotated)]
+        even = rng.permutation((np.arange(count) + rng.random()) / count)
+        self._left = list(trim + (1 - 2 * trim) * even)
+
+    def next(self, volume: int) -> float:
+        """A place for a pick of this volume: the next one, or the one farthest from its annotated and picked slices."""
+        seen = self._positions[[p for p in self._seen if self._volumes[p] == volume]]
+        if not len(seen):
+            return self._left.pop()
+        away = np.abs(np.array(self._left)[:, None] - seen).min(axis=1)
+        return self._left.pop(int(np.argmax(away)))
+
+    def take(self, position: int) -> None:
+        """Count a pick."""
+        self._seen.append(position)

@@ -21,7 +21,7 @@ from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.seeds import generator
 
 VARIANTS = [
-    "balanced:bald/window=0.3/apart=0.2/volumes=unsure",
+    "balanced:bald/window=0.3/trim=0.1/volumes=unsure/balance=volume",
     "bald/passes=3/aggregate=top",
     "bayesian-sample-querying/greedy=yes",
     "borda:coreset:pixels+margin",

@@ -1,5 +1,6 @@
 """Which slice next: one strategy a file behind one registry, all under the same constraints."""
 
+from ActiveSegmentationLib.acquisition.badge import Badge
 from ActiveSegmentationLib.acquisition.balanced_random import BalancedRandom
 from ActiveSegmentationLib.acquisition.base import (
     Choice,
@@ -31,6 +32,7 @@ __all__ = [
     "ENTRY_POINT_GROUP",
     "UNITS",
     "Allowance",
+    "Badge",
     "BalancedRandom",
     "Centre",
     "Choice",

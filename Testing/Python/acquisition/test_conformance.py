@@ -20,7 +20,12 @@ from ActiveSegmentationLib.cohort import SliceId
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.seeds import generator
 
-VARIANTS = ["coreset:pixels", "coreset:learned", "strided:3"]
+VARIANTS = [
+    "coreset:pixels",
+    "coreset:learned",
+    "strided:3",
+    "badge/loss=training/start=annotated/parameters=50",
+]
 """Strategies with an argument or options that change what they do."""
 
 NAMES = [*strategy_names(), *VARIANTS]

@@ -1,5 +1,6 @@
 """Which slice next: one strategy a file behind one registry, all under the same constraints."""
 
+from ActiveSegmentationLib.acquisition.badge import Badge
 from ActiveSegmentationLib.acquisition.balanced import Balanced
 from ActiveSegmentationLib.acquisition.balanced_random import BalancedRandom
 from ActiveSegmentationLib.acquisition.bald import Bald
@@ -60,6 +61,7 @@ __all__ = [
     "UNITS",
     "Allowance",
     "AugmentationJsd",
+    "Badge",
     "Balanced",
     "BalancedRandom",
     "Bald",

@@ -175,7 +175,7 @@ def sample_gradients(
 
     The backward pass stops at the outputs of the layer's convolutions. In evaluation mode no image influences another,
     so the gradient of the summed loss there holds each image's own, and its product with the convolution's input,
-    summed over the pixels, is the gradient of the weight. The network, its ``.grad`` included, is left as it was.
+    summed over the pixels, is the gradient of the weight. Mode, parameters and ``.grad`` stay as they were.
 
     Args:
         network: The network; it computes without dropout and with running statistics whatever its mode is.
@@ -281,8 +281,8 @@ def _weight_gradients(conv: nn.Conv2d, inputs: torch.Tensor, deltas: torch.Tenso
     if conv.groups != 1 or conv.padding_mode != "zeros" or isinstance(conv.padding, str):
         raise ValueError("gradients are known of plain convolutions with zero padding only")
     (down, right), (height, width) = conv.padding, deltas.shape[-2:]
-    padded = functional.pad(inputs, (right, right, down, down))
-    by_pixel = deltas.flatten(2)
+    padded = functional.pad(inputs.contiguous(), (right, right, down, down))  # twice as fast as channels last
+    by_pixel = deltas.contiguous().flatten(2)
     parts = []
     for row in range(conv.kernel_size[0]):
         for column in range(conv.kernel_size[1]):

@@ -21,6 +21,7 @@ from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.seeds import generator
 
 VARIANTS = [
+    "badge/loss=training/start=annotated/parameters=50",
     "balanced:bald/window=0.3/trim=0.1/volumes=unsure/balance=volume",
     "bald/passes=3/aggregate=top",
     "bayesian-sample-querying/greedy=yes",
@@ -32,6 +33,8 @@ VARIANTS = [
     "coreset:pixels",
     "dropout-jsd/formula=plus",
     "entropy/aggregate=foreground",
+    "facility-location:learned/annotated=no",
+    "facility-location:pixels",
     "foreground-random/share=1/pixels=3",
     "foreground-random:marked/share=0.66",
     "foreground-random:oracle",
@@ -44,8 +47,6 @@ VARIANTS = [
     "prefilter:entropy+coreset/factor=3",
     "probcover:segmenter/clusters=3/purity=0.5",
     "product:dropout-variance+group-contrastive-coreset/weight=2/passes=3",
-    "facility-location:learned/annotated=no",
-    "facility-location:pixels",
     "sample-ratio/greedy=yes",
     "stochastic-batches/batches=20/reduce=max",
     "stochastic-batches:bald/passes=3",

@@ -30,6 +30,7 @@ from ActiveSegmentationLib.acquisition.registry import (
 from ActiveSegmentationLib.acquisition.sample_ratio import SampleRatio
 from ActiveSegmentationLib.acquisition.strided import Strided
 from ActiveSegmentationLib.acquisition.suggestive_annotation import SuggestiveAnnotation
+from ActiveSegmentationLib.acquisition.vaal import Vaal
 
 __all__ = [
     "ENTRY_POINT_GROUP",
@@ -58,6 +59,7 @@ __all__ = [
     "StrategyInfo",
     "Strided",
     "SuggestiveAnnotation",
+    "Vaal",
     "check_choices",
     "create_strategy",
     "k_center_greedy",

@@ -130,15 +130,23 @@ NEEDS: dict[str, tuple[Any, str]] = {
 class ModelStrategy(Strategy):
     """A strategy that looks at a trained model, and draws balanced random slices before there is one."""
 
+    def hold(self, pool: Pool) -> str:
+        """Why it cannot judge this pool, without a full stop, "" where it can.
+
+        Strategies that train something of their own say here what they wait for instead of the model.
+        """
+        return "No model is trained yet" if pool.model is None else ""
+
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:
         """Choose slices; see ``Strategy.select``."""
-        if pool.model is None:
-            return without_knowledge(pool, budget, rng, "No model is trained yet")
+        why_not = self.hold(pool)
+        if why_not:
+            return without_knowledge(pool, budget, rng, why_not)
         return self.select_by_model(pool, budget, rng)
 
     @abc.abstractmethod
     def select_by_model(self, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:
-        """Choose slices where ``pool.model`` is there; see ``Strategy.select``."""
+        """Choose slices where nothing holds it; see ``Strategy.select``."""
 
 
 class ScoreStrategy(ModelStrategy):
@@ -146,7 +154,7 @@ class ScoreStrategy(ModelStrategy):
 
     @abc.abstractmethod
     def score(self, pool: Pool) -> np.ndarray:
-        """Scores of all slices of the pool, whose model is there.
+        """Scores of all slices of a pool that ``hold`` finds nothing against.
 
         Returns:
             (n,) finite float array, larger = asked more urgently.

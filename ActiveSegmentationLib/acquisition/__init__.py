@@ -54,6 +54,7 @@ from ActiveSegmentationLib.acquisition.strided import Strided
 from ActiveSegmentationLib.acquisition.suggestive_annotation import SuggestiveAnnotation
 from ActiveSegmentationLib.acquisition.typiclust import TypiClust
 from ActiveSegmentationLib.acquisition.uncertain import Uncertain
+from ActiveSegmentationLib.acquisition.vaal import Vaal
 from ActiveSegmentationLib.acquisition.wrapping import Scorer, ScoreWrapper
 
 __all__ = [
@@ -111,6 +112,7 @@ __all__ = [
     "SuggestiveAnnotation",
     "TypiClust",
     "Uncertain",
+    "Vaal",
     "VarianceRatio",
     "check_choices",
     "create_strategy",

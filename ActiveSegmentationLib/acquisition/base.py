@@ -131,7 +131,10 @@ class ModelStrategy(Strategy):
     """A strategy that looks at a trained model, and draws balanced random slices before there is one."""
 
     def hold(self, pool: Pool) -> str:
-        """Why it cannot judge this pool, without a full stop, as "No model is trained yet"; "" where it can."""
+        """Why it cannot judge this pool, without a full stop, as "No model is trained yet"; "" where it can.
+
+        Strategies that train something of their own say here what they wait for instead of the model.
+        """
         return "" if pool.model is not None else "No model is trained yet"
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:

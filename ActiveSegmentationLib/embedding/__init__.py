@@ -21,6 +21,7 @@ from ActiveSegmentationLib.embedding.sampler import GroupBatch, GroupBatchSample
 from ActiveSegmentationLib.embedding.settings import EMBEDDING_PRESETS, EmbeddingSettings, named_settings
 from ActiveSegmentationLib.embedding.slices import EmbeddableSlices
 from ActiveSegmentationLib.embedding.training import train_encoder
+from ActiveSegmentationLib.embedding.vaal import VaalOutcome, VaalSettings, train_vaal
 
 __all__ = [
     "EMBEDDING_PRESETS",
@@ -36,6 +37,8 @@ __all__ = [
     "InfoVaeSettings",
     "LossWeights",
     "SliceTable",
+    "VaalOutcome",
+    "VaalSettings",
     "ViewSettings",
     "blurred",
     "build_network",
@@ -53,4 +56,5 @@ __all__ = [
     "scaled_similarity",
     "train_encoder",
     "train_info_vae",
+    "train_vaal",
 ]

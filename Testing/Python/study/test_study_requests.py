@@ -192,4 +192,5 @@ def test_status_counts(make_study, annotate):
             "p001": {"annotated": 1, "skipped": 0, "seconds": 5.0},
         },
         "annotators": {"Anna": {"annotated": 2, "seconds": 16.5}, "Zoe": {"annotated": 0, "seconds": 0}},
+        "extents": {},
     }

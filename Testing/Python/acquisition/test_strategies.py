@@ -93,6 +93,12 @@ def test_strided_moves_to_the_nearest_open_slice():
         "strided:0",
         "strided:x",
         "group-contrastive-coreset:x",
+        "group-contrastive-coreset:volume=x",
+        "coregcn:pixels:volume",
+        "coreset:learned:",
+        "typiclust:learned:x",
+        "probcover:everywhere",
+        "probcover/purity=2",
     ],
 )
 def test_wrong_names_are_refused_in_words(name):

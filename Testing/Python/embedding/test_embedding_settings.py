@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from ActiveSegmentationLib.embedding import (
     EmbeddingSettings,
     cached_embeddings,
     collapse_diagnostics,
+    named_settings,
     pixel_features,
 )
 
@@ -55,6 +57,37 @@ def test_unknown_settings_are_refused():
 def test_settings_out_of_range_are_refused_by_name(name, value):
     with pytest.raises(BadInput, match=f"'{name}' must"):
         EmbeddingSettings(**{name: value})
+
+
+def test_every_combination_of_losses_is_a_preset():
+    """Every row of the ablation (Table 4) and the combinations that it leaves out."""
+    for used in itertools.product([False, True], repeat=4):
+        if any(used):
+            losses = [loss for loss, on in zip(("ntxent", "patient", "volume", "slice"), used, strict=True) if on]
+            settings = EMBEDDING_PRESETS["all" if all(used) else "-".join(losses)]
+            assert tuple(weight > 0 for weight in settings.weights) == used
+            assert settings.weights.ntxent in {0, 1}
+            assert settings.batch_size == (9 if sum(used[1:]) == 2 else 8)
+    assert EMBEDDING_PRESETS["ntxent-patient-volume"] == EMBEDDING_PRESETS["vepa2024-acdc"]
+
+
+def test_weights_can_be_written_freely():
+    own = EmbeddingSettings(epochs=3, steps=7)
+    settings = named_settings("nt-xent=1+volume=0.35", own)
+    assert settings == replace(own, weights=(1, 0, 0.35, 0))
+    assert named_settings("slice=0+volume=.35+nt-xent=1", own) == settings
+    assert named_settings("volume", own) == replace(EMBEDDING_PRESETS["volume"], steps=7)
+    assert named_settings("volume", EmbeddingSettings()) == EMBEDDING_PRESETS["volume"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "x", "x=1", "volume=", "volume=x", "volume=-1", "volume=nan", "volume=inf", "volume=0", "volume=1+volume=1"],
+)
+def test_wrong_names_of_metrics_are_refused_in_words(name):
+    with pytest.raises(BadInput) as error:
+        named_settings(name, EmbeddingSettings())
+    assert "nt-xent=1+patient=0.05+volume=0.35+slice=0" in error.value.advice
 
 
 def test_automatic_weights_use_patients_where_one_has_several_volumes():

@@ -27,6 +27,8 @@ from ActiveSegmentationLib.acquisition.registry import (
     strategy_names,
 )
 from ActiveSegmentationLib.acquisition.strided import Strided
+from ActiveSegmentationLib.acquisition.usim_cosine import UsimCosine
+from ActiveSegmentationLib.acquisition.usim_fisher import UsimFisher
 
 __all__ = [
     "ENTRY_POINT_GROUP",
@@ -52,6 +54,8 @@ __all__ = [
     "Strategy",
     "StrategyInfo",
     "Strided",
+    "UsimCosine",
+    "UsimFisher",
     "check_choices",
     "create_strategy",
     "k_center_greedy",

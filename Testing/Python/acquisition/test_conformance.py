@@ -25,6 +25,8 @@ VARIANTS = [
     "coreset:learned",
     "strided:3",
     "badge/loss=training/start=annotated/parameters=50",
+    "usim-cosine/entries=first/parameters=50/greedy=stochastic",
+    "usim-fisher/normalise=yes/queries=20/eta=0",
 ]
 """Strategies with an argument or options that change what they do."""
 

@@ -54,6 +54,8 @@ from ActiveSegmentationLib.acquisition.strided import Strided
 from ActiveSegmentationLib.acquisition.suggestive_annotation import SuggestiveAnnotation
 from ActiveSegmentationLib.acquisition.typiclust import TypiClust
 from ActiveSegmentationLib.acquisition.uncertain import Uncertain
+from ActiveSegmentationLib.acquisition.usim_cosine import UsimCosine
+from ActiveSegmentationLib.acquisition.usim_fisher import UsimFisher
 from ActiveSegmentationLib.acquisition.vaal import Vaal
 from ActiveSegmentationLib.acquisition.wrapping import Scorer, ScoreWrapper
 
@@ -112,6 +114,8 @@ __all__ = [
     "SuggestiveAnnotation",
     "TypiClust",
     "Uncertain",
+    "UsimCosine",
+    "UsimFisher",
     "Vaal",
     "VarianceRatio",
     "check_choices",

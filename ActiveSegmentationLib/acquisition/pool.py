@@ -146,6 +146,10 @@ class Pool:
         members = np.flatnonzero(self._members == self.ids.index(item))
         return [self._slices.ids[position] for position in members if self._slices.open[position]]
 
+    def rows_of(self, position: int) -> np.ndarray:
+        """Rows of the stack of all slices behind the item at ``position``, open or not: (m,) int64."""
+        return self._slices.rows[self._members == position]
+
     def slice_counts(self) -> np.ndarray:
         """Slices that each item would cost: (n,) int."""
         return np.bincount(self._members, weights=self._slices.open, minlength=len(self)).astype(np.int64)

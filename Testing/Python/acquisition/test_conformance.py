@@ -54,6 +54,8 @@ VARIANTS = [
     "tta-jsd/passes=2/aggregate=max",
     "typiclust:learned:all/clusters=2/neighbours=3",
     "typiclust:segmenter/smallest=1",
+    "usim-cosine/entries=first/parameters=50/greedy=stochastic",
+    "usim-fisher/normalise=yes/queries=20/eta=0",
 ]
 """Strategies with an argument or options that change what they do."""
 

@@ -47,6 +47,7 @@ VARIANTS = [
     "prefilter:entropy+coreset/factor=3",
     "probcover:segmenter/clusters=3/purity=0.5",
     "product:dropout-variance+group-contrastive-coreset/weight=2/passes=3",
+    "sample-ratio/greedy=no",
     "sample-ratio/greedy=yes",
     "stochastic-batches/batches=20/reduce=max",
     "stochastic-batches:bald/passes=3",

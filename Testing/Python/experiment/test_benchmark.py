@@ -89,3 +89,59 @@ def test_rounds_done_before_do_not_count_as_fast(make_options, listener):
     rounds = [(done, total) for stage, done, total in listener.shown if stage == "Rounds of 2 runs"]
     assert rounds == [(0, 2)]
     assert "Ended by BadInput" in (options.out / "runs" / "random-seed0" / "log.txt").read_text(encoding="utf-8")
+
+
+def test_all_strategies_of_a_seed_share_the_first_round(make_options):
+    options = make_options(strategies=("random", "strided"), seeds=(0, 1), rounds="2,4")
+    run_benchmark(options)
+    results, requests = rows_of(options.out / "results.csv"), rows_of(options.out / "requests.csv")
+
+    def first_of(strategy: str, seed: str, rows: list[dict[str, str]]) -> list[dict[str, str]]:
+        mine = [row for row in rows if (row["strategy"], row["seed"], row["round"]) == (strategy, seed, "1")]
+        return [{name: value for name, value in row.items() if name not in ("strategy", "seed")} for row in mine]
+
+    for rows in (results, requests):
+        assert first_of("random", "0", rows) == first_of("strided", "0", rows) != []
+    assert first_of("random", "0", requests) != first_of("random", "1", requests)
+    assert len(list((options.out / "cache" / "first-rounds").iterdir())) == 2
+
+
+def test_a_shared_first_round_is_the_one_a_strategy_would_do_alone(make_options, tmp_path):
+    run_benchmark(make_options(strategies=("random", "strided"), rounds="2,4"))
+    run_benchmark(make_options(strategies=("strided",), rounds="2,4", out=tmp_path / "alone"))
+    together = [row for row in rows_of(tmp_path / "out" / "results.csv") if row["strategy"] == "strided"]
+    assert together == rows_of(tmp_path / "alone" / "results.csv")
+
+
+def test_a_first_round_of_another_training_is_not_shared(make_options):
+    options = make_options(strategies=("random", "learning-loss"), rounds="2,4")
+    run_benchmark(options)
+    assert len(list((options.out / "cache" / "first-rounds").iterdir())) == 2
+
+
+def test_whole_volumes_are_asked_for_until_the_budget_is_used(make_options):
+    options = make_options(strategies=("random", "entropy"), rounds="3,9,14", unit="volume", initial="")
+    run_benchmark(options)
+    requests = rows_of(options.out / "requests.csv")
+    for strategy in ("random", "entropy"):
+        for number, count in ((1, 3), (2, 6), (3, 5)):
+            asked = [r for r in requests if r["strategy"] == strategy and r["round"] == str(number)]
+            assert len(asked) == count
+            assert all(r["reason"].startswith("Whole volume") for r in asked)
+            volumes = list(dict.fromkeys(r["volume"] for r in asked))
+            assert [r["volume"] for r in asked] == sorted((r["volume"] for r in asked), key=volumes.index)
+
+
+@pytest.mark.parametrize("name", ["variance-ratio", "foreground-random:marked"])
+def test_what_cannot_be_used_is_told_before_any_work(make_options, name):
+    options = make_options(strategies=("random", name))
+    with pytest.raises(BadInput, match="cannot be used") as error:
+        run_benchmark(options)
+    assert name in error.value.where
+    assert not options.out.exists()
+
+
+def test_oracle_strategies_know_the_truth_in_experiments(make_options):
+    options = make_options(strategies=("foreground-random:oracle/share=0.66",), rounds="2,4", initial="")
+    run_benchmark(options)
+    assert any("experiments only" in row["reason"] for row in rows_of(options.out / "requests.csv"))

@@ -11,7 +11,7 @@ from ActiveSegmentationLib.acquisition.base import Choice, Strategy, best, check
 from ActiveSegmentationLib.acquisition.options import Option
 from ActiveSegmentationLib.acquisition.pool import Pool
 from ActiveSegmentationLib.acquisition.registry import register
-from ActiveSegmentationLib.acquisition.sample_ratio import GREEDY, SampleRatioGains, info_vae_space
+from ActiveSegmentationLib.acquisition.sample_ratio import SampleRatioGains, greedy_option, info_vae_space
 from ActiveSegmentationLib.acquisition.shortlist import FACTOR, PASSES, dropout_variance, shortlist
 
 
@@ -33,7 +33,7 @@ class BayesianSampleQuerying(Strategy):
 
     name = "bayesian-sample-querying"
     summary = "Slices the model is unsure of that are typical of your cohort and unlike those annotated so far."
-    known_options: ClassVar[Mapping[str, Option]] = {"factor": FACTOR, "passes": PASSES, "greedy": GREEDY}
+    known_options: ClassVar[Mapping[str, Option]] = {"factor": FACTOR, "passes": PASSES, "greedy": greedy_option("no")}
     needs = frozenset({"dropout"})
 
     def _take_argument(self, argument: str | None) -> None:

@@ -18,7 +18,10 @@ from ActiveSegmentationLib.embedding import INFO_VAE_PRESETS
 FLOOR = 1e-3
 """Least deviation of the annotated slices as a part of the cohort's: a few alike slices must not decide alone."""
 
-GREEDY = Option("no", "Whether each pick counts as annotated for the next ones of the round.", choices=("yes", "no"))
+
+def greedy_option(default: str) -> Option:
+    """The option that says whether all are picked at once, as in the paper, or one after the other."""
+    return Option(default, "Whether each pick counts as annotated for the next ones.", choices=("yes", "no"))
 
 
 class Gaussian:
@@ -116,7 +119,8 @@ class SampleRatio(Representativeness):
     to those of the annotated slices; the slices whose vectors are likely under the first and unlikely under the second
     are asked for. With a single annotated slice the second takes the deviations of the first. A cohort of several
     clusters (two scanners, say) is no normal distribution, and the ratio then prefers what lies between them. The
-    argument picks a preset of the infoVAE. The gain of a slice is its log ratio above the lowest one of the cohort.
+    argument picks a preset of the infoVAE. Each pick counts as annotated for the next ones; with "greedy=no" all are
+    picked at once, as in the paper. The gain of a slice is its log ratio above the lowest one of the cohort.
     Needs an annotated slice and the autoencoder (label-free, once a cohort, about a minute of training on small
     slices); cost O(budget n d).
 
@@ -126,7 +130,7 @@ class SampleRatio(Representativeness):
 
     name = "sample-ratio"
     summary = "Slices that are typical of your cohort and under-represented among those annotated; needs no model."
-    known_options: ClassVar[Mapping[str, Option]] = {"greedy": GREEDY}
+    known_options: ClassVar[Mapping[str, Option]] = {"greedy": greedy_option("yes")}
 
     def _take_argument(self, argument: str | None) -> None:
         self.space = info_vae_space(self.name, argument)

@@ -26,7 +26,7 @@ VARIANTS = [
     "coreset:pixels",
     "facility-location:learned/annotated=no",
     "facility-location:pixels",
-    "sample-ratio/greedy=yes",
+    "sample-ratio/greedy=no",
     "strided:3",
 ]
 """Strategies with an argument or options that change what they do."""

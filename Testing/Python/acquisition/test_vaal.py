@@ -1,0 +1,95 @@
+"""VAAL: on slices that plainly differ it asks for the different ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from acquisition_fakes import FakeStack, fake_pool
+
+from ActiveSegmentationLib.acquisition import create_strategy
+from ActiveSegmentationLib.common.progress import Progress
+from ActiveSegmentationLib.common.seeds import generator
+from ActiveSegmentationLib.embedding import VaalSettings, train_vaal
+from ActiveSegmentationLib.embedding.vaal import _pair_accuracy
+
+
+class Listener(Progress):
+    def __init__(self):
+        super().__init__()
+        self.messages, self.steps = [], []
+
+    def show(self, stage, done, total, **values):
+        self.steps.append((done, total))
+
+    def message(self, text):
+        self.messages.append(text)
+
+
+def two_kinds() -> FakeStack:
+    """Odd rows have a bright square above, even rows one below."""
+    stack = FakeStack(6, 10)
+    stack.batches([0])
+    stack._images *= 0.3
+    stack._images[1::2, :, 4:14, 4:14] += 2
+    stack._images[::2, :, 18:28, 18:28] += 2
+    return stack
+
+
+def test_different_slices_come_first():
+    stack = two_kinds()
+    annotated = [stack.slice_id(row) for row in range(0, 60, 8)]
+    pool = fake_pool(stack, annotated=annotated, progress=Listener())
+    chosen = create_strategy("vaal").select(pool, 20, generator(0))
+    odd = [pool.rows[pool.ids.index(choice.slice)] % 2 for choice in chosen]
+    assert np.mean(odd) > 0.9
+    assert not pool.progress.messages
+    assert all(choice.score >= 0 for choice in chosen)
+
+
+def test_the_score_is_computed_once_a_pool_and_leaves_torch_alone():
+    stack = two_kinds()
+    pool = fake_pool(stack, annotated=[stack.slice_id(0)], progress=Listener())
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    first = create_strategy("vaal").score(pool)
+    assert torch.equal(torch.rand(3), expected)
+    steps = len(pool.progress.steps)
+    assert pool.progress.steps[-1] == (19, 19)
+    assert create_strategy("vaal").score(pool) is first
+    assert len(pool.progress.steps) == steps
+
+
+def test_scores_that_are_noise_are_told():
+    stack = FakeStack(constant=True)
+    pool = fake_pool(stack, annotated=[stack.slice_id(0), stack.slice_id(31)], progress=Listener())
+    create_strategy("vaal/steps=1").select(pool, 3, generator(0))
+    assert "close to noise" in pool.progress.messages[0]
+
+
+def test_rounds_differ_and_seeds_repeat():
+    stack = two_kinds()
+    annotated = np.arange(60) % 8 == 0
+    first, again, other = (
+        train_vaal(stack, np.arange(60), annotated, VaalSettings(steps=3), seed=seed).surprise for seed in (1, 1, 2)
+    )
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_larger_slices_get_another_block():
+    stack = FakeStack(2, 5, side=80)
+    outcome = train_vaal(stack, np.arange(10), np.arange(10) < 3, VaalSettings(steps=1), seed=0)
+    assert np.isfinite(outcome.surprise).all()
+
+
+def test_both_kinds_are_needed():
+    with pytest.raises(ValueError, match="both"):
+        train_vaal(FakeStack(1, 4), np.arange(4), np.ones(4, dtype=bool), seed=0)
+
+
+def test_pairs_in_the_right_order():
+    logits, annotated = np.array([3.0, 1.0, 2.0, 0.0, 1.0]), np.array([True, True, False, False, False])
+    pairs = [(a > b) + 0.5 * (a == b) for a in logits[annotated] for b in logits[~annotated]]
+    assert _pair_accuracy(logits, annotated) == pytest.approx(np.mean(pairs))

@@ -57,7 +57,7 @@ class ActiveSegmentationParameterNode:
 
     Attributes:
         requestCount: Slices to ask for.
-        strategy: Name of the strategy.
+        strategy: Name of the strategy, with argument and options where given as in "power:entropy/beta=5".
         seed: Seed of random draws.
         maxPerVolume: Most slices of one volume, 0 for no limit.
         maxPerPatient: Most slices of one patient, 0 for no limit.
@@ -163,7 +163,7 @@ class ActiveSegmentationLogic(ScriptedLoadableModuleLogic):
 
         Args:
             count: How many.
-            strategy: Name of the strategy.
+            strategy: Name of the strategy, with argument and options where wanted as in "power:entropy/beta=5".
             seed: Seed of random draws.
             constraints: ``max_per_volume``, ``max_per_patient``, ``min_gap``, ``blank``.
 

@@ -1,4 +1,4 @@
-"""Commands that need no study: doctor, index, strategies."""
+"""Commands that work without a study: doctor, index, strategies."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-from ActiveSegmentationLib.acquisition import strategy_names
+from ActiveSegmentationLib.acquisition import strategies
 from ActiveSegmentationLib.cli import options as shared
 from ActiveSegmentationLib.cohort import discover
 from ActiveSegmentationLib.common.errors import BadInput, JobFailed
 from ActiveSegmentationLib.common.progress import TqdmProgress
-from ActiveSegmentationLib.loop import describe_device, resolve_device, versions
+from ActiveSegmentationLib.loop import describe_device, resolve_device, study_situation, versions
+from ActiveSegmentationLib.study import Study
 
 Commands = argparse._SubParsersAction
 
@@ -34,8 +35,9 @@ def add_commands(commands: Commands) -> None:
     shared.add_json(parser)
     parser.set_defaults(run=_index)
 
-    text = "list the ways of choosing slices"
+    text = "list the ways of choosing slices, and with a study which of them it can use now"
     parser = commands.add_parser("strategies", help=text, description=text[0].upper() + text[1:] + ".")
+    parser.add_argument("study", type=Path, nargs="?", metavar="STUDY", help="folder of a study")
     shared.add_json(parser)
     parser.set_defaults(run=_strategies)
 
@@ -108,9 +110,14 @@ def _print_volumes(cohort) -> None:
 
 
 def _strategies(options: argparse.Namespace) -> None:
-    known = strategy_names()
+    situation = None if options.study is None else study_situation(Study.open(options.study))
+    known = strategies(situation)
     if options.json:
-        shared.print_json([{"name": name, "summary": summary} for name, summary in known.items()])
-    else:
-        for name, summary in known.items():
-            print(f"{name:28} {summary}")
+        shared.print_json([info.to_json() for info in known])
+        return
+    for info in known:
+        print(f"{info.name:28} {info.summary}")
+        if info.hindrance:
+            print(f"{'':28} Not now: {info.hindrance}")
+        for name, option in info.options.items():
+            print(f"{'':28}   /{name}={option.default}  {option.meaning}")

@@ -8,12 +8,18 @@ import qt
 from slicer.i18n import tr as _
 
 from ActiveSegmentationLib.cohort import SliceId
+from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.panels.panel import Panel
 from ActiveSegmentationLib.panels.tables import IDENTITY, identityOf, setHeader
 from ActiveSegmentationLib.scene.session import OPEN, SKIPPED, RequestRow
-from ActiveSegmentationLib.scene.work import DEFAULT_STRATEGY
+from ActiveSegmentationLib.scene.work import DEFAULT_STRATEGY, splitStrategy
 
 RECOMMENDED = "Few slices of many volumes: a strong choice with and without a trained model."
+
+ITEM_FLAGS = 255
+"""Role below Qt's first user role, in which items of a combo box keep whether they can be chosen."""
+CHOOSABLE, NOT_CHOOSABLE = 33, 0
+"""Values of that role: selectable and enabled, or neither."""
 
 THUMBNAIL_SIDE = 56
 NAME_WIDTH = 80
@@ -26,10 +32,12 @@ class SuggestPanel(Panel):
         """Connect the widgets."""
         ui = self.ui
         self._shown: list[RequestRow] = []
+        self._known: list[dict[str, Any]] = []
         self._strategies: list[str] = []
-        self._fillStrategies([{"name": DEFAULT_STRATEGY, "summary": RECOMMENDED}])
+        self._fillStrategies([{"name": DEFAULT_STRATEGY, "summary": RECOMMENDED, "options": {}}])
         ui.suggestButton.clicked.connect(self.act(self.suggest))
         ui.strategyComboBox.currentIndexChanged.connect(lambda *args: self._onStrategy())
+        ui.strategyOptionsLineEdit.textChanged.connect(lambda *args: self._onOptions())
         ui.requestsTable.cellClicked.connect(lambda row, column: self.act(lambda: self._open(row))())
         ui.requestsTable.setIconSize(qt.QSize(THUMBNAIL_SIDE, THUMBNAIL_SIDE))
         setHeader(ui.requestsTable, 4)
@@ -38,8 +46,18 @@ class SuggestPanel(Panel):
             ui.requestsTable.setColumnWidth(column, NAME_WIDTH)
 
     def suggest(self) -> None:
-        """Ask for as many slices as the panel says; the first is opened when they come."""
+        """Ask for as many slices as the panel says; the first is opened when they come.
+
+        Raises:
+            BadInput: If no study is open, or it cannot use the strategy now.
+        """
         parameters = self.parameters()
+        hindrance = self.work.hindrance(parameters.strategy)
+        if hindrance:
+            advice = _("Choose another strategy.")
+            raise BadInput(
+                _("This strategy cannot be used now."), where=parameters.strategy, advice=hindrance + " " + advice
+            )
         constraints = {
             "max_per_volume": parameters.maxPerVolume or None,
             "max_per_patient": parameters.maxPerPatient or None,
@@ -63,7 +81,7 @@ class SuggestPanel(Panel):
         volume, _separator, index = identityOf(self.ui.requestsTable, tableRow).rpartition("/")
         self.session.openSlice(SliceId(volume, int(index)))
 
-    def _fillStrategies(self, strategies: list[dict[str, str]]) -> None:
+    def _fillStrategies(self, strategies: list[dict[str, Any]]) -> None:
         box = self.ui.strategyComboBox
         blocked = box.blockSignals(True)
         box.clear()
@@ -71,33 +89,69 @@ class SuggestPanel(Panel):
         for strategy in ordered:
             name = strategy["name"]
             box.addItem(_("{name} (recommended)").format(name=name) if name == DEFAULT_STRATEGY else name, name)
-        self._summaries = {strategy["name"]: strategy["summary"] for strategy in strategies}
+        self._known = strategies
+        self._details = {strategy["name"]: strategy for strategy in strategies}
         self._strategies = [strategy["name"] for strategy in ordered]
         box.blockSignals(blocked)
 
     def _onStrategy(self) -> None:
         index = self.ui.strategyComboBox.currentIndex
         if 0 <= index < len(self._strategies):
-            self.parameters().strategy = self._strategies[index]
+            self.parameters().strategy = self._strategies[index]  # the options of another one say nothing here
         self.update()
+
+    def _onOptions(self) -> None:
+        name = splitStrategy(self.parameters().strategy)[0]
+        self.parameters().strategy = name + self._suffix(name, self.ui.strategyOptionsLineEdit.text)
+        self.update()
+
+    def _suffix(self, name: str, text: str) -> str:
+        """What a person wrote into the line of options, as it follows the strategy's name."""
+        text = text.strip()
+        if not text or text[0] in ":/":
+            return text
+        first = text.partition("/")[0].partition("=")[0]
+        return ("/" if first in self._details.get(name, {}).get("options", {}) else ":") + text
+
+    def _updateStrategy(self) -> None:
+        """Show the chosen strategy, what it is for, and which ones cannot be chosen now."""
+        ui = self.ui
+        if self.work.strategies and self.work.strategies != self._known:
+            self._fillStrategies(self.work.strategies)
+        name, suffix = splitStrategy(self.parameters().strategy)
+        for row, known in enumerate(self._strategies):
+            hindrance = self.work.hindrance(known)
+            ui.strategyComboBox.setItemData(row, NOT_CHOOSABLE if hindrance else CHOOSABLE, ITEM_FLAGS)
+            ui.strategyComboBox.setItemData(row, hindrance or self._details[known]["summary"], qt.Qt.ToolTipRole)
+        index = self._strategies.index(name) if name in self._strategies else -1
+        if ui.strategyComboBox.currentIndex != index:
+            blocked = ui.strategyComboBox.blockSignals(True)
+            ui.strategyComboBox.setCurrentIndex(index)
+            ui.strategyComboBox.blockSignals(blocked)
+        line = ui.strategyOptionsLineEdit
+        if self._suffix(name, line.text) != suffix:  # while a person writes it never differs
+            blocked = line.blockSignals(True)
+            line.text = suffix.removeprefix(":")
+            line.blockSignals(blocked)
+        details = self._details.get(name, {"summary": "", "options": {}})
+        words = [f"{key}={option['default']}: {option['meaning']}" for key, option in details["options"].items()]
+        line.toolTip = "\n".join([_("What follows the strategy's name, such as pixels or eta=5/passes=10."), *words])
+        hindrance = self.work.hindrance(name)
+        refusal = _("Cannot be used now: {reason}").format(reason=hindrance) if hindrance else ""
+        options = _("Options: {names}.").format(names=", ".join(details["options"])) if words else ""
+        ui.strategyLabel.text = " ".join(filter(None, (refusal, details["summary"], options)))
 
     def update(self) -> None:
         """Show the requests, and enable what can be done."""
         ui, session = self.ui, self.session
-        if self.work.strategies and len(self.work.strategies) != len(self._strategies):
-            self._fillStrategies(self.work.strategies)
-        strategy = self.parameters().strategy
-        if strategy in self._strategies and ui.strategyComboBox.currentIndex != self._strategies.index(strategy):
-            blocked = ui.strategyComboBox.blockSignals(True)
-            ui.strategyComboBox.setCurrentIndex(self._strategies.index(strategy))
-            ui.strategyComboBox.blockSignals(blocked)
-        ui.strategyLabel.text = self._summaries.get(strategy, "")
+        self._updateStrategy()
         ui.deviceLabel.text = self.work.deviceText and _("Computes on: {device}").format(device=self.work.deviceText)
         running = self.work.isRunning("suggest")
         self.enable(
             ui.suggestButton,
             "" if session.study is not None else _("Open or make a study first."),
             _("The worker is choosing already.") if running else "",
+            self.work.hindrance(self.parameters().strategy),
         )
         if self._shown != session.rows:
             self._fillRequests(session.rows)

@@ -155,6 +155,7 @@ class Wiring:
         if settings.value("Python") or not self.logic.dependencies.missing():
             self.work.readCurve()
             self.work.fetchThumbnails()
+            self.work.readStrategies()
 
     # Showing
 

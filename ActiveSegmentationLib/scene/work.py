@@ -90,7 +90,7 @@ class Work:
         device: "auto" or a torch device.
         deviceText: The device in words, "" before it is known.
         missing: Modules that the worker's Python lacks.
-        strategies: Known strategies, each with name and summary.
+        strategies: Known strategies, each with name, summary, options and hindrance; see the job "strategies".
         running: The jobs under way, oldest first.
         changed: Called without arguments after every change.
         failed: Called with a ``WorkerError`` when a job failed, or the error met in taking what it answered.
@@ -105,7 +105,8 @@ class Work:
         self.device = "auto"
         self.deviceText = ""
         self.missing: list[str] = []
-        self.strategies: list[dict[str, str]] = []
+        self.strategies: list[dict[str, Any]] = []
+        self._judged: Study | None = None
         self.running: list[Running] = []
         self._curve: list[dict[str, Any]] = []
         self._sliceMap: dict[str, Any] | None = None
@@ -137,12 +138,29 @@ class Work:
             self.missing = answer["missing"]
             self.deviceText = answer["device"] or ""
             if not self.missing:
-                self._start("strategies", {}, self._takeStrategies)
+                self.readStrategies()
 
         return self._start("describe", {"device": self.device}, done, then)
 
-    def _takeStrategies(self, answer: dict[str, Any]) -> None:
-        self.strategies = answer["strategies"]
+    def readStrategies(self) -> Job:
+        """Ask which strategies there are, and which of them the open study can use now: fills ``strategies``."""
+        study = self.session.study
+
+        def done(answer: dict[str, Any]) -> None:
+            self.strategies, self._judged = answer["strategies"], study
+
+        return self._start("strategies", {} if study is None else {"study": str(study.folder)}, done)
+
+    def hindrance(self, strategy: str) -> str:
+        """Why the open study cannot use a strategy now, as far as is known; "" where it can.
+
+        Args:
+            strategy: Its name, with or without argument and options.
+        """
+        name = splitStrategy(strategy)[0]
+        if self.session.study is None or self._judged is not self.session.study:
+            return ""
+        return next((known["hindrance"] for known in self.strategies if known["name"] == name), "")
 
     def index(self, path: Path, then: Callable[[Cohort, LabelSet | None], None]) -> Job | None:
         """Look what images there are, without learning anything from them.
@@ -170,6 +188,7 @@ class Work:
 
         def done(answer: dict[str, Any]) -> None:
             self.session.setThumbnails(RequestList.from_json(answer["requests"]), answer["thumbnails"])
+            self.readStrategies()
 
         options = {"count": count, "strategy": strategy, "seed": seed, "constraints": dict(constraints or {})}
         return self._startForStudy("suggest", options, done, then)
@@ -194,6 +213,7 @@ class Work:
             self._forgetOther()
             self._curve = answer["curve"]
             self.session.forgetReviews()
+            self.readStrategies()
 
         options = {"models": models, **({"steps": steps} if steps else {})}
         return self._startForStudy("train", options, done, then)
@@ -315,3 +335,9 @@ class Work:
                 running.values = message["values"]
         self.reported(job.name, message)
         self.changed()
+
+
+def splitStrategy(strategy: str) -> tuple[str, str]:
+    """Take "name:argument/option=value" apart: the name, and the rest with its first ":" or "/" ("" where none)."""
+    name = strategy.partition("/")[0].partition(":")[0]
+    return name, strategy[len(name) :]

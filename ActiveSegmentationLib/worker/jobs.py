@@ -55,11 +55,15 @@ def index(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
 
 
 def strategies(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """The known strategies: ``strategies`` is a list of name and summary."""
-    from ActiveSegmentationLib.acquisition import strategy_names
+    """The known strategies: ``strategies`` is a list of name, summary, options and hindrance, why it cannot be used now
+    in the study at ``study`` ("" where it can, and always where no study is given).
+    """
+    from ActiveSegmentationLib import acquisition
+    from ActiveSegmentationLib.loop import study_situation
+    from ActiveSegmentationLib.study import Study
 
-    names = strategy_names()
-    return {"strategies": [{"name": name, "summary": summary} for name, summary in names.items()]}
+    situation = study_situation(Study.open(Path(options["study"]))) if options.get("study") else None
+    return {"strategies": [info.to_json() for info in acquisition.strategies(situation)]}
 
 
 def suggest(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import pytest
 import SimpleITK as sitk
 from cli_helpers import TINY, environment, files_of, run_cli
 
+from ActiveSegmentationLib.acquisition import Random, registry
 from ActiveSegmentationLib.experiment import Outcome
 from ActiveSegmentationLib.study import Study
 
@@ -54,6 +55,24 @@ def trained(tmp_path_factory, phantom_cohort):
     done("annotate", study, "--oracle")
     done("train", study, "--models", "2")
     return study
+
+
+def test_strategies_are_listed_with_what_hinders_them(trained, tmp_path, phantom_cohort, monkeypatch):
+    class NeedsMembers(Random):
+        name, needs = "needs-members", frozenset({"members"})
+
+    monkeypatch.setitem(registry._factories, NeedsMembers.name, NeedsMembers)
+    study = new_study(tmp_path / "study", phantom_cohort)
+    listed = {info["name"]: info for info in json.loads(done("strategies", study, "--json").out)}
+    assert set(listed["needs-members"]) == {"name", "summary", "options", "hindrance"}
+    assert listed["needs-members"]["hindrance"]
+    assert not listed["typiclust"]["hindrance"]
+    assert "Not now: Needs two or more models" in done("strategies", study).out
+    for words in ((trained,), ()):
+        text = done("strategies", *words).out
+        assert "Not now" not in text
+        assert "/neighbours=20" in text
+    assert run_cli("strategies", tmp_path / "nowhere").code == 2
 
 
 def test_predictions_lie_in_the_volumes_geometry(trained, tmp_path):

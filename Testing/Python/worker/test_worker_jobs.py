@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from ActiveSegmentationLib.acquisition import Random, Situation, registry
 from ActiveSegmentationLib.cohort import Cohort
 from ActiveSegmentationLib.common.errors import BadInput, Cancelled
 from ActiveSegmentationLib.common.progress import Progress
+from ActiveSegmentationLib.loop import study_situation
 from ActiveSegmentationLib.study import LabelSet, RequestList, Study
 from ActiveSegmentationLib.worker.jobs import JOBS, NEEDED
 from ActiveSegmentationLib.worker.protocol import decode, encode
@@ -61,6 +63,35 @@ def test_strategies():
     assert "random" in names
     assert "balanced-random" in names
     assert all(strategy["summary"] for strategy in run("strategies")["strategies"])
+
+
+class NeedsMembers(Random):
+    """A strategy of the test: random, but it says that it needs several models."""
+
+    name = "needs-members"
+    needs = frozenset({"members"})
+
+
+def hindrances(**options):
+    return {info["name"]: info["hindrance"] for info in run("strategies", **options)["strategies"]}
+
+
+def test_strategies_of_a_study_are_told_what_hinders_them(study, monkeypatch):
+    """The study's settings say what models there will be, and once there is one, the model does."""
+    monkeypatch.setitem(registry._factories, NeedsMembers.name, NeedsMembers)
+    here = {"study": str(study.folder), "device": "cpu"}
+    assert not any(hindrances().values())
+    told = hindrances(study=str(study.folder))
+    assert told["needs-members"].startswith("Needs two or more models")
+    assert not told["random"]
+    assert study_situation(study) == Situation(annotated=0, members=1, dropout=True)
+    run("suggest", count=2, strategy="random", **here)
+    answer(study)
+    run("train", models=2, steps=1, **here)
+    assert not hindrances(study=str(study.folder))["needs-members"]
+    assert study_situation(study) == Situation(annotated=2, members=2, dropout=True)
+    with pytest.raises(BadInput):
+        run("strategies", study=str(study.folder / "nowhere"))
 
 
 def test_index(phantom_cohort):

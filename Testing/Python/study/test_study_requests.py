@@ -173,6 +173,8 @@ def test_status_counts(make_study, annotate):
     study.commit([annotate(study, 0, seconds=1.5)])
     study.skip(SliceId("v000", 1), "Zoe", "blurred")
     study.flag(SliceId("v001", 1), "Zoe", "see")
+    for volume in ("v001", "v003"):
+        study.mark_extent(volume, 1, 3)
     study.exclude("v003", "broken")
     status = study.status()
     assert json.loads(json.dumps(status)) == status
@@ -192,5 +194,5 @@ def test_status_counts(make_study, annotate):
             "p001": {"annotated": 1, "skipped": 0, "seconds": 5.0},
         },
         "annotators": {"Anna": {"annotated": 2, "seconds": 16.5}, "Zoe": {"annotated": 0, "seconds": 0}},
-        "extents": {},
+        "extents": {"v001": [1, 3]},
     }

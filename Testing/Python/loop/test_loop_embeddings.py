@@ -4,10 +4,40 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
+import torch
 
-from ActiveSegmentationLib.embedding import LossWeights
-from ActiveSegmentationLib.loop import LoopSettings, embedders
+from ActiveSegmentationLib.cohort import StackSettings
+from ActiveSegmentationLib.common.progress import Progress
+from ActiveSegmentationLib.embedding import EmbeddingSettings, LossWeights
+from ActiveSegmentationLib.loop import LoopSettings, embedders, learned_encoder
 from ActiveSegmentationLib.loop import embeddings as library
+
+
+class TinyStack:
+    """Six noisy slices of two volumes."""
+
+    key, channels, grid_shape, settings = "tiny", 1, (32, 32), StackSettings()
+    volume_number = patient_number = np.repeat([0, 1], 3)
+    index = np.tile(np.arange(3), 2)
+
+    def __len__(self):
+        return 6
+
+    def batches(self, rows, device="cpu"):
+        images = torch.rand((6, 1, 32, 32), generator=torch.Generator().manual_seed(0))
+        return images[torch.as_tensor(rows)].to(device)
+
+
+class Listener(Progress):
+    def __init__(self):
+        super().__init__()
+        self.stages, self.messages = set(), []
+
+    def show(self, stage, done, total, **values):
+        self.stages.add(stage)
+
+    def message(self, text):
+        self.messages.append(text)
 
 
 def test_the_segmenter_embedding_is_that_of_the_whole_ensemble(tmp_path):
@@ -39,3 +69,17 @@ def test_free_weights_of_the_losses_keep_the_studys_training(tmp_path, monkeypat
     available = embedders(Stack(), np.arange(3), settings, model=None, cache=tmp_path, device="cpu", kinds=(kind,))
     assert available[kind](np.array([1])).shape == (1, 2)
     assert trained == [replace(settings.embedding, weights=LossWeights(1, 0, 0.5, 0))]
+
+
+def test_the_autoencoder_is_trained_once_and_serves_a_changed_cohort(tmp_path):
+    settings = LoopSettings(embedding=EmbeddingSettings(steps=2))
+    options = {"cache": tmp_path, "device": "cpu"}
+    first = learned_encoder("infovae", TinyStack(), np.arange(6), settings, **options)
+    assert first.settings.steps == 2
+    listener = Listener()
+    available = embedders(TinyStack(), np.arange(5), settings, model=None, progress=listener, **options)
+    assert available["infovae"](np.array([4, 1])).shape == (2, first.settings.latent)
+    assert listener.stages == {"Embedding slices"}
+    assert "serves the present 5" in listener.messages[0]
+    assert set(library.LEARNED) <= set(available)
+    assert {"learned", "infovae", "infovae:ozdemir2021"} <= set(library.LEARNED)

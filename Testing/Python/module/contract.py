@@ -288,6 +288,38 @@ def checkPanel(module, folder):
     session.closeStudy()
 
 
+def checkStrategies(module, folder):
+    """What cannot be used is greyed with the reason and not asked for; options follow the strategy's name."""
+    import qt
+
+    widget = openSample()
+    ui, work, parameters = widget.ui, widget.logic.work, widget.logic.getParameterNode()
+    words = {"summary": "What it is for.", "options": {"beta": {"default": 1.0, "meaning": "how sharply"}}}
+    work.strategies = [{"name": name, "hindrance": "", **words} for name in ("balanced-random", "power", "vote")]
+    work.hindrance = lambda strategy: "Needs two models." if strategy.startswith("vote") else ""
+    widget.wiring.update()
+    box, line = ui.strategyComboBox, ui.strategyOptionsLineEdit
+    model = box.model()
+    assert [int(model.flags(model.index(row, 0))) & 32 for row in range(3)] == [32, 32, 0]
+    assert box.itemData(2, qt.Qt.ToolTipRole) == "Needs two models."
+    box.setCurrentIndex(1)
+    line.text = "entropy/beta=5"
+    assert parameters.strategy == "power:entropy/beta=5"
+    widget.wiring.update()
+    assert line.text == "entropy/beta=5"
+    line.text = "beta=5"
+    assert parameters.strategy == "power/beta=5"
+    assert ui.suggestButton.enabled
+    parameters.strategy = "vote"
+    widget.wiring.update()
+    assert (box.currentIndex, line.text) == (2, "")
+    assert not ui.suggestButton.enabled
+    assert "Needs two models." in ui.suggestButton.toolTip  # Slicer puts tooltips into paragraphs
+    assert "Needs two models." in ui.strategyLabel.text
+    del work.hindrance
+    widget.logic.session.closeStudy()
+
+
 def checkLifeOfTheModule(module, folder):
     """Leaving, closing the scene and reloading: nothing is lost, and nothing of the module is left behind."""
     widget = openSample()
@@ -313,7 +345,7 @@ def checkLifeOfTheModule(module, folder):
     session.closeStudy()
 
 
-WINDOW_CHECKS = (checkPanel, checkLifeOfTheModule)
+WINDOW_CHECKS = (checkPanel, checkStrategies, checkLifeOfTheModule)
 """Checks that need Slicer's main window."""
 
 CHECKS = (

@@ -158,13 +158,21 @@ class ActiveSegmentationLogic(ScriptedLoadableModuleLogic):
         """
         return self.session.openStudy(Path(folder))
 
-    def suggest(self, count: int, strategy: str = "balanced-random", seed: int = 0, **constraints: Any) -> list[Any]:
+    def suggest(
+        self,
+        count: int,
+        strategy: str = "balanced-random",
+        seed: int = 0,
+        unit: str = "slice",
+        **constraints: Any,
+    ) -> list[Any]:
         """Ask for the slices to annotate next, and wait for them.
 
         Args:
             count: How many.
             strategy: Name of the strategy, with argument and options where wanted as in "power:entropy/beta=5".
             seed: Seed of random draws.
+            unit: "slice", or "volume" to ask for whole volumes; ``count`` then counts volumes.
             constraints: ``max_per_volume``, ``max_per_patient``, ``min_gap``, ``blank``.
 
         Returns:
@@ -173,7 +181,7 @@ class ActiveSegmentationLogic(ScriptedLoadableModuleLogic):
         Raises:
             BadInput, JobFailed: As the worker tells.
         """
-        self._await(lambda: self.work.suggest(count, strategy, seed, constraints))
+        self._await(lambda: self.work.suggest(count, strategy, seed, constraints, unit=unit))
         return list(self.session.rows)
 
     def openRequest(self, number: int) -> None:

@@ -18,7 +18,7 @@ class LearningLoss(ScoreStrategy):
     segmentation).
 
     Scores may be negative: only their order means anything. Of several models, the mean. Needs a model trained with the
-    setting "loss_head". Cost: about 10 % longer training, and the encoder's half of one prediction of every slice.
+    setting "loss_head". Cost: somewhat longer training, and the encoder's half of one prediction of every slice.
 
     Raises:
         BadInput: On selecting, if the present model has no such head.

@@ -14,7 +14,7 @@ from ActiveSegmentationLib.cli import options as shared
 from ActiveSegmentationLib.cohort import discover
 from ActiveSegmentationLib.common.errors import BadInput, JobFailed
 from ActiveSegmentationLib.common.progress import TqdmProgress
-from ActiveSegmentationLib.loop import describe_device, resolve_device, study_situation, versions
+from ActiveSegmentationLib.loop import StudyLoop, describe_device, resolve_device, versions
 from ActiveSegmentationLib.study import Study
 
 Commands = argparse._SubParsersAction
@@ -110,7 +110,7 @@ def _print_volumes(cohort) -> None:
 
 
 def _strategies(options: argparse.Namespace) -> None:
-    situation = None if options.study is None else study_situation(Study.open(options.study))
+    situation = None if options.study is None else StudyLoop(Study.open(options.study), device="cpu").situation()
     known = strategies(situation)
     if options.json:
         shared.print_json([info.to_json() for info in known])

@@ -7,7 +7,6 @@ from ActiveSegmentationLib.loop.outputs import EXPORT_FORMATS, evaluate_study, e
 from ActiveSegmentationLib.loop.overview import study_overview
 from ActiveSegmentationLib.loop.review import VolumeReview, review_study
 from ActiveSegmentationLib.loop.settings import LoopSettings
-from ActiveSegmentationLib.loop.situation import study_situation
 from ActiveSegmentationLib.loop.slice_map import METHODS as MAP_METHODS
 from ActiveSegmentationLib.loop.slice_map import SliceMap, slice_map
 from ActiveSegmentationLib.loop.study_loop import StudyLoop
@@ -43,7 +42,6 @@ __all__ = [
     "settings_for",
     "slice_map",
     "study_overview",
-    "study_situation",
     "suggest",
     "tell_left_out",
     "train",

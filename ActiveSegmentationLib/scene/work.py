@@ -183,14 +183,18 @@ class Work:
         seed: int = 0,
         constraints: Mapping[str, Any] | None = None,
         then: Then | None = None,
+        unit: str = "slice",
     ) -> Job | None:
-        """Ask for the slices to annotate next; a new round begins unless the same question is still open."""
+        """Ask for the slices, or with the unit "volume" the whole volumes, to annotate next; a new round begins unless
+        the same question is still open.
+        """
 
         def done(answer: dict[str, Any]) -> None:
             self.session.setThumbnails(RequestList.from_json(answer["requests"]), answer["thumbnails"])
             self.readStrategies()
 
         options = {"count": count, "strategy": strategy, "seed": seed, "constraints": dict(constraints or {})}
+        options["unit"] = unit
         return self._startForStudy("suggest", options, done, then)
 
     def fetchThumbnails(self) -> Job | None:

@@ -59,16 +59,17 @@ def strategies(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]
     in the study at ``study`` ("" where it can, and always where no study is given).
     """
     from ActiveSegmentationLib import acquisition
-    from ActiveSegmentationLib.loop import study_situation
+    from ActiveSegmentationLib.loop import StudyLoop
     from ActiveSegmentationLib.study import Study
 
-    situation = study_situation(Study.open(Path(options["study"]))) if options.get("study") else None
+    study = Study.open(Path(options["study"])) if options.get("study") else None
+    situation = None if study is None else StudyLoop(study, device="cpu").situation()
     return {"strategies": [info.to_json() for info in acquisition.strategies(situation)]}
 
 
 def suggest(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Choose ``count`` slices by ``strategy`` (with ``seed`` and ``constraints``): ``requests`` as they are stored, and
-    ``thumbnails``, a list of files in the same order.
+    """Choose ``count`` slices, or with ``unit`` "volume" whole volumes, by ``strategy`` (with ``seed`` and
+    ``constraints``): ``requests`` as they are stored, and ``thumbnails``, a list of files in the same order.
     """
     from ActiveSegmentationLib.acquisition import Constraints
     from ActiveSegmentationLib.loop import write_thumbnails
@@ -76,7 +77,11 @@ def suggest(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     with _loop(options, progress) as loop:
         constraints = Constraints(**options.get("constraints", {}))
         found = loop.suggest(
-            options["count"], options["strategy"], seed=options.get("seed", 0), constraints=constraints
+            options["count"],
+            options["strategy"],
+            seed=options.get("seed", 0),
+            constraints=constraints,
+            unit=options.get("unit", "slice"),
         )
         slices = [request.slice for request in found.requests]
         pictures = write_thumbnails(loop.stack, slices, _thumbnails(loop))

@@ -12,7 +12,7 @@ from ActiveSegmentationLib.acquisition.registry import register
 
 @register
 class Recommended(Strategy):
-    """"balanced" with what measurements on development data favoured (ours; ``docs/recommended_strategy.md``).
+    """ "balanced" with what measurements on development data favoured (ours; ``docs/recommended_strategy.md``).
 
     Patients take turns, then their volumes; places are spread evenly over the middle 80 % of the volumes and far from
     what is annotated in the same volume. From the first model on, of the slices around each place the one is drawn by

@@ -185,8 +185,14 @@ class Representativeness(Strategy):
     """A strategy that picks greedily what adds most to the choice so far; combinations build on it."""
 
     @abc.abstractmethod
-    def start(self, pool: Pool, rng: np.random.Generator) -> Gains:
-        """The gains before the first pick, given what is annotated."""
+    def start(self, pool: Pool, budget: int, rng: np.random.Generator) -> Gains:
+        """The gains before the first pick, given what is annotated.
+
+        Args:
+            pool: What there is to choose from.
+            budget: Number of slices wanted, at least 1.
+            rng: Source of all randomness.
+        """
 
     def hold(self, pool: Pool) -> str:
         """Why it cannot judge this pool, such as "No slice is annotated yet"; "" where it can."""
@@ -197,7 +203,7 @@ class Representativeness(Strategy):
         why_not = self.hold(pool)
         if why_not:
             return without_knowledge(pool, budget, rng, why_not)
-        return pick_greedily(self.start(pool, rng), pool, budget)
+        return pick_greedily(self.start(pool, budget, rng), pool, budget)
 
 
 def pick_greedily(state: Gains, pool: Pool, budget: int) -> list[Choice]:

@@ -97,7 +97,7 @@ class _Greedy(_Combination):
 
     def select_by_both(self, pool: Pool, scores: np.ndarray, budget: int, rng: np.random.Generator) -> list[Choice]:
         """Pick, again and again, the slice of the largest joint value, ties by position."""
-        state, allowance = self.cover.start(pool, rng), pool.allowance()
+        state, allowance = self.cover.start(pool, budget, rng), pool.allowance()
         choices: list[Choice] = []
         while len(choices) < budget and allowance:
             gains = checked_scores(state.gains(), pool)
@@ -169,7 +169,7 @@ class Prefilter(_Combination):
 
     def select_by_both(self, pool: Pool, scores: np.ndarray, budget: int, rng: np.random.Generator) -> list[Choice]:
         """Choose among the candidates; see ``Strategy.select``."""
-        state, allowance = self.cover.start(pool, rng), pool.allowance()
+        state, allowance = self.cover.start(pool, budget, rng), pool.allowance()
         order = ranking(scores)
         order = order[allowance.mask[order]]
         reach = int(np.ceil(self.options["factor"] * budget))

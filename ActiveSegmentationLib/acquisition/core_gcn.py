@@ -66,7 +66,7 @@ class CoreGCN(Representativeness):
         """It must tell annotated slices from others; see ``Representativeness.hold``."""
         return "" if pool.annotated.any() else "No slice is annotated yet"
 
-    def start(self, pool: Pool, rng: np.random.Generator) -> _GraphGains:
+    def start(self, pool: Pool, budget: int, rng: np.random.Generator) -> _GraphGains:
         """Distances to what is annotated; see ``Representativeness.start``."""
         kind = self.space.of(pool)
         features = graph_features(

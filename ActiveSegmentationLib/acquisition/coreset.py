@@ -26,7 +26,7 @@ class _KCenter(Representativeness):
         centres = k_center_greedy(features, pool.annotated, pool.allowance(), budget, device=device)
         return [_choice(pool, centre, space) for centre in centres]
 
-    def start(self, pool: Pool, rng: np.random.Generator) -> _CoverGains:
+    def start(self, pool: Pool, budget: int, rng: np.random.Generator) -> _CoverGains:
         """Distances to what is annotated; see ``Representativeness.start``."""
         return _CoverGains(pool, self.space.of(pool))
 

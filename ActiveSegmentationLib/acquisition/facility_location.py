@@ -113,7 +113,7 @@ class FacilityLocation(Representativeness):
         self.space = parse_space(argument, "segmenter", self.name)
         self.embeddings = self.space.embeddings
 
-    def start(self, pool: Pool, rng: np.random.Generator) -> FacilityGains:
+    def start(self, pool: Pool, budget: int, rng: np.random.Generator) -> FacilityGains:
         """The gains given what is annotated; see ``Representativeness.start``."""
         return FacilityGains(pool, self.space.of(pool), annotated=self.options["annotated"] == "yes")
 

@@ -51,7 +51,7 @@ class ProbCover(Representativeness):
         ),
     }
 
-    def start(self, pool: Pool, rng: np.random.Generator) -> _Balls:
+    def start(self, pool: Pool, budget: int, rng: np.random.Generator) -> _Balls:
         """What is covered by annotated slices; see ``Representativeness.start``."""
         kind = self.space.of(pool)
         points = unit_rows(pool.embeddings(kind))

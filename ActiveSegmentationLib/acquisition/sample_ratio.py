@@ -140,7 +140,7 @@ class SampleRatio(Representativeness):
         """Nothing is annotated; see ``Representativeness.hold``."""
         return "" if pool.annotated.any() else f"No {pool.unit} is annotated yet"
 
-    def start(self, pool: Pool, rng: np.random.Generator) -> SampleRatioGains:
+    def start(self, pool: Pool, budget: int, rng: np.random.Generator) -> SampleRatioGains:
         """The ratios given what is annotated; see ``Representativeness.start``."""
         return SampleRatioGains(pool.embeddings(self.space), pool.annotated, greedy=self.options["greedy"] == "yes")
 

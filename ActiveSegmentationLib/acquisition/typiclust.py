@@ -7,15 +7,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from ActiveSegmentationLib.acquisition.base import Choice, Representativeness, pick_greedily
+from ActiveSegmentationLib.acquisition.base import Representativeness
 from ActiveSegmentationLib.acquisition.neighbours import k_means, typicality, unit_rows
 from ActiveSegmentationLib.acquisition.options import Option
 from ActiveSegmentationLib.acquisition.pool import Pool
 from ActiveSegmentationLib.acquisition.registry import register
 from ActiveSegmentationLib.acquisition.spaces import in_words, parse_space
-
-UNKNOWN_BUDGET = 20
-"""Slices wanted where a combination starts TypiClust without telling how many it wants."""
 
 
 @register
@@ -51,18 +48,8 @@ class TypiClust(Representativeness):
         "neighbours": Option(20, "Neighbours by which the typical slice is found.", least=1),
     }
 
-    def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:
-        """Choose slices; see ``Strategy.select``."""
-        return pick_greedily(self.start(pool, rng, budget), pool, budget)
-
-    def start(self, pool: Pool, rng: np.random.Generator, budget: int = UNKNOWN_BUDGET) -> _Turns:
-        """Clusters and typicalities given what is annotated; see ``Representativeness.start``.
-
-        Args:
-            pool: What there is to choose from.
-            rng: Source of the starting points of k-means.
-            budget: Number of slices wanted.
-        """
+    def start(self, pool: Pool, budget: int, rng: np.random.Generator) -> _Turns:
+        """Clusters and typicalities given what is annotated; see ``Representativeness.start``."""
         kind = self.space.of(pool)
         points = unit_rows(pool.embeddings(kind))
         wanted = min(int(pool.annotated.sum()) + budget, self.options["clusters"])

@@ -14,7 +14,7 @@ class LargestGap(Representativeness):
     summary = "The slice farthest from any annotated one of its volume; good where neighbouring slices look alike."
     known_options: ClassVar = {"edge": Option(1.0, "Weight of gaps at the ends of a volume.", least=0.0)}
 
-    def start(self, pool, rng):
+    def start(self, pool, budget, rng):
         """See ``Representativeness.start``."""
         return _Gaps(pool, self.options["edge"])
 

@@ -103,7 +103,7 @@ def test_a_cluster_that_may_not_be_picked_from_passes_its_turn():
 def test_gains_rank_the_next_clusters_too():
     """A combination may look at few candidates only: gains must rank them wherever they are."""
     strategy = create_strategy("typiclust/clusters=4")
-    state = strategy.start(group_pool(), generator(0, "test"))
+    state = strategy.start(group_pool(), 20, generator(0, "test"))
     gains = state.gains()
     best = [gains[STARTS[g] : STARTS[g + 1]].max() for g in range(4)]
     least = [gains[STARTS[g] : STARTS[g + 1]].min() for g in range(4)]

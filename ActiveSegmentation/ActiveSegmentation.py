@@ -71,7 +71,7 @@ class ActiveSegmentationParameterNode:
     """
 
     requestCount: Annotated[int, WithinRange(1, 500), Default(10)]
-    strategy: Annotated[str, Default("balanced-random")]
+    strategy: Annotated[str, Default("recommended")]
     seed: Annotated[int, WithinRange(0, 1000000), Default(0)]
     maxPerVolume: Annotated[int, WithinRange(0, 1000), Default(0)]
     maxPerPatient: Annotated[int, WithinRange(0, 1000), Default(0)]
@@ -161,7 +161,7 @@ class ActiveSegmentationLogic(ScriptedLoadableModuleLogic):
     def suggest(
         self,
         count: int,
-        strategy: str = "balanced-random",
+        strategy: str = "recommended",
         seed: int = 0,
         unit: str = "slice",
         **constraints: Any,

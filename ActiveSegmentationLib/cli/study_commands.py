@@ -28,7 +28,7 @@ from ActiveSegmentationLib.study import Imported, Study, import_annotations, lab
 
 Commands = argparse._SubParsersAction
 
-DEFAULT_STRATEGY = "balanced-random"
+DEFAULT_STRATEGY = "recommended"
 """Few slices of many volumes are hard to beat (Zhang et al., MIDL 2025); docs/results.md agrees."""
 
 

@@ -14,7 +14,7 @@ from ActiveSegmentationLib.panels.tables import IDENTITY, identityOf, setHeader
 from ActiveSegmentationLib.scene.session import OPEN, SKIPPED, RequestRow
 from ActiveSegmentationLib.scene.work import DEFAULT_STRATEGY, splitStrategy
 
-RECOMMENDED = "Few slices of many volumes: a strong choice with and without a trained model."
+RECOMMENDED = "Recommended: every patient in turn, evenly spread slices, guided by the model once there is one."
 
 ITEM_FLAGS = 255
 """Role below Qt's first user role, in which items of a combo box keep whether they can be chosen."""

@@ -28,7 +28,7 @@ TITLES = {
 }
 """What each job does, in words."""
 
-DEFAULT_STRATEGY = "balanced-random"
+DEFAULT_STRATEGY = "recommended"
 """The recommended strategy, as of the command line."""
 
 

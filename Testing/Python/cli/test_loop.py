@@ -162,7 +162,7 @@ def test_status_tells_the_newest_model_and_the_cache_in_words(tmp_path, phantom_
     done("exclude", study, volume, "--reason", "broken")
     text = done("status", study).out
     assert "Model: the newest is of round 1, trained on 3 slices." in text
-    assert "Round 1, balanced-random: 3 requested" in text
+    assert "Round 1, recommended: 3 requested" in text
     assert f"Excluded: {volume} (broken)." in text
     assert not set("{}[]") & set(text)
     status = json.loads(done("status", study, "--json").out)

@@ -295,7 +295,7 @@ def checkStrategies(module, folder):
     widget = openSample()
     ui, work, parameters = widget.ui, widget.logic.work, widget.logic.getParameterNode()
     words = {"summary": "What it is for.", "options": {"beta": {"default": 1.0, "meaning": "how sharply"}}}
-    work.strategies = [{"name": name, "hindrance": "", **words} for name in ("balanced-random", "power", "vote")]
+    work.strategies = [{"name": name, "hindrance": "", **words} for name in ("recommended", "power", "vote")]
     work.hindrance = lambda strategy: "Needs two models." if strategy.startswith("vote") else ""
     widget.wiring.update()
     box, line = ui.strategyComboBox, ui.strategyOptionsLineEdit

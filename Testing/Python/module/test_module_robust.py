@@ -904,7 +904,7 @@ def choosing(flow):
     """A study and what the worker says of three strategies."""
     suggested(flow)
     flow.hold()
-    strategies = [known("balanced-random"), known("power", beta=1), known("vote", "Needs two or more models.")]
+    strategies = [known("recommended"), known("power", beta=1), known("vote", "Needs two or more models.")]
     flow.answers["strategies"] = {"strategies": strategies}
     flow.answer()
     return flow
@@ -938,7 +938,7 @@ def test_what_hinders_one_study_hinders_no_other(choosing):
     otherStudy(choosing)
     choosing.settle()
     assert canBeChosen(choosing.module.ui.strategyComboBox, 2)
-    choosing.answers["strategies"] = {"strategies": [known("balanced-random"), known("vote")]}
+    choosing.answers["strategies"] = {"strategies": [known("recommended"), known("vote")]}
     choosing.module.work.readStrategies()
     choosing.answer()
     assert choosing.module.ui.strategyComboBox.count == 2

@@ -73,7 +73,10 @@ def slice_scores(
     batch_size: int | None = None,
     progress: Progress | None = None,
 ) -> dict[str, np.ndarray]:
-    """Scores of slices: means over the pixels of the stack's grid, all from one sweep.
+    """Scores of slices: means over the pixels that show the image, all from one sweep.
+
+    No annotation decides the padding around a plane that is smaller than the grid, so the model may be as unsure of it
+    as it likes: averaged in, it would hide what the model thinks of the image.
 
     Args:
         model: A segmenter or an ensemble.
@@ -102,10 +105,17 @@ def slice_scores(
     for chosen, found in accumulate(
         model, stack, rows, sampler, device=device, batch_size=batch_size, progress=progress
     ):
+        inside = torch.from_numpy(stack.inside(chosen)).to(found.mean.device)
         for name in names:
-            result[name][done : done + len(chosen)] = maps[name](found).mean((-2, -1)).cpu().numpy()
+            result[name][done : done + len(chosen)] = _mean_inside(maps[name](found), inside).cpu().numpy()
         done += len(chosen)
     return result
+
+
+def _mean_inside(values: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
+    """Means over the pixels inside (n, H, W) of maps (n, H, W) or (n, C, H, W); 0 where no pixel is inside."""
+    shown = inside if values.ndim == inside.ndim else inside[:, None]
+    return (values * shown).sum((-2, -1)) / shown.sum((-2, -1)).clamp(min=1)
 
 
 def uncertainty_volume(

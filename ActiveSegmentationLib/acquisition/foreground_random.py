@@ -96,8 +96,8 @@ class ForegroundRandom(Strategy):
         if self.source == "oracle":
             return pool.true_classes()[:, 1:], None
         share = pool.figure(*SHARE)[:, 1:]
-        height, width = pool.stack.grid_shape
-        return np.rint(share * height * width) >= self.options["pixels"], share
+        pixels = pool.per_item("image pixels", lambda rows: pool.stack.inside(rows).sum((1, 2)).astype(np.float64))
+        return np.rint(share * pixels[:, None]) >= self.options["pixels"], share
 
     def _reason(self, name: str) -> str:
         if self.source == "marked":

@@ -14,7 +14,7 @@ import numpy as np
 
 from ActiveSegmentationLib.cohort.grid import PlaneGrid
 from ActiveSegmentationLib.cohort.preprocessing import StackSettings
-from ActiveSegmentationLib.cohort.types import AnnotationKind, Geometry, Problem, SliceId
+from ActiveSegmentationLib.cohort.types import UNDECIDED, AnnotationKind, Geometry, Problem, SliceId
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained, read_json
 
@@ -205,6 +205,20 @@ class SliceStack:
     def to_grid_many(self, labels: np.ndarray, volume_id: str) -> np.ndarray:
         """Bring labels of several slices of one volume, (n, h, w) uint8, onto the grid, (n, H, W); see ``to_grid``."""
         return self.to_grid(labels, volume_id)
+
+    def inside(self, rows: np.ndarray) -> np.ndarray:
+        """Which pixels of prepared slices show the image; the others are padding that no annotation decides.
+
+        Args:
+            rows: (n,) rows of the stack.
+
+        Returns:
+            (n, H, W) bool.
+        """
+        numbers, places = np.unique(self.volume_number[rows], return_inverse=True)
+        volumes = [self.volumes[number] for number in numbers]
+        masks = [self.to_grid(np.zeros(v.plane_shape, dtype=np.uint8), v.id) != UNDECIDED for v in volumes]
+        return np.stack(masks)[places] if masks else np.zeros((0, *self.grid_shape), dtype=bool)
 
     def from_grid(self, values: np.ndarray, volume_id: str) -> np.ndarray:
         """Bring class probabilities back to a volume's acquired planes, linearly.

@@ -36,6 +36,9 @@ class Slices(Protocol):
     def to_grid(self, labels: Any, volume_id: str, /) -> np.ndarray:
         """(h, w) uint8 labels of a slice -> (H, W) uint8, nearest neighbour; 255 outside of the image."""
 
+    def inside(self, rows: Any, /) -> np.ndarray:
+        """Which pixels of the rows show the image, the others are padding: (n, H, W) bool."""
+
     def from_grid(self, values: Any, volume_id: str, /) -> np.ndarray:
         """(n, C, H, W) float32 probabilities -> (n, C, h, w) in the volume's plane; background outside of the grid."""
 

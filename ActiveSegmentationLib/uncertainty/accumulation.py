@@ -97,6 +97,10 @@ def accumulate(
 ) -> Iterator[tuple[np.ndarray, Accumulator]]:
     """Draw predictions of slices, batch by batch.
 
+    Valid pixels are those that show the image and that the sampler does not lose. No annotation decides the padding
+    around a plane that is smaller than the grid, so the model may be as unsure of it as it likes: averaged in, it would
+    hide what the model thinks of the image.
+
     Args:
         model: A segmenter or an ensemble.
         stack: The cohort's slices.
@@ -112,7 +116,9 @@ def accumulate(
     stage = "Measuring uncertainty"
     batches = iterate_images(model, stack, rows, device, batch_size, stage, progress)
     for number, (chosen, images) in enumerate(batches):
-        valid = sampler.valid_pixels(images, number) if isinstance(sampler, MaskingSampler) else None
+        valid = torch.from_numpy(stack.inside(chosen)).to(images.device)
+        if isinstance(sampler, MaskingSampler):
+            valid &= sampler.valid_pixels(images, number)
         yield chosen, Accumulator(iter(sampler.draws(model, images, number)), valid)
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from ActiveSegmentationLib.cohort import UNDECIDED
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.progress import Progress
 from ActiveSegmentationLib.segmentation import Predictor, Slices, iterate_images, segmentation_loss
@@ -23,7 +24,8 @@ ENTRIES = ("random", "first")
 
 
 def _cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    return functional.cross_entropy(logits, labels, reduction="none").mean((1, 2)).sum()
+    losses = functional.cross_entropy(logits, labels, ignore_index=UNDECIDED, reduction="none").sum((1, 2))
+    return (losses / (labels != UNDECIDED).sum((1, 2)).clamp(min=1)).sum()
 
 
 def _training_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -40,8 +42,9 @@ LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
 }
 """Sums over the slices of a batch, each slice's term independent of the others, from logits (n, C, H, W) and labels.
 
-"likelihood" is the mean over all pixels, background included, of the log-probability of the label (Foellmer 2024),
-"cross-entropy" its negative, "training" half of the latter and half of the soft Dice loss, as in training.
+Undecided pixels (255) take no part. "likelihood" is the mean over the others, background included, of the log-
+probability of the label (Foellmer 2024), "cross-entropy" its negative, "training" half of the latter and half of the
+soft Dice loss, as in training.
 """
 
 
@@ -59,9 +62,9 @@ def gradient_embeddings(
 ) -> np.ndarray:
     """Gradients of the loss at the most probable labels with respect to the weights of a layer, for every slice.
 
-    Taken without dropout. Of an ensemble the first member is used: its gradients are a model's, as in the papers, and
-    those of several would have to be weighted against each other. Source: Ash et al. 2020 (BADGE); Foellmer et al.
-    2024, Appendix A.
+    Taken without dropout, over the pixels that show the image: what the model makes of the padding says nothing. Of an
+    ensemble the first member is used: its gradients are a model's, as in the papers, and those of several would have to
+    be weighted against each other. Source: Ash et al. 2020 (BADGE); Foellmer et al. 2024, Appendix A.
 
     Args:
         model: A segmenter or an ensemble.
@@ -169,7 +172,13 @@ def choose_parameters(count: int, wanted: int, entries: str, rng: np.random.Gene
 
 
 def sample_gradients(
-    network: UNet, images: torch.Tensor, *, layer: str, loss: str = "likelihood", columns: np.ndarray | None = None
+    network: UNet,
+    images: torch.Tensor,
+    *,
+    layer: str,
+    loss: str = "likelihood",
+    columns: np.ndarray | None = None,
+    inside: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Gradients of every image of a batch, exactly, from one backward pass for all of them.
 
@@ -184,6 +193,7 @@ def sample_gradients(
         loss: Name from ``LOSSES``.
         columns: (k,) parameters wanted, all unless given. Parameters are counted through the layer's convolutions in
             their order, each weight (out, in, rows, columns) flattened.
+        inside: (n, H, W) bool on the network's device, pixels that take part in the loss; all unless given.
 
     Returns:
         (n, k) float of the network's precision, on its device.
@@ -195,7 +205,7 @@ def sample_gradients(
         advice = f"Choose one of: {', '.join(LOSSES)}."
         raise BadInput(f"There is no loss called '{loss}'.", where="gradients", advice=advice)
     convs = network.convolutions(layer)
-    inputs, deltas = _inputs_and_output_gradients(network, convs, images, LOSSES[loss])
+    inputs, deltas = _inputs_and_output_gradients(network, convs, images, LOSSES[loss], inside)
     if columns is None:
         return torch.cat([_weight_gradients(*parts).flatten(1) for parts in zip(convs, inputs, deltas, strict=True)], 1)
     result = images.new_empty((len(images), len(columns)))
@@ -228,8 +238,9 @@ def _batches(
         height, width = stack.grid_shape
         by_memory = NUMBERS_PER_BATCH // parameter_count(model, layer)
         batch_size = max(1, min(PIXELS_PER_BATCH // (height * width), by_memory))
-    for _, images in iterate_images(model, stack, rows, device, batch_size, "Computing gradients", progress):
-        yield sample_gradients(network, images, layer=layer, loss=loss, columns=columns)
+    for chosen, images in iterate_images(model, stack, rows, device, batch_size, "Computing gradients", progress):
+        inside = torch.from_numpy(stack.inside(chosen)).to(images.device)
+        yield sample_gradients(network, images, layer=layer, loss=loss, columns=columns, inside=inside)
 
 
 def _network(model: Predictor) -> UNet:
@@ -245,6 +256,7 @@ def _inputs_and_output_gradients(
     convs: list[nn.Conv2d],
     images: torch.Tensor,
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    inside: torch.Tensor | None,
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """Of each convolution its input (n, C, h, w) and the gradient of the loss by its output (n, O, h, w)."""
     inputs: dict[nn.Module, torch.Tensor] = {}
@@ -263,7 +275,8 @@ def _inputs_and_output_gradients(
         network.eval()
         with torch.enable_grad():
             logits = torch.func.functional_call(network, frozen, (images,))
-            total = loss(logits, logits.detach().argmax(1))
+            labels = logits.detach().argmax(1)
+            total = loss(logits, labels if inside is None else torch.where(inside, labels, UNDECIDED))
             deltas = torch.autograd.grad(total, [outputs[conv] for conv in convs])
     finally:
         for hook in hooks:

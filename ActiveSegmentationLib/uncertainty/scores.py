@@ -134,7 +134,7 @@ def slice_scores(
     batch_size: int | None = None,
     progress: Progress | None = None,
 ) -> dict[str, np.ndarray]:
-    """Scores of slices: means (or other aggregates) over the pixels of the stack's grid, all from one sweep.
+    """Scores of slices: means (or other aggregates) over the pixels that show the image, all from one sweep.
 
     Args:
         model: A segmenter or an ensemble.

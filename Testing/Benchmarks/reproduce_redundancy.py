@@ -58,6 +58,10 @@ class Copied:
         """Slice of a row."""
         return SliceId(self.volumes[self.volume_number[row]].id, int(self.index[row]))
 
+    def inside(self, rows: np.ndarray) -> np.ndarray:
+        """Pixels of rows that show the image."""
+        return self._stack.inside(self.source[rows])
+
     def batches(self, rows: np.ndarray, device: str = "cpu"):  # a tensor
         """Images of rows."""
         return self._stack.batches(self.source[rows], device)

@@ -53,6 +53,9 @@ class FakeStack:
     def slice_id(self, row: int) -> SliceId:
         return SliceId(self.volumes[self.volume_number[row]].id, int(self.index[row]))
 
+    def inside(self, rows) -> np.ndarray:
+        return np.ones((len(rows), *self.grid_shape), dtype=bool)
+
     def batches(self, rows, device="cpu") -> torch.Tensor:
         if self._images is None:
             coarse = np.random.default_rng(self._seed).normal(size=(len(self), 1, 4, 4)).astype(np.float32)

@@ -115,6 +115,19 @@ def test_labels_go_to_the_grid_and_probabilities_come_back(stack):
     np.testing.assert_array_equal(stack.from_grid(one_hot[0], "v3"), back[0])
 
 
+def test_pixels_inside_are_those_that_labels_reach(stack):
+    rows = np.array([len(stack) - 1, 0, 1, 0])
+    inside = stack.inside(rows)
+    assert inside.shape == (4, *stack.grid_shape)
+    assert inside.dtype == bool
+    for row, mask in zip(rows, inside, strict=True):
+        volume = stack.volumes[stack.volume_number[row]]
+        on_grid = stack.to_grid(np.zeros(volume.plane_shape, dtype=np.uint8), volume.id)
+        np.testing.assert_array_equal(mask, on_grid == 0)
+    assert inside.any(axis=(1, 2)).all()
+    assert stack.inside(rows[:0]).shape == (0, *stack.grid_shape)
+
+
 def test_another_process_gets_the_same_stack(stack):
     sent = pickle.dumps(stack)
     assert len(sent) < 1000

@@ -43,7 +43,10 @@ def segmenter(seed: int = 0, norm: str = "batch") -> Segmenter:
 def stack() -> SimpleNamespace:
     images = torch.rand((9, 1, 37, 42), generator=torch.Generator().manual_seed(0))
     return SimpleNamespace(
-        grid_shape=(37, 42), channels=1, batches=lambda rows, device="cpu": images[torch.as_tensor(rows)]
+        grid_shape=(37, 42),
+        channels=1,
+        inside=lambda rows: np.ones((len(rows), 37, 42), dtype=bool),
+        batches=lambda rows, device="cpu": images[torch.as_tensor(rows)],
     )
 
 
@@ -148,3 +151,25 @@ def test_what_is_unknown_is_refused_and_a_cancel_stops(stack):
 
 def test_no_slice_gives_no_row(stack):
     assert gradient_embeddings(segmenter(), stack, np.arange(0), layer="last").shape == (0, 81)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_padding_takes_no_part(loss, stack):
+    """Each slice's loss is the mean over its own pixels of the image, so a mask of all is the plain loss."""
+    network, images = segmenter().network.double(), stack.batches([0, 1, 2]).double()
+    inside = torch.zeros((3, 37, 42), dtype=torch.bool)
+    inside[0, 4:20, 5:30], inside[1], inside[2, :10] = True, True, True
+    found = sample_gradients(network, images, layer="last", loss=loss, inside=inside)
+    weight = network.net.get_submodule(LAYER_NAMES["last"][0]).weight
+    for image, mask, gradient in zip(images, inside, found, strict=True):
+        logits = network(image[None])
+        labels = logits.detach().argmax(1)
+        value = torch.log_softmax(logits, 1).gather(1, labels[:, None])[:, 0][:, mask].mean()
+        if loss == "cross-entropy":
+            value = -value
+        if loss == "training":
+            value = (partial_dice(logits, torch.where(mask, labels, 255)) - value) / 2
+        expected = torch.autograd.grad(value, weight)[0].flatten()
+        torch.testing.assert_close(gradient, expected, rtol=1e-9, atol=1e-14)
+    whole = sample_gradients(network, images[1:2], layer="last", loss=loss)
+    torch.testing.assert_close(found[1:2], whole)

@@ -41,6 +41,7 @@ def stack() -> SimpleNamespace:
         channels=1,
         grid_shape=(32, 36),
         batches=lambda rows, device="cpu": images[torch.as_tensor(rows)],
+        inside=lambda rows: np.ones((len(rows), 32, 36), dtype=bool),
         volume_rows=lambda volume_id: np.arange(2, 7),
         from_grid=lambda values, volume_id: values[..., 1:-1, 2:-2],
     )
@@ -251,3 +252,13 @@ def test_the_uncertainty_of_a_volume_is_in_its_own_plane(stack, sampler):
     assert found == pytest.approx(expected, abs=1e-5)
     assert found.min() >= 0
     assert found.max() <= np.float32(math.log(3))
+
+
+def test_padding_takes_no_part_in_scores(stack):
+    rows, mask = np.arange(4), np.zeros((32, 36), dtype=bool)
+    mask[3:20, 5:30] = True
+    stack.inside = lambda rows: np.repeat(mask[None], len(rows), axis=0)
+    found = slice_scores(segmenter(), stack, rows, Deterministic(), names=["entropy", "class-probability"])
+    p = segmenter().probabilities(stack, rows)
+    np.testing.assert_allclose(found["entropy"], entropy_map(p, axis=1)[:, mask].mean(axis=1), rtol=1e-4)
+    np.testing.assert_allclose(found["class-probability"], p[:, :, mask].mean(axis=2), rtol=1e-4)

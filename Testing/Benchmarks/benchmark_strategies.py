@@ -51,6 +51,9 @@ class GeneratedStack:
     def __len__(self) -> int:
         return len(self.index)
 
+    def inside(self, rows: Any) -> np.ndarray:
+        return np.ones((len(rows), *self.grid_shape), dtype=bool)
+
     def slice_id(self, row: int) -> SliceId:
         return SliceId(self._names[self.volume_number[row]], int(self.index[row]))
 

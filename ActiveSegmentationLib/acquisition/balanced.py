@@ -25,8 +25,9 @@ class Balanced(ScoreWrapper):
     are spread evenly over the volumes as those of "strided": 0 leaves the score out, 1 leaves the place to it. ``trim``
     keeps the places from either end, where there is often little to see. ``beta`` is the strength of the score against
     Gumbel noise, as of "power". ``balance`` says whether patients or only volumes take turns, ``volumes`` which of
-    those with equally few annotated slices comes first. A volume with annotated slices gets the place that is farthest
-    from them. Before the score can judge, the places alone decide. The argument names the score: entropy unless told.
+    those with equally few annotated slices comes first. With ``batches`` above 1 so many balanced batches are drawn, and
+    the one of the highest mean score is taken: stochastic batches that are balanced each. A volume with annotated slices
+    gets the place that is farthest from them. Before the score can judge, the places alone decide. The argument names the score: entropy unless told.
     Needs what the score needs. Cost: that of the score, and O(budget n).
     """
 
@@ -37,6 +38,7 @@ class Balanced(ScoreWrapper):
         "window": Option(1.0, "part of a volume to look in, around evenly spread places", least=0, most=1),
         "trim": Option(0.0, "part of a volume at either end that is not looked at first", least=0, most=0.45),
         "balance": Option("patient", "whether patients or only volumes take turns", choices=("patient", "volume")),
+        "batches": Option(1, "balanced batches to draw, of which the one of the highest mean score is taken", least=1),
         "volumes": Option("random", "which of equally annotated volumes come first", choices=("random", "unsure")),
     }
 
@@ -54,12 +56,20 @@ class Balanced(ScoreWrapper):
     def _choose(
         self, pool: Pool, scores: np.ndarray, budget: int, rng: np.random.Generator, why_not: str
     ) -> list[Choice]:
-        allowance, wanted = pool.allowance(), self._wanted(scores, rng)
+        count = 1 if why_not else self.options["batches"]
         window = 0.0 if why_not else self.options["window"]
+        batches = [self._batch(pool, scores, budget, window, rng) for _ in range(count)]
+        values = np.array([scores[batch].mean() for batch in batches])
+        chosen = batches[best(values, np.ones(count, dtype=bool))]
+        return [self._choice(pool, position, float(scores[position]), why_not) for position in chosen]
+
+    def _batch(self, pool: Pool, scores: np.ndarray, budget: int, window: float, rng: np.random.Generator) -> list[int]:
+        """Positions of one balanced batch, in the order of the turns."""
+        allowance, wanted = pool.allowance(), self._wanted(scores, rng)
         turns = _Turns(pool, self._volume_order(pool, scores, rng), by_patient=self.options["balance"] == "patient")
         places = _Places(pool, budget, self.options["trim"], rng)
-        choices: list[Choice] = []
-        while len(choices) < budget and allowance:
+        picks: list[int] = []
+        while len(picks) < budget and allowance:
             volume = turns.next(allowance.mask)
             members = np.flatnonzero(allowance.mask & (pool.volumes == volume))
             members = members[_within(pool.positions[members], places.next(volume), window)]
@@ -67,8 +77,8 @@ class Balanced(ScoreWrapper):
             allowance.take(position)
             places.take(position)
             turns.take(position)
-            choices.append(self._choice(pool, position, float(scores[position]), why_not))
-        return choices
+            picks.append(position)
+        return picks
 
     def _choice(self, pool: Pool, position: int, score: float, why_not: str) -> Choice:
         whose = "patient" if self.options["balance"] == "patient" else "volume"

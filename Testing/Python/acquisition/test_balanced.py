@@ -83,3 +83,16 @@ def test_unsure_volumes_come_first_on_request():
     means = {v: scores[pool.volumes == number].mean() for number, v in enumerate(sorted({s.volume for s in pool.ids}))}
     found = chosen("balanced/volumes=unsure/balance=volume", pool, 6)
     assert [s.volume for s in found] == sorted(means, key=means.get, reverse=True)
+
+
+def test_of_several_balanced_batches_the_most_uncertain_is_taken():
+    pool = fake_pool(model=fake_model())
+    scores = create_strategy("entropy").score(pool)
+
+    def mean(name, seed):
+        return np.mean([scores[pool.ids.index(s)] for s in chosen(name, pool, 6, seed)])
+
+    for seed in range(5):
+        found = chosen("balanced/window=0/batches=50", pool, 6, seed)
+        assert set(Counter(s.volume for s in found).values()) == {1}
+        assert mean("balanced/window=0/batches=50", seed) >= mean("balanced/window=0", seed)

@@ -23,6 +23,7 @@ from ActiveSegmentationLib.common.seeds import generator
 VARIANTS = [
     "badge/loss=training/start=annotated/parameters=50",
     "balanced:bald/window=0.3/trim=0.1/volumes=unsure/balance=volume",
+    "balanced:margin/window=0/batches=3",
     "bald/passes=3/aggregate=top",
     "bayesian-sample-querying/greedy=yes",
     "borda:coreset:pixels+margin",

@@ -25,10 +25,10 @@ class Balanced(ScoreWrapper):
     are spread evenly over the volumes as those of "strided": 0 leaves the score out, 1 leaves the place to it. ``trim``
     keeps the places from either end, where there is often little to see. ``beta`` is the strength of the score against
     Gumbel noise, as of "power". ``balance`` says whether patients or only volumes take turns, ``volumes`` which of
-    those with equally few annotated slices comes first. With ``batches`` above 1 so many balanced batches are drawn, and
-    the one of the highest mean score is taken: stochastic batches that are balanced each. A volume with annotated slices
-    gets the place that is farthest from them. Before the score can judge, the places alone decide. The argument names the score: entropy unless told.
-    Needs what the score needs. Cost: that of the score, and O(budget n).
+    those with equally few annotated slices comes first. With ``batches`` above 1 so many balanced batches are drawn,
+    and the one of the highest mean score is taken: stochastic batches that are balanced each. A volume with annotated
+    slices gets the place that is farthest from them. Before the score can judge, the places alone decide. The argument
+    names the score: entropy unless told. Needs what the score needs. Cost: that of the score, and O(budget n).
     """
 
     name = "balanced"

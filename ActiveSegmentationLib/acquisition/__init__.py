@@ -39,6 +39,7 @@ from ActiveSegmentationLib.acquisition.pool import UNITS, Figure, Knowledge, Poo
 from ActiveSegmentationLib.acquisition.power import Power
 from ActiveSegmentationLib.acquisition.probcover import ProbCover
 from ActiveSegmentationLib.acquisition.random_choice import Random
+from ActiveSegmentationLib.acquisition.recommended import Recommended
 from ActiveSegmentationLib.acquisition.registry import (
     ENTRY_POINT_GROUP,
     StrategyInfo,
@@ -101,6 +102,7 @@ __all__ = [
     "ProbCover",
     "Product",
     "Random",
+    "Recommended",
     "Representativeness",
     "SampleRatio",
     "ScoreStrategy",

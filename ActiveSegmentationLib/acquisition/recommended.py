@@ -17,7 +17,7 @@ SETTINGS = {"trim": "0.1", "window": "0", "batches": "30"}
 
 @register
 class Recommended(Strategy):
-    """ "balanced:entropy" with what measurements on development data favoured (ours).
+    """The strategy "balanced:entropy" with the options that measurements on development data favoured (ours).
 
     Patients take turns, then their volumes; places are spread evenly over the middle 80 % of the volumes and far from
     what is annotated in the same volume. From the first model on 30 such batches are drawn, and the one of which the

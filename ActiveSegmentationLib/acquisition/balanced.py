@@ -28,7 +28,7 @@ class Balanced(ScoreWrapper):
     those with equally few annotated slices comes first. With ``batches`` above 1 so many balanced batches are drawn,
     and the one of the highest mean score is taken: stochastic batches that are balanced each. A volume with annotated
     slices gets the place that is farthest from them. Before the score can judge, the places alone decide. The argument
-    names the score: entropy unless told. Needs what the score needs. Cost: that of the score, and O(budget n).
+    names the score: entropy unless told. Needs what the score needs. Cost: that of the score, and O(batches budget n).
     """
 
     name = "balanced"
@@ -59,8 +59,11 @@ class Balanced(ScoreWrapper):
         count = 1 if why_not else self.options["batches"]
         window = 0.0 if why_not else self.options["window"]
         batches = [self._batch(pool, scores, budget, window, rng) for _ in range(count)]
-        values = np.array([scores[batch].mean() for batch in batches])
-        chosen = batches[best(values, np.ones(count, dtype=bool))]
+        sizes = np.array([len(batch) for batch in batches])  # limits may end a batch early: the longest compete
+        if not sizes.max():
+            return []
+        values = np.array([scores[batch].mean() if batch else 0.0 for batch in batches])
+        chosen = batches[best(values, sizes == sizes.max())]
         return [self._choice(pool, position, float(scores[position]), why_not) for position in chosen]
 
     def _batch(self, pool: Pool, scores: np.ndarray, budget: int, window: float, rng: np.random.Generator) -> list[int]:
@@ -81,15 +84,15 @@ class Balanced(ScoreWrapper):
         return picks
 
     def _choice(self, pool: Pool, position: int, score: float, why_not: str) -> Choice:
-        whose = "patient" if self.options["balance"] == "patient" else "volume"
+        turn = f"The turn of its {self.options['balance'] if pool.unit == 'slice' else 'patient'}"
+        place = f", at {pool.positions[position]:.0%} of the way through the volume" if pool.unit == "slice" else ""
         if why_not:
-            reason = (
-                f"The turn of its {whose}, at {pool.positions[position]:.0%} of the way through the volume. {why_not}."
-            )
-            return Choice(pool.ids[position], None, reason)
-        return Choice(
-            pool.ids[position], score, f"The turn of its {whose}. {self.scorer.reason(pool, position, score)}"
-        )
+            return Choice(pool.ids[position], None, f"{turn}{place}. {why_not}.")
+        if self.options["window"] > 0:
+            return Choice(pool.ids[position], score, f"{turn}. {self.scorer.reason(pool, position, score)}")
+        count = self.options["batches"]
+        batch = f"; of {count} such batches the model is least sure of this one" if count > 1 else ""
+        return Choice(pool.ids[position], score, f"{turn}{place}{batch}.")
 
     def _wanted(self, scores: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Logarithms of the scores with noise; scores below zero count by their order."""

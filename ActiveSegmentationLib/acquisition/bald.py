@@ -18,7 +18,7 @@ class Bald(DropoutUncertain):
     """
 
     name = "bald"
-    summary = "Slices on which predictions with dropout contradict one another: unsure for want of knowledge."
+    summary = "Slices on which predictions with dropout contradict one another: more examples would help there."
     known_options: ClassVar = {"passes": passes_option(10), "p": dropout_option(), "aggregate": AGGREGATE}
 
     def map_name(self) -> str:

@@ -17,6 +17,9 @@ from ActiveSegmentationLib.common.errors import BadInput
 DIGITS = 6
 """Significant digits of a score that count in a ranking: what differs in later ones is rounding of some device."""
 
+SMALLEST = 1e-300
+"""Scores nearer to 0 than this are 0: they have no digits to round to."""
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -56,7 +59,8 @@ class Strategy(abc.ABC):
     """Chooses slices.
 
     A strategy is made once from its name, argument and options, keeps no state between rounds and asks the pool for
-    what it needs. All randomness comes from the generator it is handed.
+    what it needs. All its random choices come from the generator it is handed; dropout masks and networks that are
+    trained for a choice have fixed seeds of their own, so that a score of the same slice and model is the same.
 
     Args:
         argument: What follows the colon in "name:argument", None where there is no colon.
@@ -104,6 +108,10 @@ class Strategy(abc.ABC):
             BadInput: If a score is not finite; the message names the slice.
         """
 
+    def all_options(self) -> Mapping[str, Option]:
+        """Options that may be given, with those of what it wraps."""
+        return self.known_options
+
     def hindrance(self, situation: Situation) -> str:
         """Why it cannot be used in this situation and what would help, in words; "" where it can."""
         for need, (holds, words) in NEEDS.items():
@@ -150,7 +158,13 @@ class ModelStrategy(Strategy):
 
 
 class ScoreStrategy(ModelStrategy):
-    """A strategy that gives every slice a score and takes the highest; others may wrap it."""
+    """A strategy that gives every slice a score and takes the highest; others may wrap it.
+
+    Attributes:
+        only_order: Whether nothing but the order of the scores means anything, so that shares of them do not.
+    """
+
+    only_order: ClassVar[bool] = False
 
     @abc.abstractmethod
     def score(self, pool: Pool) -> np.ndarray:
@@ -256,6 +270,7 @@ def best(scores: np.ndarray, allowed: np.ndarray) -> int:
 def significant(values: np.ndarray) -> np.ndarray:
     """Values rounded to ``DIGITS`` significant digits."""
     values = np.asarray(values, dtype=np.float64)
+    values = np.where(np.abs(values) < SMALLEST, 0.0, values)
     size = np.zeros_like(values)
     np.log10(np.abs(values), out=size, where=values != 0)
     unit = 10.0 ** (np.floor(size) - DIGITS + 1)

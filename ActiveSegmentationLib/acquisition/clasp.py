@@ -33,15 +33,16 @@ class ClaspPe(ScoreWrapper):
     to 100 in round ``rounds`` as 100 ** ((round - 1) / (rounds - 1)), and staying there.
 
     The argument may name another uncertainty than entropy, whose map then stands for H, for the classes weighted with
-    p_c in the same way (and averaged over all pixels whatever its option "aggregate" says). Needs a trained model, and
-    what that uncertainty needs. Cost: that of the uncertainty.
+    p_c in the same way (variance and deviation of dropout are those of the class instead; and averaged over all pixels
+    whatever its option "aggregate" says). Needs a trained model, and what that uncertainty needs. Cost: that of the
+    uncertainty.
 
     Raises:
         BadInput: If the argument names a strategy that makes no map of uncertainty.
     """
 
     name = "clasp-pe"
-    summary = "Unsure slices for every label in equal parts, small structures too, by a lottery that sharpens."
+    summary = "Unsure slices for every label in equal parts, small structures too; chance counts less in later rounds."
     known_options: ClassVar = {
         "rounds": Option(10, "round in which the lottery is at its sharpest", least=2),
     }

@@ -87,7 +87,7 @@ class _Combination(Strategy):
     def _part(self, text: str, options: dict[str, str]) -> Strategy:
         """One of the two, with its options taken out of those that are left."""
         head, argument, _ = split_name(text)
-        known = make_strategy(head, argument).known_options
+        known = make_strategy(head, argument).all_options()
         own = {name: options.pop(name) for name in list(options) if name in known}
         return make_strategy(head, argument, own)
 
@@ -103,6 +103,7 @@ class _Greedy(_Combination):
             gains = checked_scores(state.gains(), pool)
             values = np.zeros(len(pool))
             values[allowance.mask] = self.joint(gains[allowance.mask], scores[allowance.mask])
+            values = checked_scores(values, pool)
             position = best(values, allowance.mask)
             allowance.take(position)
             choices.append(self._choice(pool, state, position, float(values[position]), float(scores[position])))
@@ -210,5 +211,6 @@ def _because(why: str, choices: list[Choice]) -> list[Choice]:
 
 def _scaled(values: np.ndarray) -> np.ndarray:
     """Values (n,) brought to 0..1; all 1 where they are equal."""
+    values = significant(values)
     low, high = values.min(), values.max()
     return (values - low) / (high - low) if high > low else np.ones(len(values))

@@ -105,7 +105,10 @@ class _GraphGains:
     def take(self, position: int) -> str:
         """Cover what is near to the pick, see ``Gains.take``."""
         nearest = int(self._cover.nearest[position])
+        same = self._cover.distance(position) == 0
         self._cover.add(np.array([position]))
+        if same:
+            return f"Nothing different is left: the network takes it for the same as {self._pool.describe(nearest)}."
         known = "annotated" if self._pool.annotated[nearest] else "annotated or requested"
         return (
             f"A network that tells annotated slices from the rest by {in_words(self._kind)} finds it unlike anything "

@@ -33,7 +33,7 @@ class DropoutJsd(DropoutUncertain):
     """
 
     name = "dropout-jsd"
-    summary = "Slices on which predictions with dropout differ most, as measured by Gaillochet 2023."
+    summary = "Slices on which predictions with dropout differ most from one another."
     known_options: ClassVar = {
         "passes": passes_option(8),
         "p": dropout_option(),

@@ -10,14 +10,14 @@ from ActiveSegmentationLib.acquisition.uncertain import AGGREGATE, DropoutUncert
 
 @register
 class DropoutVariance(DropoutUncertain):
-    """Variance of each class over passes with dropout, mean over pixels, mean over classes (Foellmer et al. 2024,
+    """Variance of each class over passes with dropout, mean over pixels, mean over classes (Ozdemir et al. 2021,
     Eq. 2: 17 passes).
 
     Needs a trained model with dropout. Cost: ``passes`` predictions of every slice by every model.
     """
 
     name = "dropout-variance"
-    summary = "Slices whose predicted probabilities vary most with dropout, as measured by Foellmer 2024."
+    summary = "Slices whose predicted probabilities vary most with dropout, by the mean variance of each label."
     known_options: ClassVar = {"passes": passes_option(17), "p": dropout_option(), "aggregate": AGGREGATE}
 
     def map_name(self) -> str:

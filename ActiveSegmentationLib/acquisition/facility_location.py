@@ -13,8 +13,8 @@ from ActiveSegmentationLib.acquisition.pool import Pool
 from ActiveSegmentationLib.acquisition.registry import register
 from ActiveSegmentationLib.acquisition.spaces import in_words, parse_space
 
-BLOCK = 1024
-"""Points whose similarities to all candidates are held at a time."""
+NUMBERS = 2**24
+"""Similarities of points to candidates that are held at a time."""
 NOISE = 1e-9
 """Gains below this part of the number of points are rounding."""
 
@@ -39,7 +39,10 @@ class Facilities:
         """(n,) float64: largest cosine of each point to what is chosen, -1 before anything is."""
         self._gains = self._candidates @ self._points.sum(axis=0) + len(points)
         if chosen is not None and len(chosen):
-            self._raise(np.max([(self._points @ one) for one in _unit(chosen)], axis=0))
+            nearest = np.full(len(points), -1.0)
+            for one in _unit(chosen):
+                np.maximum(nearest, self._points @ one, out=nearest)
+            self._raise(nearest)
 
     def gains(self) -> np.ndarray:
         """(m,) float64, 0 or more: what each candidate would add to the worth of the choice."""
@@ -51,8 +54,9 @@ class Facilities:
 
     def _raise(self, similarity: np.ndarray) -> int:
         better = np.flatnonzero(similarity > self.nearest)
-        for start in range(0, len(better), BLOCK):
-            rows = better[start : start + BLOCK]
+        block = max(1, NUMBERS // len(self._candidates))
+        for start in range(0, len(better), block):
+            rows = better[start : start + block]
             cosines = self._candidates @ self._points[rows].T
             before = np.maximum(cosines - self.nearest[rows], 0.0)
             self._gains -= (before - np.maximum(cosines - similarity[rows], 0.0)).sum(axis=1)

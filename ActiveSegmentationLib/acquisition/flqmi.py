@@ -128,7 +128,7 @@ def flqmi_greedy(
 ) -> list[Pick]:
     """Pick, again and again, the allowed point that raises the objective most, ties to the lowest position.
 
-    The exact choice is at least 1 - 1/e of the best one. The stochastic one looks at (allowed / picks to come) x
+    The exact choice is at least 1 - 1/e of the best one. The stochastic one looks at (points / budget) x
     ln(1 / epsilon) random points a step, which costs the same whatever the budget, and falls behind by epsilon at most
     in expectation (Mirzasoleiman et al. 2015). Cost O(budget n q), or O(n q ln(1 / epsilon)).
 
@@ -164,7 +164,7 @@ def flqmi_greedy(
     while len(picks) < budget and allowance:
         candidates = np.flatnonzero(allowance.mask)
         if epsilon > 0 and rng is not None:
-            wanted = math.ceil(len(candidates) / (budget - len(picks)) * math.log(1 / epsilon))
+            wanted = math.ceil(count / budget * math.log(1 / epsilon))
             if wanted < len(candidates):
                 candidates = np.sort(rng.choice(candidates, wanted, replace=False))
 

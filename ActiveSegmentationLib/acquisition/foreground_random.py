@@ -96,7 +96,7 @@ class ForegroundRandom(Strategy):
         if self.source == "oracle":
             return pool.true_classes()[:, 1:], None
         share = pool.figure(*SHARE)[:, 1:]
-        pixels = pool.per_item("image pixels", lambda rows: pool.stack.inside(rows).sum((1, 2)).astype(np.float64))
+        pixels = pool.per_item("image pixels", lambda rows: _image_pixels(pool, rows))
         return np.rint(share * pixels[:, None]) >= self.options["pixels"], share
 
     def _reason(self, name: str) -> str:
@@ -105,6 +105,13 @@ class ForegroundRandom(Strategy):
         if self.source == "oracle":
             return f"Drawn at random from the slices that truly show {name} (known in experiments only)."
         return f"Drawn at random from the slices in which the model sees {name}."
+
+
+def _image_pixels(pool: Pool, rows: np.ndarray) -> np.ndarray:
+    """Pixels of each slice that show the image, (n,) float64; they are the same for all slices of a volume."""
+    _, first, members = np.unique(pool.stack.volume_number[rows], return_index=True, return_inverse=True)
+    counts = np.array([pool.stack.inside(rows[place : place + 1]).sum() for place in first], dtype=np.float64)
+    return counts[members]
 
 
 class _Draw:

@@ -27,6 +27,7 @@ class LearningLoss(ScoreStrategy):
     name = "learning-loss"
     summary = "Slices on which a second network expects the model to be wrong; experimental, trains a head of its own."
     loss_head = True
+    only_order = True
 
     def score(self, pool: Pool) -> np.ndarray:
         """Predicted losses; see ``ScoreStrategy.score``."""

@@ -11,8 +11,8 @@ from ActiveSegmentationLib.acquisition.uncertain import AGGREGATE, DropoutUncert
 
 @register
 class MeanStd(DropoutUncertain):
-    """Standard deviation of each class over passes with dropout, mean over classes and pixels (Kampffmeyer et al.
-    2016; the baseline "Mean STD" of ALUNET: 10 passes, p = 0.1).
+    """Standard deviation of each class over passes with dropout, mean over classes and pixels (Kendall et al.
+    2017; the baseline "Mean STD" of ALUNET: 10 passes, p = 0.1).
 
     The option statistic=var takes the variance, as the program released with ALUNET does. Needs a trained model with
     dropout. Cost: ``passes`` predictions of every slice by every model.

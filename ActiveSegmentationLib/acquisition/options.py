@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -48,7 +49,11 @@ class Option:
         if isinstance(value, str):
             allowed = value in self.choices
         else:
-            allowed = (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
+            allowed = (
+                math.isfinite(value)
+                and (self.least is None or value >= self.least)
+                and (self.most is None or value <= self.most)
+            )
         if not allowed:
             raise BadInput(f"{name}={text} is not allowed.", where=where, advice=self.advice(name))
         return value

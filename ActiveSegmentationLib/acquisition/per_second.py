@@ -44,6 +44,10 @@ class PerSecond(ScoreWrapper):
         super().__init__(argument, options)
         self.figures = (*self.wrapped.figures, _AREAS)
 
+    def shares(self) -> bool:
+        """Scores are divided by seconds."""
+        return True
+
     def hold(self, pool: Pool) -> str:
         """Why it cannot judge yet; see ``ModelStrategy.hold``."""
         return super().hold(pool) or ("" if pool.model is not None else "No model is trained yet")

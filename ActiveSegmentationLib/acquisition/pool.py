@@ -65,8 +65,8 @@ class Pool:
 
     With the unit "volume" the items are whole volumes instead, and strategies need not know: an item stands for all
     slices of its volume, its id is that of the volume's first slice, figures and embeddings are means over its slices
-    (Ozdemir et al. 2021, Sec. 3.4), and it counts as annotated once none of its slices may be asked for any more and at
-    least one is annotated. ``slices_of`` gives the slices behind a choice.
+    (Ozdemir et al. 2021, Sec. 3.4), and it counts as annotated once any of its slices is, though it may be asked for as
+    long as others are open. Limits on patients then count volumes. ``slices_of`` gives the slices behind a choice.
 
     Args:
         stack: The cohort's slices.
@@ -113,10 +113,9 @@ class Pool:
         self.ids: tuple[SliceId, ...] = tuple(slices.ids[position] for position in first)
         self.rows = slices.rows[first]
         """(n,) int64: row of the stack of each item (of a volume, of its first slice)."""
-        some_annotated = self._any(slices.annotated)
         self._open = self._any(slices.open)
-        self.annotated = some_annotated & (~self._open if unit == "volume" else True)
-        """(n,) bool: annotated items."""
+        self.annotated = self._any(slices.annotated)
+        """(n,) bool: annotated items; of volumes, those with any annotated slice, which may still be asked for."""
         self.skipped = ~self._any(~slices.skipped)
         """(n,) bool: items that must not be asked for."""
         self.volumes = slices.volumes[first]

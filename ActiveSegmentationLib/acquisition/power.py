@@ -35,6 +35,12 @@ class Power(ScoreWrapper):
         "rank": Option("no", "whether only the order of the scores counts", choices=("yes", "no")),
     }
 
+    without_shares = "Add the option rank=yes."
+
+    def shares(self) -> bool:
+        """Whether the lottery goes by the size of the scores."""
+        return self.options["rank"] == "no"
+
     def select_by_scores(self, pool: Pool, scores: np.ndarray, budget: int, rng: np.random.Generator) -> list[Choice]:
         """Choose the highest noisy scores; see ``Strategy.select``."""
         if self.options["rank"] == "yes":

@@ -23,7 +23,8 @@ class Recommended(Strategy):
     what is annotated in the same volume. From the first model on 30 such batches are drawn, and the one of which the
     model is least sure is asked for. How it was found, and how little separates the good strategies, is told in
     docs/recommended_strategy.md. It takes no options, so that its name in a table means one thing. Needs nothing;
-    before the first model it does without. Cost: one prediction of every slice.
+    before the first model it does without. Cost: one prediction of every slice, and
+    30 times O(budget n) for the batches.
     """
 
     name = "recommended"

@@ -23,10 +23,10 @@ REDUCTIONS: dict[str, Callable[[np.ndarray], float]] = {
 @register
 class StochasticBatches(ScoreWrapper):
     """Random batches of the budget's size, of which the one with the largest mean score is asked for as a whole
-    (Gaillochet et al. 2023, Sec. 3.2, Alg. 1).
+    (Gaillochet et al. 2023, Sec. 3, Alg. 1).
 
     The slices that may be asked for are shuffled and cut into Q = floor(n / budget) batches; the rest of the division
-    is left out. With batches=Q, Q batches are drawn apart instead, so that they may overlap (the paper's Sec. 5.3);
+    is left out. With batches=Q, Q batches are drawn apart instead, so that they may overlap (the paper's Sec. 5.2.4);
     batches=1 is a random batch. Every batch keeps to the caps and gaps by itself, so none is rejected. Of equal
     batches the first counts. The argument names the score: entropy unless told. Needs what the score needs. Cost: that
     of the score, and O(n) for the batches.
@@ -49,7 +49,8 @@ class StochasticBatches(ScoreWrapper):
         values = np.array([reduce(scores[batch]) for batch in batches])
         batch = batches[best(values, np.array([len(batch) == size for batch in batches]))]
         compared = sum(len(each) == size for each in batches)
-        found = "The only batch that fits" if compared == 1 else f"In the most uncertain of {compared} random batches"
+        only = "A random batch" if self.options["batches"] else "The only batch that fits"
+        found = only if compared == 1 else f"In the most uncertain of {compared} random batches"
         return [
             Choice(pool.ids[p], float(scores[p]), f"{found}. {self.scorer.reason(pool, int(p), float(scores[p]))}")
             for p in batch[ranking(scores[batch])]
@@ -60,7 +61,8 @@ class StochasticBatches(ScoreWrapper):
         open_slices = np.flatnonzero(pool.allowance().mask)
         if self.options["batches"]:
             for _ in range(self.options["batches"]):
-                yield np.sort(pool.allowance().take_in_order(rng.permutation(open_slices), budget))
+                taken = pool.allowance().take_in_order(rng.permutation(open_slices), budget)
+                yield np.sort(np.array(taken, dtype=np.int64))
             return
         left = rng.permutation(open_slices)
         for _ in range(max(1, len(open_slices) // budget)):

@@ -44,5 +44,5 @@ class UsimCosine(Usim):
 
 def of_unit_length(points: np.ndarray) -> np.ndarray:
     """Points (n, d) float32 divided by their length where that is not 0."""
-    lengths = np.linalg.norm(points.astype(np.float64), axis=1, keepdims=True)
+    lengths = np.sqrt(np.einsum("ij,ij->i", points, points, dtype=np.float64))[:, None]
     return np.divide(points, lengths, out=np.zeros_like(points), where=lengths > 0, casting="same_kind")

@@ -33,7 +33,7 @@ class Vaal(ScoreStrategy):
 
     name = "vaal"
     summary = (
-        "Slices that a small network, trained on images alone, can tell best from those annotated; needs no model."
+        "Slices that look least like the annotated ones to a small network trained on images alone; needs no model."
     )
     known_options: ClassVar[Mapping[str, Option]] = {
         "steps": Option(400, "Most training steps in a round.", least=1, most=100000),
@@ -53,7 +53,7 @@ class Vaal(ScoreStrategy):
     def reason(self, pool: Pool, position: int, score: float) -> str:
         """Why a slice is asked for; see ``ScoreStrategy.reason``."""
         likely = f"{np.exp(-score):.0%}" if np.exp(-score) >= 0.01 else "below 1%"
-        return f"Looks unlike what is annotated: its probability of being so is {likely} to a network that tells both."
+        return f"To a network that tells annotated slices from the rest the chance of its being annotated is {likely}."
 
 
 def _means(pool: Pool, rows: np.ndarray) -> np.ndarray:

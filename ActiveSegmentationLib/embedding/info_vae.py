@@ -301,7 +301,7 @@ class _Run:
 def _build(channels: int, settings: InfoVaeSettings, *, seed: int) -> InfoVaeNetwork:
     """A network with random weights that depend on the seed only; torch's own generators stay as they are."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         return InfoVaeNetwork(channels, settings)
 
 

@@ -118,8 +118,9 @@ INFO_VAE_PRESETS: dict[str, InfoVaeSettings] = {
 
 "auto" is made for a CPU: 1500 steps, less than a minute on one core for thousands of slices of 48 x 48 pixels.
 "ozdemir2021" has what Ozdemir et al. (Medical Image Analysis 2021, Sec. 2.5) state: 96 x 96 pixels, five blocks, 200
-latent numbers, Adam with 5e-5 and batches of 32. They state neither channels nor length; their loss is the plain sum of
-both terms, hence the weight 1. The kernel of their Eq. 6 is below 1e-4 between any two draws of a normal distribution
-in 200 dimensions, so that it hardly shapes the latent space; the mixture stands in for it, and "ozdemir2021-kernel" has
-theirs.
+latent numbers, Adam with 5e-5 and batches of 32. They state neither channels nor length, and this has a warm-up and a
+falling rate that they do not tell of. Their loss is the plain sum of both terms, hence the weight 1; but the error here
+is the mean over the pixels, so that the discrepancy counts for more than beside an l2 norm. The kernel of their Eq. 6
+is below 1e-4 between any two draws of a normal distribution in 200 dimensions, so that it hardly shapes the latent
+space; the mixture stands in for it, and "ozdemir2021-kernel" has theirs.
 """

@@ -64,7 +64,7 @@ class EncoderNetwork(nn.Module):
 def build_network(channels: int, settings: EmbeddingSettings, *, seed: int) -> EncoderNetwork:
     """A network with random weights that depend on the seed only; torch's own generators stay as they are."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         return EncoderNetwork(channels, settings)
 
 

@@ -150,7 +150,7 @@ class _Game:
         self._annotated, self._seed, self._device, self._report = annotated, seed, device, report
         self._side = 32 if max(stack.grid_shape) <= SMALL_GRID else 64
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(torch_seed(seed, "vaal", "weights"))
+            torch.default_generator.manual_seed(torch_seed(seed, "vaal", "weights"))
             self._networks = _Networks(stack.channels, settings, self._side)
         self._networks.to(device)
         coder = [*self._networks.encoder.parameters(), *self._networks.decoder.parameters()]

@@ -101,6 +101,11 @@ def suggest(
     """
     if question.budget < 1:
         raise BadInput(f"At least 1 slice must be asked for, not {question.budget}.", where="count")
+    limits = question.constraints
+    if question.unit == "volume" and (limits.max_per_volume is not None or limits.min_gap > 1):
+        advice = "Leave them out, or ask for slices; the limit on patients counts volumes."
+        message = "Limits on the slices of a volume mean nothing where whole volumes are asked for."
+        raise BadInput(message, where="max_per_volume, min_gap", advice=advice)
     strategy = create_strategy(question.strategy)
     start = time.perf_counter()
     available = embedders(

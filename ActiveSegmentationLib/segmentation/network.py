@@ -102,7 +102,7 @@ def build_network(channels: int, classes: int, settings: TrainingSettings, *, se
     It is kept in channels-last memory order, in which its convolutions run up to 1.35 times as fast on a CPU.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         network = UNet(channels, classes, settings)
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

@@ -86,7 +86,7 @@ class EnsembleSampler:
 
 @dataclass(frozen=True)
 class TestTimeAugmentation:
-    """The slice as it is, and ``passes`` draws of it rotated and noisy (Gaillochet et al. 2023, Sec. 4.2).
+    """The slice as it is, and ``passes`` draws of it rotated and noisy (Gaillochet et al. 2023, Sec. 4.3.2).
 
     Every slice of every draw has an angle of its own, uniform in [-rotation, rotation]; the paper's program shares one
     among a batch, so that scores there depend on what else is in it. Probabilities are rotated back bilinearly. Pixels

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from acquisition_fakes import FakeStack, fake_model, fake_pool
 
-from ActiveSegmentationLib.acquisition import create_strategy
+from ActiveSegmentationLib.acquisition import Constraints, create_strategy
 from ActiveSegmentationLib.cohort import SliceId
 
 
@@ -96,3 +96,22 @@ def test_of_several_balanced_batches_the_most_uncertain_is_taken():
         found = chosen("balanced/window=0/batches=50", pool, 6, seed)
         assert set(Counter(s.volume for s in found).values()) == {1}
         assert mean("balanced/window=0/batches=50", seed) >= mean("balanced/window=0", seed)
+
+
+def test_a_batch_that_limits_cut_short_never_wins():
+    constraints = Constraints(min_gap=3)
+    for seed in range(4):
+        counts = {
+            name: len(chosen(name, fake_pool(model=fake_model(), constraints=constraints), 20, seed))
+            for name in ("balanced/window=0/batches=30", "balanced/window=0/batches=1")
+        }
+        assert counts["balanced/window=0/batches=30"] >= counts["balanced/window=0/batches=1"]
+
+
+def test_reasons_tell_what_decided():
+    pool = fake_pool(model=fake_model())
+    reason = create_strategy("recommended").select(pool, 3, np.random.default_rng(0))[0].reason
+    assert "of 30 such batches the model is least sure of this one" in reason
+    assert "of the way through the volume" in reason
+    reason = create_strategy("balanced").select(pool, 3, np.random.default_rng(0))[0].reason
+    assert "% of the other slices" in reason

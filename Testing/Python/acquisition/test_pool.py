@@ -51,7 +51,7 @@ def test_volumes_as_items_have_the_means_of_their_slices():
         np.testing.assert_allclose(volumes.embeddings(kind), expected, rtol=1e-5, atol=1e-6)
     expected = slices.figure(Deterministic(), "entropy").reshape(6, 10).mean(axis=1)
     np.testing.assert_allclose(volumes.figure(Deterministic(), "entropy"), expected, rtol=1e-5)
-    assert volumes.annotated.tolist() == [False, True, False, False, False, False]
+    assert volumes.annotated.tolist() == [False, True, False, True, False, False]
     assert volumes.slice_counts().tolist() == [10, 0, 9, 9, 10, 10]
     assert volumes.slices_of(volumes.ids[2]) == [SliceId("volume02", i) for i in range(10) if i != 5]
     assert volumes.class_pixels()[1].tolist() == [1000, 1000, 1000]

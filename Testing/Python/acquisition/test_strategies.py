@@ -7,6 +7,7 @@ import pytest
 from acquisition_fakes import FakeStack, fake_pool
 
 from ActiveSegmentationLib.acquisition import Choice, Constraints, check_choices, create_strategy, registry
+from ActiveSegmentationLib.acquisition.base import best, significant
 from ActiveSegmentationLib.cohort import SliceId
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.seeds import generator
@@ -137,3 +138,25 @@ def test_packages_can_add_strategies(monkeypatch):
     monkeypatch.setattr(registry, "_entry_points", lambda: [Point()])
     assert create_strategy("from-a-package:7/size=3") == ("made", "7", {"size": "3"})
     assert "from-a-package" in registry.strategy_names()
+
+
+def test_numbers_without_digits_are_nothing_to_rank_by():
+    assert significant(np.array([1e-320, 1.0, 0.0])).tolist() == [0.0, 1.0, 0.0]
+    assert best(np.array([1e-320, 1.0, 0.5]), np.ones(3, dtype=bool)) == 1
+
+
+@pytest.mark.parametrize("name", ["power:entropy/beta=inf", "per-second:learning-loss", "power:learning-loss"])
+def test_values_that_mean_nothing_are_refused_before_any_work(name):
+    with pytest.raises(BadInput):
+        create_strategy(name)
+
+
+def test_a_slip_in_an_option_of_a_wrapper_lists_all_its_options():
+    with pytest.raises(BadInput) as error:
+        create_strategy("power:bald/bta=2")
+    assert {"beta", "rank", "passes"} <= set(error.value.advice.replace(".", "").replace(",", "").split())
+
+
+def test_options_reach_a_wrapped_score_within_a_combination():
+    strategy = create_strategy("product:coreset+per-second:bald/passes=3")
+    assert strategy.scorer.wrapped.options["passes"] == 3

@@ -75,7 +75,8 @@ def _draw(weights: np.ndarray, allowed: np.ndarray, rng: np.random.Generator) ->
 
 def _reason(pool: Pool, distance: float, *, first: bool) -> str:
     if distance == 0:
-        return f"The model would learn the same from every {pool.unit} that is left."
+        drawn = "" if first else "Drawn at random: "
+        return f"{drawn}{'The' if first else 'the'} model would learn the same from every {pool.unit} that is left."
     if first:
         return f"The {pool.unit} that would change the model most."
     return f"Would change the model in another way than the {pool.unit}s picked before it."

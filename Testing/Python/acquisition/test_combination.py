@@ -24,6 +24,7 @@ def pool_of(name, **options):
 
 
 def scaled(values):
+    values = significant(values)
     return (values - values.min()) / (values.max() - values.min())
 
 

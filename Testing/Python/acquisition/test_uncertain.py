@@ -142,7 +142,7 @@ def test_learning_loss_ranks_by_the_head_and_says_what_is_missing():
     pool = fake_pool(stack, model=fake_model())
     strategy = create_strategy("learning-loss")
     assert strategy.loss_head
-    assert create_strategy("power:learning-loss").loss_head
+    assert create_strategy("power:learning-loss/rank=yes").loss_head
     expected = fake_model().predicted_losses(stack, np.arange(len(stack)))
     assert np.array_equal(strategy.score(pool), expected)
     chosen = strategy.select(pool, 3, generator(0))

@@ -184,6 +184,16 @@ class ActiveSegmentationLogic(ScriptedLoadableModuleLogic):
         self._await(lambda: self.work.suggest(count, strategy, seed, constraints, unit=unit))
         return list(self.session.rows)
 
+    def markExtent(self, volume: str, first: int, last: int) -> None:
+        """Tell between which slices of a volume the structures lie, for the strategy foreground-random:marked.
+
+        Args:
+            volume: Id of the volume.
+            first: First slice that shows any, counted from 1 as people count.
+            last: Last slice that does.
+        """
+        self.session.requireStudy().mark_extent(volume, first - 1, last - 1)
+
     def openRequest(self, number: int) -> None:
         """Load the volume of a request (from 1) where need be, and show its slice."""
         self.session.openRequest(number)

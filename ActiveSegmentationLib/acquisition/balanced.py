@@ -38,7 +38,9 @@ class Balanced(ScoreWrapper):
         "window": Option(1.0, "part of a volume to look in, around evenly spread places", least=0, most=1),
         "trim": Option(0.0, "part of a volume at either end that is not looked at first", least=0, most=0.45),
         "balance": Option("patient", "whether patients or only volumes take turns", choices=("patient", "volume")),
-        "batches": Option(1, "balanced batches to draw, of which the one of the highest mean score is taken", least=1),
+        "batches": Option(
+            1, "balanced batches to draw; that of the highest mean score is taken", least=1, most=100_000
+        ),
         "volumes": Option("random", "which of equally annotated volumes come first", choices=("random", "unsure")),
     }
 

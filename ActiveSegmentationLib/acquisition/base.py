@@ -41,14 +41,12 @@ class Situation:
     """What a study or an experiment has, so that it can be told beforehand which strategies can be used in it.
 
     Attributes:
-        annotated: Number of annotated slices.
         members: Models trained in a round, or of the present model.
         dropout: Whether its models are trained with dropout.
         extents: Whether a person marked which slices of some volume show anything.
         experiment: Whether the annotator is simulated, so that the true labels of the pool are known.
     """
 
-    annotated: int = 0
     members: int = 1
     dropout: bool = True
     extents: bool = False

@@ -18,16 +18,22 @@ class LearningLoss(ScoreStrategy):
     segmentation).
 
     Scores may be negative: only their order means anything. Of several models, the mean. Needs a model trained with the
-    setting "loss_head". Cost: somewhat longer training, and the encoder's half of one prediction of every slice.
-
-    Raises:
-        BadInput: On selecting, if the present model has no such head.
+    setting "loss_head", which every training after a request by this strategy has; before, balanced random slices are
+    drawn. Cost: somewhat longer training, and the encoder's half of one prediction of every slice.
     """
 
     name = "learning-loss"
     summary = "Slices on which a second network expects the model to be wrong; experimental, trains a head of its own."
     loss_head = True
     only_order = True
+
+    def hold(self, pool: Pool) -> str:
+        """No model, or one without the head: the next training then gets one; see ``ModelStrategy.hold``."""
+        why_not = super().hold(pool)
+        if why_not or pool.model is None:
+            return why_not
+        has_head = all(getattr(network, "loss_head", None) is not None for network in pool.model.networks())
+        return "" if has_head else "The present model has no head that predicts its loss, the next will have one"
 
     def score(self, pool: Pool) -> np.ndarray:
         """Predicted losses; see ``ScoreStrategy.score``."""

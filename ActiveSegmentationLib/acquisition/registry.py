@@ -16,6 +16,9 @@ ENTRY_POINT_GROUP = "activesegmentation.strategies"
 Factory = Callable[[str | None, Mapping[str, str]], Strategy]
 """Makes a strategy from the argument and the options in "name:argument/option=value"; a Strategy class is one."""
 
+FIRST = "recommended"
+"""The strategy that lists begin with."""
+
 _factories: dict[str, type[Strategy]] = {}
 
 
@@ -50,8 +53,8 @@ def register(cls: type[Strategy]) -> type[Strategy]:
 
 
 def strategy_names() -> dict[str, str]:
-    """Every known strategy with its one-line summary, ours first, then those of other packages by name."""
-    known = {name: cls.summary for name, cls in _factories.items()}
+    """Every known strategy with its one-line summary, the recommended one first, ours, then those of other packages."""
+    known = {name: _factories[name].summary for name in sorted(_factories, key=lambda name: (name != FIRST, name))}
     for point in sorted(_entry_points(), key=lambda point: point.name):
         known.setdefault(point.name, f"From the package {point.dist.name if point.dist else point.value}.")
     return known
@@ -70,13 +73,12 @@ def strategies(situation: Situation | None = None) -> list[StrategyInfo]:
     for name, summary in strategy_names().items():
         try:
             strategy = create_strategy(name)
+            hindrance = strategy.hindrance(situation) if situation else ""
+            found.append(StrategyInfo(name, type(strategy).summary, strategy.all_options(), hindrance))
         except Exception as error:  # whatever a foreign package raises must not hide the others
             if name in _factories:
                 raise
             found.append(StrategyInfo(name, summary, {}, f"It cannot be loaded ({error})."))
-            continue
-        hindrance = strategy.hindrance(situation) if situation else ""
-        found.append(StrategyInfo(name, type(strategy).summary, strategy.known_options, hindrance))
     return found
 
 
@@ -111,7 +113,13 @@ def make_strategy(head: str, argument: str | None = None, options: Mapping[str, 
         if not points:
             advice = f"Choose one of: {', '.join(strategy_names())}."
             raise BadInput(f"There is no strategy called '{head}'.", where="strategy", advice=advice)
-        factory = points[0].load()
+        try:
+            factory = points[0].load()
+        except Exception as error:
+            package = points[0].dist.name if points[0].dist else points[0].value
+            advice = "Repair or remove that package, or choose another strategy."
+            message = f"The package {package} cannot be loaded ({type(error).__name__}: {error})."
+            raise BadInput(message, where=f"strategy {head}", advice=advice) from error
     return factory(argument, options or {})
 
 

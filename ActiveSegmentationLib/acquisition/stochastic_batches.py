@@ -35,7 +35,9 @@ class StochasticBatches(ScoreWrapper):
     name = "stochastic-batches"
     summary = "The most uncertain of many random batches: unsure slices that differ; add a score as in :bald."
     known_options: ClassVar = {
-        "batches": Option(0, "random batches to compare, drawn apart; 0 cuts the cohort into as many as fit", least=0),
+        "batches": Option(
+            0, "random batches, drawn apart; 0 cuts the cohort into as many as fit", least=0, most=100_000
+        ),
         "reduce": Option("mean", "how the scores of a batch are reduced to one", choices=tuple(REDUCTIONS)),
     }
 

@@ -29,7 +29,7 @@ from ActiveSegmentationLib.study import Imported, Study, import_annotations, lab
 Commands = argparse._SubParsersAction
 
 DEFAULT_STRATEGY = "recommended"
-"""Few slices of many volumes are hard to beat (Zhang et al., MIDL 2025); docs/results.md agrees."""
+"""How it was found is told in docs/recommended_strategy.md."""
 
 
 def add_commands(commands: Commands) -> None:
@@ -60,7 +60,12 @@ def add_commands(commands: Commands) -> None:
     shared.add_json(parser)
     parser = _command(commands, "skip", _skip, "say that a slice cannot be judged; it is not asked for again")
     parser.add_argument("volume", metavar="VOLUME")
-    parser.add_argument("slice", type=shared.natural, metavar="SLICE", help="index of the slice, counted from 0")
+    parser.add_argument(
+        "slice",
+        type=shared.natural,
+        metavar="SLICE",
+        help="index of the slice, counted from 0 (suggest and mark count from 1)",
+    )
     parser.add_argument("--reason", required=True, help="why, for the record")
     parser.add_argument("--annotator", default="annotator", metavar="NAME", help="who says so")
     shared.add_json(parser)
@@ -106,7 +111,8 @@ def _add_suggest(commands: Commands) -> None:
     parser.add_argument(
         "--count", type=shared.positive, required=True, metavar="N", help="slices, or volumes with --unit volume"
     )
-    parser.add_argument("--strategy", default=DEFAULT_STRATEGY, metavar="S", help="see the command strategies")
+    text = f"one that the command strategies lists; {DEFAULT_STRATEGY} unless given"
+    parser.add_argument("--strategy", default=DEFAULT_STRATEGY, metavar="S", help=text)
     parser.add_argument("--seed", type=shared.natural, default=0, metavar="K", help="seed of random draws")
     shared.add_unit(parser)
     shared.add_constraints(parser)

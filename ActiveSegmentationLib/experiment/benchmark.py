@@ -7,6 +7,7 @@ import csv
 import datetime
 import io
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -128,7 +129,7 @@ class Benchmark:
         write_requests_csv(self.out / "requests.csv", requests)
         text = io.StringIO()
         figures = ["choosing", "training", "scoring"]
-        writer = csv.DictWriter(text, ["strategy", "seed", "round", *figures, "device", *PROGRAMS])
+        writer = csv.DictWriter(text, ["strategy", "seed", "round", "shared", *figures, "device", *PROGRAMS])
         writer.writeheader()
         writer.writerows(timings)
         write_text(self.out / "timings.csv", text.getvalue())
@@ -164,7 +165,7 @@ class Benchmark:
             strategies = dict.fromkeys([*record["strategies"], *self.plan.strategies])
             seeds = sorted({*record["seeds"], *self.plan.seeds})
             self.plan = replace(self.plan, strategies=tuple(strategies), seeds=tuple(seeds))
-            changed = sorted(key for key in design if known.get(key) != design[key])
+            changed = sorted(key for key in {*known, *design} if known.get(key) != design.get(key))
             if changed:
                 advice = "Choose another --out, or repeat the options of the first call."
                 raise BadInput(
@@ -184,11 +185,15 @@ class Benchmark:
         started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         return {"started": started, "versions": versions(), "device": describe_device(self.device)}
 
-    def _prepare_encoders(self, progress: Progress | None) -> None:
-        """Train each metric and autoencoder once, before the runs would do so at the same time."""
+    def learned_kinds(self) -> list[str]:
+        """Kinds of embedding of these strategies whose network is trained once."""
         strategies = [*self.plan.strategies, *filter(None, [self.plan.design.initial])]
         kinds = {kind for name in strategies for kind in create_strategy(name).embeddings}
-        for kind in sorted(filter(is_learned, kinds)):
+        return sorted(filter(is_learned, kinds))
+
+    def _prepare_encoders(self, progress: Progress | None) -> None:
+        """Train each metric and autoencoder once, before the runs would do so at the same time."""
+        for kind in self.learned_kinds():
             learned_encoder(
                 kind,
                 self.stack,
@@ -202,7 +207,8 @@ class Benchmark:
 
 def _file_name(strategy: str) -> str:
     """A strategy's name as part of a folder's name on every system."""
-    return strategy.replace(":", "=").replace("/", ",")
+    plain = strategy.replace(":", "=").replace("/", ",")
+    return re.sub(r"[^A-Za-z0-9._+=,-]", lambda found: f"%{ord(found[0]):02X}", plain)
 
 
 def _sessions(record: dict[str, Any]) -> list[dict[str, Any]]:

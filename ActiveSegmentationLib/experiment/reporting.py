@@ -98,7 +98,7 @@ def _notes(benchmark: Benchmark) -> list[str]:
         f"slices of {volumes[Role.POOL]} volumes, scores are on {volumes[Role.TEST]} test volumes.",
         f"The slices of the first round are {first}.",
         "The learned metric is trained once, without labels, on the pool, and serves all seeds."
-        if any("learned" in name or "contrastive" in name for name in benchmark.plan.strategies)
+        if any(kind.startswith("learned") for kind in benchmark.learned_kinds())
         else "No learned metric was used.",
         f"{len(sessions)} sessions on different devices or with different versions computed these rounds: timings.csv "
         "says which of them computed which."

@@ -162,6 +162,7 @@ class Run:
         """Seconds of a round and what took them; rounds of older versions do not say the latter."""
         about = {"strategy": self.strategy, "seed": self.seed, "round": number}
         programs = {name: record.get("versions", {}).get(name, "") for name in PROGRAMS}
+        about["shared"] = "yes" if record.get("shared") else ""
         return {**about, **record["seconds"], "device": record.get("device", ""), **programs}
 
     def _round_file(self, number: int) -> Path:
@@ -187,7 +188,7 @@ class Run:
                 shared._do_round(1, target, {}, progress)
         with explained(self.folder):
             shutil.copytree(shared._model_folder(1), self._model_folder(1), dirs_exist_ok=True)
-        write_json(self._round_file(1), read_json(shared._round_file(1)))
+        write_json(self._round_file(1), read_json(shared._round_file(1)) | {"shared": True})
 
     def _do_round(
         self, number: int, target: int, annotations: dict[SliceId, SliceAnnotation], progress: Progress | None

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from ActiveSegmentationLib.acquisition import Constraints, Situation
+from ActiveSegmentationLib.acquisition import Constraints, Situation, create_strategy
 from ActiveSegmentationLib.cohort import Cohort, Role, SliceStack, build_stack, image_hashes
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.progress import Progress, or_silent
 from ActiveSegmentationLib.loop.device import describe_device, resolve_device, versions
 from ActiveSegmentationLib.loop.knowledge import knowledge_of
 from ActiveSegmentationLib.loop.settings import LoopSettings
-from ActiveSegmentationLib.loop.suggestion import Question, require_usable, settings_for, suggest
+from ActiveSegmentationLib.loop.suggestion import LOSS_HEAD, Question, require_usable, suggest
 from ActiveSegmentationLib.loop.training import train
 from ActiveSegmentationLib.loop.unseen import score_unseen
 from ActiveSegmentationLib.segmentation import Ensemble, is_trained, load_ensemble
@@ -109,7 +109,7 @@ class StudyLoop:
             BadInput: If nothing can be asked for, the strategy cannot be used here, or an option is off.
         """
         constraints = constraints or Constraints()
-        require_usable(strategy, self.situation())
+        create_strategy(strategy)
         parameters = {"count": count, "strategy": strategy, "seed": seed, "constraints": constraints.to_json()}
         if unit != "slice":
             parameters["unit"] = unit
@@ -117,7 +117,8 @@ class StudyLoop:
         if last is not None and last.parameters == parameters and self._is_unanswered(last):
             self.progress.message(f"No request of round {last.round} is answered yet; these are its requests.")
             return last
-        number, annotations = self.study.next_round(), self.study.annotations()
+        number, annotations, model = self.study.next_round(), self.study.annotations(), self.latest_model()
+        require_usable(strategy, self._situation(model))
         suggestion = suggest(
             Question(strategy, count, seed, number, constraints, unit),
             self.stack,
@@ -125,7 +126,7 @@ class StudyLoop:
             self.settings,
             annotated=annotations.keys(),
             skipped=self.study.skipped().keys(),
-            model=self.latest_model(),
+            model=model,
             knowledge=knowledge_of(annotations, self.study.labels, extents=self.study.extents()),
             cache=self.study.cache_folder,
             device=self.device,
@@ -154,10 +155,11 @@ class StudyLoop:
 
     def situation(self) -> Situation:
         """What strategies may count on in this study."""
-        model = self.latest_model()
+        return self._situation(self.latest_model())
+
+    def _situation(self, model: Ensemble | None) -> Situation:
         training = self.settings.training if model is None else model.members[0].settings
         return Situation(
-            annotated=len(self.study.annotations()),
             members=self.settings.members if model is None else len(model.members),
             dropout=any(training.dropout + training.decoder_dropout),
             extents=bool(self.study.extents()),
@@ -180,8 +182,8 @@ class StudyLoop:
         training = self.settings.training if steps is None else replace(self.settings.training, steps=steps)
         settings = replace(self.settings, training=training, members=members or self.settings.members)
         last = self._last_requests()
-        if last is not None:
-            settings = settings_for(last.strategy, settings)
+        if last is not None and last.provenance.get(LOSS_HEAD):
+            settings = replace(settings, training=replace(settings.training, loss_head=True))
         model = train(
             self.stack,
             self.study.annotations(),

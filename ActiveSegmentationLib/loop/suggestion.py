@@ -29,6 +29,9 @@ from ActiveSegmentationLib.loop.embeddings import embedders
 from ActiveSegmentationLib.loop.settings import LoopSettings
 from ActiveSegmentationLib.segmentation import Ensemble
 
+LOSS_HEAD = "loss head"
+"""In the provenance of requests: whether models that learn from the answers are to predict their loss."""
+
 
 @dataclass(frozen=True)
 class Question:
@@ -150,6 +153,7 @@ def suggest(
         "pool slices": len(pool),
         "annotated slices": int(pool.annotated.sum()),
         "skipped slices": int(pool.skipped.sum()),
+        LOSS_HEAD: strategy.loss_head,
         "seconds": round(time.perf_counter() - start, 3),
     }
     return Suggestion(tuple(choices), provenance)
@@ -194,8 +198,9 @@ def _choose(strategy: Strategy, pool: Pool, question: Question) -> list[Choice]:
     counts = pool.slice_counts()
     volumes = max(1, round(question.budget / counts[counts > 0].mean()))
     chosen = _slices_of(select(volumes), pool)
-    while len(chosen) < question.budget and volumes < len(pool):
-        volumes += 1
+    while len(chosen) < question.budget and len({choice.slice.volume for choice in chosen}) == volumes < len(pool):
+        missing = question.budget - len(chosen)
+        volumes = min(len(pool), volumes + max(1, round(missing / counts[counts > 0].mean())))
         chosen = _slices_of(select(volumes), pool)
     return chosen[: question.budget]
 

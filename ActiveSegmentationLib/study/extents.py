@@ -71,6 +71,9 @@ class ExtentStore:
         if volume is None:
             advice = "Choose a volume of the study's cohort."
             raise BadInput(f"There is no volume '{volume_id}'.", where="extent", advice=advice)
+        if first > last:
+            advice = "Name the first slice first."
+            raise BadInput(f"Slice {first + 1} comes after slice {last + 1}.", where=volume_id, advice=advice)
         if not 0 <= first <= last < volume.slice_count:
             raise BadInput(
                 f"Slices {first + 1} to {last + 1} are no part of the volume, which has {volume.slice_count}.",

@@ -22,7 +22,9 @@ class LargestGap(Representativeness):
 class _Gaps:
     def __init__(self, pool, edge):
         self._pool = pool
-        last = np.array([pool.indices[pool.volumes == volume].max() for volume in pool.volumes])
+        ends = np.zeros(pool.volumes.max() + 1, dtype=int)
+        np.maximum.at(ends, pool.volumes, pool.indices)
+        last = ends[pool.volumes]
         self._distance = edge * (1 + np.minimum(pool.indices, last - pool.indices))
         for position in np.flatnonzero(pool.annotated):
             self.take(int(position))

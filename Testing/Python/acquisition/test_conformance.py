@@ -62,6 +62,11 @@ VARIANTS = [
 """Strategies with an argument or options that change what they do."""
 
 NAMES = [*strategy_names(), *VARIANTS]
+BLIND = {"random", "balanced-random", "strided", "strided:3"} | {
+    name for name in NAMES if name.startswith(("foreground-random:marked", "foreground-random:oracle"))
+}
+"""Strategies that look at no image and no feature."""
+
 SEEN = tuple(SliceId(f"volume{v:02d}", i) for v, i in ((0, 2), (2, 5), (3, 5), (4, 0)))
 """Annotated slices of an ordinary pool."""
 
@@ -182,8 +187,8 @@ def test_broken_values_are_refused_by_the_slice_they_come_from(name):
     stack.batches([0])
     stack._images[17] = float("nan")
     pool = make_pool(name, stack, features=features)
-    if all(choice.score is None for choice in choose(name, make_pool(name), 10)):
-        choose(name, pool, 10)  # looks at no value
+    if name in BLIND:
+        assert len(choose(name, pool, 10)) == 10
         return
     with pytest.raises(BadInput) as error:
         choose(name, pool, 10)
@@ -228,4 +233,4 @@ def test_the_summary_is_one_line_and_the_docstring_tells_paper_needs_and_cost():
 def test_hindrances_are_told_in_words():
     for info in strategies(Situation(members=1, dropout=False, extents=False, experiment=False)):
         assert info.hindrance == "" or info.hindrance.endswith(".")
-    assert not any(info.hindrance for info in strategies(Situation(3, 5, True, True, True)))
+    assert not any(info.hindrance for info in strategies(Situation(5, True, True, True)))

@@ -107,7 +107,7 @@ def test_marked_goes_by_the_extents():
 
 
 def test_what_each_source_needs():
-    person = Situation(annotated=3)
+    person = Situation()
     assert create_strategy("foreground-random").hindrance(person) == ""
     assert "marked" in create_strategy("foreground-random:marked").hindrance(person)
     assert "true labels" in create_strategy("foreground-random:oracle").hindrance(person)

@@ -160,3 +160,24 @@ def test_a_slip_in_an_option_of_a_wrapper_lists_all_its_options():
 def test_options_reach_a_wrapped_score_within_a_combination():
     strategy = create_strategy("product:coreset+per-second:bald/passes=3")
     assert strategy.scorer.wrapped.options["passes"] == 3
+
+
+def test_a_broken_package_is_named_and_hides_no_other_strategy(monkeypatch):
+    class Point:
+        name, value, dist = "broken", "package:factory", None
+
+        def load(self):
+            raise ModuleNotFoundError("No module named 'package'")
+
+    monkeypatch.setattr(registry, "_entry_points", lambda: [Point()])
+    with pytest.raises(BadInput, match="package:factory cannot be loaded"):
+        create_strategy("broken")
+    found = {info.name: info for info in registry.strategies()}
+    assert "cannot be loaded" in found["broken"].hindrance
+    assert found["recommended"].hindrance == ""
+    assert next(iter(found)) == "recommended"
+
+
+def test_options_of_what_is_wrapped_are_listed():
+    found = {info.name: info for info in registry.strategies()}
+    assert {"beta", "aggregate"} <= set(found["power"].options)

@@ -122,7 +122,7 @@ def test_wrong_names_are_refused_in_words(wrong):
 
 
 def test_what_they_need_is_told():
-    nothing = Situation(annotated=5, members=1, dropout=False)
+    nothing = Situation(members=1, dropout=False)
     for name in ("bald", "dropout-jsd", "dropout-entropy", "dropout-variance", "mean-std", "power:bald"):
         assert "dropout" in create_strategy(name).hindrance(nothing)
     for name in ("variance-ratio", "ensemble-entropy", "stochastic-batches:variance-ratio", "clasp-pe:variance-ratio"):
@@ -157,6 +157,8 @@ def test_learning_loss_needs_a_head():
 
     settings = replace(fake_model().members[0].settings, loss_head=False)
     bare = Ensemble((Segmenter(build_network(1, 3, settings, seed=0), 1, 3, settings, "bare"),))
+    choices = create_strategy("learning-loss").select(fake_pool(model=bare), 3, generator(0))
+    assert all("has no head" in choice.reason for choice in choices)
     with pytest.raises(BadInput, match="no head") as error:
-        create_strategy("learning-loss").select(fake_pool(model=bare), 3, generator(0))
+        create_strategy("learning-loss").score(fake_pool(model=bare))
     assert "loss_head" in error.value.advice

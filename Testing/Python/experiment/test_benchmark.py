@@ -4,6 +4,7 @@ import csv
 
 import pytest
 
+from ActiveSegmentationLib.acquisition import Constraints
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import read_json, write_json
 from ActiveSegmentationLib.experiment import benchmark, run, run_benchmark
@@ -145,3 +146,15 @@ def test_oracle_strategies_know_the_truth_in_experiments(make_options):
     options = make_options(strategies=("foreground-random:oracle/share=0.66",), rounds="2,4", initial="")
     run_benchmark(options)
     assert any("experiments only" in row["reason"] for row in rows_of(options.out / "requests.csv"))
+
+
+@pytest.mark.parametrize("units", [("volume", "slice"), ("slice", "volume")])
+def test_slices_and_volumes_are_not_mixed_in_one_folder(make_options, units):
+    run_benchmark(make_options(rounds="2", unit=units[0]))
+    with pytest.raises(BadInput, match=r"other settings \(unit\)"):
+        run_benchmark(make_options(rounds="2", unit=units[1]))
+
+
+def test_limits_within_volumes_are_refused_where_volumes_are_asked_for(make_options):
+    with pytest.raises(BadInput, match="whole volumes"):
+        run_benchmark(make_options(rounds="2", unit="volume", constraints=Constraints(min_gap=3)))

@@ -84,12 +84,12 @@ def test_strategies_of_a_study_are_told_what_hinders_them(study, monkeypatch):
     told = hindrances(study=str(study.folder))
     assert told["needs-members"].startswith("Needs two or more models")
     assert not told["random"]
-    assert StudyLoop(study, device="cpu").situation() == Situation(annotated=0, members=1, dropout=True)
+    assert StudyLoop(study, device="cpu").situation() == Situation(members=1, dropout=True)
     run("suggest", count=2, strategy="random", **here)
     answer(study)
     run("train", models=2, steps=1, **here)
     assert not hindrances(study=str(study.folder))["needs-members"]
-    assert StudyLoop(study, device="cpu").situation() == Situation(annotated=2, members=2, dropout=True)
+    assert StudyLoop(study, device="cpu").situation() == Situation(members=2, dropout=True)
     with pytest.raises(BadInput):
         run("strategies", study=str(study.folder / "nowhere"))
 

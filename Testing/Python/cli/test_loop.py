@@ -137,7 +137,9 @@ def test_exported_annotations_come_back_the_same(trained, tmp_path, phantom_coho
 def test_an_import_says_what_is_new_and_what_was_there(trained, tmp_path, phantom_cohort):
     done("export", trained, "--format", "nifti", "--out", tmp_path / "maps")
     study = new_study(tmp_path / "study", phantom_cohort)
-    asked = json.loads(done("suggest", study, "--count", "6", "--json").out)["requests"]
+    asked = json.loads(done("suggest", study, "--count", "6", "--strategy", "balanced-random", "--json").out)[
+        "requests"
+    ]
     words = ["annotate", study, "--from", tmp_path / "maps"]
     first = done(*words)
     assert "Committed 6 new slices of 6 volumes; 6 slices" in first.out

@@ -33,7 +33,7 @@ def test_extents_are_kept_replaced_and_taken_back(make_study):
     assert study.audit.verify() == []
 
 
-@pytest.mark.parametrize(("first", "last"), [(-1, 2), (3, 2), (0, 4), (4, 4)])
+@pytest.mark.parametrize(("first", "last"), [(-1, 2), (0, 4), (4, 4)])
 def test_slices_that_are_not_there_are_refused(make_study, first, last):
     study = make_study()
     with pytest.raises(BadInput, match="which has 4") as error:

@@ -12,6 +12,7 @@ from ActiveSegmentationLib.acquisition.base import (
     ScoreStrategy,
     Situation,
     Strategy,
+    as_clause,
     check_choices,
 )
 from ActiveSegmentationLib.acquisition.bayesian_sample_querying import BayesianSampleQuerying
@@ -120,6 +121,7 @@ __all__ = [
     "UsimFisher",
     "Vaal",
     "VarianceRatio",
+    "as_clause",
     "check_choices",
     "create_strategy",
     "k_center_greedy",

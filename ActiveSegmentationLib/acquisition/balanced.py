@@ -6,10 +6,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from ActiveSegmentationLib.acquisition.base import Choice, best, checked_scores, ranking
+from ActiveSegmentationLib.acquisition.base import Choice, best, checked_scores
 from ActiveSegmentationLib.acquisition.options import Option
 from ActiveSegmentationLib.acquisition.pool import Pool
-from ActiveSegmentationLib.acquisition.power import FLOOR, power_noise
+from ActiveSegmentationLib.acquisition.power import FLOOR, log_ranks, power_noise
 from ActiveSegmentationLib.acquisition.registry import register
 from ActiveSegmentationLib.acquisition.wrapping import ScoreWrapper
 
@@ -98,11 +98,7 @@ class Balanced(ScoreWrapper):
 
     def _wanted(self, scores: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Logarithms of the scores with noise; scores below zero count by their order."""
-        if (scores < 0).any():
-            logarithm = np.empty(len(scores))
-            logarithm[ranking(scores)] = -np.log(np.arange(1, len(scores) + 1))
-        else:
-            logarithm = np.log(scores + FLOOR)
+        logarithm = log_ranks(scores) if (scores < 0).any() else np.log(scores + FLOOR)
         return power_noise(logarithm, self.options["beta"], rng)
 
     def _volume_order(self, pool: Pool, scores: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ActiveSegmentationLib.acquisition.base import Choice, Strategy
+from ActiveSegmentationLib.acquisition.constraints import Allowance
 from ActiveSegmentationLib.acquisition.pool import Pool
 from ActiveSegmentationLib.acquisition.registry import register
 
@@ -22,21 +23,39 @@ class BalancedRandom(Strategy):
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:
         """Choose slices; see ``Strategy.select``."""
-        allowance = pool.allowance()
-        taken = np.bincount(pool.volumes[pool.annotated], minlength=int(pool.volumes.max(initial=-1)) + 1)
-        lottery = rng.permutation(len(pool))  # rank of each slice among all, hence within its volume
-        volume_lottery = rng.permutation(len(taken))
+        draw = VolumeDraw(pool, rng)
         picks: list[int] = []
-        while len(picks) < budget and allowance:
-            open_slices = np.flatnonzero(allowance.mask)
-            volumes = np.flatnonzero(np.bincount(pool.volumes[open_slices]))
-            volume = volumes[np.lexsort((volume_lottery[volumes], taken[volumes]))[0]]
-            members = open_slices[pool.volumes[open_slices] == volume]
-            position = int(members[np.argmin(lottery[members])])
-            allowance.take(position)
-            taken[volume] += 1
-            picks.append(position)
+        while len(picks) < budget and draw.allowance:
+            picks.append(draw.take(draw.allowance.mask))
         return [Choice(pool.ids[position], None, _reason(pool, position)) for position in picks]
+
+
+class VolumeDraw:
+    """Random slices in turn from the volumes that have the fewest annotated and drawn ones.
+
+    Args:
+        pool: The pool.
+        rng: Source of randomness.
+    """
+
+    def __init__(self, pool: Pool, rng: np.random.Generator) -> None:
+        self.allowance: Allowance = pool.allowance()
+        """What may still be drawn."""
+        self._pool = pool
+        self._taken = np.bincount(pool.volumes[pool.annotated], minlength=int(pool.volumes.max(initial=-1)) + 1)
+        self._lottery = rng.permutation(len(pool))  # rank of each slice among all, hence within its volume
+        self._volume_lottery = rng.permutation(len(self._taken))
+
+    def take(self, among: np.ndarray) -> int:
+        """Take one open slice among those of (n,) bool, of which there is at least one; its position."""
+        candidates = np.flatnonzero(among & self.allowance.mask)
+        volumes = np.unique(self._pool.volumes[candidates])
+        volume = volumes[np.lexsort((self._volume_lottery[volumes], self._taken[volumes]))[0]]
+        members = candidates[self._pool.volumes[candidates] == volume]
+        position = int(members[np.argmin(self._lottery[members])])
+        self.allowance.take(position)
+        self._taken[volume] += 1
+        return position
 
 
 def _reason(pool: Pool, position: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -178,9 +178,7 @@ class ScoreStrategy(ModelStrategy):
 
     def select_by_model(self, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:
         """Take the slices of the highest scores, ties by position."""
-        scores = checked_scores(self.score(pool), pool)
-        picks = pool.allowance().take_in_order(ranking(scores), budget)
-        return [Choice(pool.ids[p], float(scores[p]), self.reason(pool, p, float(scores[p]))) for p in picks]
+        return highest(pool, checked_scores(self.score(pool), pool), budget, self.reason)
 
 
 class Gains(Protocol):
@@ -251,7 +249,25 @@ def without_knowledge(pool: Pool, budget: int, rng: np.random.Generator, why: st
     from ActiveSegmentationLib.acquisition.balanced_random import BalancedRandom
 
     chosen = BalancedRandom().select(pool, budget, rng)
-    return [Choice(c.slice, None, f"{why}, so {c.reason[0].lower()}{c.reason[1:]}") for c in chosen]
+    return [Choice(c.slice, None, f"{why}, so {as_clause(c.reason)}") for c in chosen]
+
+
+def as_clause(sentence: str) -> str:
+    """A sentence as it follows other words: with a small first letter."""
+    return sentence[0].lower() + sentence[1:]
+
+
+def highest(pool: Pool, scores: np.ndarray, budget: int, reason: Callable[[Pool, int, float], str]) -> list[Choice]:
+    """The slices of the highest scores that the limits let through, ties by position.
+
+    Args:
+        pool: What there is to choose from.
+        scores: (n,) finite scores.
+        budget: Number of slices wanted.
+        reason: Why a slice is asked for; see ``ScoreStrategy.reason``.
+    """
+    picks = pool.allowance().take_in_order(ranking(scores), budget)
+    return [Choice(pool.ids[p], float(scores[p]), reason(pool, p, float(scores[p]))) for p in picks]
 
 
 def ranking(scores: np.ndarray) -> np.ndarray:

@@ -14,8 +14,10 @@ from ActiveSegmentationLib.acquisition.base import (
     Representativeness,
     Situation,
     Strategy,
+    as_clause,
     best,
     checked_scores,
+    highest,
     ranking,
     significant,
     without_knowledge,
@@ -73,16 +75,12 @@ class _Combination(Strategy):
             return _because(no_score, self.cover.select(pool, budget, rng))
         scores = checked_scores(self.scorer.score(pool), pool)
         if no_cover:
-            return _because(no_cover, self._by_score_alone(pool, scores, budget))
+            return _because(no_cover, highest(pool, scores, budget, self.scorer.reason))
         return self.select_by_both(pool, scores, budget, rng)
 
     @abc.abstractmethod
     def select_by_both(self, pool: Pool, scores: np.ndarray, budget: int, rng: np.random.Generator) -> list[Choice]:
         """Choose slices by the scores (n,) float64 and the gains of ``cover``; see ``Strategy.select``."""
-
-    def _by_score_alone(self, pool: Pool, scores: np.ndarray, budget: int) -> list[Choice]:
-        picks = pool.allowance().take_in_order(ranking(scores), budget)
-        return [Choice(pool.ids[p], float(scores[p]), self.scorer.reason(pool, p, float(scores[p]))) for p in picks]
 
     def _part(self, text: str, options: dict[str, str]) -> Strategy:
         """One of the two, with its options taken out of those that are left."""
@@ -206,7 +204,7 @@ def _halves(text: str, name: str) -> tuple[str, str]:
 
 
 def _because(why: str, choices: list[Choice]) -> list[Choice]:
-    return [Choice(c.slice, c.score, f"{why}; {c.reason[0].lower()}{c.reason[1:]}") for c in choices]
+    return [Choice(c.slice, c.score, f"{why}; {as_clause(c.reason)}") for c in choices]
 
 
 def _scaled(values: np.ndarray) -> np.ndarray:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ActiveSegmentationLib.acquisition.base import Representativeness
-from ActiveSegmentationLib.acquisition.k_center import Cover, fitting_device
+from ActiveSegmentationLib.acquisition.coreset import CoverGains
+from ActiveSegmentationLib.acquisition.k_center import Centre
 from ActiveSegmentationLib.acquisition.neighbours import unit_rows
 from ActiveSegmentationLib.acquisition.options import Option
 from ActiveSegmentationLib.acquisition.pool import Pool
@@ -66,7 +67,7 @@ class CoreGCN(Representativeness):
         """It must tell annotated slices from others; see ``Representativeness.hold``."""
         return "" if pool.annotated.any() else "No slice is annotated yet"
 
-    def start(self, pool: Pool, budget: int, rng: np.random.Generator) -> _GraphGains:
+    def start(self, pool: Pool, budget: int, rng: np.random.Generator) -> CoverGains:
         """Distances to what is annotated; see ``Representativeness.start``."""
         kind = self.space.of(pool)
         features = graph_features(
@@ -77,43 +78,21 @@ class CoreGCN(Representativeness):
             seed=int(rng.integers(2**63)),
             device=pool.device,
         )
-        return _GraphGains(pool, features, kind)
+        return CoverGains(pool, features, lambda centre: _reason(pool, kind, centre))
 
     def _take_argument(self, argument: str | None) -> None:
         self.space = parse_space(argument, "segmenter", self.name)
         self.embeddings = self.space.embeddings
 
 
-class _GraphGains:
-    """Distances to the nearest annotated or picked slice, as gains.
-
-    Args:
-        pool: The pool.
-        features: (n, 129) float32 features of the graph network.
-        kind: Kind of the embedding that the graph was made from, for the reasons.
-    """
-
-    def __init__(self, pool: Pool, features: np.ndarray, kind: str) -> None:
-        self._pool, self._kind = pool, kind
-        self._cover = Cover(features, fitting_device(pool.device, features))
-        self._cover.add(np.flatnonzero(pool.annotated))
-
-    def gains(self) -> np.ndarray:
-        """Distances (n,), see ``Gains.gains``."""
-        return self._cover.gains()
-
-    def take(self, position: int) -> str:
-        """Cover what is near to the pick, see ``Gains.take``."""
-        nearest = int(self._cover.nearest[position])
-        same = self._cover.distance(position) == 0
-        self._cover.add(np.array([position]))
-        if same:
-            return f"Nothing different is left: the network takes it for the same as {self._pool.describe(nearest)}."
-        known = "annotated" if self._pool.annotated[nearest] else "annotated or requested"
-        return (
-            f"A network that tells annotated slices from the rest by {in_words(self._kind)} finds it unlike anything "
-            f"{known} so far; the nearest is {self._pool.describe(nearest)}."
-        )
+def _reason(pool: Pool, kind: str, centre: Centre) -> str:
+    if centre.distance == 0:
+        return f"Nothing different is left: the network takes it for the same as {pool.describe(centre.nearest)}."
+    known = "annotated" if pool.annotated[centre.nearest] else "annotated or requested"
+    return (
+        f"A network that tells annotated slices from the rest by {in_words(kind)} finds it unlike anything "
+        f"{known} so far; the nearest is {pool.describe(centre.nearest)}."
+    )
 
 
 class Graph:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ActiveSegmentationLib.acquisition.base import Choice, Representativeness
@@ -26,17 +28,23 @@ class _KCenter(Representativeness):
         centres = k_center_greedy(features, pool.annotated, pool.allowance(), budget, device=device)
         return [_choice(pool, centre, space) for centre in centres]
 
-    def start(self, pool: Pool, budget: int, rng: np.random.Generator) -> _CoverGains:
+    def start(self, pool: Pool, budget: int, rng: np.random.Generator) -> CoverGains:
         """Distances to what is annotated; see ``Representativeness.start``."""
-        return _CoverGains(pool, self.space.of(pool))
+        space = self.space.of(pool)
+        return CoverGains(pool, pool.embeddings(space), lambda centre: _choice(pool, centre, space).reason)
 
 
-class _CoverGains:
-    """Distances to the nearest annotated or picked slice, as gains."""
+class CoverGains:
+    """Distances to the nearest annotated or picked slice, as gains.
 
-    def __init__(self, pool: Pool, space: str) -> None:
-        features = pool.embeddings(space)
-        self._pool, self._space = pool, space
+    Args:
+        pool: The pool.
+        features: (n, d) float32 array, finite.
+        tell: Says of a pick why it was worth it, one sentence with a full stop.
+    """
+
+    def __init__(self, pool: Pool, features: np.ndarray, tell: Callable[[Centre], str]) -> None:
+        self._tell = tell
         self._cover = Cover(features, fitting_device(pool.device, features))
         self._cover.add(np.flatnonzero(pool.annotated))
 
@@ -48,7 +56,7 @@ class _CoverGains:
         """Cover what is near to the pick, see ``Gains.take``."""
         centre = Centre(position, self._cover.distance(position), int(self._cover.nearest[position]))
         self._cover.add(np.array([position]))
-        return _choice(self._pool, centre, self._space).reason
+        return self._tell(centre)
 
 
 @register

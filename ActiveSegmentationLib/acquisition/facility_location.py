@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from ActiveSegmentationLib.acquisition.base import Representativeness
+from ActiveSegmentationLib.acquisition.neighbours import unit_rows
 from ActiveSegmentationLib.acquisition.options import Option
 from ActiveSegmentationLib.acquisition.pool import Pool
 from ActiveSegmentationLib.acquisition.registry import register
@@ -34,13 +35,13 @@ class Facilities:
     """
 
     def __init__(self, points: np.ndarray, candidates: np.ndarray, chosen: np.ndarray | None = None) -> None:
-        self._points, self._candidates = _unit(points), _unit(candidates)
+        self._points, self._candidates = unit_rows(points), unit_rows(candidates)
         self.nearest = np.full(len(points), -1.0)
         """(n,) float64: largest cosine of each point to what is chosen, -1 before anything is."""
         self._gains = self._candidates @ self._points.sum(axis=0) + len(points)
         if chosen is not None and len(chosen):
             nearest = np.full(len(points), -1.0)
-            for one in _unit(chosen):
+            for one in unit_rows(chosen):
                 np.maximum(nearest, self._points @ one, out=nearest)
             self._raise(nearest)
 
@@ -120,10 +121,3 @@ class FacilityLocation(Representativeness):
     def start(self, pool: Pool, budget: int, rng: np.random.Generator) -> FacilityGains:
         """The gains given what is annotated; see ``Representativeness.start``."""
         return FacilityGains(pool, self.space.of(pool), annotated=self.options["annotated"] == "yes")
-
-
-def _unit(points: np.ndarray) -> np.ndarray:
-    """Rows of length 1 in double precision; rows of zeros stay: (n, d) -> (n, d)."""
-    points = np.asarray(points, dtype=np.float64)
-    lengths = np.linalg.norm(points, axis=1, keepdims=True)
-    return points / np.where(lengths > 0, lengths, 1.0)

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from ActiveSegmentationLib.acquisition.balanced_random import VolumeDraw
 from ActiveSegmentationLib.acquisition.base import Choice, Strategy, without_knowledge
-from ActiveSegmentationLib.acquisition.constraints import Allowance
 from ActiveSegmentationLib.acquisition.options import Option
 from ActiveSegmentationLib.acquisition.pool import Figure, Pool
 from ActiveSegmentationLib.acquisition.registry import register
@@ -74,7 +74,7 @@ class ForegroundRandom(Strategy):
         if why_not:
             return without_knowledge(pool, budget, rng, why_not)
         shown, scores = self._shown(pool)
-        draw = _Draw(pool, rng)
+        draw = VolumeDraw(pool, rng)
         choices: list[Choice] = []
         for _ in range(round(self.options["share"] * budget)):
             left = np.flatnonzero((shown & draw.allowance.mask[:, None]).any(0))
@@ -112,24 +112,3 @@ def _image_pixels(pool: Pool, rows: np.ndarray) -> np.ndarray:
     _, first, members = np.unique(pool.stack.volume_number[rows], return_index=True, return_inverse=True)
     counts = np.array([pool.stack.inside(rows[place : place + 1]).sum() for place in first], dtype=np.float64)
     return counts[members]
-
-
-class _Draw:
-    """Random slices in turn from the volumes that have the fewest annotated and drawn ones."""
-
-    def __init__(self, pool: Pool, rng: np.random.Generator) -> None:
-        self.allowance: Allowance = pool.allowance()
-        self._pool = pool
-        self._taken = np.bincount(pool.volumes[pool.annotated], minlength=int(pool.volumes.max(initial=-1)) + 1)
-        self._lottery, self._volume_lottery = rng.permutation(len(pool)), rng.permutation(len(self._taken))
-
-    def take(self, among: np.ndarray) -> int:
-        """Take one open slice among those of (n,) bool, of which there is at least one; its position."""
-        candidates = np.flatnonzero(among & self.allowance.mask)
-        volumes = np.unique(self._pool.volumes[candidates])
-        volume = volumes[np.lexsort((self._volume_lottery[volumes], self._taken[volumes]))[0]]
-        members = candidates[self._pool.volumes[candidates] == volume]
-        position = int(members[np.argmin(self._lottery[members])])
-        self.allowance.take(position)
-        self._taken[volume] += 1
-        return position

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ActiveSegmentationLib.acquisition.base import Choice, checked_scores, ranking
+from ActiveSegmentationLib.acquisition.base import Choice, checked_scores, highest
 from ActiveSegmentationLib.acquisition.options import Option
 from ActiveSegmentationLib.acquisition.pool import Figure, Pool
 from ActiveSegmentationLib.acquisition.registry import register
@@ -58,7 +58,9 @@ class PerSecond(ScoreWrapper):
         Raises:
             BadInput: If a score is negative.
         """
-        scores = checked_scores(self.scorer.score(pool), pool)
+        return self._worth(pool, checked_scores(self.scorer.score(pool), pool))
+
+    def _worth(self, pool: Pool, scores: np.ndarray) -> np.ndarray:
         if (scores < 0).any():
             message = f"'{type(self.wrapped).name}' has negative scores, of which no share a second can be told."
             raise BadInput(message, where=f"strategy {self.name}", advice="Use for example per-second:entropy.")
@@ -75,9 +77,7 @@ class PerSecond(ScoreWrapper):
 
     def select_by_scores(self, pool: Pool, scores: np.ndarray, budget: int, rng: np.random.Generator) -> list[Choice]:
         """Take what is worth most a second; see ``Strategy.select``."""
-        values = checked_scores(self.score(pool), pool)
-        picks = pool.allowance().take_in_order(ranking(values), budget)
-        return [Choice(pool.ids[p], float(values[p]), self.reason(pool, p, float(values[p]))) for p in picks]
+        return highest(pool, checked_scores(self._worth(pool, scores), pool), budget, self.reason)
 
 
 def expected_seconds(pool: Pool) -> tuple[np.ndarray, bool]:

@@ -44,8 +44,7 @@ class Power(ScoreWrapper):
     def select_by_scores(self, pool: Pool, scores: np.ndarray, budget: int, rng: np.random.Generator) -> list[Choice]:
         """Choose the highest noisy scores; see ``Strategy.select``."""
         if self.options["rank"] == "yes":
-            logarithm = np.empty(len(scores))
-            logarithm[ranking(scores)] = -np.log(np.arange(1, len(scores) + 1))
+            logarithm = log_ranks(scores)
         elif (scores < 0).any():
             message = f"'{type(self.wrapped).name}' has negative scores, which have no logarithm."
             raise BadInput(message, where=f"strategy {self.name}", advice="Add the option rank=yes.")
@@ -57,6 +56,13 @@ class Power(ScoreWrapper):
 
     def _reason(self, pool: Pool, position: int, score: float) -> str:
         return f"Drawn by a lottery that favours high scores. {self.scorer.reason(pool, position, score)}"
+
+
+def log_ranks(scores: np.ndarray) -> np.ndarray:
+    """-log of the rank of each score (n,), the highest first: 0 for that, less for the others."""
+    logarithm = np.empty(len(scores))
+    logarithm[ranking(scores)] = -np.log(np.arange(1, len(scores) + 1))
+    return logarithm
 
 
 def power_noise(logarithm: np.ndarray, beta: float, rng: np.random.Generator) -> np.ndarray:

@@ -14,6 +14,14 @@ LEAST_DEVIATION = 1e-2
 """Deviation of an image below which it is not stretched further: an empty slice is no texture of rounding errors."""
 _NORM_GROUPS = 8
 
+SMALL_GRID = 64
+"""Slices whose longer side has at most this many pixels are seen at 32 x 32 pixels, larger ones at 64 x 64."""
+
+
+def fitting_side(grid: tuple[int, int]) -> int:
+    """Rows and columns that slices of a grid are seen at, unless told."""
+    return 32 if max(grid) <= SMALL_GRID else 64
+
 
 def standardised(images: torch.Tensor, side: int) -> torch.Tensor:
     """Images (n, C, H, W) float32 at ``side`` x ``side`` pixels, each channel of each with mean 0 and deviation 1.

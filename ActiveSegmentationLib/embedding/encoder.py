@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -14,14 +14,14 @@ from ActiveSegmentationLib.common.progress import Progress, or_silent
 from ActiveSegmentationLib.embedding.network import EncoderNetwork, build_network, shrunk
 from ActiveSegmentationLib.embedding.settings import EmbeddingSettings
 from ActiveSegmentationLib.embedding.slices import EmbeddableSlices
-from ActiveSegmentationLib.embedding.storage import read_description, read_weights, write_network
+from ActiveSegmentationLib.embedding.storage import TrainedNetwork, read_description, read_weights
 
 FORMAT = 1
 """Version of the files of an encoder, and of the training that makes it."""
 
 
 @dataclass
-class Encoder:
+class Encoder(TrainedNetwork):
     """The learned map g from slices to vectors whose Euclidean distance is the metric (Vepa et al. 2024, Eq. 3).
 
     Attributes:
@@ -32,6 +32,7 @@ class Encoder:
         record: Seed, device, seconds, versions, final losses and collapse diagnostics; JSON values.
     """
 
+    version: ClassVar[int] = FORMAT
     network: EncoderNetwork
     channels: int
     settings: EmbeddingSettings
@@ -76,25 +77,6 @@ class Encoder:
             features[start : start + len(images)] = self.network(images).cpu().numpy()
             report.update("Embedding slices", start + len(images), len(rows))
         return features
-
-    def save(self, folder: Path) -> None:
-        """Write weights and description; the description comes last, so an encoder that has one is whole.
-
-        Raises:
-            BadInput: If the folder cannot be written.
-            JobFailed: If the disk is full.
-        """
-        write_network(folder, self.network, self.describe())
-
-    def describe(self) -> dict[str, Any]:
-        """What is kept beside the weights, as JSON values."""
-        return {
-            "format": FORMAT,
-            "key": self.key,
-            "channels": self.channels,
-            "settings": self.settings.to_json(),
-            "training": self.record,
-        }
 
 
 def load_encoder(folder: Path) -> Encoder:

@@ -7,28 +7,27 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import nn
 
 from ActiveSegmentationLib.common.errors import BadInput, JobFailed
-from ActiveSegmentationLib.common.files import explained, hash_json
+from ActiveSegmentationLib.common.files import hash_json
 from ActiveSegmentationLib.common.progress import Progress, or_silent
 from ActiveSegmentationLib.common.seeds import generator, torch_generator, torch_seed
-from ActiveSegmentationLib.common.sole_user import sole_user
 from ActiveSegmentationLib.embedding.autoencoder import down_blocks, standardised, up_blocks
-from ActiveSegmentationLib.embedding.checkpoint import CHECKPOINT, TrainingState
+from ActiveSegmentationLib.embedding.checkpoint import TrainingState
 from ActiveSegmentationLib.embedding.info_vae_settings import InfoVaeSettings
 from ActiveSegmentationLib.embedding.mmd import mmd
 from ActiveSegmentationLib.embedding.slices import EmbeddableSlices
 from ActiveSegmentationLib.embedding.storage import (
-    DESCRIPTION,
+    TrainedNetwork,
     read_description,
     read_weights,
+    trained_once,
     versions,
-    write_network,
 )
 
 STAGE = "Training the autoencoder"
@@ -59,7 +58,7 @@ class InfoVaeNetwork(nn.Module):
 
 
 @dataclass
-class InfoVae:
+class InfoVae(TrainedNetwork):
     """A trained infoVAE (Zhao et al. 2017), as Ozdemir et al. (2021, Sec. 2.3) use it.
 
     Attributes:
@@ -70,6 +69,7 @@ class InfoVae:
         record: Seed, device, seconds, versions and final losses; JSON values.
     """
 
+    version: ClassVar[int] = FORMAT
     network: InfoVaeNetwork
     channels: int
     settings: InfoVaeSettings
@@ -112,25 +112,6 @@ class InfoVae:
             latent[start : start + len(images)] = self.network.encoder(images).cpu().numpy()
             report.update("Embedding slices", start + len(images), len(rows))
         return latent
-
-    def save(self, folder: Path) -> None:
-        """Write weights and description into a folder of its own.
-
-        Raises:
-            BadInput: If the folder cannot be written.
-            JobFailed: If the disk is full.
-        """
-        write_network(folder, self.network, self.describe())
-
-    def describe(self) -> dict[str, Any]:
-        """What is kept beside the weights, as JSON values."""
-        return {
-            "format": FORMAT,
-            "key": self.key,
-            "channels": self.channels,
-            "settings": self.settings.to_json(),
-            "training": self.record,
-        }
 
 
 def load_info_vae(folder: Path) -> InfoVae:
@@ -186,22 +167,15 @@ def train_info_vae(
         raise BadInput("There is no slice to learn from.", where="autoencoder", advice="Add volumes to the cohort.")
     resolved = (settings or InfoVaeSettings()).resolved(stack.grid_shape)
     key = hash_json(["infovae", FORMAT, stack.key, rows.tolist(), resolved.to_json(), seed])[:24]
-    home = Path(folder) / key
-    with explained(home):
-        home.mkdir(parents=True, exist_ok=True)
-    with sole_user(Path(folder) / f".{key}.lock", report, "trains this network"):
-        if (home / DESCRIPTION).is_file():
-            return load_info_vae(home)
-        for unfinished in home.glob(".tmp-*"):  # left by a kill in the middle of a write
-            unfinished.unlink()
+
+    def train(home: Path) -> InfoVae:
         run = _Run(stack, rows, resolved, seed, device, report)
         state = run.start()
         state.resume(home, key, report)
         run.complete(state, home, key, checkpoint_every)
-        trained = run.finish(state, key)
-        trained.save(home)
-        (home / CHECKPOINT).unlink(missing_ok=True)
-        return trained
+        return run.finish(state, key)
+
+    return trained_once(folder, key, report, "trains this network", load=load_info_vae, train=train)
 
 
 class _Run:

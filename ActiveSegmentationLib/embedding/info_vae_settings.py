@@ -7,11 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.embedding.autoencoder import fitting_side
 
 Kernel = Literal["mixture", "laplace"]
-
-SMALL_GRID = 64
-"""Slices whose longer side has at most this many pixels are seen at 32 x 32 pixels, larger ones at 64 x 64."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ class InfoVaeSettings:
         """The same settings with the side chosen for slices of ``grid`` rows and columns."""
         if self.side is not None:
             return self
-        return replace(self, side=32 if max(grid) <= SMALL_GRID else 64)
+        return replace(self, side=fitting_side(grid))
 
     def total_steps(self, slices: int) -> int:
         """Steps of the whole training on so many slices."""

@@ -11,12 +11,11 @@ import numpy as np
 import torch
 
 from ActiveSegmentationLib.common.errors import JobFailed
-from ActiveSegmentationLib.common.files import explained, hash_json
+from ActiveSegmentationLib.common.files import hash_json
 from ActiveSegmentationLib.common.progress import Progress, or_silent
 from ActiveSegmentationLib.common.seeds import torch_generator, torch_seed
-from ActiveSegmentationLib.common.sole_user import sole_user
 from ActiveSegmentationLib.embedding.augmentation import ViewSettings, random_views
-from ActiveSegmentationLib.embedding.checkpoint import CHECKPOINT, TrainingState
+from ActiveSegmentationLib.embedding.checkpoint import TrainingState
 from ActiveSegmentationLib.embedding.diagnostics import COLLAPSED_RANK, collapse_diagnostics
 from ActiveSegmentationLib.embedding.encoder import FORMAT, Encoder, load_encoder
 from ActiveSegmentationLib.embedding.losses import BatchIds, LossWeights, contrastive_losses
@@ -24,7 +23,7 @@ from ActiveSegmentationLib.embedding.network import EncoderNetwork, build_networ
 from ActiveSegmentationLib.embedding.sampler import GroupBatch, GroupBatchSampler, SliceTable
 from ActiveSegmentationLib.embedding.settings import EmbeddingSettings
 from ActiveSegmentationLib.embedding.slices import EmbeddableSlices
-from ActiveSegmentationLib.embedding.storage import DESCRIPTION, versions
+from ActiveSegmentationLib.embedding.storage import trained_once, versions
 
 STAGE = "Learning the metric"
 DIAGNOSED = 512
@@ -68,22 +67,15 @@ def train_encoder(
     rows = np.unique(np.asarray(rows, dtype=np.int64))
     resolved = (settings or EmbeddingSettings()).resolved(stack, rows)
     key = hash_json([FORMAT, stack.key, rows.tolist(), resolved.to_json(), seed])[:24]
-    home = Path(folder) / key
-    with explained(home):
-        home.mkdir(parents=True, exist_ok=True)
-    with sole_user(Path(folder) / f".{key}.lock", report, "learns this metric"):
-        if (home / DESCRIPTION).is_file():
-            return load_encoder(home)
-        for unfinished in home.glob(".tmp-*"):  # left by a kill in the middle of a write
-            unfinished.unlink()
+
+    def train(home: Path) -> Encoder:
         run = _Run(stack, rows, resolved, seed, device, report)
         state = run.start()
         state.resume(home, key, report)
         run.complete(state, home, key, checkpoint_every)
-        encoder = run.finish(state, key)
-        encoder.save(home)
-        (home / CHECKPOINT).unlink(missing_ok=True)
-        return encoder
+        return run.finish(state, key)
+
+    return trained_once(folder, key, report, "learns this metric", load=load_encoder, train=train)
 
 
 class _Run:

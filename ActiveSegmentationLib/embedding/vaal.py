@@ -15,12 +15,10 @@ from torch.nn import functional
 from ActiveSegmentationLib.common.errors import JobFailed
 from ActiveSegmentationLib.common.progress import Progress, or_silent
 from ActiveSegmentationLib.common.seeds import generator, torch_generator, torch_seed
-from ActiveSegmentationLib.embedding.autoencoder import down_blocks, standardised, up_blocks
+from ActiveSegmentationLib.embedding.autoencoder import down_blocks, fitting_side, standardised, up_blocks
 from ActiveSegmentationLib.embedding.slices import EmbeddableSlices
 
 STAGE = "Learning what is annotated"
-SMALL_GRID = 64
-"""Slices whose longer side has at most this many pixels are seen at 32 x 32 pixels, larger ones at 64 x 64."""
 PASSES = 10
 """Times that a small pool is gone through; larger ones are given the steps of the settings."""
 SCORED = 256
@@ -148,7 +146,7 @@ class _Game:
     ) -> None:
         self._stack, self._rows, self._settings = stack, rows, settings
         self._annotated, self._seed, self._device, self._report = annotated, seed, device, report
-        self._side = 32 if max(stack.grid_shape) <= SMALL_GRID else 64
+        self._side = fitting_side(stack.grid_shape)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(torch_seed(seed, "vaal", "weights"))
             self._networks = _Networks(stack.channels, settings, self._side)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,8 +16,10 @@ from ActiveSegmentationLib.common.progress import Progress, or_silent
 from ActiveSegmentationLib.embedding import (
     EMBEDDING_PRESETS,
     INFO_VAE_PRESETS,
+    EmbeddingSettings,
     Encoder,
     InfoVae,
+    InfoVaeSettings,
     cached_embeddings,
     load_encoder,
     load_info_vae,
@@ -69,65 +72,35 @@ def learned_encoder(
         device: Torch device.
         progress: Told of every training step.
     """
-    if kind.partition(":")[0] == "infovae":
-        return _info_vae(kind, stack, rows, settings, cache=cache, device=device, progress=progress)
-    _, _, preset = kind.partition(":")
-    embedding = settings.embedding
-    if preset:
-        embedding = named_settings(preset, embedding)
-    folder = cache / "encoders"
-    name = hash_json([embedding.to_json(), settings.seed, stack.channels, stack.settings.to_json()])[:24]
-    known = _of_cohort(folder, name, len(rows), progress)
-    if known is not None:
-        return load_encoder(known)
-    encoder = train_encoder(stack, rows, embedding, seed=settings.seed, folder=folder, device=device, progress=progress)
-    _keep_for_cohort(folder, name, encoder.key, len(rows))
-    return encoder
-
-
-def _info_vae(
-    kind: str,
-    stack: SliceStack,
-    rows: np.ndarray,
-    settings: LoopSettings,
-    *,
-    cache: Path,
-    device: str,
-    progress: Progress | None,
-) -> InfoVae:
-    chosen = INFO_VAE_PRESETS[kind.partition(":")[2] or "auto"]
-    if settings.embedding.steps is not None:
-        chosen = replace(chosen, steps=settings.embedding.steps)
-    folder = cache / "autoencoders"
+    head, _, preset = kind.partition(":")
+    chosen: EmbeddingSettings | InfoVaeSettings
+    if head == "infovae":
+        chosen, folder = INFO_VAE_PRESETS[preset or "auto"], cache / "autoencoders"
+        if settings.embedding.steps is not None:
+            chosen = replace(chosen, steps=settings.embedding.steps)
+    else:
+        chosen, folder = settings.embedding, cache / "encoders"
+        if preset:
+            chosen = named_settings(preset, chosen)
     name = hash_json([chosen.to_json(), settings.seed, stack.channels, stack.settings.to_json()])[:24]
-    known = _of_cohort(folder, name, len(rows), progress)
-    if known is not None:
-        return load_info_vae(known)
-    trained = train_info_vae(stack, rows, chosen, seed=settings.seed, folder=folder, device=device, progress=progress)
-    _keep_for_cohort(folder, name, trained.key, len(rows))
+    pointer = folder / f"cohort-{name}.json"
+    if pointer.is_file():
+        known = read_json(pointer)
+        if known["slices"] != len(rows):
+            or_silent(progress).message(
+                f"The metric learned from {known['slices']} slices serves the present {len(rows)} too; "
+                f"remove {folder} to learn it anew."
+            )
+        load = load_info_vae if head == "infovae" else load_encoder
+        return load(folder / known["key"])
+    options: dict[str, Any] = {"seed": settings.seed, "folder": folder, "device": device, "progress": progress}
+    trained: Encoder | InfoVae
+    if isinstance(chosen, InfoVaeSettings):
+        trained = train_info_vae(stack, rows, chosen, **options)
+    else:
+        trained = train_encoder(stack, rows, chosen, **options)
+    write_json(pointer, {"key": trained.key, "slices": len(rows)})
     return trained
-
-
-def _of_cohort(folder: Path, name: str, slices: int, progress: Progress | None) -> Path | None:
-    """Folder of the cohort's network of these settings, or None before it is trained."""
-    pointer = _pointer(folder, name)
-    if not pointer.is_file():
-        return None
-    known = read_json(pointer)
-    if known["slices"] != slices:
-        or_silent(progress).message(
-            f"The metric learned from {known['slices']} slices serves the present {slices} too; "
-            f"remove {folder} to learn it anew."
-        )
-    return folder / known["key"]
-
-
-def _keep_for_cohort(folder: Path, name: str, key: str, slices: int) -> None:
-    write_json(_pointer(folder, name), {"key": key, "slices": slices})
-
-
-def _pointer(folder: Path, name: str) -> Path:
-    return folder / f"cohort-{name}.json"
 
 
 def embedders(

@@ -16,7 +16,7 @@ from ActiveSegmentationLib.common.progress import Progress, or_silent
 from ActiveSegmentationLib.loop.device import describe_device, resolve_device, versions
 from ActiveSegmentationLib.loop.knowledge import knowledge_of
 from ActiveSegmentationLib.loop.settings import LoopSettings
-from ActiveSegmentationLib.loop.suggestion import LOSS_HEAD, Question, require_usable, suggest
+from ActiveSegmentationLib.loop.suggestion import LOSS_HEAD, Question, require_usable, suggest, with_loss_head
 from ActiveSegmentationLib.loop.training import train
 from ActiveSegmentationLib.loop.unseen import score_unseen
 from ActiveSegmentationLib.segmentation import Ensemble, is_trained, load_ensemble
@@ -183,7 +183,7 @@ class StudyLoop:
         settings = replace(self.settings, training=training, members=members or self.settings.members)
         last = self._last_requests()
         if last is not None and last.provenance.get(LOSS_HEAD):
-            settings = replace(settings, training=replace(settings.training, loss_head=True))
+            settings = with_loss_head(settings)
         model = train(
             self.stack,
             self.study.annotations(),

@@ -17,6 +17,7 @@ from ActiveSegmentationLib.acquisition import (
     Pool,
     Situation,
     Strategy,
+    as_clause,
     check_choices,
     create_strategy,
 )
@@ -177,8 +178,11 @@ def settings_for(name: str, settings: LoopSettings) -> LoopSettings:
     Raises:
         BadInput: If there is no such strategy.
     """
-    if not create_strategy(name).loss_head:
-        return settings
+    return with_loss_head(settings) if create_strategy(name).loss_head else settings
+
+
+def with_loss_head(settings: LoopSettings) -> LoopSettings:
+    """The settings with models that predict their loss."""
     return replace(settings, training=replace(settings.training, loss_head=True))
 
 
@@ -208,7 +212,7 @@ def _choose(strategy: Strategy, pool: Pool, question: Question) -> list[Choice]:
 def _slices_of(choices: list[Choice], pool: Pool) -> list[Choice]:
     """Every open slice of the chosen volumes."""
     return [
-        Choice(slice_id, choice.score, f"Whole volume: {choice.reason[0].lower()}{choice.reason[1:]}")
+        Choice(slice_id, choice.score, f"Whole volume: {as_clause(choice.reason)}")
         for choice in choices
         for slice_id in pool.slices_of(choice.slice)
     ]

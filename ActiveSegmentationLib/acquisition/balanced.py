@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
 
 from ActiveSegmentationLib.acquisition.base import Choice, best, checked_scores
+from ActiveSegmentationLib.acquisition.foreground import SHARE, structures
 from ActiveSegmentationLib.acquisition.options import Option
+from ActiveSegmentationLib.acquisition.places import Ground, Places
 from ActiveSegmentationLib.acquisition.pool import Pool
 from ActiveSegmentationLib.acquisition.power import FLOOR, log_ranks, power_noise
 from ActiveSegmentationLib.acquisition.registry import register
@@ -19,16 +22,19 @@ class Balanced(ScoreWrapper):
     """Patients in turn, those with the fewest annotated slices first, of each the volume with the fewest, and of that
     the slice of the highest score (ours).
 
-    It joins what careful comparisons found: few slices of many volumes beat many of few (Zhang et al., MIDL 2025), and
-    chance beside the score keeps a batch from being all alike (Gaillochet et al. 2023; ClaSP PE 2026). Options say how
-    far the score may go. ``window`` is the part of a volume in which the best slice is looked for, around places that
-    are spread evenly over the volumes as those of "strided": 0 leaves the score out, 1 leaves the place to it. ``trim``
-    keeps the places from either end, where there is often little to see. ``beta`` is the strength of the score against
-    Gumbel noise, as of "power". ``balance`` says whether patients or only volumes take turns, ``volumes`` which of
-    those with equally few annotated slices comes first. With ``batches`` above 1 so many balanced batches are drawn,
-    and the one of the highest mean score is taken: stochastic batches that are balanced each. A volume with annotated
-    slices gets the place that is farthest from them. Before the score can judge, the places alone decide. The argument
-    names the score: entropy unless told. Needs what the score needs. Cost: that of the score, and O(batches budget n).
+    It joins what careful comparisons found: few slices of many volumes beat many of few (Zhang et al., MIDL 2025),
+    and chance beside the score keeps a batch from being all alike (Gaillochet et al. 2023; ClaSP PE 2026). Options
+    say how far the score may go. ``window`` is the part of a volume in which the best slice is looked for, around
+    places that are spread evenly over the volumes as those of "strided": 0 leaves the score out, 1 leaves the place
+    to it. ``trim`` keeps the places from either end, where there is often little to see. ``foreground`` moves that
+    part of them to where the model sees structures, every class alike, or between the ends that a person marked:
+    what makes "foreground-random" strong where structures are short (nnActive, Luth et al. 2025). ``beta`` is the
+    strength of the score against Gumbel noise, as of "power". ``balance`` says whether patients or only volumes
+    take turns, ``volumes`` which of those with equally few annotated slices comes first. With ``batches`` above 1
+    so many balanced batches are drawn, and the one of the highest mean score is taken: stochastic batches that are
+    balanced each. A volume with annotated slices gets the place that is farthest from them. Before the score can
+    judge, the places alone decide. The argument names the score: entropy unless told. Needs what the score needs.
+    Cost: that of the score, and O(batches budget n).
     """
 
     name = "balanced"
@@ -36,6 +42,9 @@ class Balanced(ScoreWrapper):
     known_options: ClassVar = {
         "beta": Option(1.0, "strength of the score against chance; large to take the highest", least=1e-6, most=1e12),
         "window": Option(1.0, "part of a volume to look in, around evenly spread places", least=0, most=1),
+        "foreground": Option(
+            0.0, "part of the places that lie where the model sees structures, or a person marked them", least=0, most=1
+        ),
         "trim": Option(0.0, "part of a volume at either end that is not looked at first", least=0, most=0.45),
         "balance": Option("patient", "whether patients or only volumes take turns", choices=("patient", "volume")),
         "batches": Option(
@@ -43,6 +52,11 @@ class Balanced(ScoreWrapper):
         ),
         "volumes": Option("random", "which of equally annotated volumes come first", choices=("random", "unsure")),
     }
+
+    def __init__(self, argument: str | None = None, options: Mapping[str, str] | None = None) -> None:
+        super().__init__(argument, options)
+        if self.options["foreground"] > 0:
+            self.figures = tuple(dict.fromkeys([*self.figures, SHARE]))
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:
         """Choose slices; see ``Strategy.select``."""
@@ -60,24 +74,30 @@ class Balanced(ScoreWrapper):
     ) -> list[Choice]:
         count = 1 if why_not else self.options["batches"]
         window = 0.0 if why_not else self.options["window"]
-        batches = [self._batch(pool, scores, budget, window, rng) for _ in range(count)]
+        share = self.options["foreground"]
+        pixels = structures(pool) if share > 0 else None
+        ground = Ground(pool, self.options["trim"], share, pixels)
+        batches = [self._batch(pool, ground, scores, budget, window, rng) for _ in range(count)]
         sizes = np.array([len(batch) for batch in batches])  # limits may end a batch early: the longest compete
         if not sizes.max():
             return []
         values = np.array([scores[batch].mean() if batch else 0.0 for batch in batches])
         chosen = batches[best(values, sizes == sizes.max())]
-        return [self._choice(pool, position, float(scores[position]), why_not) for position in chosen]
+        shown = np.zeros(len(pool), dtype=bool) if pixels is None else (pixels > 0).any(axis=1)
+        return [self._choice(pool, p, float(scores[p]), why_not, shown=bool(shown[p])) for p in chosen]
 
-    def _batch(self, pool: Pool, scores: np.ndarray, budget: int, window: float, rng: np.random.Generator) -> list[int]:
+    def _batch(
+        self, pool: Pool, ground: Ground, scores: np.ndarray, budget: int, window: float, rng: np.random.Generator
+    ) -> list[int]:
         """Positions of one balanced batch, in the order of the turns."""
         allowance, wanted = pool.allowance(), self._wanted(scores, rng)
         turns = _Turns(pool, self._volume_order(pool, scores, rng), by_patient=self.options["balance"] == "patient")
-        places = _Places(pool, budget, self.options["trim"], rng)
+        places = Places(pool, ground, budget, rng)
         picks: list[int] = []
         while len(picks) < budget and allowance:
             volume = turns.next(allowance.mask)
             members = np.flatnonzero(allowance.mask & (pool.volumes == volume))
-            members = members[_within(pool.positions[members], places.next(volume), window)]
+            members = members[ground.near(members, places.next(volume), window)]
             position = int(members[best(wanted[members], np.ones(len(members), dtype=bool))])
             allowance.take(position)
             places.take(position)
@@ -85,9 +105,10 @@ class Balanced(ScoreWrapper):
             picks.append(position)
         return picks
 
-    def _choice(self, pool: Pool, position: int, score: float, why_not: str) -> Choice:
-        turn = f"The turn of its {self.options['balance'] if pool.unit == 'slice' else 'patient'}"
-        place = f", at {pool.positions[position]:.0%} of the way through the volume" if pool.unit == "slice" else ""
+    def _choice(self, pool: Pool, position: int, score: float, why_not: str, *, shown: bool) -> Choice:
+        turn = f"Next {self.options['balance'] if pool.unit == 'slice' else 'patient'} in turn"
+        place = f", {pool.positions[position]:.0%} of the way through the volume" if pool.unit == "slice" else ""
+        place += ", where structures are expected" if shown else ""
         if why_not:
             return Choice(pool.ids[position], None, f"{turn}{place}. {why_not}.")
         if self.options["window"] > 0:
@@ -110,13 +131,6 @@ class Balanced(ScoreWrapper):
         sums = np.bincount(pool.volumes, scores, count)
         means = sums / np.maximum(1, np.bincount(pool.volumes, minlength=count))
         return np.argsort(np.lexsort((lottery, -means)))
-
-
-def _within(positions: np.ndarray, place: float, window: float) -> np.ndarray:
-    """Which slices (n,) lie in the window around a place, those nearest to it where none does: (n,) bool."""
-    half = window / 2
-    away = np.abs(positions - np.clip(place, half, 1 - half))
-    return away <= max(half, float(away.min()))
 
 
 class _Turns:
@@ -146,32 +160,3 @@ class _Turns:
         """Count a pick."""
         self._of_volume[self._volumes[position]] += 1
         self._of_patient[self._patients[position]] += 1
-
-
-class _Places:
-    """Relative places in volumes, evenly spread over all picks of a round.
-
-    Args:
-        pool: The pool.
-        count: Number of places.
-        trim: Part of a volume at either end that has none.
-        rng: Source of randomness.
-    """
-
-    def __init__(self, pool: Pool, count: int, trim: float, rng: np.random.Generator) -> None:
-        self._volumes, self._positions = pool.volumes, pool.positions
-        self._seen = [int(position) for position in np.flatnonzero(pool.annotated)]
-        even = rng.permutation((np.arange(count) + rng.random()) / count)
-        self._left = list(trim + (1 - 2 * trim) * even)
-
-    def next(self, volume: int) -> float:
-        """A place for a pick of this volume: the next one, or the one farthest from its annotated and picked slices."""
-        seen = self._positions[[p for p in self._seen if self._volumes[p] == volume]]
-        if not len(seen):
-            return self._left.pop()
-        away = np.abs(np.array(self._left)[:, None] - seen).min(axis=1)
-        return self._left.pop(int(np.argmax(away)))
-
-    def take(self, position: int) -> None:
-        """Count a pick."""
-        self._seen.append(position)

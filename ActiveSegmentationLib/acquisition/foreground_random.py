@@ -9,17 +9,14 @@ import numpy as np
 
 from ActiveSegmentationLib.acquisition.balanced_random import VolumeDraw
 from ActiveSegmentationLib.acquisition.base import Choice, Strategy, without_knowledge
+from ActiveSegmentationLib.acquisition.foreground import SHARE, predicted_pixels
 from ActiveSegmentationLib.acquisition.options import Option
-from ActiveSegmentationLib.acquisition.pool import Figure, Pool
+from ActiveSegmentationLib.acquisition.pool import Pool
 from ActiveSegmentationLib.acquisition.registry import register
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.uncertainty import Deterministic
 
 SOURCES = ("predicted", "marked", "oracle")
 """What tells where the structures are: the model's prediction, extents that a person marked, or the true labels."""
-
-SHARE = Figure(Deterministic(), "class-share")
-"""Part of a slice's pixels that the model gives to each class."""
 
 
 @register
@@ -95,9 +92,7 @@ class ForegroundRandom(Strategy):
             return (np.nan_to_num(pool.marked()) > 0)[:, None], None
         if self.source == "oracle":
             return pool.true_classes()[:, 1:], None
-        share = pool.figure(*SHARE)[:, 1:]
-        pixels = pool.per_item("image pixels", lambda rows: _image_pixels(pool, rows))
-        return np.rint(share * pixels[:, None]) >= self.options["pixels"], share
+        return predicted_pixels(pool) >= self.options["pixels"], pool.figure(*SHARE)[:, 1:]
 
     def _reason(self, name: str) -> str:
         if self.source == "marked":
@@ -105,10 +100,3 @@ class ForegroundRandom(Strategy):
         if self.source == "oracle":
             return f"Drawn at random from the slices that truly show {name} (known in experiments only)."
         return f"Drawn at random from the slices in which the model sees {name}."
-
-
-def _image_pixels(pool: Pool, rows: np.ndarray) -> np.ndarray:
-    """Pixels of each slice that show the image, (n,) float64; they are the same for all slices of a volume."""
-    _, first, members = np.unique(pool.stack.volume_number[rows], return_index=True, return_inverse=True)
-    counts = np.array([pool.stack.inside(rows[place : place + 1]).sum() for place in first], dtype=np.float64)
-    return counts[members]

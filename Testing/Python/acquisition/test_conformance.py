@@ -24,6 +24,7 @@ VARIANTS = [
     "badge/loss=training/start=annotated/parameters=50",
     "balanced:bald/window=0.3/trim=0.1/volumes=unsure/balance=volume",
     "balanced:margin/window=0/batches=3",
+    "balanced:entropy/window=0/batches=3/foreground=0.66",
     "bald/passes=3/aggregate=top",
     "bayesian-sample-querying/greedy=yes",
     "borda:coreset:pixels+margin",

@@ -1,0 +1,106 @@
+"""Places that are spread evenly over volumes, or more densely where structures are."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ActiveSegmentationLib.acquisition.pool import Pool
+
+EVERYWHERE = 1e-6
+"""Weight that even slices have which nobody wants, so that they keep an order."""
+
+SPECK = 0.1
+"""Predicted structures smaller than this part of their largest section of the volume are taken for errors."""
+
+
+class Ground:
+    """Volumes stretched to length 1 so that every slice is as long as its weight.
+
+    A share ``foreground`` of each volume's weight lies on the slices that show predicted structures, equally on every
+    class, the rest evenly on all slices but those trimmed from either end. A volume in which nothing is predicted has
+    even weights.
+
+    Args:
+        pool: The pool.
+        trim: Part of a volume at either end without weight, 0 to below 0.5.
+        foreground: Share of the weight on predicted structures, 0 to 1.
+        pixels: (n, C) predicted pixels of each foreground class, or None where they are not known.
+    """
+
+    def __init__(self, pool: Pool, trim: float, foreground: float = 0.0, pixels: np.ndarray | None = None) -> None:
+        self._volumes = pool.volumes
+        even = self._of_volume(_between(pool, trim) + EVERYWHERE)
+        weights = even
+        if pixels is not None and foreground > 0:
+            shown = self._shown(pixels)
+            some = shown.sum(axis=1) > 0
+            of_volume = np.bincount(self._volumes, some)[self._volumes] > 0
+            weights = np.where(of_volume, (1 - foreground) * even + foreground * self._of_volume(shown.sum(1)), even)
+        self.widths = self._of_volume(weights)
+        """(n,) length of each slice."""
+        ends = np.cumsum(self.widths)
+        self.middles = ends - (ends - self.widths)[_first(pool)] - self.widths / 2
+        """(n,) middle of each slice."""
+
+    def near(self, members: np.ndarray, place: float, window: float) -> np.ndarray:
+        """Which of the slices (m,) lie in the window around a place; where none does, those nearest: (m,) bool."""
+        half, widths = window / 2, self.widths[members]
+        away = np.abs(self.middles[members] - np.clip(place, half, 1 - half))
+        beyond = np.maximum(away - widths / 2, 0)
+        return (away <= half) | (beyond <= beyond.min())
+
+    def _of_volume(self, weights: np.ndarray) -> np.ndarray:
+        """Weights as shares of their volume's sum, 0 where that is 0."""
+        sums = np.bincount(self._volumes, weights)[self._volumes]
+        return np.divide(weights, sums, out=np.zeros(len(weights)), where=sums > 0)
+
+    def _shown(self, pixels: np.ndarray) -> np.ndarray:
+        """Weight of each slice for each class that it shows, each class's of a volume summing to 1: (n, C)."""
+        columns = []
+        for of_class in pixels.T:
+            largest = np.zeros(int(self._volumes.max()) + 1)
+            np.maximum.at(largest, self._volumes, of_class)
+            columns.append(self._of_volume(((of_class > 0) & (of_class >= SPECK * largest[self._volumes])) * 1.0))
+        return np.stack(columns, axis=1)
+
+
+class Places:
+    """Places in stretched volumes, evenly spread over all picks of a round.
+
+    Args:
+        pool: The pool.
+        ground: Its stretched volumes.
+        count: Number of places.
+        rng: Source of randomness.
+    """
+
+    def __init__(self, pool: Pool, ground: Ground, count: int, rng: np.random.Generator) -> None:
+        self._volumes, self._middles = pool.volumes, ground.middles
+        self._seen = [int(position) for position in np.flatnonzero(pool.annotated)]
+        self._left = list(rng.permutation((np.arange(count) + rng.random()) / count))
+
+    def next(self, volume: int) -> float:
+        """A place for a pick of this volume: the next one, or the one farthest from its annotated and picked slices."""
+        seen = self._middles[[p for p in self._seen if self._volumes[p] == volume]]
+        if not len(seen):
+            return self._left.pop()
+        away = np.abs(np.array(self._left)[:, None] - seen).min(axis=1)
+        return self._left.pop(int(np.argmax(away)))
+
+    def take(self, position: int) -> None:
+        """Count a pick."""
+        self._seen.append(position)
+
+
+def _between(pool: Pool, trim: float) -> np.ndarray:
+    """Part of each slice that lies between the trimmed ends of its volume: (n,) in [0, 1]."""
+    counts = np.bincount(pool.volumes)[pool.volumes]
+    low = (np.arange(len(pool)) - _first(pool)) / counts
+    inside = np.minimum(low + 1 / counts, 1 - trim) - np.maximum(low, trim)
+    return np.maximum(inside, 0) * counts
+
+
+def _first(pool: Pool) -> np.ndarray:
+    """Position of the first slice of each slice's volume: (n,) int64."""
+    _, first, number = np.unique(pool.volumes, return_index=True, return_inverse=True)
+    return first[number]

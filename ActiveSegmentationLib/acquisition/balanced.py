@@ -83,8 +83,8 @@ class Balanced(ScoreWrapper):
             return []
         values = np.array([scores[batch].mean() if batch else 0.0 for batch in batches])
         chosen = batches[best(values, sizes == sizes.max())]
-        shown = np.zeros(len(pool), dtype=bool) if pixels is None else (pixels > 0).any(axis=1)
-        return [self._choice(pool, p, float(scores[p]), why_not, shown=bool(shown[p])) for p in chosen]
+        shown = np.zeros(len(pool)) if pixels is None else pixels.max(axis=1)
+        return [self._choice(pool, p, float(scores[p]), why_not, shown=shown[p] > 0) for p in chosen]
 
     def _batch(
         self, pool: Pool, ground: Ground, scores: np.ndarray, budget: int, window: float, rng: np.random.Generator

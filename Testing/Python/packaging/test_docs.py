@@ -1,0 +1,44 @@
+"""What the documents say exists: linked files, headings, strategies and commands."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ActiveSegmentationLib.acquisition import strategy_names
+
+ROOT = Path(__file__).resolve().parents[3]
+DOCUMENTS = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("Resources/*.md")])
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+
+def anchors(document: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(document):
+    missing = []
+    for target in LINK.findall(document.read_text(encoding="utf-8")):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        place = (document.parent / path).resolve() if path else document
+        if not place.exists() or (anchor and anchor not in anchors(place)):
+            missing.append(target)
+    assert not missing
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_scripts_that_commands_name_exist(document):
+    named = set(re.findall(r"(?:scripts|Testing/Benchmarks)/\w+\.py", document.read_text(encoding="utf-8")))
+    assert not {name for name in named if not (ROOT / name).is_file()}
+
+
+def test_every_strategy_has_a_row_on_its_page():
+    page = (ROOT / "docs" / "strategies.md").read_text(encoding="utf-8").partition("## All of them")[2]
+    rows = re.findall(r"^\| `([a-z-]+)` \|.*\|.*\|.*\|", page.partition("\n## ")[0], re.MULTILINE)
+    assert sorted(rows) == sorted(strategy_names())

@@ -111,7 +111,7 @@ def test_a_batch_that_limits_cut_short_never_wins():
 def test_reasons_tell_what_decided():
     pool = fake_pool(model=fake_model())
     reason = create_strategy("recommended").select(pool, 3, np.random.default_rng(0))[0].reason
-    assert "of 30 such batches the model is least sure of this one" in reason
+    assert "of 5 such batches the model is least sure of this one" in reason
     assert "of the way through the volume" in reason
     reason = create_strategy("balanced").select(pool, 3, np.random.default_rng(0))[0].reason
     assert "% of the other slices" in reason

@@ -104,6 +104,6 @@ def test_recommended_looks_where_a_person_marked_structures():
     share = []
     for seed in range(10):
         pool = fake_pool(stack, knowledge=known)
-        found = create_strategy("balanced/foreground=0.66").select(pool, 20, np.random.default_rng(seed))
+        found = create_strategy("recommended").select(pool, 20, np.random.default_rng(seed))
         share.append(np.mean([30 <= choice.slice.index <= 34 for choice in found]))
     assert 0.6 < np.mean(share) < 0.8

@@ -185,14 +185,29 @@ class ActiveSegmentationLogic(ScriptedLoadableModuleLogic):
         return list(self.session.rows)
 
     def markExtent(self, volume: str, first: int, last: int) -> None:
-        """Tell between which slices of a volume the structures lie, for the strategy foreground-random:marked.
+        """Tell between which slices of a volume the structures lie, for strategies such as foreground-random:marked.
 
         Args:
             volume: Id of the volume.
             first: First slice that shows any, counted from 1 as people count.
-            last: Last slice that does.
+            last: Last slice that does, counted from 1 and not before ``first``.
+
+        Raises:
+            BadInput: If no study is open, there is no such volume or slice, the volume is excluded, or the study cannot
+                be written.
         """
-        self.session.requireStudy().mark_extent(volume, first - 1, last - 1)
+        self.session.markExtent(volume, first - 1, last - 1)
+
+    def clearExtent(self, volume: str) -> None:
+        """Take back what was marked in a volume; does nothing where nothing was.
+
+        Args:
+            volume: Id of the volume.
+
+        Raises:
+            BadInput: If no study is open, there is no such volume, or the study cannot be written.
+        """
+        self.session.clearExtent(volume)
 
     def openRequest(self, number: int) -> None:
         """Load the volume of a request (from 1) where need be, and show its slice."""

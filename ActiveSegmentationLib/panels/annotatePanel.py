@@ -34,6 +34,9 @@ class AnnotatePanel(Panel):
         ui.flagButton.clicked.connect(self.act(lambda: self.session.flagSlice(ui.reasonComboBox.currentText)))
         ui.revertButton.clicked.connect(self.act(self.session.revertSlice))
         ui.overlapButton.clicked.connect(self.act(self.resolveOverlap))
+        ui.firstSliceButton.clicked.connect(self.act(self.markFirst))
+        ui.lastSliceButton.clicked.connect(self.act(self.markLast))
+        ui.clearExtentButton.clicked.connect(self.act(self.clearExtent))
         ui.predictionButton.clicked.connect(self.act(self.startFromPrediction))
         ui.showPredictionCheckBox.clicked.connect(self.act(self._onShowPrediction))
         ui.uncertaintyCheckBox.clicked.connect(self.act(self._onShowUncertainty))
@@ -66,12 +69,16 @@ class AnnotatePanel(Panel):
 
     def openShown(self) -> None:
         """Annotate the slice that the view shows, which nobody asked for."""
+        self.session.openSlice(self._shownSlice())
+
+    def _shownSlice(self) -> SliceId:
+        """The slice that the view shows."""
         case = self.session.case
         index = self.session.display.shownIndex(case) if case is not None else None
         if case is None or index is None:
             advice = _("Scroll to a slice of the open volume; Next brings the view back to it.")
             raise BadInput(_("The view shows no slice of the open volume."), where=_("annotate"), advice=advice)
-        self.session.openSlice(case.sliceId(index))
+        return case.sliceId(index)
 
     def commit(self, *, empty: bool) -> None:
         """Store the slice, and open the next request."""
@@ -105,6 +112,39 @@ class AnnotatePanel(Panel):
         due = parameters.autoTrain and answered and answered % parameters.trainAfter == 0
         if due and not self.work.isRunning("train"):
             self.work.train(parameters.models, parameters.steps)
+
+    # Where the structures are
+
+    def markFirst(self) -> None:
+        """Note that the slice that the view shows is the first of its volume with any structure."""
+        self._tellSwapped(self.session.markFirst(self._shownSlice().index))
+
+    def markLast(self) -> None:
+        """Note that the slice that the view shows is the last of its volume with any structure."""
+        self._tellSwapped(self.session.markLast(self._shownSlice().index))
+
+    def clearExtent(self) -> None:
+        """Forget which slices of the open volume show any structure."""
+        if self.session.case is not None:
+            self.session.clearExtent(self.session.case.volume.id)
+
+    def _tellSwapped(self, swapped: bool) -> None:
+        if swapped and self.session.extent is not None:
+            first, last = self.session.extent
+            text = _(
+                "The first slice lies after the last, so the two were swapped: slices {first} to {last} are marked."
+            )
+            self.messages.tell(text.format(first=first + 1, last=last + 1))
+
+    def _extentText(self) -> str:
+        if self.session.case is None:
+            return _("Structures:")
+        if self.session.extent is None:
+            return _("Structures: not marked")
+        first, last = self.session.extent
+        one, more = _("Structures: slice {first} of {count}"), _("Structures: slices {first} to {last} of {count}")
+        count = self.session.case.volume.slice_count
+        return (more if first < last else one).format(first=first + 1, last=last + 1, count=count)
 
     # The model's opinion
 
@@ -195,6 +235,11 @@ class AnnotatePanel(Panel):
         self.enable(
             ui.revertButton, noSlice, "" if session.isDirty else _("Nothing has changed since the last commit.")
         )
+        for widget in (ui.extentLabel, ui.firstSliceButton, ui.lastSliceButton):
+            self.enable(widget, noSlice)
+        unmarked = "" if session.extent is not None else _("Nothing is marked in this volume.")
+        self.enable(ui.clearExtentButton, noSlice, unmarked)
+        ui.extentLabel.text = self._extentText()
         noModel = "" if self.work.curve else _("Train a model first.")
         for widget in (ui.predictionButton, ui.showPredictionCheckBox, ui.uncertaintyCheckBox):
             self.enable(widget, noSlice, noModel)

@@ -23,6 +23,7 @@ from ActiveSegmentationLib.scene.overlays import readPrediction
 from ActiveSegmentationLib.scene.segmentations import segmentId
 from ActiveSegmentationLib.scene.views import NoViews, Views
 from ActiveSegmentationLib.study import LabelSet, Request, RequestList, SliceAnnotation, Study
+from ActiveSegmentationLib.study.extents import Extents
 from ActiveSegmentationLib.study.names import annotator_stem
 
 FIRST = 1000.0
@@ -107,6 +108,8 @@ class Session(VTKObservationMixin):
         rows: Requests of the latest round.
         reviews: What the latest model says of volumes, by id; see ``VolumeReview`` of the library.
         changed: Called without arguments after every change.
+        situationChanged: Called without arguments when strategies can count on something else than before: the first
+            volume has marked ends, or the last one has them no more.
         failed: Called with an error that nobody else would hear of.
     """
 
@@ -121,10 +124,13 @@ class Session(VTKObservationMixin):
         self.rows: list[RequestRow] = []
         self.reviews: dict[str, dict[str, Any]] = {}
         self.changed: Callable[[], None] = lambda: None
+        self.situationChanged: Callable[[], None] = lambda: None
         self.failed: Callable[[Exception], None] = _raise
         self.timer = ActivityTimer()
         self._thumbnails: dict[SliceId, str] = {}
         self._statuses: dict[SliceId, str] = {}
+        self._extents: Extents = {}
+        self._swap: tuple[str, int] | None = None
         self._place = 0
         self._busy = 0
         self._edited = False
@@ -177,6 +183,7 @@ class Session(VTKObservationMixin):
                 removeNodes(ownNodes(study.id))
             self.study = None
             self.rows, self.reviews, self._thumbnails, self._statuses, self._place = [], {}, {}, {}, 0
+            self._extents = {}
             self.changed()
 
     def _take(self, study: Study) -> None:
@@ -224,11 +231,12 @@ class Session(VTKObservationMixin):
         self.refresh()
 
     def refresh(self) -> None:
-        """Read anew how far the requests and the slices are."""
+        """Read anew how far the requests and the slices are, and what is marked."""
         study = self.study
         if study is None:
             return
         self._statuses = _statuses(study)
+        self._readExtents(study)
         number = self.round
         if number == 0:
             self.rows = []
@@ -366,7 +374,7 @@ class Session(VTKObservationMixin):
     def _endCase(self, case: Case) -> tuple[Case, ActiveSegmentationError | None]:
         """Let go of the open volume after keeping what is drawn; the volume, and why that was not possible."""
         self._leaveSlice()
-        self.case = self.task = None
+        self.case = self.task = self._swap = None
         problem = None
         try:
             self._saveDrafts(case)
@@ -500,6 +508,95 @@ class Session(VTKObservationMixin):
         self.editor.saveStateForUndo()
         case.resolveOverlap(index)
         self.changed()
+
+    # Where the structures are
+
+    @property
+    def extent(self) -> tuple[int, int] | None:
+        """First and last slice of the open volume that show any structure (0-based), None where nothing is marked."""
+        return self._extents.get(self.case.volume.id) if self.case is not None else None
+
+    def markExtent(self, volumeId: str, first: int, last: int) -> None:
+        """Say which slices of a volume show any structure; replaces what was said before.
+
+        Args:
+            volumeId: The volume.
+            first: First slice that shows any, counted from 0.
+            last: Last slice that does, not before ``first``.
+
+        Raises:
+            BadInput: If no study is open, there is no such volume or slice, the volume is excluded, or the study cannot
+                be written.
+        """
+        study = self.requireStudy()
+        study.mark_extent(volumeId, first, last)
+        self._swap = None
+        self._readExtents(study)
+        self.changed()
+
+    def clearExtent(self, volumeId: str) -> None:
+        """Take back what was marked in a volume; does nothing where nothing was.
+
+        Args:
+            volumeId: The volume.
+
+        Raises:
+            BadInput: If no study is open, there is no such volume, or the study cannot be written.
+        """
+        study = self.requireStudy()
+        study.clear_extent(volumeId)
+        self._swap = None
+        self._readExtents(study)
+        self.changed()
+
+    def markFirst(self, index: int) -> bool:
+        """Say which slice of the open volume is the first that shows any structure.
+
+        The marked last slice stays, or is the volume's last where nothing is marked. Where it comes before this one,
+        the two are swapped: people who scroll through the volume from its other end mean the same slices.
+
+        Args:
+            index: The slice, counted from 0 as in the study.
+
+        Returns:
+            Whether the ends were swapped.
+
+        Raises:
+            BadInput: If no slice is open, the volume is excluded, or the study cannot be written.
+        """
+        _, case, _ = self._current()
+        last = case.volume.slice_count - 1 if self.extent is None else self.extent[1]
+        return self._markEnds(case, index, last, ("first", index))
+
+    def markLast(self, index: int) -> bool:
+        """Say which slice of the open volume is the last that shows any structure; see ``markFirst``.
+
+        The marked first slice stays, or is the volume's first where nothing is marked.
+
+        Args:
+            index: The slice, counted from 0 as in the study.
+
+        Returns:
+            Whether the ends were swapped, because this one comes before the marked first slice.
+
+        Raises:
+            BadInput: If no slice is open, the volume is excluded, or the study cannot be written.
+        """
+        _, case, _ = self._current()
+        return self._markEnds(case, 0 if self.extent is None else self.extent[0], index, ("last", index))
+
+    def _markEnds(self, case: Case, first: int, last: int, call: tuple[str, int]) -> bool:
+        if call == self._swap:  # a double click, whose second half would make one slice of the two ends
+            return True
+        self.markExtent(case.volume.id, min(first, last), max(first, last))
+        self._swap = call if first > last else None
+        return first > last
+
+    def _readExtents(self, study: Study) -> None:
+        """Keep what is marked: what is shown is derived at every stroke, which must not read files."""
+        before, self._extents = self._extents, study.extents()
+        if bool(before) != bool(self._extents):
+            self.situationChanged()
 
     def _current(self) -> tuple[Study, Case, int]:
         study = self.requireStudy()

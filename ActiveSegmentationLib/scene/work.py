@@ -116,6 +116,7 @@ class Work:
         self.said: Callable[[str], None] = lambda text: None
         self.reported: Callable[[str, Mapping[str, Any]], None] = lambda name, message: None
         self.ready: Callable[[], bool] = lambda: True
+        session.situationChanged = self._onSituationChanged
 
     @property
     def curve(self) -> list[dict[str, Any]]:
@@ -150,6 +151,11 @@ class Work:
             self.strategies, self._judged = answer["strategies"], study
 
         return self._start("strategies", {} if study is None else {"study": str(study.folder)}, done)
+
+    def _onSituationChanged(self) -> None:
+        """What is known of the strategies is outdated, as may be what the worker is just finding out."""
+        if self._judged is self.session.study or self.isRunning("strategies"):
+            self.readStrategies()
 
     def hindrance(self, strategy: str) -> str:
         """Why the open study cannot use a strategy now, as far as is known; "" where it can.

@@ -199,6 +199,28 @@ def checkRefusals(module, folder):
     logic.close()
 
 
+def checkExtents(module, folder):
+    """Ends of the structures are marked in people's count, put in order where need be, and taken back."""
+    logic = phantomStudy(module, folder)
+    session, study = logic.session, logic.session.study
+    volume = study.cohort.volumes[0]
+    logic.markExtent(volume.id, 2, 4)
+    assert study.extents() == {volume.id: (1, 3)}
+    refused(lambda: session.markFirst(0), "No slice is open")
+    session.openSlice(sliceOf(volume, 0))
+    assert session.extent == (1, 3)
+    assert not session.markLast(2)
+    assert session.markFirst(4)
+    assert study.extents() == {volume.id: (2, 4)}
+    refused(lambda: logic.markExtent(volume.id, 1, 6), "no part of the volume")
+    assert session.extent == (2, 4)
+    logic.clearExtent(volume.id)
+    assert session.extent is None
+    assert not study.extents()
+    refused(lambda: logic.clearExtent("nobody"), "nobody")
+    logic.close()
+
+
 def checkParameters(module, folder):
     """The parameter node keeps what the panels put into it."""
     logic = module.ActiveSegmentationLogic()
@@ -288,6 +310,35 @@ def checkPanel(module, folder):
     session.closeStudy()
 
 
+def checkMarks(module, folder):
+    """A click marks the slice that the view shows, which need not be the open one; the panel says what is marked."""
+    from ActiveSegmentationLib.scene import alignToSlice
+
+    widget = openSample()
+    ui, session = widget.ui, widget.logic.session
+    view, volume = session.display.views.annotationView(), session.case.volume
+    settled(lambda: ui.extentLabel.text == "Structures: not marked")
+    assert not ui.clearExtentButton.enabled
+    for button, index, text in (
+        (ui.lastSliceButton, 1, "slices 1 to 2 of"),
+        (ui.firstSliceButton, 4, "slices 2 to 5 of"),
+        (ui.firstSliceButton, 2, "slices 3 to 5 of"),
+    ):
+        alignToSlice(view.sliceNode, volume.geometry, volume.axis, index)
+        button.click()
+        settled(lambda text=text: ui.extentLabel.text == f"Structures: {text} {volume.slice_count}")
+        assert ("swapped" in ui.messageLabel.text) == (index == 4), ui.messageLabel.text
+    assert session.study.extents() == {volume.id: (2, 4)}
+    assert session.task.slice.index == 3
+    ui.clearExtentButton.click()
+    settled(lambda: ui.extentLabel.text == "Structures: not marked")
+    assert not session.study.extents()
+    session.closeCase()
+    settled(lambda: not ui.firstSliceButton.enabled)
+    assert "Next" in ui.firstSliceButton.toolTip
+    session.closeStudy()
+
+
 def checkStrategies(module, folder):
     """What cannot be used is greyed with the reason and not asked for; options follow the strategy's name."""
     import qt
@@ -345,7 +396,7 @@ def checkLifeOfTheModule(module, folder):
     session.closeStudy()
 
 
-WINDOW_CHECKS = (checkPanel, checkStrategies, checkLifeOfTheModule)
+WINDOW_CHECKS = (checkPanel, checkMarks, checkStrategies, checkLifeOfTheModule)
 """Checks that need Slicer's main window."""
 
 CHECKS = (
@@ -354,6 +405,7 @@ CHECKS = (
     checkScribbles,
     checkNoStrokeIsLost,
     checkRefusals,
+    checkExtents,
     checkParameters,
     checkWorker,
 )

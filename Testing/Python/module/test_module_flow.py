@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ActiveSegmentationLib.cohort import AnnotationKind, read_labels, slices_first, write_phantom
-from ActiveSegmentationLib.scene import shownSlice
+from ActiveSegmentationLib.cohort import AnnotationKind, SliceId, read_labels, slices_first, write_phantom
+from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.scene import alignToSlice, shownSlice
 
 
 def truth(session, kind=AnnotationKind.MASK):
@@ -110,3 +111,147 @@ def test_scribbles(module, tmp_path, kind):
     sliceId = module.session.task.slice
     module.click("commitButton")
     assert np.array_equal(module.session.study.annotations()[sliceId].labels, plane)
+
+
+# Where the structures are
+
+SLICES = 9
+BUTTONS = ("firstSliceButton", "lastSliceButton", "clearExtentButton")
+
+
+@pytest.fixture(params=[1.0, -1.0], ids=["along the view", "against the view"])
+def marking(request, module, tmp_path):
+    """A volume is open whose slices are counted as the view scrolls, or the other way round."""
+    import SimpleITK
+
+    write_phantom(tmp_path / "cohort", patients=1, slices=SLICES, size=(40, 40), scribbles=False)
+    for path in (tmp_path / "cohort").rglob("*.nii.gz"):
+        image = SimpleITK.ReadImage(str(path))
+        if image.GetDimension() == 3:
+            image.SetDirection((1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, request.param))
+            SimpleITK.WriteImage(image, str(path))
+    study = module.logic.createStudy(tmp_path / "study", tmp_path / "cohort")
+    module.session.openSlice(slices(study)[4])
+    module.settle()
+    module.reversed = request.param < 0
+    return module
+
+
+def slices(study):
+    return [SliceId(study.cohort.volumes[0].id, index) for index in range(SLICES)]
+
+
+def scroll(module, index):
+    """Let the view show another slice, which is not opened by that."""
+    volume = module.session.case.volume
+    alignToSlice(module.views.view.sliceNode, volume.geometry, volume.axis, index)
+
+
+def marked(module):
+    """What is marked of the open volume, from the disk."""
+    return module.session.study.extents().get(module.session.case.volume.id)
+
+
+def test_the_first_and_the_last_slice_are_marked_by_clicks(marking):
+    ui = marking.ui
+    assert ui.extentLabel.text == "Structures: not marked"
+    assert not ui.clearExtentButton.enabled
+    assert "Nothing is marked" in ui.clearExtentButton.toolTip
+    scroll(marking, 2)
+    marking.click("firstSliceButton")
+    assert marked(marking) == (2, SLICES - 1)
+    assert ui.extentLabel.text == f"Structures: slices 3 to {SLICES} of {SLICES}"
+    scroll(marking, 6)
+    marking.click("lastSliceButton")
+    assert marked(marking) == (2, 6)
+    assert ui.extentLabel.text == f"Structures: slices 3 to 7 of {SLICES}"
+    assert marking.message == ""
+    assert marking.session.task.slice.index == 4  # marking opens no slice
+    marking.click("clearExtentButton")
+    assert marked(marking) is None
+    assert ui.extentLabel.text == "Structures: not marked"
+    marking.click("lastSliceButton")
+    assert marked(marking) == (0, 6)
+    scroll(marking, 1)
+    marking.click("firstSliceButton")
+    assert marked(marking) == (1, 6)
+    scroll(marking, 6)
+    marking.click("firstSliceButton")
+    assert marked(marking) == (6, 6)
+    assert ui.extentLabel.text == f"Structures: slice 7 of {SLICES}"
+    assert marking.message == ""
+
+
+def test_ends_clicked_as_the_view_scrolls_are_put_in_the_order_of_the_volume(marking):
+    """Somebody scrolls from the feet to the head and presses First, then Last, whatever way slices are counted."""
+    logic, spacing = marking.views.view.sliceLogic, marking.session.case.volume.geometry.spacing[2]
+    offset = logic.GetSliceOffset()
+    logic.SetSliceOffset(offset - 2 * spacing)
+    marking.click("firstSliceButton")
+    logic.SetSliceOffset(offset + spacing)
+    marking.click("lastSliceButton")
+    assert marked(marking) == ((3, 6) if marking.reversed else (2, 5))
+    assert ("swapped" in marking.message) == marking.reversed
+    if marking.reversed:
+        assert "slices 4 to 7" in marking.message
+    marking.click("lastSliceButton")  # the second half of a double click
+    assert marked(marking) == ((3, 6) if marking.reversed else (2, 5))
+    assert ("swapped" in marking.message) == marking.reversed
+
+
+def test_no_order_of_clicks_is_refused(marking):
+    for name, index, expected in (
+        ("lastSliceButton", 3, (0, 3)),
+        ("firstSliceButton", 5, (3, 5)),
+        ("lastSliceButton", 1, (1, 3)),
+        ("firstSliceButton", 8, (3, 8)),
+        ("lastSliceButton", 8, (3, 8)),
+        ("firstSliceButton", 0, (0, 8)),
+    ):
+        scroll(marking, index)
+        marking.click(name)
+        assert marked(marking) == expected, (name, index)
+        assert ("swapped" in marking.message) == (expected[0 if name == "firstSliceButton" else 1] != index)
+
+
+def test_a_view_beside_the_volume_marks_nothing(marking):
+    logic = marking.views.view.sliceLogic
+    logic.SetSliceOffset(logic.GetSliceOffset() + 1000.0)
+    for name in ("firstSliceButton", "lastSliceButton"):
+        marking.click(name)
+        assert "The view shows no slice of the open volume" in marking.message
+        assert marked(marking) is None
+
+
+def test_marks_belong_to_their_volume_and_need_one(marking):
+    ui, session = marking.ui, marking.session
+    marking.click("firstSliceButton")
+    other = session.study.cohort.volumes[1].id
+    session.openSlice(SliceId(other, 0))
+    marking.settle()
+    assert ui.extentLabel.text == "Structures: not marked"
+    marking.logic.markExtent(other, 2, 3)
+    marking.settle()
+    assert ui.extentLabel.text == f"Structures: slices 2 to 3 of {SLICES}"
+    with pytest.raises(BadInput, match="comes after"):
+        marking.logic.markExtent(other, 3, 2)
+    session.closeCase()
+    marking.settle()
+    assert ui.extentLabel.text == "Structures:"
+    for name in BUTTONS:
+        assert not getattr(ui, name).enabled
+        assert "Open a request first" in getattr(ui, name).toolTip
+    study = session.study
+    session.closeStudy()
+    session.openStudy(study.folder)
+    session.openSlice(slices(study)[0])
+    marking.settle()
+    assert ui.extentLabel.text == f"Structures: slices 5 to {SLICES} of {SLICES}"
+    assert "first of this volume" in ui.firstSliceButton.toolTip
+    marking.logic.clearExtent(slices(study)[0].volume)
+    marking.settle()
+    assert ui.extentLabel.text == "Structures: not marked"
+    session.closeStudy()
+    for act in (lambda: marking.logic.markExtent(other, 1, 2), lambda: marking.logic.clearExtent(other)):
+        with pytest.raises(BadInput, match="No study is open"):
+            act()

@@ -944,6 +944,34 @@ def test_what_hinders_one_study_hinders_no_other(choosing):
     assert choosing.module.ui.strategyComboBox.count == 2
 
 
+def test_strategies_are_judged_anew_when_the_first_mark_comes_or_the_last_goes(choosing):
+    def asked():
+        return [job.name for job in choosing.held.jobs].count("strategies")
+
+    choosing.session.openRequest(1)
+    choosing.module.settle()
+    vote, before = choosing.answers["strategies"]["strategies"][2], asked()
+    for name, hindrance, more in (
+        ("firstSliceButton", "", 1),
+        ("lastSliceButton", "", 1),  # the study has a mark already
+        ("clearExtentButton", "Needs marks.", 2),
+    ):
+        vote["hindrance"] = hindrance
+        choosing.module.click(name)
+        assert asked() == before + more, name
+        choosing.answer()
+        assert canBeChosen(choosing.module.ui.strategyComboBox, 2) == (not hindrance), name
+
+
+def test_marks_start_no_worker_that_nobody_asked(flow):
+    suggested(flow)
+    flow.session.openRequest(1)
+    flow.module.settle()
+    flow.module.click("firstSliceButton")
+    assert flow.module.work.client.state == "stopped"
+    assert not flow.module.work.running
+
+
 @pytest.mark.parametrize(
     ("text", "asked"),
     [

@@ -232,6 +232,9 @@ class Tour:
         self.finish()
         self.only("suggest")
         self.stage.panel("03-suggested")
+        self.ui.strategyCollapsibleButton.collapsed = False
+        self.stage.panel("15-strategies")
+        self.ui.strategyCollapsibleButton.collapsed = True
 
     def annotateAll(self) -> None:
         """Draw on every requested slice and commit it."""

@@ -87,8 +87,7 @@ class SuggestPanel(Panel):
         box.clear()
         ordered = sorted(strategies, key=lambda strategy: strategy["name"] != DEFAULT_STRATEGY)
         for strategy in ordered:
-            name = strategy["name"]
-            box.addItem(_("{name} (recommended)").format(name=name) if name == DEFAULT_STRATEGY else name, name)
+            box.addItem(strategy["name"], strategy["name"])
         self._known = strategies
         self._details = {strategy["name"]: strategy for strategy in strategies}
         self._strategies = [strategy["name"] for strategy in ordered]

@@ -3,7 +3,9 @@
 Each strategy chooses 20 slices of generated pools of growing size, every measurement in a process of its own. Sizes
 whose time would exceed the limit, by the growth between the sizes before, are not run; the table shows the expected
 seconds with a "~". Networks have random weights, and embeddings that are trained once a cohort (the learned metric, the
-infoVAE) are random numbers of the right width: their training is not part of a round.
+infoVAE) are random numbers of the right width: their training is not part of a round. With ``--given`` the figures of
+predictions and the model's features are random numbers too: what is left is the choice itself, to which the sweeps that
+a strategy needs are to be added, each as long as the "one prediction" of that many slices and passes.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from ActiveSegmentationLib.common.seeds import generator
 BUDGET = 20
 CLASSES = 3
 SLICES_OF_A_VOLUME = 35
-WIDTHS = {"learned": 512, "infovae": 32, "pixels": 1024}
+WIDTHS = {"learned": 512, "infovae": 32, "pixels": 1024, "segmenter": 128}
 BASELINE = "one prediction"
 
 
@@ -67,7 +69,21 @@ class GeneratedStack:
         return torch.nn.functional.interpolate(coarse, self.grid_shape, mode="bilinear")
 
 
-def make_pool(slices: int, side: int, strategy: Any, device: str) -> Pool:
+class GivenPool(Pool):
+    """A pool whose figures of predictions are random numbers."""
+
+    def figure(self, sampler: Any, name: str) -> np.ndarray:
+        from ActiveSegmentationLib.uncertainty import CLASS_SCORES
+
+        def draw(rows: np.ndarray) -> np.ndarray:
+            shape = (len(rows), CLASSES) if name in CLASS_SCORES else (len(rows),)
+            values = np.random.default_rng(2).random(shape)
+            return np.asarray(values / values.sum(-1, keepdims=True) if len(shape) > 1 else values, dtype=np.float32)
+
+        return self.per_item(("given", sampler, name), draw)
+
+
+def make_pool(slices: int, side: int, strategy: Any, device: str, given: bool = False) -> Pool:
     """A pool of ``slices`` slices, one in a hundred annotated, with an ensemble of two random networks."""
     from ActiveSegmentationLib.segmentation import Ensemble, Segmenter, TrainingSettings
     from ActiveSegmentationLib.segmentation.network import build_network
@@ -82,13 +98,13 @@ def make_pool(slices: int, side: int, strategy: Any, device: str) -> Pool:
     extents = {name: (8, 26) for name in stack.patients}
 
     def embedder(kind: str) -> Any:
-        if kind == "segmenter":
+        if kind == "segmenter" and not given:
             return lambda rows: model.features(stack, rows, device=device)
         width = WIDTHS[kind.partition(":")[0]]
         return lambda rows: np.random.default_rng(1).normal(size=(len(rows), width)).astype(np.float32)
 
     kinds = ("segmenter", *(strategy.embeddings if strategy else ()))
-    return Pool(
+    return (GivenPool if given else Pool)(
         stack,  # type: ignore[arg-type]
         np.arange(slices),
         annotated=annotated,
@@ -102,7 +118,7 @@ def make_pool(slices: int, side: int, strategy: Any, device: str) -> Pool:
     )
 
 
-def measure(name: str, slices: int, side: int, device: str, threads: int, answer: Any) -> None:
+def measure(name: str, slices: int, side: int, device: str, threads: int, given: bool, answer: Any) -> None:
     """Send the seconds of one choice, or of one prediction of every slice."""
     import torch
 
@@ -110,7 +126,7 @@ def measure(name: str, slices: int, side: int, device: str, threads: int, answer
 
     torch.set_num_threads(threads)
     strategy = None if name == BASELINE else create_strategy(name)
-    pool = make_pool(slices, side, strategy, device)
+    pool = make_pool(slices, side, strategy, device, given and strategy is not None)
     pool.stack.batches([0])
     start = time.perf_counter()
     if strategy is None:
@@ -125,7 +141,8 @@ def run(name: str, slices: int, options: argparse.Namespace) -> float | None:
     """Seconds, None where the process died or ran past three times the limit."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    task = context.Process(target=measure, args=(name, slices, options.side, options.device, options.threads, sender))
+    settings = (options.side, options.device, options.threads, options.given)
+    task = context.Process(target=measure, args=(name, slices, *settings, sender))
     task.start()
     sender.close()
     try:
@@ -154,6 +171,7 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=120, help="seconds that a measurement may take by expectation")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--given", action="store_true", help="take predictions as given: the choice alone")
     parser.add_argument("--out", type=Path, help="CSV file for the table")
     options = parser.parse_args()
     names = [BASELINE, *(options.strategies.split(",") if options.strategies else strategy_names())]

@@ -55,6 +55,7 @@ class Balanced(ScoreWrapper):
 
     def __init__(self, argument: str | None = None, options: Mapping[str, str] | None = None) -> None:
         super().__init__(argument, options)
+        self.marks = self.marks or self.options["foreground"] > 0
         if self.options["foreground"] > 0:
             self.figures = tuple(dict.fromkeys([*self.figures, SHARE]))
 
@@ -75,16 +76,14 @@ class Balanced(ScoreWrapper):
         count = 1 if why_not else self.options["batches"]
         window = 0.0 if why_not else self.options["window"]
         share = self.options["foreground"]
-        pixels = structures(pool) if share > 0 else None
-        ground = Ground(pool, self.options["trim"], share, pixels)
+        ground = Ground(pool, self.options["trim"], share, structures(pool) if share > 0 else None)
         batches = [self._batch(pool, ground, scores, budget, window, rng) for _ in range(count)]
         sizes = np.array([len(batch) for batch in batches])  # limits may end a batch early: the longest compete
         if not sizes.max():
             return []
         values = np.array([scores[batch].mean() if batch else 0.0 for batch in batches])
         chosen = batches[best(values, sizes == sizes.max())]
-        shown = np.zeros(len(pool)) if pixels is None else pixels.max(axis=1)
-        return [self._choice(pool, p, float(scores[p]), why_not, shown=shown[p] > 0) for p in chosen]
+        return [self._choice(pool, p, float(scores[p]), why_not, shown=bool(ground.shown[p])) for p in chosen]
 
     def _batch(
         self, pool: Pool, ground: Ground, scores: np.ndarray, budget: int, window: float, rng: np.random.Generator
@@ -106,9 +105,9 @@ class Balanced(ScoreWrapper):
         return picks
 
     def _choice(self, pool: Pool, position: int, score: float, why_not: str, *, shown: bool) -> Choice:
-        turn = f"Next {self.options['balance'] if pool.unit == 'slice' else 'patient'} in turn"
+        turn = f"Next {self.options['balance']} in turn"
         place = f", {pool.positions[position]:.0%} of the way through the volume" if pool.unit == "slice" else ""
-        place += ", where structures are expected" if shown else ""
+        place += ", where structures are expected" if shown and pool.unit == "slice" else ""
         if why_not:
             return Choice(pool.ids[position], None, f"{turn}{place}. {why_not}.")
         if self.options["window"] > 0:
@@ -152,7 +151,7 @@ class _Turns:
 
     def next(self, allowed: np.ndarray) -> int:
         """Number of the volume whose turn it is, among those with allowed slices."""
-        volumes = np.unique(self._volumes[allowed])
+        volumes = np.flatnonzero(np.bincount(self._volumes[allowed]))
         keys = (self._order[volumes], self._of_volume[volumes], self._of_patient[self._patient_of[volumes]])
         return int(volumes[np.lexsort(keys)[0]])
 

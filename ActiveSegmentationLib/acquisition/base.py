@@ -75,6 +75,7 @@ class Strategy(abc.ABC):
         embeddings: Kinds of embedding that ``select`` asks the pool for; they may be prepared ahead.
         figures: Figures of predictions that ``select`` asks the pool for; all of one sampler come from one sweep.
         loss_head: Whether models must be trained with a head that predicts their loss.
+        marks: Whether it looks at the extents that a person marked.
         options: Values of all its options.
     """
 
@@ -85,6 +86,7 @@ class Strategy(abc.ABC):
     embeddings: tuple[str, ...] = ()
     figures: tuple[Figure, ...] = ()
     loss_head: bool = False
+    marks: bool = False
 
     def __init__(self, argument: str | None = None, options: Mapping[str, str] | None = None) -> None:
         self.options: dict[str, Any] = parse_options(self.known_options, options or {}, f"strategy {self.name}")

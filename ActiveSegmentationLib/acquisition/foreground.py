@@ -7,6 +7,9 @@ import numpy as np
 from ActiveSegmentationLib.acquisition.pool import Figure, Pool
 from ActiveSegmentationLib.uncertainty import Deterministic
 
+PIXELS = 10
+"""Pixels of a class that must be predicted on a slice for it to count, where nobody says otherwise."""
+
 SHARE = Figure(Deterministic(), "class-share")
 """Part of a slice's pixels that the model gives to each class; strategies that call these functions declare it."""
 
@@ -25,15 +28,15 @@ def predicted_pixels(pool: Pool) -> np.ndarray:
 def structures(pool: Pool) -> np.ndarray | None:
     """How much of each foreground class a slice shows, as far as anybody knows: (n, C - 1) float64, or None.
 
-    Pixels that the model predicts; in volumes that a person marked, 1 for every class between the marked ends and else
-    0. None where there is neither a model nor a mark.
+    Pixels that the model predicts, 0 where they are fewer than ``PIXELS``; in volumes that a person marked, 1 for every
+    class between the marked ends and else 0. None where there is neither a model nor a mark.
     """
     marked = pool.marked()
     has_marks = ~np.isnan(marked)
     if pool.model is None and not has_marks.any():
         return None
     found = predicted_pixels(pool) if pool.model is not None else np.zeros((len(pool), 1))
-    found = found.copy()
+    found[found < PIXELS] = 0
     found[has_marks] = (marked[has_marks] > 0)[:, None]
     return found
 

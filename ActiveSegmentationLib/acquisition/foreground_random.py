@@ -9,7 +9,7 @@ import numpy as np
 
 from ActiveSegmentationLib.acquisition.balanced_random import VolumeDraw
 from ActiveSegmentationLib.acquisition.base import Choice, Strategy, without_knowledge
-from ActiveSegmentationLib.acquisition.foreground import SHARE, predicted_pixels
+from ActiveSegmentationLib.acquisition.foreground import PIXELS, SHARE, predicted_pixels
 from ActiveSegmentationLib.acquisition.options import Option
 from ActiveSegmentationLib.acquisition.pool import Pool
 from ActiveSegmentationLib.acquisition.registry import register
@@ -43,12 +43,13 @@ class ForegroundRandom(Strategy):
     summary = "Random slices, a third of them where structures are predicted, or marked (foreground-random:marked)."
     known_options: ClassVar = {
         "share": Option(0.33, "part of the slices that shall show foreground, as 0.33 or 0.66", least=0, most=1),
-        "pixels": Option(10, "pixels of a class that the model must predict for a slice to show it", least=1),
+        "pixels": Option(PIXELS, "pixels of a class that the model must predict for a slice to show it", least=1),
     }
 
     def __init__(self, argument: str | None = None, options: Mapping[str, str] | None = None) -> None:
         super().__init__(argument, options)
         self.figures = (SHARE,) if self.source == "predicted" else ()
+        self.marks = self.source == "marked"
         self.needs = {"marked": frozenset({"extents"}), "oracle": frozenset({"truth"})}.get(self.source, frozenset())
 
     def _take_argument(self, argument: str | None) -> None:

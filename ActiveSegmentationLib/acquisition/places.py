@@ -7,7 +7,7 @@ import numpy as np
 from ActiveSegmentationLib.acquisition.pool import Pool
 
 EVERYWHERE = 1e-6
-"""Weight that even slices have which nobody wants, so that they keep an order."""
+"""Weight, spread over a volume, that slices have beside all others, so that those nobody wants keep an order."""
 
 SPECK = 0.1
 """Predicted structures smaller than this part of their largest section of the volume are taken for errors."""
@@ -29,21 +29,22 @@ class Ground:
 
     def __init__(self, pool: Pool, trim: float, foreground: float = 0.0, pixels: np.ndarray | None = None) -> None:
         self._volumes = pool.volumes
-        even = self._of_volume(_between(pool, trim) + EVERYWHERE)
-        weights = even
+        weights = even = self._of_volume(_between(pool, trim))
+        self.shown = np.zeros(len(pool), dtype=bool)
+        """(n,) bool: slices whose structures count."""
         if pixels is not None and foreground > 0:
             shown = self._shown(pixels)
-            some = shown.sum(axis=1) > 0
-            of_volume = np.bincount(self._volumes, some)[self._volumes] > 0
+            self.shown = shown.sum(axis=1) > 0
+            of_volume = np.bincount(self._volumes, self.shown)[self._volumes] > 0
             weights = np.where(of_volume, (1 - foreground) * even + foreground * self._of_volume(shown.sum(1)), even)
-        self.widths = self._of_volume(weights)
+        self.widths = self._of_volume(weights + EVERYWHERE / np.bincount(self._volumes)[self._volumes])
         """(n,) length of each slice."""
         ends = np.cumsum(self.widths)
         self.middles = ends - (ends - self.widths)[_first(pool)] - self.widths / 2
         """(n,) middle of each slice."""
 
     def near(self, members: np.ndarray, place: float, window: float) -> np.ndarray:
-        """Which of the slices (m,) lie in the window around a place; where none does, those nearest: (m,) bool."""
+        """Which slices (m,) have their middle in the window around a place, or reach nearest to it: (m,) bool."""
         half, widths = window / 2, self.widths[members]
         away = np.abs(self.middles[members] - np.clip(place, half, 1 - half))
         beyond = np.maximum(away - widths / 2, 0)
@@ -76,24 +77,26 @@ class Places:
 
     def __init__(self, pool: Pool, ground: Ground, count: int, rng: np.random.Generator) -> None:
         self._volumes, self._middles = pool.volumes, ground.middles
-        self._seen = [int(position) for position in np.flatnonzero(pool.annotated)]
+        self._seen: dict[int, list[float]] = {}
+        for position in np.flatnonzero(pool.annotated):
+            self.take(int(position))
         self._left = list(rng.permutation((np.arange(count) + rng.random()) / count))
 
     def next(self, volume: int) -> float:
         """A place for a pick of this volume: the next one, or the one farthest from its annotated and picked slices."""
-        seen = self._middles[[p for p in self._seen if self._volumes[p] == volume]]
-        if not len(seen):
+        seen = self._seen.get(volume)
+        if not seen:
             return self._left.pop()
-        away = np.abs(np.array(self._left)[:, None] - seen).min(axis=1)
+        away = np.abs(np.array(self._left)[:, None] - np.array(seen)).min(axis=1)
         return self._left.pop(int(np.argmax(away)))
 
     def take(self, position: int) -> None:
         """Count a pick."""
-        self._seen.append(position)
+        self._seen.setdefault(int(self._volumes[position]), []).append(float(self._middles[position]))
 
 
 def _between(pool: Pool, trim: float) -> np.ndarray:
-    """Part of each slice that lies between the trimmed ends of its volume: (n,) in [0, 1]."""
+    """Part of each slice that lies between the trimmed ends of its volume, as far as that is in the pool: (n,)."""
     counts = np.bincount(pool.volumes)[pool.volumes]
     low = (np.arange(len(pool)) - _first(pool)) / counts
     inside = np.minimum(low + 1 / counts, 1 - trim) - np.maximum(low, trim)

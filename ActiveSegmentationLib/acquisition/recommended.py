@@ -35,7 +35,7 @@ class Recommended(Strategy):
     def __init__(self, argument: str | None = None, options: Mapping[str, str] | None = None) -> None:
         super().__init__(argument, options)
         self._balanced = Balanced("entropy", SETTINGS)
-        self.figures = self._balanced.figures
+        self.figures, self.marks = self._balanced.figures, self._balanced.marks
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:
         """Choose slices; see ``Strategy.select``."""

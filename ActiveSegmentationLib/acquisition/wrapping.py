@@ -65,6 +65,7 @@ class ScoreWrapper(Strategy):
             raise BadInput(message, where=f"strategy {self.name}", advice=self.without_shares)
         self.needs, self.loss_head = self.wrapped.needs, self.wrapped.loss_head
         self.embeddings, self.figures = self.wrapped.embeddings, self.wrapped.figures
+        self.marks = self.wrapped.marks
 
     def all_options(self) -> Mapping[str, Option]:
         """Its own options and those of what it wraps; see ``Strategy.all_options``."""

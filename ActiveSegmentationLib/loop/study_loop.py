@@ -96,7 +96,8 @@ class StudyLoop:
         """Choose the slices to annotate next and store them as a new round.
 
         Asking again in the same words while none of the requests is answered gives the same requests, so that a command
-        that was killed can simply be repeated. Otherwise a new round is made; what was open stays with the old.
+        that was killed can simply be repeated; words are other ones too where the strategy looks at marked extents and
+        these have changed. Otherwise a new round is made; what was open stays with the old.
 
         Args:
             count: Number of slices, or of volumes with the unit "volume"; at least 1.
@@ -109,10 +110,13 @@ class StudyLoop:
             BadInput: If nothing can be asked for, the strategy cannot be used here, or an option is off.
         """
         constraints = constraints or Constraints()
-        create_strategy(strategy)
-        parameters = {"count": count, "strategy": strategy, "seed": seed, "constraints": constraints.to_json()}
+        looks_at_marks, extents = create_strategy(strategy).marks, self.study.extents()
+        parameters: dict[str, Any] = {"count": count, "strategy": strategy, "seed": seed}
+        parameters["constraints"] = constraints.to_json()
         if unit != "slice":
             parameters["unit"] = unit
+        if looks_at_marks and extents:
+            parameters["extents"] = {volume: list(ends) for volume, ends in sorted(extents.items())}
         last = self._last_requests()
         if last is not None and last.parameters == parameters and self._is_unanswered(last):
             self.progress.message(f"No request of round {last.round} is answered yet; these are its requests.")
@@ -127,7 +131,7 @@ class StudyLoop:
             annotated=annotations.keys(),
             skipped=self.study.skipped().keys(),
             model=model,
-            knowledge=knowledge_of(annotations, self.study.labels, extents=self.study.extents()),
+            knowledge=knowledge_of(annotations, self.study.labels, extents=extents),
             cache=self.study.cache_folder,
             device=self.device,
             progress=self.progress,

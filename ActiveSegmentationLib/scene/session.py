@@ -130,7 +130,7 @@ class Session(VTKObservationMixin):
         self._thumbnails: dict[SliceId, str] = {}
         self._statuses: dict[SliceId, str] = {}
         self._extents: Extents = {}
-        self._swap: tuple[str, int] | None = None
+        self._swap: tuple[str, int, tuple[int, int] | None] | None = None
         self._place = 0
         self._busy = 0
         self._edited = False
@@ -236,7 +236,10 @@ class Session(VTKObservationMixin):
         if study is None:
             return
         self._statuses = _statuses(study)
-        self._readExtents(study)
+        try:
+            self._readExtents(study)
+        except BadInput as error:  # annotating goes on without marks
+            self.failed(error)
         number = self.round
         if number == 0:
             self.rows = []
@@ -564,9 +567,10 @@ class Session(VTKObservationMixin):
         Raises:
             BadInput: If no slice is open, the volume is excluded, or the study cannot be written.
         """
-        _, case, _ = self._current()
+        study, case, _ = self._current()
+        self._readExtents(study)
         last = case.volume.slice_count - 1 if self.extent is None else self.extent[1]
-        return self._markEnds(case, index, last, ("first", index))
+        return self._markEnds(case, index, last, ("first", index, self.extent))
 
     def markLast(self, index: int) -> bool:
         """Say which slice of the open volume is the last that shows any structure; see ``markFirst``.
@@ -582,14 +586,16 @@ class Session(VTKObservationMixin):
         Raises:
             BadInput: If no slice is open, the volume is excluded, or the study cannot be written.
         """
-        _, case, _ = self._current()
-        return self._markEnds(case, 0 if self.extent is None else self.extent[0], index, ("last", index))
+        study, case, _ = self._current()
+        self._readExtents(study)
+        return self._markEnds(case, 0 if self.extent is None else self.extent[0], index, ("last", index, self.extent))
 
-    def _markEnds(self, case: Case, first: int, last: int, call: tuple[str, int]) -> bool:
+    def _markEnds(self, case: Case, first: int, last: int, call: tuple[str, int, tuple[int, int] | None]) -> bool:
+        """Mark both ends after a call: which end, the slice, and what was marked before."""
         if call == self._swap:  # a double click, whose second half would make one slice of the two ends
             return True
         self.markExtent(case.volume.id, min(first, last), max(first, last))
-        self._swap = call if first > last else None
+        self._swap = (*call[:2], self.extent) if first > last else None
         return first > last
 
     def _readExtents(self, study: Study) -> None:

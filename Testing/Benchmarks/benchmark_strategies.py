@@ -5,7 +5,8 @@ whose time would exceed the limit, by the growth between the sizes before, are n
 seconds with a "~". Networks have random weights, and embeddings that are trained once a cohort (the learned metric, the
 infoVAE) are random numbers of the right width: their training is not part of a round. With ``--given`` the figures of
 predictions and the model's features are random numbers too: what is left is the choice itself, to which the sweeps that
-a strategy needs are to be added, each as long as the "one prediction" of that many slices and passes.
+a strategy needs are to be added, each as long as the "one prediction" of that many slices and passes. Strategies that
+ask the model for something else (learning-loss for its head, badge and usim for gradients) are as slow as without.
 """
 
 from __future__ import annotations

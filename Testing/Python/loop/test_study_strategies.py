@@ -67,14 +67,28 @@ def test_training_does_not_need_the_strategy_that_asked(loop, monkeypatch):
     loop.train()
 
 
-def test_a_question_that_is_open_is_repeated_whatever_changed_since(loop):
+def test_a_question_that_is_open_is_repeated_until_its_marks_are_taken_back(loop):
     volume = loop.cohort.volumes[0]
     loop.study.mark_extent(volume.id, 1, 2)
     first = loop.suggest(2, "foreground-random:marked")
-    loop.study.clear_extent(volume.id)
     assert loop.suggest(2, "foreground-random:marked").round == first.round
+    loop.study.clear_extent(volume.id)
     with pytest.raises(BadInput, match="marked"):
-        loop.suggest(3, "foreground-random:marked")
+        loop.suggest(2, "foreground-random:marked")
+
+
+def test_marks_are_another_question_for_those_who_look_at_them(loop):
+    asked = {name: loop.suggest(3, name).round for name in ("random", "recommended")}
+    assert asked == {"random": 1, "recommended": 2}
+    volume = loop.cohort.volumes[0]
+    loop.study.mark_extent(volume.id, 0, 1)
+    again = loop.suggest(3, "recommended")
+    assert again.round == 3
+    assert again.parameters["extents"] == {volume.id: [0, 1]}
+    assert loop.suggest(3, "recommended").round == 3
+    assert loop.suggest(3, "random").round == 4
+    loop.study.mark_extent(volume.id, 1, 2)
+    assert loop.suggest(3, "random").round == 4
 
 
 @pytest.mark.parametrize("name", ["variance-ratio", "stochastic-batches:ensemble-entropy", "foreground-random:oracle"])

@@ -255,3 +255,33 @@ def test_marks_belong_to_their_volume_and_need_one(marking):
     for act in (lambda: marking.logic.markExtent(other, 1, 2), lambda: marking.logic.clearExtent(other)):
         with pytest.raises(BadInput, match="No study is open"):
             act()
+
+
+def test_marks_that_another_process_made_are_kept(marking):
+    from ActiveSegmentationLib.study import Study
+
+    other, volume = Study.open(marking.session.study.folder), marking.session.case.volume.id
+    other.mark_extent(volume, 2, 6)
+    scroll(marking, 7)
+    marking.click("lastSliceButton")
+    assert marked(marking) == (2, 7)
+    scroll(marking, 8)
+    marking.click("firstSliceButton")
+    assert marked(marking) == (7, 8)
+    other.clear_extent(volume)
+    marking.click("firstSliceButton")  # no double click: what it answered to is gone
+    assert marked(marking) == (8, 8)
+
+
+def test_damaged_marks_are_told_and_annotating_goes_on(marking, caplog):
+    session = marking.session
+    path = session.study.folder / "extents.json"
+    path.write_text("{}", encoding="utf-8")
+    sliceId = session.task.slice
+    marking.click("emptyButton")
+    assert "marked extents are damaged" in caplog.text
+    assert sliceId in session.study.annotations()
+    scroll(marking, 2)
+    marking.click("firstSliceButton")
+    assert "marked extents are damaged" in marking.message
+    assert path.read_text(encoding="utf-8") == "{}"

@@ -1,4 +1,4 @@
-"""What the documents say exists: linked files, headings, strategies and commands."""
+"""What the documents say exists: linked files, headings, scripts, commands and strategies."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from ActiveSegmentationLib.acquisition import strategy_names
+from ActiveSegmentationLib.acquisition.recommended import SETTINGS
+from ActiveSegmentationLib.cli.main import build_parser
 
 ROOT = Path(__file__).resolve().parents[3]
 DOCUMENTS = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("Resources/*.md")])
@@ -15,7 +17,8 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
 def anchors(document: Path) -> set[str]:
-    headings = re.findall(r"^#+ (.+)$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    text = re.sub(r"^```.*?^```", "", document.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
@@ -38,7 +41,19 @@ def test_scripts_that_commands_name_exist(document):
     assert not {name for name in named if not (ROOT / name).is_file()}
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_commands_exist(document):
+    named = set(re.findall(r"^activesegmentation ([a-z][a-z-]*)", document.read_text(encoding="utf-8"), re.MULTILINE))
+    commands = next(action for action in build_parser()._actions if action.dest == "command").choices
+    assert not named - set(commands)
+
+
 def test_every_strategy_has_a_row_on_its_page():
     page = (ROOT / "docs" / "strategies.md").read_text(encoding="utf-8").partition("## All of them")[2]
     rows = re.findall(r"^\| `([a-z-]+)` \|.*\|.*\|.*\|", page.partition("\n## ")[0], re.MULTILINE)
     assert sorted(rows) == sorted(strategy_names())
+
+
+def test_the_page_of_recommended_names_its_settings():
+    name = "balanced:entropy/" + "/".join(f"{option}={value}" for option, value in SETTINGS.items())
+    assert f"`recommended` is `{name}`" in (ROOT / "docs" / "recommended_strategy.md").read_text(encoding="utf-8")

@@ -21,7 +21,15 @@ from ActiveSegmentationLib.cohort.stack_preparation import PreparedVolume, prepa
 from ActiveSegmentationLib.cohort.stack_reuse import DONE, PARTIAL, Reusable, find_reusable, remove_superseded
 from ActiveSegmentationLib.cohort.types import Cohort, Volume
 from ActiveSegmentationLib.common.errors import BadInput, JobFailed
-from ActiveSegmentationLib.common.files import atomic_path, explained, hash_json, read_json, remove_tree, write_json
+from ActiveSegmentationLib.common.files import (
+    ONE_ARRAY,
+    atomic_path,
+    explained,
+    hash_json,
+    read_json,
+    remove_tree,
+    write_json,
+)
 from ActiveSegmentationLib.common.progress import Progress, or_silent
 
 MEMORY = 8 << 30
@@ -153,7 +161,9 @@ class _Builder:
         path = self._folder / IMAGES
         with explained(path):
             # Written, not mapped: a full disk is an error here, and a crash of the process there.
-            offset = np.load(path, mmap_mode="r").offset + start * 2 * int(np.prod(self._shape[1:]))
+            with ONE_ARRAY:
+                header = np.load(path, mmap_mode="r").offset
+            offset = header + start * 2 * int(np.prod(self._shape[1:]))
             with open(path, "rb+") as file:
                 file.seek(offset)
                 file.write(prepared.images.data)

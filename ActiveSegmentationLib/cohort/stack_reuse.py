@@ -17,7 +17,7 @@ from ActiveSegmentationLib.cohort.stack import FORMAT, IMAGES, RECORD, truth_fil
 from ActiveSegmentationLib.cohort.stack_preparation import PreparedVolume
 from ActiveSegmentationLib.cohort.types import Problem
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.common.files import explained, read_json, remove_tree
+from ActiveSegmentationLib.common.files import ONE_ARRAY, explained, read_json, remove_tree
 
 PARTIAL = ".partial"
 """Suffix of the folder of an unfinished stack."""
@@ -45,8 +45,9 @@ class Reusable:
         then prepared from the images again.
         """
         try:
-            images = np.load(self.folder / IMAGES, mmap_mode="r")[self.record["start"] : self.record["stop"]]
-            truth = self._truth()
+            with ONE_ARRAY:
+                images = np.load(self.folder / IMAGES, mmap_mode="r")[self.record["start"] : self.record["stop"]]
+                truth = self._truth()
         except (OSError, ValueError, KeyError, zipfile.BadZipFile):
             return None
         blank = np.zeros(len(images), dtype=bool)

@@ -280,6 +280,27 @@ def test_adding_a_volume_reads_only_that_one(cohort, tmp_path, reads):
     assert content_of(stack.folder) == content_of(build_stack(cohort, SETTINGS, tmp_path / "fresh").folder)
 
 
+def test_threads_open_arrays_one_at_a_time(tmp_path, monkeypatch):
+    """Python up to 3.11.7 does not stand two at once."""
+    cohort, cache = small_cohort(tmp_path, 12), tmp_path / "cache"
+    load, opened, at_once = np.load, [], []
+
+    def slow(*args, **options):
+        opened.append(args[0])
+        at_once.append(len(opened))
+        time.sleep(0.01)
+        try:
+            return load(*args, **options)
+        finally:
+            opened.remove(args[0])
+
+    monkeypatch.setattr(np, "load", slow)
+    build_stack(cohort.with_volumes(cohort.volumes[1:]), SETTINGS, cache)
+    build_stack(cohort, SETTINGS, cache)
+    assert len(at_once) > 12
+    assert max(at_once) == 1
+
+
 def start_build(root: Path) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-c", SCRIPT, str(root)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -17,8 +17,8 @@ from typing import Any
 from ActiveSegmentationLib.common.errors import ActiveSegmentationError, BadInput, JobFailed
 
 ONE_ARRAY = threading.Lock()
-"""Held while one of several threads opens a NumPy file: Python up to 3.11.7 now and then raises SystemError where two read
-a header at once (CPython issue 106905)."""
+"""Held while one of several threads opens a NumPy file: Python up to 3.11.7 now and then raises SystemError where two
+read a header at once (CPython issue 106905)."""
 
 _MISTAKES: dict[type[OSError], tuple[str, str]] = {
     PermissionError: ("No permission.", "Choose files that you may read and folders that you may write to."),

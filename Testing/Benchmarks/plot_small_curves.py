@@ -43,7 +43,8 @@ def main() -> None:
         axes.set_ylim(low, high)
         axes.set_xticks(list(x))
         name, _, rest = curve.strategy.partition("/")
-        axes.set_title(f"{name}{'*' if rest else ''}  {curve.area:.3f}", fontsize=7.5, color=INK, loc="left")
+        title = f"{name}{'*' if rest else ''}  {curve.area:.3f}"
+        axes.set_title(title, fontsize=7.5 if len(title) < 28 else 6.2, color=INK, loc="left")
     figure.set_layout_engine("tight")
     options.out.write_bytes(to_png(figure))
 

@@ -106,8 +106,10 @@ class Balanced(ScoreWrapper):
 
     def _choice(self, pool: Pool, position: int, score: float, why_not: str, *, shown: bool) -> Choice:
         turn = f"Next {self.options['balance']} in turn"
-        place = f", {pool.positions[position]:.0%} of the way through the volume" if pool.unit == "slice" else ""
-        place += ", where structures are expected" if shown and pool.unit == "slice" else ""
+        place = ""
+        if pool.unit == "slice":
+            place = f", {pool.positions[position]:.0%} of the way through the volume"
+            place += ", where structures are expected" if shown else ""
         if why_not:
             return Choice(pool.ids[position], None, f"{turn}{place}. {why_not}.")
         if self.options["window"] > 0:

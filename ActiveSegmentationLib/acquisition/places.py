@@ -22,14 +22,18 @@ class Ground:
 
     Args:
         pool: The pool.
-        trim: Part of a volume at either end without weight, 0 to below 0.5.
+        trim: Part of a volume, as far as it is in the pool, at either end without weight, 0 to below 0.5.
         foreground: Share of the weight on predicted structures, 0 to 1.
         pixels: (n, C) predicted pixels of each foreground class, or None where they are not known.
     """
 
     def __init__(self, pool: Pool, trim: float, foreground: float = 0.0, pixels: np.ndarray | None = None) -> None:
         self._volumes = pool.volumes
-        weights = even = self._of_volume(_between(pool, trim))
+        _, first, number = np.unique(pool.volumes, return_index=True, return_inverse=True)
+        first, counts = first[number], np.bincount(number)[number]
+        places = (np.arange(len(pool)) - first) / counts
+        inside = np.minimum(places + 1 / counts, 1 - trim) - np.maximum(places, trim)
+        weights = even = self._of_volume(np.maximum(inside, 0))
         self.shown = np.zeros(len(pool), dtype=bool)
         """(n,) bool: slices whose structures count."""
         if pixels is not None and foreground > 0:
@@ -37,10 +41,10 @@ class Ground:
             self.shown = shown.sum(axis=1) > 0
             of_volume = np.bincount(self._volumes, self.shown)[self._volumes] > 0
             weights = np.where(of_volume, (1 - foreground) * even + foreground * self._of_volume(shown.sum(1)), even)
-        self.widths = self._of_volume(weights + EVERYWHERE / np.bincount(self._volumes)[self._volumes])
+        self.widths = self._of_volume(weights + EVERYWHERE / counts)
         """(n,) length of each slice."""
         ends = np.cumsum(self.widths)
-        self.middles = ends - (ends - self.widths)[_first(pool)] - self.widths / 2
+        self.middles = ends - (ends - self.widths)[first] - self.widths / 2
         """(n,) middle of each slice."""
 
     def near(self, members: np.ndarray, place: float, window: float) -> np.ndarray:
@@ -93,17 +97,3 @@ class Places:
     def take(self, position: int) -> None:
         """Count a pick."""
         self._seen.setdefault(int(self._volumes[position]), []).append(float(self._middles[position]))
-
-
-def _between(pool: Pool, trim: float) -> np.ndarray:
-    """Part of each slice that lies between the trimmed ends of its volume, as far as that is in the pool: (n,)."""
-    counts = np.bincount(pool.volumes)[pool.volumes]
-    low = (np.arange(len(pool)) - _first(pool)) / counts
-    inside = np.minimum(low + 1 / counts, 1 - trim) - np.maximum(low, trim)
-    return np.maximum(inside, 0) * counts
-
-
-def _first(pool: Pool) -> np.ndarray:
-    """Position of the first slice of each slice's volume: (n,) int64."""
-    _, first, number = np.unique(pool.volumes, return_index=True, return_inverse=True)
-    return first[number]

@@ -21,15 +21,7 @@ from ActiveSegmentationLib.cohort.stack_preparation import PreparedVolume, prepa
 from ActiveSegmentationLib.cohort.stack_reuse import DONE, PARTIAL, Reusable, find_reusable, remove_superseded
 from ActiveSegmentationLib.cohort.types import Cohort, Volume
 from ActiveSegmentationLib.common.errors import BadInput, JobFailed
-from ActiveSegmentationLib.common.files import (
-    ONE_ARRAY,
-    atomic_path,
-    explained,
-    hash_json,
-    read_json,
-    remove_tree,
-    write_json,
-)
+from ActiveSegmentationLib.common.files import atomic_path, explained, hash_json, read_json, remove_tree, write_json
 from ActiveSegmentationLib.common.progress import Progress, or_silent
 
 MEMORY = 8 << 30
@@ -118,6 +110,7 @@ class _Builder:
         channels = len(settings.channels) if settings.channels is not None else _channel_count(cohort.volumes[0])
         self._shape = (int(starts[-1]), channels, *cast(tuple[int, int], settings.size))
         self._reusable: dict[str, Reusable] = {}
+        self._header = 0
 
     def build(self, workers: int, failures: dict[str, BadInput], progress: Progress) -> None:
         """Prepare every volume that is not prepared yet, write the record and put the folder in place.
@@ -159,16 +152,12 @@ class _Builder:
     def _store(self, volume: Volume, prepared: PreparedVolume) -> None:
         start = self._start[volume.id]
         path = self._folder / IMAGES
-        with explained(path):
-            # Written, not mapped: a full disk is an error here, and a crash of the process there.
-            with ONE_ARRAY:
-                header = np.load(path, mmap_mode="r").offset
-            offset = header + start * 2 * int(np.prod(self._shape[1:]))
-            with open(path, "rb+") as file:
-                file.seek(offset)
-                file.write(prepared.images.data)
-                file.flush()
-                os.fsync(file.fileno())
+        # Written, not mapped: a full disk is an error here, and a crash of the process there.
+        with explained(path), open(path, "rb+") as file:
+            file.seek(self._header + start * 2 * int(np.prod(self._shape[1:])))
+            file.write(prepared.images.data)
+            file.flush()
+            os.fsync(file.fileno())
         if prepared.truth:
             with atomic_path(truth_file(self._folder, volume.id)) as temporary, open(temporary, "wb") as file:
                 np.savez_compressed(file, **cast(dict[str, Any], prepared.truth))
@@ -218,6 +207,8 @@ class _Builder:
         if not path.is_file():
             with atomic_path(path) as temporary:
                 np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float16, shape=self._shape)
+        with explained(path):
+            self._header = np.load(path, mmap_mode="r").offset
 
     def _finish(self) -> None:
         record = {

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ActiveSegmentationLib.acquisition import Constraints, Situation, create_strategy
+from ActiveSegmentationLib.acquisition import Choice, Constraints, Situation, create_strategy
 from ActiveSegmentationLib.cohort import Cohort, Role, SliceStack, build_stack, image_hashes
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.progress import Progress, or_silent
@@ -21,6 +21,7 @@ from ActiveSegmentationLib.loop.training import train
 from ActiveSegmentationLib.loop.unseen import score_unseen
 from ActiveSegmentationLib.segmentation import Ensemble, is_trained, load_ensemble
 from ActiveSegmentationLib.study import Request, RequestList, Study
+from ActiveSegmentationLib.study.extents import Extents
 from ActiveSegmentationLib.study.study_file import STUDY_FILE
 
 
@@ -122,7 +123,7 @@ class StudyLoop:
             self.progress.message(f"No request of round {last.round} is answered yet; these are its requests.")
             return last
         number, annotations, model = self.study.next_round(), self.study.annotations(), self.latest_model()
-        require_usable(strategy, self._situation(model))
+        require_usable(strategy, self._situation(model, extents))
         suggestion = suggest(
             Question(strategy, count, seed, number, constraints, unit),
             self.stack,
@@ -136,37 +137,31 @@ class StudyLoop:
             device=self.device,
             progress=self.progress,
         )
-        requests = tuple(
-            Request(
-                slice=choice.slice,
-                patient=self.stack.volume(choice.slice.volume).patient,
-                axis=self.stack.volume(choice.slice.volume).axis,
-                score=choice.score,
-                reason=choice.reason,
-            )
-            for choice in suggestion.choices
-        )
         request_list = RequestList(
             round=number,
             strategy=strategy,
             seed=seed,
             parameters=parameters,
-            requests=requests,
+            requests=tuple(self._request(choice) for choice in suggestion.choices),
             provenance=suggestion.provenance,
         )
         self.study.write_requests(request_list)
         return request_list
 
+    def _request(self, choice: Choice) -> Request:
+        volume = self.stack.volume(choice.slice.volume)
+        return Request(choice.slice, volume.patient, volume.axis, choice.score, choice.reason)
+
     def situation(self) -> Situation:
         """What strategies may count on in this study."""
-        return self._situation(self.latest_model())
+        return self._situation(self.latest_model(), self.study.extents())
 
-    def _situation(self, model: Ensemble | None) -> Situation:
+    def _situation(self, model: Ensemble | None, extents: Extents) -> Situation:
         training = self.settings.training if model is None else model.members[0].settings
         return Situation(
             members=self.settings.members if model is None else len(model.members),
             dropout=any(training.dropout + training.decoder_dropout),
-            extents=bool(self.study.extents()),
+            extents=bool(extents),
         )
 
     def train(self, *, members: int | None = None, steps: int | None = None) -> tuple[int, Ensemble]:

@@ -103,24 +103,11 @@ def suggest(
     Raises:
         BadInput: If the budget is not positive, the strategy unknown, or no slice is left to ask for.
     """
-    if question.budget < 1:
-        raise BadInput(f"At least 1 slice must be asked for, not {question.budget}.", where="count")
-    limits = question.constraints
-    if question.unit == "volume" and (limits.max_per_volume is not None or limits.min_gap > 1):
-        advice = "Leave them out, or ask for slices; the limit on patients counts volumes."
-        message = "Limits on the slices of a volume mean nothing where whole volumes are asked for."
-        raise BadInput(message, where="max_per_volume, min_gap", advice=advice)
+    _require_sense(question)
     strategy = create_strategy(question.strategy)
     start = time.perf_counter()
     available = embedders(
-        stack,
-        rows,
-        settings,
-        model=model,
-        cache=cache,
-        device=device,
-        kinds=strategy.embeddings,
-        progress=progress,
+        stack, rows, settings, model=model, cache=cache, device=device, kinds=strategy.embeddings, progress=progress
     )
     pool = Pool(
         stack,
@@ -139,13 +126,7 @@ def suggest(
     )
     _require_open_slice(pool)
     choices = _choose(strategy, pool, question)
-    if question.unit == "slice" or question.in_slices:
-        missing, what = question.budget - len(choices), "slices"
-    else:
-        missing, what = question.budget - len({choice.slice.volume for choice in choices}), "volumes"
-    if missing > 0:
-        found = question.budget - missing
-        or_silent(progress).message(f"Only {found} of {question.budget} {what} can still be asked for.")
+    _tell_missing(question, choices, or_silent(progress))
     provenance = {
         "versions": versions(),
         "device": describe_device(device),
@@ -184,6 +165,25 @@ def settings_for(name: str, settings: LoopSettings) -> LoopSettings:
 def with_loss_head(settings: LoopSettings) -> LoopSettings:
     """The settings with models that predict their loss."""
     return replace(settings, training=replace(settings.training, loss_head=True))
+
+
+def _require_sense(question: Question) -> None:
+    if question.budget < 1:
+        raise BadInput(f"At least 1 slice must be asked for, not {question.budget}.", where="count")
+    limits = question.constraints
+    if question.unit == "volume" and (limits.max_per_volume is not None or limits.min_gap > 1):
+        advice = "Leave them out, or ask for slices; the limit on patients counts volumes."
+        message = "Limits on the slices of a volume mean nothing where whole volumes are asked for."
+        raise BadInput(message, where="max_per_volume, min_gap", advice=advice)
+
+
+def _tell_missing(question: Question, choices: list[Choice], progress: Progress) -> None:
+    if question.unit == "slice" or question.in_slices:
+        found, what = len(choices), "slices"
+    else:
+        found, what = len({choice.slice.volume for choice in choices}), "volumes"
+    if found < question.budget:
+        progress.message(f"Only {found} of {question.budget} {what} can still be asked for.")
 
 
 def _choose(strategy: Strategy, pool: Pool, question: Question) -> list[Choice]:

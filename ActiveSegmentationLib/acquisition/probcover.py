@@ -108,8 +108,8 @@ class _Balls:
         self._open = np.ones(len(points))
         self._away = np.full(len(points), np.inf)
         self._nearest = np.full(len(points), -1)
-        for centre in np.flatnonzero(pool.annotated):
-            self._cover(int(centre))
+        if pool.annotated.any():
+            self._cover(np.flatnonzero(pool.annotated))
 
     def gains(self) -> np.ndarray:
         """Slices newly covered, and the share of a slice that decides between equals (n,); see ``Gains.gains``."""
@@ -119,7 +119,7 @@ class _Balls:
         """Cover what is near to the pick, see ``Gains.take``."""
         new = int(self._open[self._ball(position)].sum())
         nearest = self._nearest[position]
-        self._cover(position)
+        self._cover(np.array([position]))
         by = in_words(self._kind)
         if new > 1:
             return f"Stands for {new} slices that are alike by {by} and unlike any annotated or requested so far."
@@ -135,12 +135,14 @@ class _Balls:
         start, stop = self._covers.indptr[centre : centre + 2]
         return self._covers.indices[start:stop]
 
-    def _cover(self, centre: int) -> None:
-        self._open[self._ball(centre)] = 0.0
-        for part, distances in distance_blocks(self._points, np.arange(len(self._points)), np.array([centre])):
-            closer = distances[:, 0] < self._away[part]
-            self._away[part][closer] = distances[closer, 0]
-            self._nearest[part][closer] = centre
+    def _cover(self, centres: np.ndarray) -> None:
+        self._open[self._covers[centres].indices] = 0.0
+        for part, distances in distance_blocks(self._points, np.arange(len(self._points)), centres):
+            first = distances.argmin(axis=1)
+            nearest = distances[np.arange(len(first)), first]
+            closer = nearest < self._away[part]
+            self._away[part][closer] = nearest[closer]
+            self._nearest[part][closer] = centres[first[closer]]
 
     def _spare(self) -> np.ndarray:
         """Distances to the nearest centre scaled to below 1; 0 without centres."""

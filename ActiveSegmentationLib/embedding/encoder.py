@@ -6,15 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 
-from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.common.progress import Progress, or_silent
 from ActiveSegmentationLib.embedding.network import EncoderNetwork, build_network, shrunk
 from ActiveSegmentationLib.embedding.settings import EmbeddingSettings
-from ActiveSegmentationLib.embedding.slices import EmbeddableSlices
-from ActiveSegmentationLib.embedding.storage import TrainedNetwork, read_description, read_weights
+from ActiveSegmentationLib.embedding.storage import read_description, read_weights
+from ActiveSegmentationLib.embedding.trained_network import TrainedNetwork
 
 FORMAT = 1
 """Version of the files of an encoder, and of the training that makes it."""
@@ -33,49 +30,22 @@ class Encoder(TrainedNetwork):
     """
 
     version: ClassVar[int] = FORMAT
+    what: ClassVar[str] = "learned metric"
     network: EncoderNetwork
     channels: int
     settings: EmbeddingSettings
     key: str
     record: dict[str, Any] = field(default_factory=dict)
 
-    @torch.no_grad()
-    def embed(
-        self,
-        stack: EmbeddableSlices,
-        rows: np.ndarray,
-        *,
-        device: str = "cpu",
-        batch_size: int = 128,
-        progress: Progress | None = None,
-    ) -> np.ndarray:
-        """Embeddings of slices, of the cohort it was trained on or of any other with the same channels.
+    @property
+    def width(self) -> int:
+        """Length of an embedding: 512 unless the settings say otherwise."""
+        return self.settings.features
 
-        Args:
-            stack: Slices, prepared in the same way as those it was trained on.
-            rows: (n,) rows of the stack.
-            device: Torch device.
-            batch_size: Slices computed at once.
-            progress: Told after every batch.
-
-        Returns:
-            (n, features) float32, 512 features unless the settings say otherwise: the network's output before the
-            projection head.
-
-        Raises:
-            BadInput: If the slices have another number of channels.
-        """
-        if stack.channels != self.channels:
-            message = f"The slices have {stack.channels} channel(s), the learned metric takes {self.channels}."
-            raise BadInput(message, where="learned metric", advice="Use the channels it was trained on.")
-        report = or_silent(progress)
-        shape = self.settings.input_shape(stack.grid_shape)
-        self.network.to(device).eval()
-        features = np.empty((len(rows), self.settings.features), dtype=np.float32)
-        for start in range(0, len(rows), batch_size):
-            images = shrunk(stack.batches(rows[start : start + batch_size], device), shape)
-            features[start : start + len(images)] = self.network(images).cpu().numpy()
-            report.update("Embedding slices", start + len(images), len(rows))
+    def embed_images(self, images: torch.Tensor) -> torch.Tensor:
+        """The network's output before the projection head, see ``TrainedNetwork.embed_images``."""
+        rows, columns = images.shape[2:]
+        features: torch.Tensor = self.network(shrunk(images, self.settings.input_shape((rows, columns))))
         return features
 
 

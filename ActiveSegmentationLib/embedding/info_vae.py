@@ -22,13 +22,8 @@ from ActiveSegmentationLib.embedding.checkpoint import TrainingState
 from ActiveSegmentationLib.embedding.info_vae_settings import InfoVaeSettings
 from ActiveSegmentationLib.embedding.mmd import mmd
 from ActiveSegmentationLib.embedding.slices import EmbeddableSlices
-from ActiveSegmentationLib.embedding.storage import (
-    TrainedNetwork,
-    read_description,
-    read_weights,
-    trained_once,
-    versions,
-)
+from ActiveSegmentationLib.embedding.storage import read_description, read_weights, versions
+from ActiveSegmentationLib.embedding.trained_network import TrainedNetwork, trained_once
 
 STAGE = "Training the autoencoder"
 FORMAT = 1
@@ -70,47 +65,21 @@ class InfoVae(TrainedNetwork):
     """
 
     version: ClassVar[int] = FORMAT
+    what: ClassVar[str] = "autoencoder"
     network: InfoVaeNetwork
     channels: int
     settings: InfoVaeSettings
     key: str
     record: dict[str, Any] = field(default_factory=dict)
 
-    @torch.no_grad()
-    def embed(
-        self,
-        stack: EmbeddableSlices,
-        rows: np.ndarray,
-        *,
-        device: str = "cpu",
-        batch_size: int = 256,
-        progress: Progress | None = None,
-    ) -> np.ndarray:
-        """Latent vectors of slices, of the cohort it was trained on or of any other with the same channels.
+    @property
+    def width(self) -> int:
+        """Length of a latent vector."""
+        return self.settings.latent
 
-        Args:
-            stack: Slices, prepared in the same way as those it was trained on.
-            rows: (n,) rows of the stack.
-            device: Torch device.
-            batch_size: Slices computed at once.
-            progress: Told after every batch.
-
-        Returns:
-            (n, latent) float32; over the cohort about standard normal.
-
-        Raises:
-            BadInput: If the slices have another number of channels.
-        """
-        if stack.channels != self.channels:
-            message = f"The slices have {stack.channels} channel(s), the autoencoder takes {self.channels}."
-            raise BadInput(message, where="autoencoder", advice="Use the channels it was trained on.")
-        report = or_silent(progress)
-        self.network.to(device).eval()
-        latent = np.empty((len(rows), self.settings.latent), dtype=np.float32)
-        for start in range(0, len(rows), batch_size):
-            images = _images(stack, rows[start : start + batch_size], self.settings, device)
-            latent[start : start + len(images)] = self.network.encoder(images).cpu().numpy()
-            report.update("Embedding slices", start + len(images), len(rows))
+    def embed_images(self, images: torch.Tensor) -> torch.Tensor:
+        """Latent vectors, over the cohort about standard normal; see ``TrainedNetwork.embed_images``."""
+        latent: torch.Tensor = self.network.encoder(_standardised(images, self.settings))
         return latent
 
 
@@ -250,7 +219,7 @@ class _Run:
         settings, device = self._settings, self._device
         for group in state.optimiser.param_groups:
             group["lr"] = settings.learning_rate * self._rate(state.step)
-        images = _images(self._stack, chosen, settings, device)
+        images = _standardised(self._stack.batches(chosen, device), settings)
         noise = torch_generator(self._seed, "infovae", "prior", state.step, device=device)
         prior = torch.randn((settings.prior_samples, settings.latent), generator=noise, device=device)
         state.network.train()
@@ -279,6 +248,6 @@ def _build(channels: int, settings: InfoVaeSettings, *, seed: int) -> InfoVaeNet
         return InfoVaeNetwork(channels, settings)
 
 
-def _images(stack: EmbeddableSlices, rows: np.ndarray, settings: InfoVaeSettings, device: str) -> torch.Tensor:
+def _standardised(images: torch.Tensor, settings: InfoVaeSettings) -> torch.Tensor:
     assert settings.side is not None  # resolved
-    return standardised(stack.batches(rows, device), settings.side)
+    return standardised(images, settings.side)

@@ -1,11 +1,10 @@
-"""Trained networks on disk: weights as safetensors beside a description as JSON, and one training of each at a time."""
+"""Trained networks on disk: weights as safetensors beside a description as JSON."""
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -14,91 +13,11 @@ from torch import nn
 
 from ActiveSegmentationLib import __version__
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.common.files import explained, read_json, write_bytes, write_json
-from ActiveSegmentationLib.common.progress import Progress
-from ActiveSegmentationLib.common.sole_user import sole_user
-from ActiveSegmentationLib.embedding.checkpoint import CHECKPOINT
+from ActiveSegmentationLib.common.files import read_json, write_bytes, write_json
 
 WEIGHTS = "encoder.safetensors"
 DESCRIPTION = "encoder.json"
 ADVICE = "Delete this folder; the network is trained again."
-
-Network = TypeVar("Network", bound="TrainedNetwork")
-
-
-class TrainedNetwork:
-    """A trained network with what is known of its training, kept as two files.
-
-    Attributes:
-        version: Version of the files, and of the training that makes them.
-        network: The network, in evaluation mode.
-        channels: Channels of the images it takes.
-        settings: How it was trained, every automatic choice resolved.
-        key: Hash of everything it was made from.
-        record: Figures of the training; JSON values.
-    """
-
-    version: ClassVar[int]
-    network: nn.Module
-    channels: int
-    settings: Any
-    key: str
-    record: dict[str, Any]
-
-    def save(self, folder: Path) -> None:
-        """Write weights and description; the description comes last, so a network that has one is whole.
-
-        Raises:
-            BadInput: If the folder cannot be written.
-            JobFailed: If the disk is full.
-        """
-        write_network(folder, self.network, self.describe())
-
-    def describe(self) -> dict[str, Any]:
-        """What is kept beside the weights, as JSON values."""
-        return {
-            "format": self.version,
-            "key": self.key,
-            "channels": self.channels,
-            "settings": self.settings.to_json(),
-            "training": self.record,
-        }
-
-
-def trained_once(
-    folder: Path,
-    key: str,
-    report: Progress,
-    what: str,
-    *,
-    load: Callable[[Path], Network],
-    train: Callable[[Path], Network],
-) -> Network:
-    """Load a network where its training is finished; else train it, one process at a time, and keep it.
-
-    Args:
-        folder: Folder of such networks; each has a folder of its own, named by its key.
-        key: Hash of everything the network is made from.
-        report: Told while another process trains the same one.
-        what: What the other process is doing; see ``sole_user``.
-        load: Reads the finished network of a folder.
-        train: Trains in a folder, from its checkpoint where there is one.
-
-    Raises:
-        BadInput: If the folder cannot be written.
-    """
-    home = Path(folder) / key
-    with explained(home):
-        home.mkdir(parents=True, exist_ok=True)
-    with sole_user(Path(folder) / f".{key}.lock", report, what):
-        if (home / DESCRIPTION).is_file():
-            return load(home)
-        for unfinished in home.glob(".tmp-*"):  # left by a kill in the middle of a write
-            unfinished.unlink()
-        trained = train(home)
-        trained.save(home)
-        (home / CHECKPOINT).unlink(missing_ok=True)
-        return trained
 
 
 def write_network(folder: Path, network: nn.Module, description: dict[str, Any]) -> None:

@@ -23,7 +23,8 @@ from ActiveSegmentationLib.embedding.network import EncoderNetwork, build_networ
 from ActiveSegmentationLib.embedding.sampler import GroupBatch, GroupBatchSampler, SliceTable
 from ActiveSegmentationLib.embedding.settings import EmbeddingSettings
 from ActiveSegmentationLib.embedding.slices import EmbeddableSlices
-from ActiveSegmentationLib.embedding.storage import trained_once, versions
+from ActiveSegmentationLib.embedding.storage import versions
+from ActiveSegmentationLib.embedding.trained_network import trained_once
 
 STAGE = "Learning the metric"
 DIAGNOSED = 512

@@ -182,7 +182,7 @@ class ActiveSegmentationLogic(ScriptedLoadableModuleLogic):
             BadInput, JobFailed: As the worker tells.
         """
         self._await(lambda: self.work.suggest(count, strategy, seed, constraints, unit=unit))
-        return list(self.session.rows)
+        return list(self.session.requests.rows)
 
     def markExtent(self, volume: str, first: int, last: int) -> None:
         """Tell between which slices of a volume the structures lie, for strategies such as foreground-random:marked.

@@ -19,7 +19,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "Testing" / "Python")]
 
 import slicer  # noqa: E402 - the library and the test host are found by the line above
 
-from ActiveSegmentationLib.scene.session import waitFor  # noqa: E402
+from ActiveSegmentationLib.scene.waiting import waitFor  # noqa: E402
 
 REQUESTS = 6
 MASK_STEPS = 200
@@ -298,7 +298,7 @@ class Tour:
     def openInformative(self) -> None:
         """Open the open request whose slice shows most of the structures."""
         best = None
-        for row in self.session.rows:
+        for row in self.session.requests.rows:
             if row.status == "open":
                 self.session.openRequest(row)
                 shown = int((self.truth("mask") > 0).sum())

@@ -108,7 +108,7 @@ class AnnotatePanel(Panel):
 
     def _trainWhenDue(self) -> None:
         parameters = self.parameters()
-        answered = sum(row.status != "open" for row in self.session.rows)
+        answered = sum(row.status != "open" for row in self.session.requests.rows)
         due = parameters.autoTrain and answered and answered % parameters.trainAfter == 0
         if due and not self.work.isRunning("train"):
             self.work.train(parameters.models, parameters.steps)
@@ -117,19 +117,19 @@ class AnnotatePanel(Panel):
 
     def markFirst(self) -> None:
         """Note that the slice that the view shows is the first of its volume with any structure."""
-        self._tellSwapped(self.session.markFirst(self._shownSlice().index))
+        self._markEnd("first")
 
     def markLast(self) -> None:
         """Note that the slice that the view shows is the last of its volume with any structure."""
-        self._tellSwapped(self.session.markLast(self._shownSlice().index))
+        self._markEnd("last")
 
     def clearExtent(self) -> None:
         """Forget which slices of the open volume show any structure."""
         if self.session.case is not None:
             self.session.clearExtent(self.session.case.volume.id)
 
-    def _tellSwapped(self, swapped: bool) -> None:
-        if swapped and self.session.extent is not None:
+    def _markEnd(self, end: str) -> None:
+        if self.session.markEnd(end, self._shownSlice().index) and self.session.extent is not None:
             first, last = self.session.extent
             text = _(
                 "The first slice lies after the last, so the two were swapped: slices {first} to {last} are marked."
@@ -222,7 +222,7 @@ class AnnotatePanel(Panel):
             )
         noStudy = "" if study is not None else _("Open or make a study first.")
         noSlice = "" if task is not None else _("Open a request first (Next).")
-        noRequest = "" if any(row.status == "open" for row in session.rows) else _("No request is open.")
+        noRequest = "" if any(row.status == "open" for row in session.requests.rows) else _("No request is open.")
         for button in (ui.nextButton, ui.previousButton):
             self.enable(button, noStudy, noRequest)
         empty = session.case is None or task is None or session.case.isEmpty(task.slice.index)

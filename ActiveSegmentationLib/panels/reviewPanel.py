@@ -78,7 +78,7 @@ class ReviewPanel(Panel):
             ui.exportButton,
             noStudy,
             noModel if name in OF_MODEL else "",
-            "" if name in OF_MODEL or session.annotatedCount else _("Commit at least one slice first."),
+            "" if name in OF_MODEL or session.requests.annotatedCount else _("Commit at least one slice first."),
             "" if ui.exportPathLineEdit.currentPath else _("Choose a folder."),
             _("The worker is exporting already.") if self.work.isRunning("export") else "",
         )
@@ -87,7 +87,7 @@ class ReviewPanel(Panel):
     def _fillReviews(self) -> None:
         session = self.session
         counts: dict[str, int] = {}
-        for sliceId in session.annotatedSlices():
+        for sliceId in session.requests.annotated():
             counts[sliceId.volume] = counts.get(sliceId.volume, 0) + 1
         content = tuple((name, review["doubt"], counts.get(name, 0)) for name, review in session.reviews.items())
         if content == self._shown:

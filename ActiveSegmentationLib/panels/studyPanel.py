@@ -95,7 +95,7 @@ class StudyPanel(Panel):
         self.ui.newStudyButton.checked = False
         self.ui.openPathLineEdit.currentPath = str(folder)
         self.ui.suggestCollapsibleButton.collapsed = False
-        if self.session.rows:
+        if self.session.requests.rows:
             self.ui.annotateCollapsibleButton.collapsed = False
         self.parameters().studyFolder = str(folder)
         self._showVolumes(self.session.requireStudy().cohort)
@@ -320,7 +320,7 @@ class StudyPanel(Panel):
             ui.studyLabel.text = text.format(
                 name=name,
                 volumes=len(study.cohort.volumes),
-                annotated=self.session.annotatedCount,
+                annotated=self.session.requests.annotatedCount,
                 kind=_("masks") if study.annotation == AnnotationKind.MASK else _("scribbles"),
             )
         self.enable(ui.closeStudyButton, "" if study is not None else _("No study is open."))

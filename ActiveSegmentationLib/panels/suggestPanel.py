@@ -11,7 +11,7 @@ from ActiveSegmentationLib.cohort import SliceId
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.panels.panel import Panel
 from ActiveSegmentationLib.panels.tables import IDENTITY, identityOf, setHeader
-from ActiveSegmentationLib.scene.session import OPEN, SKIPPED, RequestRow
+from ActiveSegmentationLib.scene.requestRows import OPEN, SKIPPED, RequestRow
 from ActiveSegmentationLib.scene.work import DEFAULT_STRATEGY, splitStrategy
 
 RECOMMENDED = "Recommended: every patient in turn, evenly spread slices, guided by the model once there is one."
@@ -152,8 +152,8 @@ class SuggestPanel(Panel):
             _("The worker is choosing already.") if running else "",
             self.work.hindrance(self.parameters().strategy),
         )
-        if self._shown != session.rows:
-            self._fillRequests(session.rows)
+        if self._shown != session.requests.rows:
+            self._fillRequests(session.requests.rows)
         self._select()
 
     def _fillRequests(self, rows: list[RequestRow]) -> None:

@@ -62,7 +62,7 @@ class TrainPanel(Panel):
         self.enable(
             ui.trainButton,
             "" if session.study is not None else _("Open or make a study first."),
-            "" if session.annotatedCount else _("Commit at least one slice first."),
+            "" if session.requests.annotatedCount else _("Commit at least one slice first."),
             _("A training is running already.") if running is not None else "",
         )
         live = running is not None and self._loss is not None

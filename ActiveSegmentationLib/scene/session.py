@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,11 +18,12 @@ from ActiveSegmentationLib.common.errors import ActiveSegmentationError, BadInpu
 from ActiveSegmentationLib.scene.activity import ActivityTimer
 from ActiveSegmentationLib.scene.case import Case, ownNodes, removeNodes
 from ActiveSegmentationLib.scene.display import Display
+from ActiveSegmentationLib.scene.extentMarks import ExtentMarks
 from ActiveSegmentationLib.scene.overlays import readPrediction
+from ActiveSegmentationLib.scene.requestRows import OPEN, RequestRow, RequestRows
 from ActiveSegmentationLib.scene.segmentations import segmentId
 from ActiveSegmentationLib.scene.views import NoViews, Views
-from ActiveSegmentationLib.study import LabelSet, Request, RequestList, SliceAnnotation, Study
-from ActiveSegmentationLib.study.extents import Extents
+from ActiveSegmentationLib.study import LabelSet, RequestList, SliceAnnotation, Study
 from ActiveSegmentationLib.study.names import annotator_stem
 
 FIRST = 1000.0
@@ -35,28 +35,6 @@ EDITS = (
     slicer.vtkSegmentation.SegmentRemoved,
 )
 """Events of a segmentation that change what is drawn, or what can be committed."""
-
-OPEN, DONE, SKIPPED = "open", "committed", "skipped"
-"""Statuses of a request."""
-
-
-@dataclass(frozen=True)
-class RequestRow:
-    """A request as a list shows it.
-
-    Attributes:
-        number: Its place in the round, from 1.
-        request: The request.
-        status: "open", "committed" or "skipped".
-        flagged: Whether somebody wants it looked at again.
-        thumbnail: File of a small picture, or None.
-    """
-
-    number: int
-    request: Request
-    status: str
-    flagged: bool
-    thumbnail: str | None
 
 
 @dataclass(frozen=True)
@@ -105,7 +83,8 @@ class Session(VTKObservationMixin):
         annotator: Name of the person who annotates.
         case: The open volume, or None.
         task: The slice being annotated, or None.
-        rows: Requests of the latest round.
+        requests: What was asked for in the latest round, and what became of every slice.
+        marks: Between which slices of a volume the structures lie.
         reviews: What the latest model says of volumes, by id; see ``VolumeReview`` of the library.
         changed: Called without arguments after every change.
         situationChanged: Called without arguments when strategies can count on something else than before: the first
@@ -121,16 +100,13 @@ class Session(VTKObservationMixin):
         self.annotator = "annotator"
         self.case: Case | None = None
         self.task: Task | None = None
-        self.rows: list[RequestRow] = []
+        self.requests = RequestRows()
+        self.marks = ExtentMarks()
         self.reviews: dict[str, dict[str, Any]] = {}
         self.changed: Callable[[], None] = lambda: None
         self.situationChanged: Callable[[], None] = lambda: None
         self.failed: Callable[[Exception], None] = _raise
         self.timer = ActivityTimer()
-        self._thumbnails: dict[SliceId, str] = {}
-        self._statuses: dict[SliceId, str] = {}
-        self._extents: Extents = {}
-        self._swap: tuple[str, int, tuple[int, int] | None] | None = None
         self._place = 0
         self._busy = 0
         self._edited = False
@@ -182,8 +158,7 @@ class Session(VTKObservationMixin):
             if study is not None:  # an image whose segmentation somebody removed, for one
                 removeNodes(ownNodes(study.id))
             self.study = None
-            self.rows, self.reviews, self._thumbnails, self._statuses, self._place = [], {}, {}, {}, 0
-            self._extents = {}
+            self.requests, self.marks, self.reviews, self._place = RequestRows(), ExtentMarks(), {}, 0
             self.changed()
 
     def _take(self, study: Study) -> None:
@@ -220,14 +195,9 @@ class Session(VTKObservationMixin):
 
     # Requests
 
-    @property
-    def round(self) -> int:
-        """Number of the latest round with requests, 0 before the first."""
-        return max(self.study.rounds(), default=0) if self.study is not None else 0
-
     def setThumbnails(self, requests: RequestList, files: Sequence[str]) -> None:
         """Note the pictures of the requests of a round."""
-        self._thumbnails |= {r.slice: f for r, f in zip(requests.requests, files, strict=True)}
+        self.requests.setThumbnails(requests, files)
         self.refresh()
 
     def refresh(self) -> None:
@@ -235,67 +205,35 @@ class Session(VTKObservationMixin):
         study = self.study
         if study is None:
             return
-        self._statuses = _statuses(study)
         try:
-            self._readExtents(study)
+            with self._marking():
+                self.marks.read(study)
         except BadInput as error:  # annotating goes on without marks
             self.failed(error)
-        number = self.round
-        if number == 0:
-            self.rows = []
-        else:
-            flagged = set(study.flagged())
-            waiting = {request.slice for request in study.open_requests(number)}
-            self.rows = [
-                RequestRow(
-                    number=place,
-                    request=request,
-                    status=OPEN if request.slice in waiting else self._statuses.get(request.slice, SKIPPED),
-                    flagged=request.slice in flagged,
-                    thumbnail=self._thumbnails.get(request.slice),
-                )
-                for place, request in enumerate(study.requests(number).requests, start=1)
-            ]
+        self.requests.read(study)
         self._renewTask()
         self.changed()
 
     def _renewTask(self) -> None:
         """Let the task know its row as it is now."""
         if self.task is not None:
-            row = next((row for row in self.rows if row.request.slice == self.task.slice), None)
-            self.task = replace(self.task, row=row, round=self.round if row else None)
+            row = self.requests.rowOf(self.task.slice)
+            self.task = replace(self.task, row=row, round=self.requests.round if row else None)
             self._mark()
 
     def sliceStatus(self, sliceId: SliceId) -> str:
         """Status of any slice for the map: "current", "annotated", "requested", "skipped" or "not annotated"."""
         if self.task is not None and self.task.slice == sliceId:
             return "current"
-        if any(row.request.slice == sliceId and row.status == OPEN for row in self.rows):
-            return "requested"
-        return {DONE: "annotated", SKIPPED: "skipped"}.get(self._statuses.get(sliceId, ""), "not annotated")
-
-    @property
-    def annotatedCount(self) -> int:
-        """Number of slices that somebody committed."""
-        return sum(status == DONE for status in self._statuses.values())
-
-    def annotatedSlices(self) -> list[SliceId]:
-        """The slices that somebody committed, in order."""
-        return sorted(sliceId for sliceId, status in self._statuses.items() if status == DONE)
+        return self.requests.statusOf(sliceId)
 
     def nextRow(self, step: int = 1) -> RequestRow | None:
         """The next open request after the current one, going round at the end; None where all are done.
 
         Without a current one, after the one that was tried last, whose image may not be readable.
         """
-        waiting = [row for row in self.rows if row.status == OPEN]
-        if not waiting:
-            return None
-        here = self.task.row.number if self.task is not None and self.task.row is not None else self._place
-        ahead = [row for row in waiting if (row.number > here if step > 0 else row.number < here)]
-        if step > 0:
-            return ahead[0] if ahead else waiting[0]
-        return ahead[-1] if ahead else waiting[-1]
+        row = self.task.row if self.task is not None else None
+        return self.requests.next(self._place if row is None else row.number, step)
 
     # The slice being annotated
 
@@ -308,12 +246,8 @@ class Session(VTKObservationMixin):
         Raises:
             BadInput: If there is no such request, or the image cannot be read.
         """
-        number = row if isinstance(row, int) else row.number
-        found = next((row for row in self.rows if row.number == number), None)
-        if found is None:
-            advice = "Ask for slices first (Suggest)." if not self.rows else f"Use 1 to {len(self.rows)}."
-            raise BadInput(f"There is no request {number}.", where="requests", advice=advice)
-        self._place = number
+        found = self.requests.row(row if isinstance(row, int) else row.number)
+        self._place = found.number
         self.openSlice(found.request.slice)
 
     def openSlice(self, sliceId: SliceId) -> None:
@@ -333,8 +267,8 @@ class Session(VTKObservationMixin):
         if self.case is None or self.case.volume.id != volume.id or self.case.needsReload:
             self._openCase(study, sliceId)
         assert self.case is not None
-        row = next((row for row in self.rows if row.request.slice == sliceId), None)
-        self.task = Task(sliceId, row, self.round if row else None)
+        row = self.requests.rowOf(sliceId)
+        self.task = Task(sliceId, row, self.requests.round if row else None)
         self.timer.start(self.case.seconds(sliceId.index))
         self._dirty = None
         self.display.align(self.case, sliceId.index)
@@ -377,7 +311,7 @@ class Session(VTKObservationMixin):
     def _endCase(self, case: Case) -> tuple[Case, ActiveSegmentationError | None]:
         """Let go of the open volume after keeping what is drawn; the volume, and why that was not possible."""
         self._leaveSlice()
-        self.case = self.task = self._swap = None
+        self.case = self.task = None
         problem = None
         try:
             self._saveDrafts(case)
@@ -517,91 +451,55 @@ class Session(VTKObservationMixin):
     @property
     def extent(self) -> tuple[int, int] | None:
         """First and last slice of the open volume that show any structure (0-based), None where nothing is marked."""
-        return self._extents.get(self.case.volume.id) if self.case is not None else None
+        return self.marks.of(self.case.volume.id) if self.case is not None else None
 
     def markExtent(self, volumeId: str, first: int, last: int) -> None:
-        """Say which slices of a volume show any structure; replaces what was said before.
-
-        Args:
-            volumeId: The volume.
-            first: First slice that shows any, counted from 0.
-            last: Last slice that does, not before ``first``.
+        """Say which slices of a volume show any structure, as ``Study.mark_extent`` does.
 
         Raises:
-            BadInput: If no study is open, there is no such volume or slice, the volume is excluded, or the study cannot
-                be written.
+            BadInput: If no study is open, and as ``Study.mark_extent`` says.
         """
         study = self.requireStudy()
-        study.mark_extent(volumeId, first, last)
-        self._swap = None
-        self._readExtents(study)
+        with self._marking():
+            self.marks.mark(study, volumeId, first, last)
         self.changed()
 
     def clearExtent(self, volumeId: str) -> None:
-        """Take back what was marked in a volume; does nothing where nothing was.
-
-        Args:
-            volumeId: The volume.
+        """Take back what was marked in a volume, as ``Study.clear_extent`` does.
 
         Raises:
-            BadInput: If no study is open, there is no such volume, or the study cannot be written.
+            BadInput: If no study is open, and as ``Study.clear_extent`` says.
         """
         study = self.requireStudy()
-        study.clear_extent(volumeId)
-        self._swap = None
-        self._readExtents(study)
+        with self._marking():
+            self.marks.clear(study, volumeId)
         self.changed()
 
-    def markFirst(self, index: int) -> bool:
-        """Say which slice of the open volume is the first that shows any structure.
-
-        The marked last slice stays, or is the volume's last where nothing is marked. Where it comes before this one,
-        the two are swapped: people who scroll through the volume from its other end mean the same slices.
+    def markEnd(self, end: str, index: int) -> bool:
+        """Say which slice of the open volume is the first or the last that shows any structure.
 
         Args:
+            end: "first" or "last".
             index: The slice, counted from 0 as in the study.
 
         Returns:
-            Whether the ends were swapped.
+            Whether the ends were swapped, see ``ExtentMarks.markEnd``.
 
         Raises:
             BadInput: If no slice is open, the volume is excluded, or the study cannot be written.
         """
         study, case, _ = self._current()
-        self._readExtents(study)
-        last = case.volume.slice_count - 1 if self.extent is None else self.extent[1]
-        return self._markEnds(case, index, last, ("first", index, self.extent))
+        with self._marking():
+            swapped = self.marks.markEnd(study, case.volume, end, index)
+        self.changed()
+        return swapped
 
-    def markLast(self, index: int) -> bool:
-        """Say which slice of the open volume is the last that shows any structure; see ``markFirst``.
-
-        The marked first slice stays, or is the volume's first where nothing is marked.
-
-        Args:
-            index: The slice, counted from 0 as in the study.
-
-        Returns:
-            Whether the ends were swapped, because this one comes before the marked first slice.
-
-        Raises:
-            BadInput: If no slice is open, the volume is excluded, or the study cannot be written.
-        """
-        study, case, _ = self._current()
-        self._readExtents(study)
-        return self._markEnds(case, 0 if self.extent is None else self.extent[0], index, ("last", index, self.extent))
-
-    def _markEnds(self, case: Case, first: int, last: int, call: tuple[str, int, tuple[int, int] | None]) -> bool:
-        """Mark both ends after a call: which end, the slice, and what was marked before."""
-        if call == self._swap:  # a double click, whose second half would make one slice of the two ends
-            return True
-        self.markExtent(case.volume.id, min(first, last), max(first, last))
-        self._swap = (*call[:2], self.extent) if first > last else None
-        return first > last
-
-    def _readExtents(self, study: Study) -> None:
-        """Keep what is marked: what is shown is derived at every stroke, which must not read files."""
-        before, self._extents = self._extents, study.extents()
-        if bool(before) != bool(self._extents):
+    @contextlib.contextmanager
+    def _marking(self) -> Iterator[None]:
+        """What is marked changes within; there the strategies may find what they need, or miss it."""
+        before = bool(self.marks)
+        yield
+        if bool(self.marks) != before:
             self.situationChanged()
 
     def _current(self) -> tuple[Study, Case, int]:
@@ -716,7 +614,7 @@ class Session(VTKObservationMixin):
         if row is None:
             return f"{self.task.slice.volume}, slice {self.task.slice.index + 1} (your choice)"
         state = "" if row.status == OPEN else f" ({row.status})"
-        return f"Request {row.number} of {len(self.rows)}{state}: {row.request.reason}"
+        return f"Request {row.number} of {len(self.requests.rows)}{state}: {row.request.reason}"
 
     def _mark(self) -> None:
         if self.case is not None and self.task is not None:
@@ -769,37 +667,5 @@ class Session(VTKObservationMixin):
             self.removeObservers()
 
 
-def _statuses(study: Study) -> dict[SliceId, str]:
-    """What was said of each slice by anybody: a commit counts more than a skip."""
-    found: dict[SliceId, str] = {}
-    for file in study.slice_files():
-        for index, record in file.slices.items():
-            sliceId = SliceId(file.volume, index)
-            if record.committed:
-                found[sliceId] = DONE
-            elif record.skipped_at:
-                found.setdefault(sliceId, SKIPPED)
-    return found
-
-
 def _raise(error: Exception) -> None:
     raise error
-
-
-def waitFor(finished: Callable[[], bool], seconds: float | None = None) -> bool:
-    """Let Slicer go on until something is so; for scripts, which have nothing else to do meanwhile.
-
-    Args:
-        finished: Asked again and again.
-        seconds: Longest time to wait, None for ever.
-
-    Returns:
-        Whether it became so in time.
-    """
-    end = None if seconds is None else time.monotonic() + seconds
-    while not finished():
-        if end is not None and time.monotonic() > end:
-            return False
-        slicer.app.processEvents()
-        time.sleep(0.005)
-    return True

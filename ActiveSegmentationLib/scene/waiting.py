@@ -1,4 +1,4 @@
-"""Waiting for the worker, for scripts that have nothing else to do meanwhile."""
+"""Waiting for the worker or the scene, for scripts that have nothing else to do meanwhile."""
 
 from __future__ import annotations
 
@@ -57,3 +57,22 @@ def asException(error: WorkerError | ActiveSegmentationError) -> ActiveSegmentat
         return error
     kind = BadInput if error.kind == "bad input" else JobFailed
     return kind(error.message, where=error.where or None, advice=error.advice)
+
+
+def waitFor(finished: Callable[[], bool], seconds: float | None = None) -> bool:
+    """Let Slicer go on until something is so; for scripts, which have nothing else to do meanwhile.
+
+    Args:
+        finished: Asked again and again.
+        seconds: Longest time to wait, None for ever.
+
+    Returns:
+        Whether it became so in time.
+    """
+    end = None if seconds is None else time.monotonic() + seconds
+    while not finished():
+        if end is not None and time.monotonic() > end:
+            return False
+        slicer.app.processEvents()
+        time.sleep(0.005)
+    return True

@@ -206,9 +206,9 @@ class Work:
     def fetchThumbnails(self) -> Job | None:
         """Ask for the pictures of the requests of the latest round, which another run of Slicer made."""
         session = self.session
-        if session.study is None or not session.rows or all(row.thumbnail for row in session.rows):
+        if session.study is None or not session.requests.rows or all(row.thumbnail for row in session.requests.rows):
             return None
-        requests = session.study.requests(session.round)
+        requests = session.study.requests(session.requests.round)
 
         def done(answer: dict[str, Any]) -> None:
             session.setThumbnails(requests, answer["thumbnails"])

@@ -206,11 +206,11 @@ def checkExtents(module, folder):
     volume = study.cohort.volumes[0]
     logic.markExtent(volume.id, 2, 4)
     assert study.extents() == {volume.id: (1, 3)}
-    refused(lambda: session.markFirst(0), "No slice is open")
+    refused(lambda: session.markEnd("first", 0), "No slice is open")
     session.openSlice(sliceOf(volume, 0))
     assert session.extent == (1, 3)
-    assert not session.markLast(2)
-    assert session.markFirst(4)
+    assert not session.markEnd("last", 2)
+    assert session.markEnd("first", 4)
     assert study.extents() == {volume.id: (2, 4)}
     refused(lambda: logic.markExtent(volume.id, 1, 6), "no part of the volume")
     assert session.extent == (2, 4)
@@ -242,7 +242,7 @@ def checkParameters(module, folder):
 def checkWorker(module, folder):
     """The worker answers, fails in words, and is gone after the end."""
     from ActiveSegmentationLib.cohort import write_phantom
-    from ActiveSegmentationLib.scene.session import waitFor
+    from ActiveSegmentationLib.scene.waiting import waitFor
 
     cohort = write_phantom(folder / "cohort", patients=2, slices=3, size=(32, 32), scribbles=False)
     logic = module.ActiveSegmentationLogic()
@@ -270,7 +270,7 @@ def sliceOf(volume, index):
 
 def settled(condition, seconds=60):
     """Let Slicer go on until something is so; at least for the module's next update."""
-    from ActiveSegmentationLib.scene.session import waitFor
+    from ActiveSegmentationLib.scene.waiting import waitFor
 
     waitFor(lambda: False, 0.2)
     assert waitFor(condition, seconds)
@@ -306,7 +306,7 @@ def checkPanel(module, folder):
     draw(widget.logic, 1, square(widget.logic))
     settled(lambda: ui.commitButton.enabled)
     ui.commitButton.click()
-    assert session.annotatedCount == 1, ui.messageLabel.text
+    assert session.requests.annotatedCount == 1, ui.messageLabel.text
     session.closeStudy()
 
 

@@ -28,7 +28,7 @@ def test_sample_to_first_commit_in_eight_clicks(module):
     assert module.session.study is not None
     module.click("suggestButton")
     module.finish()
-    assert len(module.session.rows) == 10
+    assert len(module.session.requests.rows) == 10
     assert module.session.task is not None
     module.clicks += 1  # the stroke, with the brush that is chosen already
     module.drawTruth(truth(module.session))
@@ -36,7 +36,7 @@ def test_sample_to_first_commit_in_eight_clicks(module):
         module.click("emptyButton")
     else:
         module.click("commitButton")
-    assert module.session.annotatedCount == 1
+    assert module.session.requests.annotatedCount == 1
     assert module.clicks <= 8
 
 
@@ -57,7 +57,7 @@ def test_whole_loop(module, tmp_path):
     module.settle()
     module.click("suggestButton")
     module.finish()
-    assert len(module.session.rows) == 4
+    assert len(module.session.requests.rows) == 4
     for _ in range(4):
         task = module.session.task
         view = module.views.view
@@ -78,7 +78,7 @@ def test_whole_loop(module, tmp_path):
     assert module.ui.reviewTable.rowCount == 6
     module.click("suggestButton")
     module.finish()
-    assert module.session.round == 2
+    assert module.session.requests.round == 2
     module.click("uncertaintyCheckBox")
     module.finish()
     assert module.session.display.uncertaintyShown, module.message
@@ -147,6 +147,12 @@ def scroll(module, index):
     alignToSlice(module.views.view.sliceNode, volume.geometry, volume.axis, index)
 
 
+def clickAt(module, index, name):
+    """Scroll to a slice and click a button."""
+    scroll(module, index)
+    module.click(name)
+
+
 def marked(module):
     """What is marked of the open volume, from the disk."""
     return module.session.study.extents().get(module.session.case.volume.id)
@@ -157,12 +163,10 @@ def test_the_first_and_the_last_slice_are_marked_by_clicks(marking):
     assert ui.extentLabel.text == "Structures: not marked"
     assert not ui.clearExtentButton.enabled
     assert "Nothing is marked" in ui.clearExtentButton.toolTip
-    scroll(marking, 2)
-    marking.click("firstSliceButton")
+    clickAt(marking, 2, "firstSliceButton")
     assert marked(marking) == (2, SLICES - 1)
     assert ui.extentLabel.text == f"Structures: slices 3 to {SLICES} of {SLICES}"
-    scroll(marking, 6)
-    marking.click("lastSliceButton")
+    clickAt(marking, 6, "lastSliceButton")
     assert marked(marking) == (2, 6)
     assert ui.extentLabel.text == f"Structures: slices 3 to 7 of {SLICES}"
     assert marking.message == ""
@@ -172,11 +176,9 @@ def test_the_first_and_the_last_slice_are_marked_by_clicks(marking):
     assert ui.extentLabel.text == "Structures: not marked"
     marking.click("lastSliceButton")
     assert marked(marking) == (0, 6)
-    scroll(marking, 1)
-    marking.click("firstSliceButton")
+    clickAt(marking, 1, "firstSliceButton")
     assert marked(marking) == (1, 6)
-    scroll(marking, 6)
-    marking.click("firstSliceButton")
+    clickAt(marking, 6, "firstSliceButton")
     assert marked(marking) == (6, 6)
     assert ui.extentLabel.text == f"Structures: slice 7 of {SLICES}"
     assert marking.message == ""
@@ -208,8 +210,7 @@ def test_no_order_of_clicks_is_refused(marking):
         ("lastSliceButton", 8, (3, 8)),
         ("firstSliceButton", 0, (0, 8)),
     ):
-        scroll(marking, index)
-        marking.click(name)
+        clickAt(marking, index, name)
         assert marked(marking) == expected, (name, index)
         assert ("swapped" in marking.message) == (expected[0 if name == "firstSliceButton" else 1] != index)
 
@@ -262,11 +263,9 @@ def test_marks_that_another_process_made_are_kept(marking):
 
     other, volume = Study.open(marking.session.study.folder), marking.session.case.volume.id
     other.mark_extent(volume, 2, 6)
-    scroll(marking, 7)
-    marking.click("lastSliceButton")
+    clickAt(marking, 7, "lastSliceButton")
     assert marked(marking) == (2, 7)
-    scroll(marking, 8)
-    marking.click("firstSliceButton")
+    clickAt(marking, 8, "firstSliceButton")
     assert marked(marking) == (7, 8)
     other.clear_extent(volume)
     marking.click("firstSliceButton")  # no double click: what it answered to is gone
@@ -281,7 +280,6 @@ def test_damaged_marks_are_told_and_annotating_goes_on(marking, caplog):
     marking.click("emptyButton")
     assert "marked extents are damaged" in caplog.text
     assert sliceId in session.study.annotations()
-    scroll(marking, 2)
-    marking.click("firstSliceButton")
+    clickAt(marking, 2, "firstSliceButton")
     assert "marked extents are damaged" in marking.message
     assert path.read_text(encoding="utf-8") == "{}"

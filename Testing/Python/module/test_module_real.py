@@ -32,7 +32,7 @@ def test_acdc(module, real_data, tmp_path, kind):
     for round in (1, 2):
         module.click("suggestButton")
         module.finish()
-        assert (session.round, len(session.rows)) == (round, 6), module.message
+        assert (session.requests.round, len(session.requests.rows)) == (round, 6), module.message
         for _ in range(6):
             volume, task = session.case.volume, session.task
             labels = slices_first(read_labels(session.study.cohort, volume, AnnotationKind(kind)), volume.axis)

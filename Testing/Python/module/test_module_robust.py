@@ -677,7 +677,7 @@ def test_empty_commit_and_skip_are_refused_with_words(drawing):
     assert not drawing.module.ui.commitButton.enabled
     with pytest.raises(BadInput, match="reason is missing"):
         session.skipSlice("  ")
-    assert [row.status for row in session.rows] == ["open"] * REQUESTS
+    assert [row.status for row in session.requests.rows] == ["open"] * REQUESTS
     drawing.module.ui.reasonComboBox.setCurrentText("blurred")
     drawing.module.click("flagButton")
     assert "⚑" in drawing.module.ui.requestsTable.item(0, 5).text()

@@ -11,8 +11,8 @@ from ActiveSegmentationLib.acquisition.base import Choice, Strategy, best, check
 from ActiveSegmentationLib.acquisition.options import Option
 from ActiveSegmentationLib.acquisition.pool import Pool
 from ActiveSegmentationLib.acquisition.registry import register
-from ActiveSegmentationLib.acquisition.sample_ratio import SampleRatioGains, greedy_option, info_vae_space
-from ActiveSegmentationLib.acquisition.shortlist import FACTOR, PASSES, dropout_variance, shortlist
+from ActiveSegmentationLib.acquisition.sample_ratio import greedy_option, info_vae_space, sample_ratio_gains
+from ActiveSegmentationLib.acquisition.shortlist import FACTOR, PASSES, P, dropout_variance, shortlist
 
 
 @register
@@ -33,13 +33,18 @@ class BayesianSampleQuerying(Strategy):
 
     name = "bayesian-sample-querying"
     summary = "Slices the model is unsure of that are typical of your cohort and unlike those annotated so far."
-    known_options: ClassVar[Mapping[str, Option]] = {"factor": FACTOR, "passes": PASSES, "greedy": greedy_option("no")}
+    known_options: ClassVar[Mapping[str, Option]] = {
+        "factor": FACTOR,
+        "passes": PASSES,
+        "p": P,
+        "greedy": greedy_option("no"),
+    }
     needs = frozenset({"dropout"})
 
     def _take_argument(self, argument: str | None) -> None:
         self.space = info_vae_space(self.name, argument)
         self.embeddings = (self.space,)
-        self.figures = (dropout_variance(self.options["passes"]),)
+        self.figures = (dropout_variance(self.options["passes"], self.options["p"]),)
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:
         """Choose slices; see ``Strategy.select``."""
@@ -49,7 +54,7 @@ class BayesianSampleQuerying(Strategy):
         if pool.model is not None:
             candidates = shortlist(pool, self.figures[0], budget, self.options["factor"])
         why = "One of those the model is least sure of" if pool.model is not None else "No model is trained yet"
-        state = SampleRatioGains(pool.embeddings(self.space), pool.annotated, greedy=self.options["greedy"] == "yes")
+        state = sample_ratio_gains(pool, self.space, greedy=self.options["greedy"] == "yes")
         choices: list[Choice] = []
         while len(choices) < budget and (candidates & allowance.mask).any():
             ratios = checked_scores(state.ratios(), pool)

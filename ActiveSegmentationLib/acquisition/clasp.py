@@ -20,7 +20,10 @@ CLASS_SHARE = 0.66
 """Part of the budget that is divided among the foreground classes."""
 
 LAST_BETA = 100.0
-"""Exponent of the scores in the last round; it is 1 in the first."""
+"""Exponent of the scores in the last round; it is 1 in the first that has a model, the second."""
+
+ROUNDS = 10
+"""Rounds where nobody knows how many there will be."""
 
 
 @register
@@ -29,8 +32,10 @@ class ClaspPe(ScoreWrapper):
 
     66 % of the budget is divided evenly among the foreground classes (what is left of the division goes to classes
     drawn at random); each takes its slices by the mean over pixels of p_c H(p), p the mean prediction of all models.
-    The rest is taken by the mean of H(p). All are drawn by a lottery as in "power", with beta rising from 1 in round 1
-    to 100 in round ``rounds`` as 100 ** ((round - 1) / (rounds - 1)), and staying there.
+    The rest is taken by the mean of H(p). All are drawn by a lottery as in "power", with beta rising from 1 in round 2,
+    the first that has a model, to 100 in the last as 100 ** ((round - 2) / (rounds - 2)), and staying there. A
+    benchmark knows its last round; where annotation goes on as long as somebody likes, the tenth counts as the last
+    unless ``rounds`` says otherwise.
 
     The argument may name another uncertainty than entropy, whose map then stands for H, for the classes weighted with
     p_c in the same way (variance and deviation of dropout are those of the class instead; and averaged over all pixels
@@ -44,7 +49,7 @@ class ClaspPe(ScoreWrapper):
     name = "clasp-pe"
     summary = "Unsure slices for every label in equal parts, small structures too; chance counts less in later rounds."
     known_options: ClassVar = {
-        "rounds": Option(10, "round in which the lottery is at its sharpest", least=2),
+        "rounds": Option(0, "round in which the lottery is at its sharpest; 0: a benchmark's last, else 10", least=0),
     }
 
     def __init__(self, argument: str | None = None, options: Mapping[str, str] | None = None) -> None:
@@ -56,14 +61,15 @@ class ClaspPe(ScoreWrapper):
         self._of_classes = Figure(plain.sampler, f"class-{plain.name.partition(':')[0]}")
         self.figures = (plain, self._of_classes)
 
-    def beta(self, round_number: int) -> float:
-        """Exponent of the scores in a round, counted from 1."""
-        return LAST_BETA ** (min(round_number - 1, self.options["rounds"] - 1) / (self.options["rounds"] - 1))
+    def beta(self, round_number: int, planned: int | None = None) -> float:
+        """Exponent of the scores in a round, counted from 1, of so many as are planned (None: nobody knows)."""
+        steps = (self.options["rounds"] or planned or ROUNDS) - 2
+        return float(LAST_BETA ** (min(max(round_number - 2, 0), steps) / steps)) if steps > 0 else 1.0
 
     def select_by_scores(self, pool: Pool, scores: np.ndarray, budget: int, rng: np.random.Generator) -> list[Choice]:
         """Choose for one class after the other, then by the plain scores; see ``Strategy.select``."""
         of_classes = pool.figure(*self._of_classes)
-        allowance, beta = pool.allowance(), self.beta(pool.round_number)
+        allowance, beta = pool.allowance(), self.beta(pool.round_number, pool.rounds)
         choices: list[Choice] = []
         for of_class, wanted in _counts(budget, of_classes.shape[1], rng):
             values = checked_scores(of_classes[:, of_class], pool)

@@ -62,6 +62,10 @@ class _Combination(Strategy):
         self.figures = tuple(dict.fromkeys(first.figures + second.figures))
         self.loss_head = first.loss_head or second.loss_head
 
+    def all_options(self) -> Mapping[str, Option]:
+        """Its own options and those of its two parts; see ``Strategy.all_options``."""
+        return {**self.parts[0].all_options(), **self.parts[1].all_options(), **self.known_options}
+
     def hindrance(self, situation: Situation) -> str:
         """What hinders one of the two; see ``Strategy.hindrance``."""
         return self.parts[0].hindrance(situation) or self.parts[1].hindrance(situation)

@@ -65,8 +65,9 @@ class Pool:
 
     With the unit "volume" the items are whole volumes instead, and strategies need not know: an item stands for all
     slices of its volume, its id is that of the volume's first slice, figures and embeddings are means over its slices
-    (Ozdemir et al. 2021, Sec. 3.4), and it counts as annotated once any of its slices is, though it may be asked for as
-    long as others are open. Limits on patients then count volumes. ``slices_of`` gives the slices behind a choice.
+    (Ozdemir et al. 2021, "3D Image Volumes": scores are aggregated over a volume), and it counts as annotated once any
+    of its slices is, though it may be asked for as long as others are open. Limits on patients then count volumes.
+    ``slices_of`` gives the slices behind a choice.
 
     Args:
         stack: The cohort's slices.
@@ -81,6 +82,7 @@ class Pool:
         figures: Figures that the strategy will ask for; those of one sampler are computed in one sweep.
         unit: "slice" or "volume".
         round_number: Number of the round that is asked for, from 1.
+        rounds: Number of rounds that are planned, None where nobody knows.
         progress: Told of long computations.
     """
 
@@ -99,12 +101,13 @@ class Pool:
         figures: Sequence[Figure] = (),
         unit: str = "slice",
         round_number: int = 1,
+        rounds: int | None = None,
         progress: Progress | None = None,
     ) -> None:
         if unit not in UNITS:
             raise BadInput(f"'{unit}' cannot be asked for.", where="unit", advice=f"Use {' or '.join(UNITS)}.")
         self.stack, self.device, self.model, self.unit = stack, device, model, unit
-        self.round_number, self.progress = round_number, or_silent(progress)
+        self.round_number, self.rounds, self.progress = round_number, rounds, or_silent(progress)
         self.constraints = constraints or Constraints()
         slices = _Slices(stack, rows, annotated, skipped, self.constraints.blank)
         self._slices = slices
@@ -169,6 +172,32 @@ class Pool:
         Raises:
             BadInput: If this round has no such embedding, or if a value is not finite.
         """
+        return self.per_item(("embedding", kind), self._embedder(kind))
+
+    def slice_embeddings(self, kind: str) -> tuple[np.ndarray, np.ndarray]:
+        """Features of every slice behind the items, for what must not be averaged over volumes first.
+
+        Args:
+            kind: See ``embeddings``.
+
+        Returns:
+            (m, d) float32 array, and (m,) int64 the item of each slice; as many slices as items with the unit "slice".
+
+        Raises:
+            BadInput: See ``embeddings``.
+        """
+        if self.unit == "slice":
+            return self.embeddings(kind), self._members
+        values = self._embedder(kind)(self._slices.rows)
+        self._require_finite(("embedding", kind), values)
+        return values, self._members
+
+    @property
+    def annotated_slices(self) -> np.ndarray:
+        """Whether each slice behind the items is annotated: (m,) bool, in the order of ``slice_embeddings``."""
+        return self._slices.annotated
+
+    def _embedder(self, kind: str) -> Embedder:
         if kind not in self._embedders:
             raise BadInput(
                 f"This round has no '{kind}' embedding.",
@@ -176,7 +205,7 @@ class Pool:
                 advice="Train a model first, or choose a strategy that needs none.",
             )
         embed = self._embedders[kind]
-        return self.per_item(("embedding", kind), lambda rows: np.asarray(embed(rows), dtype=np.float32))
+        return lambda rows: np.asarray(embed(rows), dtype=np.float32)
 
     def figure(self, sampler: Sampler, name: str) -> np.ndarray:
         """A figure of predictions of every item; all declared figures of a sampler are computed at the first request.
@@ -290,6 +319,10 @@ class Pool:
         return slice_id.volume if self.unit == "volume" else f"{slice_id.volume}, slice {slice_id.index + 1}"
 
     def _remember(self, key: object, values: np.ndarray) -> None:
+        self._require_finite(key, values)
+        self._known[key] = self._mean(values)
+
+    def _require_finite(self, key: object, values: np.ndarray) -> None:
         finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
         bad = np.flatnonzero(~finite)
         if len(bad):
@@ -300,7 +333,6 @@ class Pool:
                 where=first.volume,
                 advice="Look at the image; exclude the volume if it is broken.",
             )
-        self._known[key] = self._mean(values)
 
     def _any(self, flags: np.ndarray) -> np.ndarray:
         return np.bincount(self._members, weights=flags, minlength=len(self.ids)) > 0

@@ -67,24 +67,30 @@ class Gaussian:
 
 
 class SampleRatioGains:
-    """Log ratios of all points, cohort over annotated.
+    """Log ratios of all items, cohort over annotated: of a slice its own, of a volume the mean over its slices.
 
     Args:
-        points: (n, d) float array, finite: the whole cohort.
-        annotated: (n,) bool, at least one is True.
+        points: (m, d) float array, finite: the slices of the whole cohort.
+        annotated: (m,) bool, at least one is True.
+        items: (m,) int, the item of each slice, 0 to n - 1; None where each is an item of its own.
         greedy: Whether ``take`` counts a pick as annotated.
     """
 
-    def __init__(self, points: np.ndarray, annotated: np.ndarray, *, greedy: bool) -> None:
+    def __init__(
+        self, points: np.ndarray, annotated: np.ndarray, items: np.ndarray | None = None, *, greedy: bool
+    ) -> None:
         self._points = np.asarray(points, dtype=np.float64)
+        self._items = np.arange(len(points)) if items is None else items
+        self._annotated = annotated.copy()
         cohort = Gaussian(self._points)
         self._typical = cohort.log_likelihood(self._points)
         self._known = Gaussian(self._points[annotated], cohort.deviation)
         self._greedy = greedy
 
     def ratios(self) -> np.ndarray:
-        """(n,) float64: the logarithm that Eq. 7 maximises; negative where a point is better known than typical."""
-        return self._typical - self._known.log_likelihood(self._points)
+        """(n,) float64: the logarithm that Eq. 7 maximises; negative where an item is better known than typical."""
+        ratios = self._typical - self._known.log_likelihood(self._points)
+        return np.bincount(self._items, ratios) / np.bincount(self._items)
 
     def gains(self) -> np.ndarray:
         """The ratios above the lowest one, see ``Gains.gains``."""
@@ -95,8 +101,16 @@ class SampleRatioGains:
         """Count the pick as annotated if greedy, see ``Gains.take``."""
         reason = _reason(float(self.ratios()[position]))
         if self._greedy:
-            self._known.add(self._points[position])
+            for new in np.flatnonzero((self._items == position) & ~self._annotated):
+                self._known.add(self._points[new])
+                self._annotated[new] = True
         return reason
+
+
+def sample_ratio_gains(pool: Pool, space: str, *, greedy: bool) -> SampleRatioGains:
+    """The ratios of a pool's items; the distributions are fitted to slices, also where volumes are asked for."""
+    points, items = pool.slice_embeddings(space)
+    return SampleRatioGains(points, pool.annotated_slices, items, greedy=greedy)
 
 
 def info_vae_space(name: str, argument: str | None) -> str:
@@ -120,9 +134,9 @@ class SampleRatio(Representativeness):
     are asked for. With a single annotated slice the second takes the deviations of the first. A cohort of several
     clusters (two scanners, say) is no normal distribution, and the ratio then prefers what lies between them. The
     argument picks a preset of the infoVAE. Each pick counts as annotated for the next ones; with "greedy=no" all are
-    picked at once, as in the paper. The gain of a slice is its log ratio above the lowest one of the cohort.
-    Needs an annotated slice and the autoencoder (label-free, once a cohort, about a minute of training on small
-    slices); cost O(budget n d).
+    picked at once, as in the paper. The gain of a slice is its log ratio above the lowest one of the cohort; log ratios
+    of whole volumes are means over their slices. Needs an annotated slice and the autoencoder (label-free, once a
+    cohort, about a minute of training on small slices); cost O(budget n d).
 
     Raises:
         BadInput: If the argument names no preset.
@@ -142,7 +156,7 @@ class SampleRatio(Representativeness):
 
     def start(self, pool: Pool, budget: int, rng: np.random.Generator) -> SampleRatioGains:
         """The ratios given what is annotated; see ``Representativeness.start``."""
-        return SampleRatioGains(pool.embeddings(self.space), pool.annotated, greedy=self.options["greedy"] == "yes")
+        return sample_ratio_gains(pool, self.space, greedy=self.options["greedy"] == "yes")
 
 
 def _reason(ratio: float) -> str:

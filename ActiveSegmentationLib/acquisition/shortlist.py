@@ -9,16 +9,25 @@ import numpy as np
 from ActiveSegmentationLib.acquisition.base import checked_scores, ranking
 from ActiveSegmentationLib.acquisition.options import Option
 from ActiveSegmentationLib.acquisition.pool import Figure, Pool
+from ActiveSegmentationLib.acquisition.uncertain import dropout_option
 
 FACTOR = Option(2.0, "How many uncertain slices are looked at for each one asked for.", least=1)
 PASSES = Option(17, "Predictions of each slice with dropout left on.", least=2, most=1000)
 
 
-def dropout_variance(passes: int) -> Figure:
-    """The variance of the predicted probabilities over so many passes with dropout (Ozdemir et al. 2021, Eq. 2)."""
+P = dropout_option()
+
+
+def dropout_variance(passes: int, p: float) -> Figure:
+    """The variance of the predicted probabilities over so many passes with dropout (Ozdemir et al. 2021, Eq. 2).
+
+    Args:
+        passes: Number of passes.
+        p: Dropout probability; 0 for that of the training.
+    """
     from ActiveSegmentationLib.uncertainty import Dropout
 
-    return Figure(Dropout(passes), "variance")
+    return Figure(Dropout(passes, p or None), "variance")
 
 
 def shortlist(pool: Pool, figure: Figure, budget: int, factor: float) -> np.ndarray:

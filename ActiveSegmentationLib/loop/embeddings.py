@@ -112,6 +112,7 @@ def embedders(
     cache: Path,
     device: str,
     kinds: Sequence[str] = (),
+    keys: dict[str, str] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Embedder]:
     """Functions for every kind of embedding that can be had now.
@@ -124,12 +125,15 @@ def embedders(
         cache: Folder of what can be computed again.
         device: Torch device.
         kinds: Kinds that are asked for; those with free weights of the losses are offered for them only.
+        keys: Filled with the key of every learned network that is used, by kind.
         progress: Told of training and embedding.
     """
+    used = {} if keys is None else keys
 
     def learned(kind: str) -> Embedder:
         def embed(wanted: np.ndarray) -> np.ndarray:
             encoder = learned_encoder(kind, stack, rows, settings, cache=cache, device=device, progress=progress)
+            used[kind] = encoder.key
 
             def compute() -> np.ndarray:
                 return encoder.embed(stack, np.arange(len(stack)), device=device, progress=progress)

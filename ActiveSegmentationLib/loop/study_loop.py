@@ -125,7 +125,7 @@ class StudyLoop:
         number, annotations, model = self.study.next_round(), self.study.annotations(), self.latest_model()
         require_usable(strategy, self._situation(model, extents))
         suggestion = suggest(
-            Question(strategy, count, seed, number, constraints, unit),
+            Question(strategy, count, seed, number, constraints=constraints, unit=unit),
             self.stack,
             self.rows(Role.POOL),
             self.settings,

@@ -43,6 +43,7 @@ class Question:
         budget: Number of slices wanted; with the unit "volume" the number of volumes, unless ``in_slices``.
         seed: Seed of the strategy's random draws.
         round: Number of the round; part of the random stream, so that rounds differ.
+        rounds: Number of rounds that are planned, None where nobody knows.
         constraints: Limits on the choice.
         unit: "slice" or "volume".
         in_slices: Whether the budget counts slices where volumes are asked for: so many volumes are chosen as it takes,
@@ -53,6 +54,7 @@ class Question:
     budget: int
     seed: int = 0
     round: int = 1
+    rounds: int | None = None
     constraints: Constraints = field(default_factory=Constraints)
     unit: str = "slice"
     in_slices: bool = False
@@ -106,8 +108,17 @@ def suggest(
     _require_sense(question)
     strategy = create_strategy(question.strategy)
     start = time.perf_counter()
+    learned: dict[str, str] = {}
     available = embedders(
-        stack, rows, settings, model=model, cache=cache, device=device, kinds=strategy.embeddings, progress=progress
+        stack,
+        rows,
+        settings,
+        model=model,
+        cache=cache,
+        device=device,
+        kinds=strategy.embeddings,
+        keys=learned,
+        progress=progress,
     )
     pool = Pool(
         stack,
@@ -122,6 +133,7 @@ def suggest(
         figures=strategy.figures,
         unit=question.unit,
         round_number=question.round,
+        rounds=question.rounds,
         progress=progress,
     )
     _require_open_slice(pool)
@@ -132,6 +144,7 @@ def suggest(
         "device": describe_device(device),
         "stack": stack.key,
         "model": None if model is None else model.key,
+        "learned networks": learned,
         "pool slices": len(pool),
         "annotated slices": int(pool.annotated.sum()),
         "skipped slices": int(pool.skipped.sum()),

@@ -180,15 +180,21 @@ def test_what_is_left_goes_to_classes_at_random():
 
 
 def test_beta_rises_from_1_to_100():
-    strategy = create_strategy("clasp-pe/rounds=5")
-    expected = [1, 100**0.25, 10, 100**0.75, 100, 100, 100]
-    assert [strategy.beta(number) for number in range(1, 8)] == pytest.approx(expected)
+    """The second round is the first that has a model."""
+    expected = [1, 1, 100**0.25, 10, 100**0.75, 100, 100]
+    assert [create_strategy("clasp-pe/rounds=6").beta(number) for number in range(1, 8)] == pytest.approx(expected)
+    usual = create_strategy("clasp-pe")
+    assert [usual.beta(number, 6) for number in range(1, 8)] == pytest.approx(expected)
+    assert [usual.beta(number, 3) for number in (2, 3)] == pytest.approx([1, 100])
+    assert [usual.beta(number) for number in (2, 6, 10, 11)] == pytest.approx([1, 10, 100, 100])
+    assert [usual.beta(2, planned) for planned in (1, 2)] == [1, 1]
+    assert create_strategy("clasp-pe/rounds=6").beta(6, 99) == 100
 
 
 def test_late_rounds_take_the_highest_of_every_class():
     pool = fake_pool(FakeStack(4, 10), model=fake_model(), strategy=create_strategy("clasp-pe"), round_number=10)
     strategy = create_strategy("clasp-pe")
-    strategy.beta = lambda number: 1e9
+    strategy.beta = lambda number, planned: 1e9
     by_class = pool.figure(strategy.figures[1].sampler, "class-entropy")
     choices = strategy.select(pool, 12, generator(0))
     taken = np.zeros(len(pool), dtype=bool)

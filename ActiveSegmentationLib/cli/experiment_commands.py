@@ -51,6 +51,8 @@ def add_benchmark_options(parser: argparse.ArgumentParser) -> None:
     shared.add_cohort(parser)
     shared.add_split(parser)
     shared.add_unit(parser)
+    text = "first and last slice with structures are marked in every volume, as two clicks of a person would"
+    parser.add_argument("--marks", action="store_true", help=text)
     shared.add_constraints(parser)
     shared.add_settings(parser)
     shared.add_device(parser)
@@ -78,6 +80,7 @@ def benchmark_options(options: argparse.Namespace, progress: TqdmProgress) -> Be
         annotation=options.annotation,
         constraints=shared.constraints_of(options),
         unit=options.unit,
+        marks=options.marks,
         settings=shared.settings_of(options),
         workers=options.workers,
         device=options.device,

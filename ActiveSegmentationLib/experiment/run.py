@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ActiveSegmentationLib.acquisition import Constraints
+from ActiveSegmentationLib.acquisition import Constraints, Knowledge
 from ActiveSegmentationLib.cohort import AnnotationKind, Role, SliceId, SliceStack
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained, hash_json, read_json, remove_tree, write_json
@@ -29,6 +29,7 @@ from ActiveSegmentationLib.loop import (
     suggest,
     train,
     true_classes,
+    true_extents,
     versions,
 )
 from ActiveSegmentationLib.segmentation import load_ensemble
@@ -54,6 +55,7 @@ class Design:
         settings: Settings of the loop.
         metrics: Names of the metrics to compute.
         unit: "slice", or "volume" to query whole volumes; the rounds count slices either way.
+        marks: Whether somebody has marked the first and the last slice with structures in every volume of the pool.
     """
 
     cohort: str
@@ -66,6 +68,7 @@ class Design:
     settings: LoopSettings
     metrics: tuple[str, ...]
     unit: str = "slice"
+    marks: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The design as JSON values; the rows by their hash."""
@@ -81,6 +84,7 @@ class Design:
             "settings": self.settings.to_json(),
             "metrics": list(self.metrics),
             **({} if self.unit == "slice" else {"unit": self.unit}),
+            **({"marks": True} if self.marks else {}),
         }
 
 
@@ -245,6 +249,7 @@ class Run:
             budget=count,
             seed=self.seed,
             round=number,
+            rounds=self.rounds,
             constraints=self._design.constraints,
             unit=self._design.unit,
             in_slices=True,
@@ -256,9 +261,7 @@ class Run:
             self._settings,
             annotated=annotations,
             model=load_ensemble(self._model_folder(number - 1)) if number > 1 else None,
-            knowledge=knowledge_of(
-                annotations, self._design.labels, truth=true_classes(self._stack, self._design.labels)
-            ),
+            knowledge=self._knowledge(annotations),
             cache=self._cache,
             device=self._device,
             progress=progress,
@@ -278,6 +281,11 @@ class Run:
             }
             for choice in suggestion.choices
         ]
+
+    def _knowledge(self, annotations: dict[SliceId, SliceAnnotation]) -> Knowledge:
+        truth = true_classes(self._stack, self._design.labels)
+        extents = true_extents(self._stack, self._design.rows[Role.POOL], truth) if self._design.marks else None
+        return knowledge_of(annotations, self._design.labels, extents=extents, truth=truth)
 
     def _result_rows(self, number: int, record: dict[str, Any]) -> list[ResultRow]:
         annotated = record["annotated slices"]

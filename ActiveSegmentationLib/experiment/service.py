@@ -42,6 +42,8 @@ class BenchmarkOptions:
         annotation: "mask" or "scribble".
         constraints: Limits on every choice.
         unit: "slice", or "volume" to query whole volumes.
+        marks: Whether the first and the last slice with structures are marked in every volume of the pool, as a person
+            does with two clicks; taken from the reference masks.
         settings: Settings of the loop.
         workers: Runs at a time.
         device: "auto" or a torch device.
@@ -60,6 +62,7 @@ class BenchmarkOptions:
     annotation: str = "mask"
     constraints: Constraints = field(default_factory=Constraints)
     unit: str = "slice"
+    marks: bool = False
     settings: LoopSettings = field(default_factory=LoopSettings)
     workers: int = 1
     device: str = "auto"
@@ -103,7 +106,7 @@ def run_benchmark(
     progress = or_silent(progress)
     check_request(options.strategies, options.initial, options.metrics, options.rounds)
     for name in (*options.strategies, *filter(None, [options.initial])):
-        require_usable(name, _situation(options.settings))
+        require_usable(name, _situation(options))
     device = resolve_device(options.device)
     cohort = _with_test_part(options.cohort, progress)
     rounds = parse_rounds(options.rounds, sum(v.slice_count for v in cohort.volumes if v.role == Role.POOL))
@@ -126,6 +129,7 @@ def run_benchmark(
         settings=options.settings,
         metrics=options.metrics,
         unit=options.unit,
+        marks=options.marks,
     )
     benchmark = Benchmark(
         options.out, Plan(design, options.strategies, options.seeds), stack, device=device, annotator=annotator
@@ -134,10 +138,15 @@ def run_benchmark(
     return write_outcome(benchmark, command=options.command)
 
 
-def _situation(settings: LoopSettings) -> Situation:
+def _situation(options: BenchmarkOptions) -> Situation:
     """What strategies may count on in an experiment."""
-    dropout = any(settings.training.dropout + settings.training.decoder_dropout)
-    return Situation(members=settings.members, dropout=dropout, experiment=True)
+    training = options.settings.training
+    return Situation(
+        members=options.settings.members,
+        dropout=any(training.dropout + training.decoder_dropout),
+        extents=options.marks,
+        experiment=True,
+    )
 
 
 def _with_test_part(cohort: Cohort, progress: Progress) -> Cohort:

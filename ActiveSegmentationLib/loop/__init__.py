@@ -2,7 +2,7 @@
 
 from ActiveSegmentationLib.loop.device import describe_device, resolve_device, versions
 from ActiveSegmentationLib.loop.embeddings import embedders, is_learned, learned_encoder
-from ActiveSegmentationLib.loop.knowledge import knowledge_of, true_classes
+from ActiveSegmentationLib.loop.knowledge import knowledge_of, true_classes, true_extents
 from ActiveSegmentationLib.loop.outputs import EXPORT_FORMATS, evaluate_study, export_study, predict_study
 from ActiveSegmentationLib.loop.overview import study_overview
 from ActiveSegmentationLib.loop.review import VolumeReview, review_study
@@ -46,6 +46,7 @@ __all__ = [
     "tell_left_out",
     "train",
     "true_classes",
+    "true_extents",
     "versions",
     "volumes_of",
     "write_thumbnails",

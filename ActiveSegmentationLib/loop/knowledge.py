@@ -64,3 +64,24 @@ def true_classes(stack: SliceStack, labels: LabelSet) -> Callable[[np.ndarray], 
         return np.stack([of_volume(slice_id.volume)[slice_id.index] for slice_id in ids])
 
     return of_rows
+
+
+def true_extents(
+    stack: SliceStack, rows: np.ndarray, truth: Callable[[np.ndarray], np.ndarray]
+) -> dict[str, tuple[int, int]]:
+    """What a person who knows the volumes would mark in them.
+
+    Args:
+        stack: The cohort's slices.
+        rows: (n,) rows of the slices that a person would look at.
+        truth: See ``true_classes``.
+
+    Returns:
+        First and last slice index with any foreground of every volume that has some.
+    """
+    found: dict[str, tuple[int, int]] = {}
+    for row in rows[truth(rows)[:, 1:].any(axis=1)]:
+        volume, index = stack.slice_id(int(row)).volume, stack.slice_id(int(row)).index
+        first, last = found.get(volume, (index, index))
+        found[volume] = min(first, index), max(last, index)
+    return found

@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import csv
 
+import numpy as np
 import pytest
 
 from ActiveSegmentationLib.acquisition import Constraints
+from ActiveSegmentationLib.cohort import AnnotationKind
+from ActiveSegmentationLib.cohort.io import read_labels
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import read_json, write_json
 from ActiveSegmentationLib.experiment import benchmark, run, run_benchmark
@@ -146,6 +149,19 @@ def test_oracle_strategies_know_the_truth_in_experiments(make_options):
     options = make_options(strategies=("foreground-random:oracle/share=0.66",), rounds="2,4", initial="")
     run_benchmark(options)
     assert any("experiments only" in row["reason"] for row in rows_of(options.out / "requests.csv"))
+
+
+def test_marked_ends_are_known_where_asked_for(make_options):
+    options = make_options(strategies=("foreground-random:marked/share=1.0",), rounds="2,4", initial="", marks=True)
+    run_benchmark(options)
+    rows = rows_of(options.out / "requests.csv")
+    assert {row["reason"] for row in rows} == {
+        "Drawn at random from the slices between the marked ends of the structures."
+    }
+    for row in rows:
+        volume = options.cohort.volume(row["volume"])
+        shown = np.flatnonzero(read_labels(options.cohort, volume, AnnotationKind.MASK).any(axis=(1, 2)))
+        assert shown[0] <= int(row["slice"]) <= shown[-1]
 
 
 @pytest.mark.parametrize("units", [("volume", "slice"), ("slice", "volume")])

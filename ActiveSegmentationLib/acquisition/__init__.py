@@ -16,19 +16,20 @@ from ActiveSegmentationLib.acquisition.base import (
     check_choices,
 )
 from ActiveSegmentationLib.acquisition.bayesian_sample_querying import BayesianSampleQuerying
+from ActiveSegmentationLib.acquisition.borda import Borda
 from ActiveSegmentationLib.acquisition.clasp import ClaspPe
 from ActiveSegmentationLib.acquisition.class_entropy import ClassEntropy
-from ActiveSegmentationLib.acquisition.combination import Borda, Prefilter, Product
 from ActiveSegmentationLib.acquisition.constraints import Allowance, Constraints
 from ActiveSegmentationLib.acquisition.core_gcn import CoreGCN
-from ActiveSegmentationLib.acquisition.coreset import Coreset, GroupContrastiveCoreset
-from ActiveSegmentationLib.acquisition.divergence import AugmentationJsd, DropoutJsd
+from ActiveSegmentationLib.acquisition.coreset import Coreset
 from ActiveSegmentationLib.acquisition.dropout_entropy import DropoutEntropy
+from ActiveSegmentationLib.acquisition.dropout_jsd import DropoutJsd
 from ActiveSegmentationLib.acquisition.dropout_variance import DropoutVariance
-from ActiveSegmentationLib.acquisition.ensemble_disagreement import EnsembleEntropy, VarianceRatio
+from ActiveSegmentationLib.acquisition.ensemble_entropy import EnsembleEntropy
 from ActiveSegmentationLib.acquisition.entropy import Entropy
 from ActiveSegmentationLib.acquisition.facility_location import FacilityLocation
 from ActiveSegmentationLib.acquisition.foreground_random import ForegroundRandom
+from ActiveSegmentationLib.acquisition.group_contrastive_coreset import GroupContrastiveCoreset
 from ActiveSegmentationLib.acquisition.k_center import Centre, k_center_greedy
 from ActiveSegmentationLib.acquisition.learning_loss import LearningLoss
 from ActiveSegmentationLib.acquisition.least_confidence import LeastConfidence
@@ -38,7 +39,9 @@ from ActiveSegmentationLib.acquisition.options import Option
 from ActiveSegmentationLib.acquisition.per_second import PerSecond
 from ActiveSegmentationLib.acquisition.pool import UNITS, Figure, Knowledge, Pool
 from ActiveSegmentationLib.acquisition.power import Power
+from ActiveSegmentationLib.acquisition.prefilter import Prefilter
 from ActiveSegmentationLib.acquisition.probcover import ProbCover
+from ActiveSegmentationLib.acquisition.product import Product
 from ActiveSegmentationLib.acquisition.random_choice import Random
 from ActiveSegmentationLib.acquisition.recommended import Recommended
 from ActiveSegmentationLib.acquisition.registry import (
@@ -54,11 +57,13 @@ from ActiveSegmentationLib.acquisition.sample_ratio import SampleRatio
 from ActiveSegmentationLib.acquisition.stochastic_batches import StochasticBatches
 from ActiveSegmentationLib.acquisition.strided import Strided
 from ActiveSegmentationLib.acquisition.suggestive_annotation import SuggestiveAnnotation
+from ActiveSegmentationLib.acquisition.tta_jsd import AugmentationJsd
 from ActiveSegmentationLib.acquisition.typiclust import TypiClust
 from ActiveSegmentationLib.acquisition.uncertain import Uncertain
 from ActiveSegmentationLib.acquisition.usim_cosine import UsimCosine
 from ActiveSegmentationLib.acquisition.usim_fisher import UsimFisher
 from ActiveSegmentationLib.acquisition.vaal import Vaal
+from ActiveSegmentationLib.acquisition.variance_ratio import VarianceRatio
 from ActiveSegmentationLib.acquisition.wrapping import Scorer, ScoreWrapper
 
 __all__ = [

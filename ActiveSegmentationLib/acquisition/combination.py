@@ -18,20 +18,18 @@ from ActiveSegmentationLib.acquisition.base import (
     best,
     checked_scores,
     highest,
-    ranking,
-    significant,
     without_knowledge,
 )
 from ActiveSegmentationLib.acquisition.options import Option, split_name
 from ActiveSegmentationLib.acquisition.pool import Pool
-from ActiveSegmentationLib.acquisition.registry import make_strategy, register, strategy_names
+from ActiveSegmentationLib.acquisition.registry import make_strategy, strategy_names
 from ActiveSegmentationLib.acquisition.wrapping import Scorer
 from ActiveSegmentationLib.common.errors import BadInput
 
 WEIGHT = Option(1.0, "how much the score counts beside representativeness", least=0, most=100)
 
 
-class _Combination(Strategy):
+class Combination(Strategy):
     """A strategy of two, named as in "product:coreset+entropy": one that covers the cohort and one that scores.
 
     Options that the combination does not know go to the one of the two that does. Where the score cannot judge yet,
@@ -94,7 +92,7 @@ class _Combination(Strategy):
         return make_strategy(head, argument, own)
 
 
-class _Greedy(_Combination):
+class GreedyCombination(Combination):
     """Picks one slice after the other by gain and score; subclasses say how the two become one number."""
 
     def select_by_both(self, pool: Pool, scores: np.ndarray, budget: int, rng: np.random.Generator) -> list[Choice]:
@@ -120,78 +118,6 @@ class _Greedy(_Combination):
         """Gains (n,) and scores (n,) of the slices that may be picked -> finite values (n,), larger = more wanted."""
 
 
-@register
-class Product(_Greedy):
-    """Greedy on gain x score^weight, each brought to 0..1 over the slices that may be picked (ours).
-
-    A slice must be both unlike what is annotated and hard for the model. The argument names the two: coreset+entropy
-    unless told. Needs what its parts need. Cost: that of its parts, and O(budget n).
-    """
-
-    name = "product"
-    summary = "Slices both unlike any annotated one and hard for the model, such as product:coreset+entropy."
-    known_options: ClassVar = {"weight": WEIGHT}
-
-    def joint(self, gains: np.ndarray, scores: np.ndarray) -> np.ndarray:
-        """Product of the two after scaling."""
-        return _scaled(gains) * _scaled(scores) ** self.options["weight"]
-
-
-@register
-class Borda(_Greedy):
-    """Greedy on the sum of ranks by gain and by score, equal values sharing their mean rank (Borda count; ours).
-
-    Ranks need no common scale and are not ruled by outliers. The argument names the two: coreset+entropy unless told.
-    Needs what its parts need. Cost: that of its parts, and O(budget n log n).
-    """
-
-    name = "borda"
-    summary = "Slices that rank high both as unlike the annotated and as hard for the model; robust to outliers."
-    known_options: ClassVar = {"weight": WEIGHT}
-
-    def joint(self, gains: np.ndarray, scores: np.ndarray) -> np.ndarray:
-        """Sum of the two ranks, divided by the number of slices."""
-        from scipy.stats import rankdata
-
-        ranks = rankdata(significant(gains)) + self.options["weight"] * rankdata(significant(scores))
-        return ranks / len(gains)
-
-
-@register
-class Prefilter(_Combination):
-    """The slices of the highest scores are the candidates, among which representativeness picks (the two stages of
-    Ozdemir et al. 2021 and Yang et al. 2017, for any pair).
-
-    ``factor`` times the budget are candidates, more where limits leave too few. The argument names the two:
-    coreset+entropy unless told. Needs what its parts need. Cost: that of its parts.
-    """
-
-    name = "prefilter"
-    summary = "Among the slices that are hardest for the model, those most unlike each other and the annotated."
-    known_options: ClassVar = {"factor": Option(2.0, "candidates for each slice asked for", least=1, most=1000)}
-
-    def select_by_both(self, pool: Pool, scores: np.ndarray, budget: int, rng: np.random.Generator) -> list[Choice]:
-        """Choose among the candidates; see ``Strategy.select``."""
-        state, allowance = self.cover.start(pool, budget, rng), pool.allowance()
-        order = ranking(scores)
-        order = order[allowance.mask[order]]
-        reach = int(np.ceil(self.options["factor"] * budget))
-        choices: list[Choice] = []
-        while len(choices) < budget and allowance:
-            candidates = np.zeros(len(pool), dtype=bool)
-            candidates[order[:reach]] = True
-            candidates &= allowance.mask
-            if not candidates.any():
-                reach += budget
-                continue
-            gains = checked_scores(state.gains(), pool)
-            position = best(gains, candidates)
-            allowance.take(position)
-            reason = f"{state.take(position)} {self.scorer.reason(pool, position, float(scores[position]))}"
-            choices.append(Choice(pool.ids[position], float(gains[position]), reason))
-        return choices
-
-
 def _halves(text: str, name: str) -> tuple[str, str]:
     """The two names joined by "+"; a plus within an argument is left alone.
 
@@ -209,10 +135,3 @@ def _halves(text: str, name: str) -> tuple[str, str]:
 
 def _because(why: str, choices: list[Choice]) -> list[Choice]:
     return [Choice(c.slice, c.score, f"{why}; {as_clause(c.reason)}") for c in choices]
-
-
-def _scaled(values: np.ndarray) -> np.ndarray:
-    """Values (n,) brought to 0..1; all 1 where they are equal."""
-    values = significant(values)
-    low, high = values.min(), values.max()
-    return (values - low) / (high - low) if high > low else np.ones(len(values))

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ActiveSegmentationLib.acquisition.base import Representativeness
-from ActiveSegmentationLib.acquisition.coreset import CoverGains
 from ActiveSegmentationLib.acquisition.k_center import Centre
+from ActiveSegmentationLib.acquisition.k_center_strategy import CoverGains
 from ActiveSegmentationLib.acquisition.neighbours import unit_rows
 from ActiveSegmentationLib.acquisition.options import Option
 from ActiveSegmentationLib.acquisition.pool import Pool

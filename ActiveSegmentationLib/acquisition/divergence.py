@@ -1,19 +1,8 @@
-"""Jensen-Shannon divergence of several predictions, with dropout or of the slice turned and noisy."""
+"""What the two Jensen-Shannon divergences share."""
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from ActiveSegmentationLib.acquisition.options import Option
-from ActiveSegmentationLib.acquisition.registry import register
-from ActiveSegmentationLib.acquisition.uncertain import (
-    AGGREGATE,
-    DropoutUncertain,
-    Uncertain,
-    dropout_option,
-    passes_option,
-)
-from ActiveSegmentationLib.uncertainty import Sampler, TestTimeAugmentation
 
 FORMULA = Option(
     "minus",
@@ -22,54 +11,4 @@ FORMULA = Option(
 )
 
 MAPS = {"minus": "mutual-information", "plus": "half-sum-of-entropies"}
-
-
-@register
-class DropoutJsd(DropoutUncertain):
-    """Jensen-Shannon divergence of the predictions with dropout, H(mean_t p_t) - mean_t H(p_t), mean over pixels
-    (the baseline "Dropout" of Gaillochet 2023: 8 passes, p = 0.5; the formula is BALD's).
-
-    Needs a trained model with dropout. Cost: ``passes`` predictions of every slice by every model.
-    """
-
-    name = "dropout-jsd"
-    summary = "Slices on which predictions with dropout differ most from one another."
-    known_options: ClassVar = {
-        "passes": passes_option(8),
-        "p": dropout_option(),
-        "formula": FORMULA,
-        "aggregate": AGGREGATE,
-    }
-
-    def map_name(self) -> str:
-        """Divergence, or half the sum."""
-        return MAPS[self.options["formula"]]
-
-
-@register
-class AugmentationJsd(Uncertain):
-    """Jensen-Shannon divergence of the predictions of a slice as it is and of rotated, noisy copies of it, mean over
-    the pixels that no rotation loses (the baseline "TTA" of Gaillochet 2023: 7 copies and the slice itself, rotations
-    from U(-10, 10) degrees, noise of standard deviation 0.01).
-
-    Needs a trained model, no dropout. Cost: ``passes`` + 1 predictions of every slice.
-    """
-
-    name = "tta-jsd"
-    summary = "Slices on which the prediction changes when they are turned a little; needs no dropout."
-    finding = "The prediction changes more when this slice is turned a little than with {others}."
-    known_options: ClassVar = {
-        "passes": passes_option(7, least=1),
-        "rotation": Option(10.0, "largest rotation in degrees, either way", least=0, most=90),
-        "noise": Option(0.01, "standard deviation of the noise, in units of the normalised images", least=0, most=10),
-        "formula": FORMULA,
-        "aggregate": AGGREGATE,
-    }
-
-    def sampler(self) -> Sampler:
-        """Test-time augmentation with the options "passes", "rotation" and "noise"."""
-        return TestTimeAugmentation(self.options["passes"], self.options["rotation"], self.options["noise"])
-
-    def map_name(self) -> str:
-        """Divergence, or half the sum."""
-        return MAPS[self.options["formula"]]
+"""Name of the map that each formula averages."""

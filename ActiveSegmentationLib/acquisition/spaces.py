@@ -10,6 +10,7 @@ from ActiveSegmentationLib.embedding import EmbeddingSettings, named_settings
 
 SPACES = {
     "segmenter": "the current model's features",
+    "segmenter-map": "the current model's features at every place",
     "pixels": "their pixels",
     "learned": "the learned metric",
 }
@@ -20,7 +21,7 @@ class Space(NamedTuple):
     """Where slices are compared.
 
     Attributes:
-        kind: Kind of embedding: "segmenter", "pixels", "learned" or "learned:NAME".
+        kind: Kind of embedding: "segmenter", "segmenter-map", "pixels", "learned" or "learned:NAME".
     """
 
     kind: str
@@ -28,19 +29,22 @@ class Space(NamedTuple):
     @property
     def embeddings(self) -> tuple[str, ...]:
         """Kinds of embedding that the pool may be asked for."""
-        return ("segmenter", "pixels") if self.kind == "segmenter" else (self.kind,)
+        return (self.kind, "pixels") if self._of_model else (self.kind,)
 
     def of(self, pool: Pool) -> str:
         """The kind of embedding to use in this round: pixels stand in for the features of a model not trained yet."""
-        return "pixels" if self.kind == "segmenter" and not pool.offers("segmenter") else self.kind
+        return "pixels" if self._of_model and not pool.offers(self.kind) else self.kind
+
+    @property
+    def _of_model(self) -> bool:
+        return self.kind.startswith("segmenter")
 
 
 def parse_space(argument: str | None, default: str, strategy: str) -> Space:
     """The space that a strategy's argument names.
 
     Args:
-        argument: "segmenter", "pixels", "learned", or "learned:NAME" with a name that ``named_settings`` knows; None
-            for the default.
+        argument: One of ``SPACES``, or "learned:NAME" with a name that ``named_settings`` knows; None for the default.
         default: Kind used where there is no argument.
         strategy: Name of the strategy, for the error.
 

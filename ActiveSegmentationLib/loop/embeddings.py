@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -145,5 +146,6 @@ def embedders(
     available = {kind: learned(kind) for kind in (*LEARNED, *filter(is_learned, kinds))}
     available["pixels"] = lambda wanted: pixel_features(stack, wanted)
     if model is not None:
-        available["segmenter"] = lambda wanted: model.features(stack, wanted, device=device, progress=progress)
+        features = partial(model.features, stack, device=device, progress=progress)
+        available |= {"segmenter": features, "segmenter-map": partial(features, flatten=True)}
     return available

@@ -63,7 +63,13 @@ class Ensemble(Predictor):
         return torch.stack([member.predict_loss(images) for member in self.members]).mean(0)
 
     def features(
-        self, stack: Slices, rows: np.ndarray, *, device: str = "cpu", progress: Progress | None = None
+        self,
+        stack: Slices,
+        rows: np.ndarray,
+        *,
+        device: str = "cpu",
+        flatten: bool = False,
+        progress: Progress | None = None,
     ) -> np.ndarray:
         """Features of slices from all members, see ``Segmenter.features``; a single member's as they are.
 
@@ -74,12 +80,15 @@ class Ensemble(Predictor):
             stack: The cohort's slices.
             rows: (n,) rows of the stack.
             device: Torch device.
+            flatten: Keep every position of the maps, rather than their means over positions.
             progress: Told after every batch.
 
         Returns:
             (n, features of all members) float32.
         """
-        found = [member.features(stack, rows, device=device, progress=progress) for member in self.members]
+        found = [
+            member.features(stack, rows, device=device, flatten=flatten, progress=progress) for member in self.members
+        ]
         return found[0] if len(found) == 1 else np.concatenate([_of_unit_spread(part) for part in found], axis=1)
 
 

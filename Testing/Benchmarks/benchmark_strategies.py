@@ -30,7 +30,7 @@ from ActiveSegmentationLib.common.seeds import generator
 BUDGET = 20
 CLASSES = 3
 SLICES_OF_A_VOLUME = 35
-WIDTHS = {"learned": 512, "infovae": 32, "pixels": 1024, "segmenter": 128}
+WIDTHS = {"learned": 512, "infovae": 32, "pixels": 1024, "segmenter": 128, "segmenter-map": 1152}
 BASELINE = "one prediction"
 
 
@@ -99,8 +99,8 @@ def make_pool(slices: int, side: int, strategy: Any, device: str, given: bool = 
     extents = {name: (8, 26) for name in stack.patients}
 
     def embedder(kind: str) -> Any:
-        if kind == "segmenter" and not given:
-            return lambda rows: model.features(stack, rows, device=device)
+        if kind.startswith("segmenter") and not given:
+            return lambda rows: model.features(stack, rows, device=device, flatten=kind == "segmenter-map")
         width = WIDTHS[kind.partition(":")[0]]
         return lambda rows: np.random.default_rng(1).normal(size=(len(rows), width)).astype(np.float32)
 

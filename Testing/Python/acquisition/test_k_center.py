@@ -7,7 +7,13 @@ import pytest
 import torch
 from acquisition_fakes import FakeStack, fake_pool
 
-from ActiveSegmentationLib.acquisition import Allowance, Constraints, coreset, create_strategy, k_center_greedy
+from ActiveSegmentationLib.acquisition import (
+    Allowance,
+    Constraints,
+    create_strategy,
+    k_center_greedy,
+    k_center_strategy,
+)
 from ActiveSegmentationLib.acquisition.k_center import fitting_device
 from ActiveSegmentationLib.cohort import SliceId
 from ActiveSegmentationLib.common.errors import BadInput
@@ -110,7 +116,7 @@ def test_strategies_compute_on_the_device_of_the_pool(monkeypatch, device):
         return k_center_greedy(*arguments, device=device)
 
     expected = create_strategy("coreset").select(fake_pool(stack), 20, np.random.default_rng(0))
-    monkeypatch.setattr(coreset, "k_center_greedy", greedy)
+    monkeypatch.setattr(k_center_strategy, "k_center_greedy", greedy)
     choices = create_strategy("coreset").select(fake_pool(stack, device=device), 20, np.random.default_rng(0))
     assert used == [device]
     assert [choice.slice for choice in choices] == [choice.slice for choice in expected]

@@ -43,10 +43,15 @@ class Listener(Progress):
 def test_the_segmenter_embedding_is_that_of_the_whole_ensemble(tmp_path):
     wanted = np.array([2, 0])
     features = np.arange(12, dtype=np.float32).reshape(3, 4)
-    model = SimpleNamespace(features=lambda stack, rows, *, device, progress: features[rows])
+
+    def features_of(stack, rows, *, device, progress, flatten=False):
+        return np.repeat(features[rows], 9, axis=1) if flatten else features[rows]
+
+    model = SimpleNamespace(features=features_of)
     options = {"cache": tmp_path, "device": "cpu"}
     available = embedders(None, np.arange(3), LoopSettings(), model=model, **options)
     assert np.array_equal(available["segmenter"](wanted), features[wanted])
+    assert available["segmenter-map"](wanted).shape == (2, 36)
     assert "segmenter" not in embedders(None, np.arange(3), LoopSettings(), model=None, **options)
 
 

@@ -20,8 +20,9 @@ class TypiClust(Representativeness):
     """The densest slice of each cluster that has the fewest annotated ones (Hacohen et al. 2022, TypiClust).
 
     Slices are compared by embeddings of length 1 and clustered into K = min(annotated + budget, ``clusters``) clusters
-    by k-means. It is the turn of the cluster with the fewest annotated or picked slices, of those the largest, and in
-    it of the slice of the highest typicality (Eq. 1)
+    by k-means. It is the turn of the cluster with the fewest annotated or picked slices, of those the largest (the
+    released program settles the order once a round; the two part where a round goes over all clusters more than once),
+    and in it of the slice of the highest typicality (Eq. 1)
 
         t(x) = 1 / (mean distance of x to its k nearest neighbours + 1e-5)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -17,6 +18,12 @@ from ActiveSegmentationLib.embedding import VaalSettings, train_vaal
 NOISE = 0.05
 """Accuracies nearer than this to chance mean that the scores say little."""
 
+NETWORKS = {
+    "small": VaalSettings(),
+    "original": VaalSettings(widths=(128, 256, 512, 1024), hidden=512, batch_size=128),
+}
+"""Settings of the game by the size of the networks; steps and latent numbers are options of their own."""
+
 
 @register
 class Vaal(ScoreStrategy):
@@ -29,6 +36,7 @@ class Vaal(ScoreStrategy):
     that gives 1 to both scores at random. The log says when the discriminator does hardly better than chance. Weights
     and batches depend on the round only. Needs an annotated slice, but no model; cost: a training every round, at most
     ``steps`` steps and ten passes of the pool (10 seconds on one core for slices of up to 64 pixels, 40 for larger).
+    Networks are smaller than the paper's unless ``network=original``, which is for a GPU and more ``steps``.
     """
 
     name = "vaal"
@@ -38,6 +46,7 @@ class Vaal(ScoreStrategy):
     known_options: ClassVar[Mapping[str, Option]] = {
         "steps": Option(400, "Most training steps in a round.", least=1, most=100000),
         "latent": Option(32, "Numbers that the autoencoder describes a slice by.", least=2, most=1024),
+        "network": Option("small", "Networks and batches for a CPU, or those of the paper.", choices=tuple(NETWORKS)),
     }
 
     def hold(self, pool: Pool) -> str:
@@ -47,7 +56,8 @@ class Vaal(ScoreStrategy):
     def score(self, pool: Pool) -> np.ndarray:
         """-log of the probability of being annotated; 0 for all where no slice is left to ask for."""
         pool.per_item(("vaal", "means"), lambda rows: _means(pool, rows))  # a broken image must not spoil the others
-        settings = VaalSettings(steps=self.options["steps"], latent=self.options["latent"])
+        network = NETWORKS[self.options["network"]]
+        settings = replace(network, steps=self.options["steps"], latent=self.options["latent"])
         return pool.per_item(("vaal", settings), lambda rows: _surprise(pool, rows, settings))
 
     def reason(self, pool: Pool, position: int, score: float) -> str:

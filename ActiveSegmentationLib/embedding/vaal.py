@@ -21,6 +21,8 @@ from ActiveSegmentationLib.embedding.slices import EmbeddableSlices
 STAGE = "Learning what is annotated"
 PASSES = 10
 """Times that a small pool is gone through; larger ones are given the steps of the settings."""
+END = 4
+"""Most places along a side of the last map, as in the paper."""
 SCORED = 256
 """Slices scored at a time."""
 
@@ -33,7 +35,7 @@ class VaalSettings:
         steps: Most steps; pools that ``PASSES`` passes need fewer for get fewer.
         latent: Numbers of the latent space.
         batch_size: Annotated slices, and as many others, a step.
-        widths: Channels of the blocks; one more of the last width at 64 x 64 pixels.
+        widths: Channels of the blocks; the last is repeated until the map has 4 x 4 places or fewer.
         hidden: Units of both hidden layers of the discriminator.
         beta: Weight of the divergence from N(0, I).
         adversary: Weight of the autoencoder's wish that all slices pass for annotated.
@@ -113,7 +115,9 @@ class _Networks(nn.Module):
 
     def __init__(self, channels: int, settings: VaalSettings, side: int) -> None:
         super().__init__()
-        widths = settings.widths if side == 32 else (*settings.widths, settings.widths[-1])
+        widths = settings.widths
+        while side >> len(widths) > END:
+            widths = (*widths, widths[-1])
         self.encoder = down_blocks(channels, widths, 2 * settings.latent, side)
         self.decoder = up_blocks(channels, widths, settings.latent, side)
         hidden = settings.hidden

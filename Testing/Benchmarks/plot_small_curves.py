@@ -6,34 +6,42 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
-from ActiveSegmentationLib.evaluation import learning_curves, read_results_csv
+from ActiveSegmentationLib.evaluation import Curve, learning_curves, read_results_csv
 from ActiveSegmentationLib.evaluation.drawing import INK, LINE_COLORS, new_figure, tidy, to_png
 
 COLUMNS = 6
+WIDTH, HEIGHT = 2.1, 1.75
+"""Size of a panel in inches."""
 
 
-def main() -> None:
-    """Draw the Dice of a benchmark's folder."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="output folder of benchmark")
-    parser.add_argument("--baseline", default="balanced-random", help="drawn dashed in every panel")
-    parser.add_argument("--out", type=Path, required=True, help="PNG file")
-    options = parser.parse_args()
-    curves = learning_curves(read_results_csv(options.folder / "results.csv"))
+def complete_curves(folder: Path) -> list[Curve]:
+    """The curves of a benchmark that have all of its rounds, the largest area first."""
+    curves = learning_curves(read_results_csv(folder / "results.csv"))
     full = max(int(curve.present.sum()) for curve in curves)
-    curves = [curve for curve in curves if int(curve.present.sum()) == full]
-    curves.sort(key=lambda curve: -curve.area)
-    baseline = next(curve for curve in curves if curve.strategy == options.baseline)
-    lines = -(-len(curves) // COLUMNS)
-    figure = new_figure(2.1 * COLUMNS, 1.75 * lines + 0.3)
+    return sorted((curve for curve in curves if int(curve.present.sum()) == full), key=lambda curve: -curve.area)
+
+
+def draw(figure: Figure, curves: list[Curve], baseline: str, lines: int, columns: int, place: int) -> None:
+    """Draw the panels of one benchmark.
+
+    Args:
+        figure: What to draw on.
+        curves: Its curves.
+        baseline: Strategy that is drawn dashed in every panel.
+        lines: Rows of panels of the whole figure.
+        columns: Panels of a row.
+        place: Number of the first panel, from 1.
+    """
+    dashed = next(curve for curve in curves if curve.strategy == baseline)
     means = np.concatenate([curve.mean[curve.present] for curve in curves])
     low, high = float(np.nanmin(means)) - 0.02, float(np.nanmax(means)) + 0.02
-    for place, curve in enumerate(curves):
-        axes = figure.add_subplot(lines, COLUMNS, place + 1)
+    for number, curve in enumerate(curves):
+        axes = figure.add_subplot(lines, columns, place + number)
         for other in curves:
             axes.plot(other.annotated[other.present], other.mean[other.present], color="#dddddd", linewidth=0.7)
-        axes.plot(baseline.annotated[baseline.present], baseline.mean[baseline.present], "--", color=INK, linewidth=1.0)
+        axes.plot(dashed.annotated[dashed.present], dashed.mean[dashed.present], "--", color=INK, linewidth=1.0)
         x, y = curve.annotated[curve.present], curve.mean[curve.present]
         deviation = np.nan_to_num(curve.sd_over_seeds[curve.present])
         axes.fill_between(x, y - deviation, y + deviation, color=LINE_COLORS[0], alpha=0.2, linewidth=0)
@@ -45,6 +53,23 @@ def main() -> None:
         name, _, rest = curve.strategy.partition("/")
         title = f"{name}{'*' if rest else ''}  {curve.area:.3f}"
         axes.set_title(title, fontsize=7.5 if len(title) < 28 else 6.2, color=INK, loc="left")
+
+
+def main() -> None:
+    """Draw the Dice of one or several benchmarks, each beginning a row of panels."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folders", nargs="+", type=Path, help="output folders of benchmark")
+    parser.add_argument("--baseline", default="balanced-random", help="drawn dashed in every panel")
+    parser.add_argument("--out", type=Path, required=True, help="PNG file")
+    options = parser.parse_args()
+    all_curves = [complete_curves(folder) for folder in options.folders]
+    columns = min(COLUMNS, max(len(curves) for curves in all_curves))
+    heights = [-(-len(curves) // columns) for curves in all_curves]
+    figure = new_figure(WIDTH * columns, HEIGHT * sum(heights) + 0.3)
+    above = 0
+    for curves, height in zip(all_curves, heights, strict=True):
+        draw(figure, curves, options.baseline, sum(heights), columns, above * columns + 1)
+        above += height
     figure.set_layout_engine("tight")
     options.out.write_bytes(to_png(figure))
 

@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from ActiveSegmentationLib.evaluation import Curve, learning_curves, read_results_csv
 from ActiveSegmentationLib.evaluation.drawing import INK, LINE_COLORS, new_figure, tidy, to_png
 
-COLUMNS = 6
 WIDTH, HEIGHT = 2.1, 1.75
 """Size of a panel in inches."""
 
@@ -60,10 +59,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path, help="output folders of benchmark")
     parser.add_argument("--baseline", default="balanced-random", help="drawn dashed in every panel")
+    parser.add_argument("--columns", type=int, default=6, help="panels of a row")
     parser.add_argument("--out", type=Path, required=True, help="PNG file")
     options = parser.parse_args()
     all_curves = [complete_curves(folder) for folder in options.folders]
-    columns = min(COLUMNS, max(len(curves) for curves in all_curves))
+    columns = min(options.columns, max(len(curves) for curves in all_curves))
     heights = [-(-len(curves) // columns) for curves in all_curves]
     figure = new_figure(WIDTH * columns, HEIGHT * sum(heights) + 0.3)
     above = 0

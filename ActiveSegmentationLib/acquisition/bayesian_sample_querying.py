@@ -12,7 +12,7 @@ from ActiveSegmentationLib.acquisition.options import Option
 from ActiveSegmentationLib.acquisition.pool import Pool
 from ActiveSegmentationLib.acquisition.registry import register
 from ActiveSegmentationLib.acquisition.sample_ratio import greedy_option, info_vae_space, sample_ratio_gains
-from ActiveSegmentationLib.acquisition.shortlist import FACTOR, PASSES, P, dropout_variance, shortlist
+from ActiveSegmentationLib.acquisition.shortlist import OPTIONS, dropout_variance, shortlist
 
 
 @register
@@ -33,18 +33,13 @@ class BayesianSampleQuerying(Strategy):
 
     name = "bayesian-sample-querying"
     summary = "Slices the model is unsure of that are typical of your cohort and unlike those annotated so far."
-    known_options: ClassVar[Mapping[str, Option]] = {
-        "factor": FACTOR,
-        "passes": PASSES,
-        "p": P,
-        "greedy": greedy_option("no"),
-    }
+    known_options: ClassVar[Mapping[str, Option]] = {**OPTIONS, "greedy": greedy_option("no")}
     needs = frozenset({"dropout"})
 
     def _take_argument(self, argument: str | None) -> None:
         self.space = info_vae_space(self.name, argument)
         self.embeddings = (self.space,)
-        self.figures = (dropout_variance(self.options["passes"], self.options["p"]),)
+        self.figures = (dropout_variance(self.options),)
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:
         """Choose slices; see ``Strategy.select``."""

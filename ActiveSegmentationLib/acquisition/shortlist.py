@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -11,23 +13,23 @@ from ActiveSegmentationLib.acquisition.options import Option
 from ActiveSegmentationLib.acquisition.pool import Figure, Pool
 from ActiveSegmentationLib.acquisition.uncertain import dropout_option
 
-FACTOR = Option(2.0, "How many uncertain slices are looked at for each one asked for.", least=1)
-PASSES = Option(17, "Predictions of each slice with dropout left on.", least=2, most=1000)
+OPTIONS = {
+    "factor": Option(2.0, "How many uncertain slices are looked at for each one asked for.", least=1),
+    "passes": Option(17, "Predictions of each slice with dropout left on.", least=2, most=1000),
+    "p": dropout_option(),
+}
+"""Options of strategies that begin with a short list."""
 
 
-P = dropout_option()
-
-
-def dropout_variance(passes: int, p: float) -> Figure:
-    """The variance of the predicted probabilities over so many passes with dropout (Ozdemir et al. 2021, Eq. 2).
+def dropout_variance(options: Mapping[str, Any]) -> Figure:
+    """The variance of the predicted probabilities over passes with dropout (Ozdemir et al. 2021, Eq. 2).
 
     Args:
-        passes: Number of passes.
-        p: Dropout probability; 0 for that of the training.
+        options: Values of ``OPTIONS``.
     """
     from ActiveSegmentationLib.uncertainty import Dropout
 
-    return Figure(Dropout(passes, p or None), "variance")
+    return Figure(Dropout(options["passes"], options["p"] or None), "variance")
 
 
 def shortlist(pool: Pool, figure: Figure, budget: int, factor: float) -> np.ndarray:

@@ -12,7 +12,7 @@ from ActiveSegmentationLib.acquisition.facility_location import Facilities
 from ActiveSegmentationLib.acquisition.options import Option
 from ActiveSegmentationLib.acquisition.pool import Pool
 from ActiveSegmentationLib.acquisition.registry import register
-from ActiveSegmentationLib.acquisition.shortlist import FACTOR, PASSES, P, dropout_variance, shortlist
+from ActiveSegmentationLib.acquisition.shortlist import OPTIONS, dropout_variance, shortlist
 
 
 @register
@@ -29,13 +29,13 @@ class SuggestiveAnnotation(ModelStrategy):
 
     name = "suggestive-annotation"
     summary = "Slices the model is unsure of that resemble many others nobody has annotated."
-    known_options: ClassVar[Mapping[str, Option]] = {"factor": FACTOR, "passes": PASSES, "p": P}
+    known_options: ClassVar[Mapping[str, Option]] = OPTIONS
     needs = frozenset({"dropout"})
     embeddings = ("segmenter",)
 
     def __init__(self, argument: str | None = None, options: Mapping[str, str] | None = None) -> None:
         super().__init__(argument, options)
-        self.figures = (dropout_variance(self.options["passes"], self.options["p"]),)
+        self.figures = (dropout_variance(self.options),)
 
     def select_by_model(self, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:
         """Choose slices; see ``ModelStrategy.select_by_model``. Draws nothing from ``rng``."""

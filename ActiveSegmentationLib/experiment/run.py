@@ -5,13 +5,15 @@ from __future__ import annotations
 import copy
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ActiveSegmentationLib.acquisition import Constraints, Knowledge
+from ActiveSegmentationLib.acquisition import Constraints
 from ActiveSegmentationLib.cohort import AnnotationKind, Role, SliceId, SliceStack
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained, hash_json, read_json, remove_tree, write_json
@@ -261,7 +263,7 @@ class Run:
             self._settings,
             annotated=annotations,
             model=load_ensemble(self._model_folder(number - 1)) if number > 1 else None,
-            knowledge=self._knowledge(annotations),
+            knowledge=knowledge_of(annotations, self._design.labels, extents=self._extents, truth=self._truth),
             cache=self._cache,
             device=self._device,
             progress=progress,
@@ -282,10 +284,14 @@ class Run:
             for choice in suggestion.choices
         ]
 
-    def _knowledge(self, annotations: dict[SliceId, SliceAnnotation]) -> Knowledge:
-        truth = true_classes(self._stack, self._design.labels)
-        extents = true_extents(self._stack, self._design.rows[Role.POOL], truth) if self._design.marks else None
-        return knowledge_of(annotations, self._design.labels, extents=extents, truth=truth)
+    @cached_property
+    def _truth(self) -> Callable[[np.ndarray], np.ndarray]:
+        return true_classes(self._stack, self._design.labels)
+
+    @cached_property
+    def _extents(self) -> dict[str, tuple[int, int]] | None:
+        """What somebody has marked: the masks are the same in every round, and read once."""
+        return true_extents(self._stack, self._design.rows[Role.POOL], self._truth) if self._design.marks else None
 
     def _result_rows(self, number: int, record: dict[str, Any]) -> list[ResultRow]:
         annotated = record["annotated slices"]

@@ -143,7 +143,7 @@ def _situation(options: BenchmarkOptions) -> Situation:
     training = options.settings.training
     return Situation(
         members=options.settings.members,
-        dropout=any(training.dropout + training.decoder_dropout),
+        dropout=training.has_dropout,
         extents=options.marks,
         experiment=True,
     )

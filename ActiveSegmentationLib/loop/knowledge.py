@@ -81,7 +81,7 @@ def true_extents(
     """
     found: dict[str, tuple[int, int]] = {}
     for row in rows[truth(rows)[:, 1:].any(axis=1)]:
-        volume, index = stack.slice_id(int(row)).volume, stack.slice_id(int(row)).index
+        volume, index = stack.slice_id(int(row))
         first, last = found.get(volume, (index, index))
         found[volume] = min(first, index), max(last, index)
     return found

@@ -160,7 +160,7 @@ class StudyLoop:
         training = self.settings.training if model is None else model.members[0].settings
         return Situation(
             members=self.settings.members if model is None else len(model.members),
-            dropout=any(training.dropout + training.decoder_dropout),
+            dropout=training.has_dropout,
             extents=bool(extents),
         )
 

@@ -117,6 +117,11 @@ class TrainingSettings:
         for name, allowed in _CHOICES.items():
             _require(getattr(self, name) in allowed, name, f"be one of {', '.join(allowed)}")
 
+    @property
+    def has_dropout(self) -> bool:
+        """Whether any level has dropout, so that predictions with it differ."""
+        return any(self.dropout + self.decoder_dropout)
+
     def rate(self, step: int) -> float:
         """Learning rate of step ``step``, counted from 0."""
         warm = self.warm_up * self.steps

@@ -39,9 +39,12 @@ from ActiveSegmentationLib.evaluation.results import (
     write_results_csv,
 )
 from ActiveSegmentationLib.evaluation.statistics import (
+    FEW_SEEDS,
+    ClusteredMean,
     Difference,
     area_under_learning_curve,
     bootstrap_standard_error,
+    clustered_mean,
     mean_without_nan,
     paired_area_difference,
     paired_difference,
@@ -69,9 +72,11 @@ from ActiveSegmentationLib.evaluation.tables import (
 
 __all__ = [
     "CONVENTIONS",
+    "FEW_SEEDS",
     "METRICS",
     "AbsentRule",
     "BestAtBudget",
+    "ClusteredMean",
     "Comparison",
     "Curve",
     "Difference",
@@ -91,6 +96,7 @@ __all__ = [
     "budget_table",
     "check_metrics",
     "class_table",
+    "clustered_mean",
     "cohorts_of",
     "comparison_table",
     "comparisons",

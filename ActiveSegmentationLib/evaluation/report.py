@@ -14,6 +14,7 @@ from ActiveSegmentationLib.common.files import write_text
 from ActiveSegmentationLib.evaluation.curve_figure import learning_curve
 from ActiveSegmentationLib.evaluation.curves import learning_curves
 from ActiveSegmentationLib.evaluation.results import RequestRow, ResultRow, read_requests_csv, read_results_csv
+from ActiveSegmentationLib.evaluation.statistics import FEW_SEEDS
 from ActiveSegmentationLib.evaluation.summary import best_at_budgets, comparisons, headline, summary
 from ActiveSegmentationLib.evaluation.tables import Table, budget_table, class_table, comparison_table, summary_table
 
@@ -28,10 +29,12 @@ CONVENTIONS = (
     "millimetres and not defined where the reference or the prediction is empty; such values are left out, and the "
     "share of classes that were missed altogether stands beside them.",
     "Bands show one standard deviation over seeds. 2 SE is twice the bootstrap standard error over test volumes. "
-    "Intervals are 95 % percentile intervals of a paired two-level bootstrap over seeds and test volumes (1000 draws); "
-    "where such an interval holds 0, no difference can be told. They are not corrected for the number of comparisons, "
-    "and the best of many strategies looks a little better than it is.",
-    "Pixels that nobody decided in the reference count nowhere.",
+    "Intervals are 95 % t intervals of paired differences over seeds and test volumes, with the smaller number of the "
+    "two, less 1, as degrees of freedom. Where such an interval holds 0, no difference can be told, and with fewer "
+    f"than {FEW_SEEDS} seeds only large ones can. The sentences above use intervals that hold for all pairs of "
+    "strategies together (Bonferroni). The other intervals are not corrected for the number of comparisons, and the "
+    "best of many strategies looks a little better than it is.",
+    "Unlabelled pixels of the reference count nowhere.",
     "Slices are numbered from 1 in this report, and from 0 in requests.csv.",
 )
 """How the figures in a report are to be read."""

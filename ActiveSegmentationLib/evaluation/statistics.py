@@ -14,17 +14,20 @@ from scipy.stats import t as student_t
 from ActiveSegmentationLib.common.seeds import generator
 
 RESAMPLES = 1000
-"""Bootstrap resamples, as in Vepa 2024."""
+"""Bootstrap resamples of the standard error over test volumes, as in Vepa 2024."""
+
+FEW_SEEDS = 5
+"""With fewer seeds only large differences can be told: an undecided comparison is then called one of too few seeds."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How much the first of two strategies is above the second, with a bootstrap interval.
+    """How much the first of two strategies is above the second, with a t interval over seeds and test volumes.
 
     Attributes:
         mean: Mean difference, in the unit of the scores; NaN if nothing is paired.
-        low: Lower end of the interval.
-        high: Upper end.
+        low: Lower end of the interval; NaN with fewer than two seeds, which tell nothing of the spread between seeds.
+        high: Upper end; NaN likewise.
         seeds: Seeds with paired scores.
         volumes: Test volumes with paired scores.
     """
@@ -39,6 +42,32 @@ class Difference:
     def verdict(self) -> int:
         """1 if the whole interval lies above 0, -1 if below, 0 if no difference can be told."""
         return int(self.low > 0) - int(self.high < 0)
+
+    @property
+    def too_few_seeds(self) -> bool:
+        """Whether nothing can be told and more seeds might change that."""
+        return self.verdict == 0 and self.seeds < FEW_SEEDS
+
+
+@dataclass(frozen=True)
+class ClusteredMean:
+    """A mean of values of which those of one cluster are not independent.
+
+    Attributes:
+        mean: Mean of all values, in their unit; NaN if there are none.
+        error: Its standard error, from the clusters' sums; NaN with fewer than two clusters.
+        low: Lower end of the t interval with clusters - 1 degrees of freedom; NaN likewise.
+        high: Upper end.
+        values: Number of values.
+        clusters: Number of clusters.
+    """
+
+    mean: float
+    error: float
+    low: float
+    high: float
+    values: int
+    clusters: int
 
 
 def mean_without_nan(values: np.ndarray, axis: int | tuple[int, ...] | None = None) -> np.ndarray:
@@ -98,20 +127,20 @@ def area_under_learning_curve(budgets: Sequence[float] | np.ndarray, scores: np.
     return ((y[..., 1:] + y[..., :-1]) / 2) @ (steps / steps.sum())
 
 
-def paired_difference(
-    first: np.ndarray, second: np.ndarray, *, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
-) -> Difference:
-    """Mean difference of paired scores with a two-level bootstrap interval.
+def paired_difference(first: np.ndarray, second: np.ndarray, *, level: float = 0.95) -> Difference:
+    """Mean difference of paired scores with a t interval over seeds and test volumes.
 
-    Seeds and test volumes are both drawn with replacement, the same draw for both strategies, so that what they have
-    in common (an easy volume, a lucky initial set) cancels.
+    What both strategies have in common (an easy volume, a lucky initial set) cancels in the differences. Their mean
+    varies with the seeds that were run and with the volumes that were scored, and each of the two is estimated from the
+    clusters' means; what is noise of single runs on single volumes is in both and counts once. The smaller of the two
+    numbers of clusters, less 1, gives the degrees of freedom, so that two seeds need a difference of almost thirteen
+    standard errors. ``Testing/Benchmarks/simulate_intervals.py`` shows that this holds its level where a bootstrap over
+    as few seeds does not.
 
     Args:
         first: (seeds, volumes) float.
         second: (seeds, volumes) float, of the same seeds and volumes.
-        level: Coverage of the percentile interval.
-        resamples: Number of draws.
-        seed: Seed of the draws.
+        level: Coverage of the interval.
 
     Raises:
         ValueError: If the shapes differ.
@@ -123,24 +152,64 @@ def paired_difference(
     differences, known = (a[known.any(axis=1)][:, known.any(axis=0)] for a in (differences, known))
     if differences.size == 0:
         return Difference(float("nan"), float("nan"), float("nan"), 0, 0)
-    rng = generator(seed, "bootstrap", "seeds and volumes")
-    seeds = _resampling_weights(differences.shape[0], resamples, rng)
-    volumes = _resampling_weights(differences.shape[1], resamples, rng)
-    total = ((seeds @ np.where(known, differences, 0.0)) * volumes).sum(axis=1)
-    weight = ((seeds @ known.astype(np.float64)) * volumes).sum(axis=1)
-    means = total[weight > 0] / weight[weight > 0]
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Difference(float(differences[known].mean()), float(low), float(high), *differences.shape)
+    mean = float(differences[known].mean())
+    seeds, volumes = differences.shape
+    freedom = (seeds if volumes == 1 else min(seeds, volumes)) - 1
+    reach = float("nan")
+    if seeds > 1:
+        deviations = np.where(known, differences - mean, 0.0)
+        reach = float(student_t.ppf((1 + level) / 2, freedom) * np.sqrt(_two_way_variance(deviations, known)))
+    return Difference(mean, mean - reach, mean + reach, seeds, volumes)
+
+
+def _two_way_variance(deviations: np.ndarray, known: np.ndarray) -> float:
+    """Variance of the mean of (seeds, volumes) values from their deviations, 0 where nothing is known."""
+    count = int(known.sum())
+    of_seeds, of_volumes = (_cluster_variance(deviations.sum(axis=axis), count) for axis in (1, 0))
+    of_cells = float((deviations**2).sum()) / (count * max(count - 1, 1))
+    return max(of_seeds, of_volumes, of_seeds + of_volumes - of_cells)
+
+
+def _cluster_variance(sums: np.ndarray, count: int) -> float:
+    """Variance of a mean of ``count`` values from the sums of their deviations in each cluster; 0 with one cluster."""
+    clusters = len(sums)
+    return float((sums**2).sum()) / count**2 * clusters / (clusters - 1) if clusters > 1 else 0.0
+
+
+def clustered_mean(
+    values: Sequence[float] | np.ndarray, clusters: Sequence[str | int], *, level: float = 0.95
+) -> ClusteredMean:
+    """Mean of values with a standard error that counts clusters instead of values.
+
+    Differences of runs on the same patients, or in the same setting, go up and down together: many of them are worth
+    little more than one. Each cluster counts as one draw.
+
+    Args:
+        values: (n,) float; NaN is left out.
+        clusters: (n,) name of the cluster of each value, such as its cohort.
+        level: Coverage of the interval.
+
+    Raises:
+        ValueError: If the lengths differ.
+    """
+    numbers = np.asarray(values, dtype=np.float64)
+    if numbers.ndim != 1 or len(numbers) != len(clusters):
+        raise ValueError(f"One cluster a value is needed, not {len(clusters)} for {numbers.shape}.")
+    known = ~np.isnan(numbers)
+    _, place = np.unique(np.asarray(clusters)[known], return_inverse=True)
+    numbers = numbers[known]
+    count = int(place.max()) + 1 if len(place) else 0
+    mean = float(numbers.mean()) if count else float("nan")
+    error = reach = float("nan")
+    if count > 1:
+        sums = np.bincount(place, weights=numbers - mean)
+        error = float(np.sqrt(_cluster_variance(sums, len(numbers))))
+        reach = float(student_t.ppf((1 + level) / 2, count - 1)) * error
+    return ClusteredMean(mean, error, mean - reach, mean + reach, len(numbers), count)
 
 
 def paired_area_difference(
-    budgets: Sequence[float] | np.ndarray,
-    first: np.ndarray,
-    second: np.ndarray,
-    *,
-    level: float = 0.95,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    budgets: Sequence[float] | np.ndarray, first: np.ndarray, second: np.ndarray, *, level: float = 0.95
 ) -> Difference:
     """``paired_difference`` of the areas under the learning curves.
 
@@ -152,30 +221,24 @@ def paired_area_difference(
         first: (seeds, volumes, n) float.
         second: (seeds, volumes, n) float.
         level: Coverage of the interval.
-        resamples: Number of draws.
-        seed: Seed of the draws.
     """
     areas = (area_under_learning_curve(budgets, first), area_under_learning_curve(budgets, second))
-    return paired_difference(*areas, level=level, resamples=resamples, seed=seed)
+    return paired_difference(*areas, level=level)
 
 
-def wins_ties_losses(
-    first: np.ndarray, second: np.ndarray, *, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
-) -> tuple[int, int, int]:
+def wins_ties_losses(first: np.ndarray, second: np.ndarray, *, level: float = 0.95) -> tuple[int, int, int]:
     """At how many budgets the first strategy is better, no difference can be told, and it is worse.
 
     Args:
         first: (seeds, volumes, budgets) float.
         second: (seeds, volumes, budgets) float.
         level: Coverage of the interval of ``paired_difference`` that has to exclude 0.
-        resamples: Number of draws.
-        seed: Seed of the draws.
 
     Returns:
         Wins, ties and losses; they add up to the budgets at which both have scores.
     """
     pairs = zip(np.moveaxis(first, -1, 0), np.moveaxis(second, -1, 0), strict=True)
-    found = [paired_difference(a, b, level=level, resamples=resamples, seed=seed) for a, b in pairs]
+    found = [paired_difference(a, b, level=level) for a, b in pairs]
     verdicts = [difference.verdict for difference in found if difference.seeds]
     return verdicts.count(1), verdicts.count(0), verdicts.count(-1)
 

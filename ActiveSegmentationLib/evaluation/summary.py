@@ -62,7 +62,9 @@ class Comparison:
         cohort: Name of the cohort.
         first: Name of the first strategy.
         second: Name of the second.
-        area: Difference of the areas under the learning curves over the budgets both have.
+        area: Difference of the areas under the learning curves over the budgets both have, with a 95 % interval.
+        joint: The same with an interval so wide that those of all pairs of the cohort hold together in 95 %.
+        pairs: Number of these pairs.
         wins: Budgets at which the first is better (interval above 0).
         ties: Budgets at which no difference can be told.
         losses: Budgets at which the first is worse.
@@ -72,6 +74,8 @@ class Comparison:
     first: str
     second: str
     area: Difference
+    joint: Difference
+    pairs: int
     wins: int
     ties: int
     losses: int
@@ -149,20 +153,29 @@ def _count_left_out(rows: Iterable[ResultRow]) -> dict[tuple[str, int], int]:
     return counts
 
 
+LEVEL = 0.95
+"""Coverage of every interval in tables and sentences."""
+
+
 def comparisons(rows: Iterable[ResultRow]) -> list[Comparison]:
     """Every two strategies of a cohort, the one with the larger area first; only budgets that both have count."""
     rows = list(rows)
     found = []
     for cohort in cohorts_of(rows):
         curves = _ranked(learning_curves(rows, cohort=cohort))
-        for place, first in enumerate(curves):
-            for second in curves[place + 1 :]:
-                both = first.present & second.present
-                if both.any():
-                    a, b = first.scores[..., both], second.scores[..., both]
-                    area = paired_area_difference(first.annotated[both], a, b)
-                    found.append(Comparison(cohort, first.strategy, second.strategy, area, *wins_ties_losses(a, b)))
+        pairs = [(a, b) for n, a in enumerate(curves) for b in curves[n + 1 :] if (a.present & b.present).any()]
+        found += [_compared(first, second, len(pairs)) for first, second in pairs]
     return found
+
+
+def _compared(first: Curve, second: Curve, pairs: int) -> Comparison:
+    """Two curves; ``pairs`` is how many such comparisons are looked at together (Bonferroni's correction)."""
+    both = first.present & second.present
+    a, b = first.scores[..., both], second.scores[..., both]
+    area, joint = (
+        paired_area_difference(first.annotated[both], a, b, level=level) for level in (LEVEL, 1 - (1 - LEVEL) / pairs)
+    )
+    return Comparison(first.cohort, first.strategy, second.strategy, area, joint, pairs, *wins_ties_losses(a, b))
 
 
 def best_at_budgets(rows: Iterable[ResultRow]) -> list[BestAtBudget]:
@@ -211,8 +224,6 @@ def headline(rows: Iterable[ResultRow]) -> list[str]:
         sentences.append(f"{cohort}: {best.strategy} has the highest score, {result}.")
         own = [pair for pair in pairs if pair.cohort == cohort and best.strategy in (pair.first, pair.second)]
         sentences += _against_others(own, best)
-        if len(best.seeds) == 1:
-            sentences.append("Only one seed was run, so the intervals know nothing of the spread between seeds.")
     return sentences
 
 
@@ -243,15 +254,33 @@ def _result(curve: Curve, budgets: np.ndarray) -> str:
 
 
 def _against_others(pairs: Sequence[Comparison], best: Curve) -> list[str]:
-    """The best against each other strategy, as sentences; intervals over what both have done."""
-    groups: dict[int, list[str]] = {1: [], 0: [], -1: []}
+    """The best against each other strategy, as sentences, by intervals that hold for all pairs together."""
+    groups: dict[str, list[str]] = {words: [] for words in _VERDICTS.values()}
     for pair in pairs:
         sign, other = (1, pair.second) if pair.first == best.strategy else (-1, pair.first)
-        low, high = sorted((sign * pair.area.low, sign * pair.area.high))
-        interval = f"{other} ({sign * pair.area.mean:+.3f}, 95 % interval {low:+.3f} to {high:+.3f})"
-        groups[sign * pair.area.verdict].append(interval)
-    words = {1: "It is better than", 0: "No difference can be told from", -1: "On what both have done it is worse than"}
-    return [f"{words[verdict]} {_list(names)}." for verdict, names in groups.items() if names]
+        found = pair.joint
+        words = _VERDICTS["few" if found.too_few_seeds else sign * found.verdict]
+        groups[words].append(f"{other} ({sign * found.mean:+.3f}{_interval(found, sign)})")
+    sentences = [f"{words} {_list(names)}." for words, names in groups.items() if names]
+    if pairs and pairs[0].pairs > 1:
+        sentences.append(f"The intervals hold for all {pairs[0].pairs} pairs of strategies together.")
+    return sentences
+
+
+_VERDICTS: dict[int | str, str] = {
+    1: "It is better than",
+    0: "No difference can be told from",
+    "few": "Too few seeds to tell it from",
+    -1: "On what both have done it is worse than",
+}
+"""What is said of the best strategy and others, by the verdict of their comparison."""
+
+
+def _interval(found: Difference, sign: int) -> str:
+    if math.isnan(found.low):
+        return f", {found.seeds} seed"
+    low, high = sorted((sign * found.low, sign * found.high))
+    return f", {found.seeds} seeds, 95 % interval {low:+.3f} to {high:+.3f}"
 
 
 def _list(names: Sequence[str]) -> str:

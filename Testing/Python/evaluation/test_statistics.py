@@ -3,11 +3,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import trapezoid
-from scipy.stats import ttest_rel
+from scipy.stats import t as student_t
+from scipy.stats import ttest_1samp, ttest_rel
 
 from ActiveSegmentationLib.evaluation import (
     area_under_learning_curve,
     bootstrap_standard_error,
+    clustered_mean,
     mean_without_nan,
     paired_area_difference,
     paired_difference,
@@ -72,30 +74,91 @@ def test_the_standard_error_is_seeded_and_leaves_nan_out():
     assert bootstrap_standard_error(np.full((2, 5), 0.5)) == pytest.approx(0, abs=1e-12)
 
 
-def literal_interval(first, second, resamples, rng):
-    means = []
-    for _ in range(resamples):
-        seeds = rng.integers(0, first.shape[0], first.shape[0])
-        volumes = rng.integers(0, first.shape[1], first.shape[1])
-        cells = [first[s, v] - second[s, v] for s in seeds for v in volumes]
-        means.append(np.nanmean(cells))
-    return np.quantile(means, [0.025, 0.975])
+def literal_interval(first, second):
+    """Of complete data: variances of the mean over seeds and over volumes, less what both hold, by loops."""
+    d = first - second
+    seeds, volumes = d.shape
+    of_seeds = np.var([np.mean(d[s]) for s in range(seeds)], ddof=1) / seeds
+    of_volumes = np.var([np.mean(d[:, v]) for v in range(volumes)], ddof=1) / volumes
+    of_cells = np.var(d, ddof=1) / d.size
+    error = np.sqrt(max(of_seeds, of_volumes, of_seeds + of_volumes - of_cells))
+    reach = student_t.ppf(0.975, min(seeds, volumes) - 1) * error
+    return np.mean(d) - reach, np.mean(d) + reach
 
 
-@pytest.mark.parametrize("holes", [False, True])
-def test_the_paired_interval_agrees_with_the_literal_bootstrap(holes):
+@pytest.mark.parametrize("shape", [(2, 9), (4, 12), (7, 3)])
+def test_the_paired_interval_is_the_literal_one(shape):
     rng = np.random.default_rng(3)
-    second = rng.normal(0.7, 0.1, (4, 12))
-    first = second + rng.normal(0.02, 0.02, (4, 12)) + rng.normal(0, 0.01, (4, 1))
-    if holes:
-        first[1, 3:6] = second[0, 0] = np.nan
-    found = paired_difference(first, second, resamples=4000)
-    low, high = literal_interval(first, second, 4000, np.random.default_rng(0))
-    width = high - low
+    second = rng.normal(0.7, 0.1, shape)
+    first = second + rng.normal(0.02, 0.02, shape) + rng.normal(0, 0.01, (shape[0], 1))
+    found = paired_difference(first, second)
+    assert found.mean == pytest.approx(np.mean(first - second))
+    assert (found.low, found.high) == pytest.approx(literal_interval(first, second))
+    assert (found.seeds, found.volumes) == shape
+
+
+def test_one_volume_gives_the_t_interval_over_seeds():
+    rng = np.random.default_rng(0)
+    first, second = rng.random((2, 6, 1))
+    expected = ttest_1samp((first - second).ravel(), 0).confidence_interval(0.95)
+    found = paired_difference(first, second)
+    assert (found.low, found.high) == pytest.approx(tuple(expected))
+
+
+def test_one_seed_tells_nothing():
+    found = paired_difference(np.full((1, 30), 0.9), np.full((1, 30), 0.1))
+    assert found.mean == pytest.approx(0.8)
+    assert np.isnan(found.low)
+    assert (found.verdict, found.too_few_seeds) == (0, True)
+
+
+def test_missing_scores_are_left_out():
+    rng = np.random.default_rng(1)
+    second = rng.random((4, 12))
+    first = second + rng.normal(0.02, 0.02, second.shape)
+    whole = paired_difference(first, second)
+    first[1, 3] = second[0, 0] = np.nan
+    found = paired_difference(first, second)
     assert found.mean == pytest.approx(np.nanmean(first - second))
-    assert found.low == pytest.approx(low, abs=0.1 * width)
-    assert found.high == pytest.approx(high, abs=0.1 * width)
     assert (found.seeds, found.volumes) == (4, 12)
+    assert found.high - found.low == pytest.approx(whole.high - whole.low, rel=0.25)
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5, 10])
+@pytest.mark.parametrize("suits", [0.0, 0.03])
+def test_equal_strategies_are_told_apart_in_five_percent_at_most(seeds, suits):
+    rng = np.random.default_rng(seeds)
+    wrong, repeats = 0, 600
+    for _ in range(repeats):
+        runs, own = rng.normal(0, 0.02, (2, seeds, 1)), rng.normal(0, suits, (2, 1, 20))
+        first, second = 0.7 + runs + own + rng.normal(0, 0.03, (2, seeds, 20))
+        wrong += paired_difference(first, second).verdict != 0
+    assert wrong / repeats < 0.05 + 3 * np.sqrt(0.05 * 0.95 / repeats)
+
+
+def test_a_large_difference_is_still_found_with_five_seeds():
+    rng = np.random.default_rng(0)
+    found = 0
+    for _ in range(50):
+        runs = rng.normal(0, 0.02, (2, 5, 1)) + np.array([0.06, 0.0])[:, None, None]
+        found += paired_difference(*(0.7 + runs + rng.normal(0, 0.03, (2, 5, 20)))).verdict == 1
+    assert found >= 35
+
+
+def test_clusters_count_instead_of_values():
+    means = np.array([0.02, -0.01, 0.03])
+    values, clusters = np.repeat(means, 7), np.repeat(["a", "b", "c"], 7)
+    found = clustered_mean(values, clusters.tolist())
+    expected = ttest_1samp(means, 0).confidence_interval(0.95)
+    assert found.error == pytest.approx(np.std(means, ddof=1) / np.sqrt(3))
+    assert (found.low, found.high) == pytest.approx(tuple(expected))
+    assert (found.values, found.clusters) == (21, 3)
+    alone = clustered_mean([0.1, 0.2, np.nan], ["a", "a", "b"])
+    assert (alone.values, alone.clusters) == (2, 1)
+    assert np.isnan(alone.error)
+    assert np.isnan(clustered_mean([], []).mean)
+    with pytest.raises(ValueError, match="cluster"):
+        clustered_mean([1.0], [])
 
 
 def test_a_common_difficulty_cancels_and_the_verdict_follows_the_interval():
@@ -103,6 +166,7 @@ def test_a_common_difficulty_cancels_and_the_verdict_follows_the_interval():
     base = rng.normal(0.5, 0.3, (3, 20))
     better = paired_difference(base + 0.01 + rng.normal(0, 0.001, base.shape), base)
     assert better.verdict == 1
+    assert not better.too_few_seeds
     assert better.low == pytest.approx(0.01, abs=0.002)
     assert paired_difference(base, base + 0.01).verdict == -1
     assert paired_difference(base, base).verdict == 0

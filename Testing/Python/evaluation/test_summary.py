@@ -110,13 +110,36 @@ def test_a_clear_difference_is_told():
 
 def test_no_difference_is_told_where_there_is_none():
     rows = make_rows({"a": 0.0, "b": 0.0005}, noise=0.05)
+    assert any(sentence.startswith("Too few seeds to tell it from") for sentence in headline(rows))
+    assert "too few seeds to tell" in format_text(budget_table(best_at_budgets(rows)))
+    rows = make_rows({"a": 0.0, "b": 0.0005}, noise=0.05, seeds=range(6))
     assert any(sentence.startswith("No difference can be told from") for sentence in headline(rows))
     assert "no difference can be told" in format_text(budget_table(best_at_budgets(rows)))
 
 
+def test_the_best_of_many_equal_strategies_is_not_called_better():
+    wrong = 0
+    for draw in range(40):
+        rng = np.random.default_rng(draw)
+        rows = [
+            ResultRow("c", f"s{strategy}", seed, 1, 10, 1.0, f"v{volume}", "A", "dice", 0.7 + effect + noise)
+            for strategy in range(6)
+            for seed in range(3)
+            for effect in [rng.normal(0, 0.02)]
+            for volume, noise in enumerate(rng.normal(0, 0.03, 8))
+        ]
+        wrong += any(sentence.startswith("It is better") for sentence in headline(rows))
+    assert wrong <= 6
+    pair = comparisons(rows)[0]
+    assert pair.pairs == 15
+    assert pair.joint.high - pair.joint.low > pair.area.high - pair.area.low
+    assert headline(rows)[-1] == "The intervals hold for all 15 pairs of strategies together."
+
+
 def test_one_strategy_one_seed_or_nothing():
     assert "the only strategy" in headline(make_rows({"random": 0.0}))[0]
-    assert "Only one seed" in headline(make_rows(seeds=(0,)))[-1]
+    assert headline(make_rows(seeds=(0,)))[-1].startswith("Too few seeds to tell it from random (+0.0")
+    assert "interval" not in headline(make_rows(seeds=(0,)))[-1]
     assert comparisons(make_rows({"random": 0.0})) == []
     assert headline([]) == []
     undefined = [change(row, value=math.nan) for row in make_rows()]

@@ -11,7 +11,16 @@ from pathlib import Path
 
 from ActiveSegmentationLib.acquisition import strategies
 from ActiveSegmentationLib.cli import options as shared
-from ActiveSegmentationLib.cohort import discover
+from ActiveSegmentationLib.cohort import (
+    Cohort,
+    Role,
+    discover,
+    grouped_problems,
+    read_split,
+    repeated,
+    split_text,
+    with_roles,
+)
 from ActiveSegmentationLib.common.errors import BadInput, JobFailed
 from ActiveSegmentationLib.common.progress import TqdmProgress
 from ActiveSegmentationLib.loop import StudyLoop, describe_device, resolve_device, versions
@@ -32,6 +41,7 @@ def add_commands(commands: Commands) -> None:
     parser = commands.add_parser("index", help=text, description=text[0].upper() + text[1:] + ".")
     parser.add_argument("cohort", type=Path, metavar="COHORT", help="folder, CSV/TSV table or image file")
     shared.add_cohort(parser)
+    shared.add_split(parser)
     shared.add_json(parser)
     parser.set_defaults(run=_index)
 
@@ -73,40 +83,51 @@ def _index(options: argparse.Namespace) -> None:
         cohort = discover(
             options.cohort, layout=options.layout, axis=options.axis, pattern=options.pattern, progress=progress
         )
+    if options.split is not None:
+        cohort = with_roles(cohort, read_split(options.split))
     patients = {volume.patient for volume in cohort.volumes}
     slices = sum(volume.slice_count for volume in cohort.volumes)
     if options.json:
         summary = {"root": str(cohort.root), "patients": len(patients), "slices": slices}
-        shared.print_json(summary | cohort.to_json())
+        groups = {"problem_groups": [group.to_json() for group in grouped_problems(cohort.problems)]}
+        roles = {"roles": {str(role): count for role, count in shared.roles_of(cohort).items()}}
+        shared.print_json(summary | roles | cohort.to_json() | groups)
     else:
         print(
             f"{cohort.root}: layout {cohort.layout}, {len(patients)} patients, {len(cohort.volumes)} volumes, ", end=""
         )
         print(f"{slices} slices, {len(cohort.problems)} problem(s).")
-        _print_volumes(cohort)
+        _print_volumes(cohort, options.split)
     if not cohort.volumes:
         advice = "Repair the files named above, or name the layout with --layout."
         raise BadInput("No volume of the cohort can be used.", where=options.cohort, advice=advice)
 
 
-def _print_volumes(cohort) -> None:
+def _print_volumes(cohort: Cohort, split: Path | None) -> None:
+    """A line a volume with its own problems below; problems of many volumes once at the end."""
+    single, many = repeated(cohort.problems)
     by_volume: dict[str, list[str]] = {}
-    for problem in cohort.problems:
+    for problem in single:
         text = f"{problem.severity}: {problem.message} {problem.advice}".rstrip()
         by_volume.setdefault(problem.where, []).append(text)
     for volume in cohort.volumes:
         size = " x ".join(str(n) for n in volume.geometry.size)
         spacing = " x ".join(f"{mm:g}" for mm in volume.geometry.spacing)
         labels = ", ".join(kind for kind, known in (("mask", volume.mask), ("scribble", volume.scribble)) if known)
+        role = "" if volume.role == Role.POOL else f"  ({volume.role})"
         print(
             f"{volume.patient:15} {volume.id:25} {size:>15} voxels {spacing:>20} mm  axis {volume.axis}  "
-            f"{volume.slice_count:4} slices  {labels or 'no labels'}"
+            f"{volume.slice_count:4} slices  {labels or 'no labels'}{role}"
         )
         for text in by_volume.pop(volume.id, []):
             print(f"{'':15} {text}")
     for where, texts in by_volume.items():
         for text in texts:
             print(f"{where}: {text}")
+    for group in many:
+        print(group.text())
+    if cohort.volumes:
+        print(split_text(cohort, split))
 
 
 def _strategies(options: argparse.Namespace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -42,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    _accept_any_character()
     options = build_parser().parse_args(arguments)
     try:
         options.run(options)
@@ -57,6 +59,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return _report(error)
     return 0
+
+
+def _accept_any_character() -> None:
+    """Let names that a console or a redirected stream cannot show appear as codes such as \\u60a3, not as an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # tests put other streams there
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _report(error: Exception) -> int:

@@ -19,7 +19,9 @@ from ActiveSegmentationLib.cohort import (
     Role,
     StackSettings,
     discover,
+    grouped_problems,
     read_split,
+    split_text,
     with_roles,
 )
 from ActiveSegmentationLib.common.errors import BadInput
@@ -142,13 +144,14 @@ def read_cohort(options: argparse.Namespace, path: Path, progress: TqdmProgress)
         BadInput: If no volume can be used, or the split does not fit.
     """
     cohort = discover(path, layout=options.layout, axis=options.axis, pattern=options.pattern, progress=progress)
-    for problem in cohort.problems:
-        progress.message(f"{problem.severity}: {problem.where}: {problem.message} {problem.advice}".rstrip())
+    for group in grouped_problems(cohort.problems):
+        progress.message(group.text())
     if not cohort.volumes:
         advice = "Repair the files named above, or name the layout with --layout."
         raise BadInput("No volume of the cohort can be used.", where=path, advice=advice)
-    if getattr(options, "split", None) is not None:
+    if options.split is not None:
         cohort = with_roles(cohort, read_split(options.split))
+    progress.message(split_text(cohort, options.split))
     return cohort
 
 
@@ -166,6 +169,7 @@ def annotation_kind(parser: argparse.ArgumentParser, *, required: bool) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print a JSON value on stdout."""
-    json.dump(value, sys.stdout, indent=1, ensure_ascii=False, allow_nan=False)
+    """Print a JSON value on stdout; in ASCII where the stream cannot hold every character."""
+    is_unicode = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "").startswith("utf")
+    json.dump(value, sys.stdout, indent=1, ensure_ascii=not is_unicode, allow_nan=False)
     print()

@@ -6,8 +6,9 @@ from ActiveSegmentationLib.cohort.io import read_image, read_label_map, read_lab
 from ActiveSegmentationLib.cohort.phantom import write_phantom
 from ActiveSegmentationLib.cohort.preprocessing import PRESETS as STACK_PRESETS
 from ActiveSegmentationLib.cohort.preprocessing import StackSettings, reduced_size
+from ActiveSegmentationLib.cohort.problems import ProblemGroup, grouped_problems, repeated
 from ActiveSegmentationLib.cohort.scribbles import scribble_from_mask
-from ActiveSegmentationLib.cohort.split import read_split, with_roles
+from ActiveSegmentationLib.cohort.split import read_split, split_text, with_roles
 from ActiveSegmentationLib.cohort.stack import SliceStack, StackVolume, open_stack
 from ActiveSegmentationLib.cohort.stack_building import build_stack
 from ActiveSegmentationLib.cohort.stack_contents import image_hashes
@@ -38,6 +39,7 @@ __all__ = [
     "LabelSource",
     "PlaneGrid",
     "Problem",
+    "ProblemGroup",
     "Role",
     "SliceId",
     "SliceStack",
@@ -47,6 +49,7 @@ __all__ = [
     "Volume",
     "build_stack",
     "discover",
+    "grouped_problems",
     "image_hashes",
     "open_stack",
     "read_image",
@@ -54,8 +57,10 @@ __all__ = [
     "read_labels",
     "read_split",
     "reduced_size",
+    "repeated",
     "scribble_from_mask",
     "slices_first",
+    "split_text",
     "volume_order",
     "with_roles",
     "write_label_map",

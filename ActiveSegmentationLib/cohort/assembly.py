@@ -51,11 +51,14 @@ class Draft:
         candidates: The volumes.
         labels: Names of label values, where the layout tells them.
         problems: What was found wrong on the way.
+        aside: Files that the layout knows and leaves aside on purpose; of other files that could be images it is told
+            that they are not used.
     """
 
     candidates: list[Candidate]
     labels: dict[int, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    aside: list[Path] = field(default_factory=list)
 
 
 def file_source(*paths: Path) -> Source:
@@ -87,7 +90,7 @@ def assemble(root: Path, layout: str, draft: Draft, *, axis: int | None, progres
                 progress.update("Reading headers", number + 1, len(pending))
         finally:
             readers.shutdown(cancel_futures=True)
-    problems += _duplicates(root, volumes)
+    problems += [*_duplicates(root, volumes), *_in_two_parts(volumes)]
     return Cohort(root, layout, tuple(volumes), tuple(problems), dict(draft.labels))
 
 
@@ -227,6 +230,19 @@ def _duplicates(root: Path, volumes: Sequence[Volume]) -> list[Problem]:
                 advice = "Leave one of them out, or slices are asked for twice."
                 problems.append(Problem(volume.id, f"The image is a copy of {known}.", advice, "warning"))
     return problems
+
+
+def _in_two_parts(volumes: Sequence[Volume]) -> list[Problem]:
+    """Patients of whom the layout puts volumes into several parts, such as training and test."""
+    roles: dict[str, set[Role]] = {}
+    for volume in volumes:
+        roles.setdefault(volume.patient, set()).add(volume.role)
+    advice = "If it is one person, scores are too good: put all volumes into one part. If not, rename one of them."
+    return [
+        Problem(patient, f"The name of the patient is in several parts: {', '.join(sorted(found))}.", advice, "warning")
+        for patient, found in roles.items()
+        if len(found) > 1
+    ]
 
 
 def _sample(path: Path) -> bytes:

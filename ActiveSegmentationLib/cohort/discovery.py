@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
-from ActiveSegmentationLib.cohort.assembly import assemble
+from ActiveSegmentationLib.cohort.anatomy import name_problems
+from ActiveSegmentationLib.cohort.assembly import Draft, assemble
 from ActiveSegmentationLib.cohort.layouts import (
     acdc,
     chaos,
@@ -19,7 +21,9 @@ from ActiveSegmentationLib.cohort.layouts import (
     promise12,
 )
 from ActiveSegmentationLib.cohort.layouts.base import Layout
-from ActiveSegmentationLib.cohort.types import Cohort
+from ActiveSegmentationLib.cohort.leftovers import summary_of, unused_files
+from ActiveSegmentationLib.cohort.types import Cohort, Problem
+from ActiveSegmentationLib.cohort.walking import is_text, walk
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained
 from ActiveSegmentationLib.common.progress import Progress, or_silent
@@ -41,7 +45,7 @@ def discover(
     pattern: str | None = None,
     progress: Progress | None = None,
 ) -> Cohort:
-    """Index a cohort; headers are read, no pixel is.
+    """Index a cohort; headers are read, and a few label maps where names can be held against anatomy, no image pixel.
 
     Args:
         path: A folder, a CSV or TSV table, or an image file.
@@ -61,14 +65,18 @@ def discover(
         path.stat()
     if axis is not None and axis not in (0, 1, 2):
         raise BadInput(f"{axis} is no image axis.", where="axis", advice="Use 0, 1 or 2.")
+    _require_text(path)
     found = _named(layout) if layout is not None else _detected(path, pattern)
     with explained(path):
         draft = plain.read_folder(path, pattern) if found.name == "folder" else found.read(path)
+        if path.is_dir():
+            draft.problems += _rest(path, draft, found.name)
     if not draft.candidates and not draft.problems:
         advice = f"Check the path, or name the layout: {', '.join(LAYOUTS)}."
         raise BadInput(f"No volume was found (layout '{found.name}').", where=path, advice=advice)
     root = path if path.is_dir() else path.parent
-    return assemble(root, found.name, draft, axis=axis, progress=or_silent(progress))
+    cohort = assemble(root, found.name, draft, axis=axis, progress=or_silent(progress))
+    return replace(cohort, problems=(*cohort.problems, *name_problems(cohort)))
 
 
 def _named(name: str) -> Layout:
@@ -84,5 +92,22 @@ def _detected(path: Path, pattern: str | None) -> Layout:
         for layout in _LAYOUTS.values():
             if layout.recognises(path):
                 return layout
+        holds = summary_of(walk(path).files) if path.is_dir() else ""
     advice = "Supported are NIfTI, NRRD, MetaImage and DICOM; name the layout with --layout if it is another one."
-    raise BadInput("No image was found here.", where=path, advice=advice)
+    message = f"No image was found here{f' (files: {holds})' if holds else ''}."
+    raise BadInput(message, where=path, advice=advice)
+
+
+def _require_text(path: Path) -> None:
+    if not is_text(str(path)):
+        advice = "Rename the folder or file."
+        shown = str(path).encode("utf-8", "backslashreplace").decode("utf-8")
+        raise BadInput("The path is not valid text (UTF-8).", where=shown, advice=advice)
+
+
+def _rest(path: Path, draft: Draft, layout: str) -> list[Problem]:
+    """Dead links, locked folders, and files that the layout does not use."""
+    found = walk(path)
+    told = {problem.where for problem in draft.problems}
+    own = [problem for problem in found.problems if problem.where not in told]
+    return own + unused_files(path, found.files, draft, layout)

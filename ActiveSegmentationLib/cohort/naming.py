@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-IMAGE_SUFFIXES = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".nhdr", ".mha", ".mhd")
-"""Suffixes of volume files, the longest of those that end alike first."""
+IMAGE_SUFFIXES = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr")
+"""Suffixes of volume files, the longest of those that end alike first; a .hdr has its pixels in an .img file."""
 
 _RESERVED = {"con", "prn", "aux", "nul", *(f"{device}{n}" for device in ("com", "lpt") for n in range(1, 10))}
 
@@ -51,14 +51,11 @@ def unique_ids(names: Iterable[str]) -> list[str]:
     return ids
 
 
+_SYSTEM = {"__macosx", "thumbs.db", "desktop.ini", "$recycle.bin", "system volume information", "lost+found", "@eadir"}
+"""Names of files and folders that systems leave behind, in lower case."""
+
+
 def is_hidden(path: Path, root: Path) -> bool:
-    """Whether the file or a folder between it and ``root`` is hidden or temporary."""
-    return any(part.startswith((".", "~", "__MACOSX")) for part in path.relative_to(root).parts)
-
-
-def volume_files(folder: Path) -> list[Path]:
-    """All volume files below a folder in natural order; hidden ones left out."""
-    found = (
-        path for path in folder.rglob("*") if image_suffix(path) and path.is_file() and not is_hidden(path, folder)
-    )
-    return sorted(found, key=lambda path: natural_key(path.relative_to(folder).as_posix()))
+    """Whether the file or a folder between it and ``root`` is hidden, temporary or the system's own."""
+    parts = path.relative_to(root).parts
+    return any(part.startswith((".", "~")) or part.lower() in _SYSTEM for part in parts)

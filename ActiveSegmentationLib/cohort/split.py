@@ -6,16 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ActiveSegmentationLib.cohort.roles import role_of_word
 from ActiveSegmentationLib.cohort.types import Cohort, Role
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.common.files import read_json
+from ActiveSegmentationLib.common.text import read_any_json
 
-_NAMES = {
-    "train": Role.POOL,
-    "pool": Role.POOL,
-    "val": Role.VALIDATION,
-    "validation": Role.VALIDATION,
-    "test": Role.TEST,
+_PURPOSE = {
+    Role.POOL: "to choose slices from (pool)",
+    Role.VALIDATION: "for validation",
+    Role.TEST: "for testing",
 }
 
 
@@ -26,26 +25,33 @@ def read_split(path: Path) -> dict[Role, tuple[str, ...]]:
         Names of patients or volumes by role, only roles that the file names.
 
     Raises:
-        BadInput: If the file is missing or has another form.
+        BadInput: If the file is missing or has another form, or has a list of names under another word.
     """
-    value = read_json(path)
+    value = read_any_json(path)
     advice = 'Write {"train": [...], "val": [...], "test": [...]} with names of patients or volumes.'
-    if not isinstance(value, dict) or not set(value) & set(_NAMES):
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        raise BadInput("The file holds several splits (folds).", where=path, advice=f"Save one of them. {advice}")
+    if not isinstance(value, dict) or not any(role_of_word(key) for key in value):
         raise BadInput("The split has none of the lists train, val, test.", where=path, advice=advice)
     split: dict[Role, tuple[str, ...]] = {}
     for key, names in value.items():
-        if key not in _NAMES:
+        role = role_of_word(key)
+        is_names = isinstance(names, list) and all(isinstance(name, str) for name in names)
+        if role is None and is_names and names:
+            raise BadInput(f"'{key}' is not a part of a split.", where=path, advice=advice)
+        if role is None:
             continue
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise BadInput(f"'{key}' is no list of names.", where=path, advice=advice)
-        split[_NAMES[key]] = split.get(_NAMES[key], ()) + tuple(names)
+        if not is_names:
+            raise BadInput(f"'{key}' is not a list of names.", where=path, advice=advice)
+        split[role] = split.get(role, ()) + tuple(names)
     return split
 
 
 def with_roles(cohort: Cohort, split: Mapping[Role, Sequence[str]]) -> Cohort:
     """Give every volume the role that the split names for it or for its patient.
 
-    Volumes that the split does not name belong to the pool if the split names no pool; otherwise they are left out.
+    Volumes that the split does not name keep the role that their layout says if the split names no pool; otherwise
+    they are left out.
 
     Raises:
         BadInput: If a name is neither a patient nor a volume, or a patient would have two roles.
@@ -62,7 +68,7 @@ def with_roles(cohort: Cohort, split: Mapping[Role, Sequence[str]]) -> Cohort:
     for volume in cohort.volumes:
         roles = [role for role, names in split.items() if volume.id in names or volume.patient in names]
         if not roles and Role.POOL not in split:
-            roles = [Role.POOL]
+            roles = [volume.role]
         if not roles:
             continue
         if len(set(roles)) > 1 or role_of.setdefault(volume.patient, roles[0]) != roles[0]:
@@ -70,3 +76,21 @@ def with_roles(cohort: Cohort, split: Mapping[Role, Sequence[str]]) -> Cohort:
             raise BadInput(f"Patient '{volume.patient}' is in two parts.", where="split", advice=advice)
         volumes.append(replace(volume, role=roles[0]))
     return cohort.with_volumes(tuple(volumes))
+
+
+def split_text(cohort: Cohort, source: Path | None = None) -> str:
+    """One line that tells which volumes are for what.
+
+    Args:
+        cohort: The cohort with its roles.
+        source: The split file that was used, or None where the roles are the layout's own.
+    """
+    parts = []
+    for role in Role:
+        volumes = [volume for volume in cohort.volumes if volume.role == role]
+        if volumes:
+            parts.append(f"{len(volumes)} volumes of {len({v.patient for v in volumes})} patients {_PURPOSE[role]}")
+    origin = f"as {source} says" if source is not None else f"as the layout {cohort.layout} says"
+    if source is None and all(volume.role == Role.POOL for volume in cohort.volumes):
+        origin = "nothing says which are for validation or test"
+    return f"Split: {', '.join(parts)} ({origin})."

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ActiveSegmentationLib.cohort.assembly import Candidate, Draft, file_source
 from ActiveSegmentationLib.cohort.layouts.base import Layout, folders
+from ActiveSegmentationLib.cohort.roles import role_of_folder, role_of_folders
 from ActiveSegmentationLib.cohort.types import LabelSource
 
 LABELS = {1: "RV", 2: "MYO", 3: "LV"}
@@ -17,13 +18,19 @@ _FRAME = re.compile(r"(patient\d+_frame\d+)\.nii(\.gz)?")
 
 
 def _patients(path: Path) -> list[Path]:
-    """Patient folders; the official release puts them below training and testing."""
-    parts = [
-        part for part in folders(path) if part.name.lower() in ("training", "testing", "train", "test", "database")
-    ]
+    """Patient folders; the official release puts them below training and testing, some copies below database too."""
+    parts: list[Path] = []
+    level = [path]
+    for _ in range(2):
+        level = [part for parent in level for part in folders(parent) if _is_part(part.name)]
+        parts += level
     return [
         folder for parent in (path, *parts) for folder in folders(parent) if re.fullmatch(r"patient\d+", folder.name)
     ]
+
+
+def _is_part(name: str) -> bool:
+    return name.lower() == "database" or role_of_folder(name) is not None
 
 
 def _recognises(path: Path) -> bool:
@@ -32,11 +39,14 @@ def _recognises(path: Path) -> bool:
 
 
 def _read(path: Path) -> Draft:
+    """Every frame with its labels; below a folder called testing it is for testing. The cine files (_4d) stay aside."""
     candidates = []
+    aside: list[Path] = []
     for folder in _patients(path):
         for file in sorted(folder.iterdir()):
             match = _FRAME.fullmatch(file.name)
             if match is None:
+                aside += [file] if "_4d." in file.name else []
                 continue
             ending = file.name[len(match[1]) :]
             mask, scribble = (folder / f"{match[1]}{kind}{ending}" for kind in ("_gt", "_scribble"))
@@ -47,9 +57,10 @@ def _read(path: Path) -> Draft:
                     channels=(file_source(file),),
                     mask=LabelSource(file_source(mask)) if mask.is_file() else None,
                     scribble=LabelSource(file_source(scribble), NOT_ANNOTATED) if scribble.is_file() else None,
+                    role=role_of_folders(folder.relative_to(path).parts[:-1]),
                 )
             )
-    return Draft(candidates, dict(LABELS))
+    return Draft(candidates, dict(LABELS), aside=aside)
 
 
 LAYOUT = Layout("acdc", "ACDC: patientNNN folders with ED and ES frames, _gt and _scribble files.", _recognises, _read)

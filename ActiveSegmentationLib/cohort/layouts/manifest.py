@@ -2,54 +2,53 @@
 
 from __future__ import annotations
 
-import csv
+import re
 from pathlib import Path
 
 from ActiveSegmentationLib.cohort.assembly import Candidate, Draft, file_source
 from ActiveSegmentationLib.cohort.layouts.base import Layout
+from ActiveSegmentationLib.cohort.naming import image_suffix
+from ActiveSegmentationLib.cohort.roles import role_of_word
 from ActiveSegmentationLib.cohort.types import UNDECIDED, LabelSource, Problem, Role
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.common.files import explained
+from ActiveSegmentationLib.common.text import Table, read_table
 
-_ROLES = {
-    "": Role.POOL,
-    "pool": Role.POOL,
-    "train": Role.POOL,
-    "val": Role.VALIDATION,
-    "validation": Role.VALIDATION,
-    "test": Role.TEST,
+_NAMES = {
+    "patient": ("patient", "patient_id", "patientid", "subject", "subject_id"),
+    "volume": ("volume", "volume_id", "case", "case_id"),
+    "image": ("image", "images", "image_path"),
+    "mask": ("mask", "masks", "label", "labels", "segmentation", "mask_path", "label_path"),
+    "scribble": ("scribble", "scribbles"),
+    "role": ("role", "split", "set", "part"),
 }
+"""Columns, and the names under which they are known."""
+
 _REQUIRED = ("patient", "volume", "image")
 
 
 def _recognises(path: Path) -> bool:
-    return path.is_file() and path.suffix.lower() in (".csv", ".tsv")
+    return path.is_file() and path.suffix.lower() in (".csv", ".tsv", ".txt", ".tab")
 
 
 def _read(path: Path) -> Draft:
-    """Rows of the table; paths are relative to it, several channels are separated by semicolons.
+    """Rows of the table; paths are relative to it, several channels are separated by semicolons or "|".
 
     In a scribble file the value 255 means undecided. A row that cannot be used is reported by its number and left out.
     """
-    with explained(path):
-        text = path.read_text(encoding="utf-8-sig")
-    dialect = "excel-tab" if path.suffix.lower() == ".tsv" else "excel"
-    table = csv.DictReader(text.splitlines(), dialect=dialect)
-    columns = {name.strip().lower(): name for name in table.fieldnames or []}
-    missing = [name for name in _REQUIRED if name not in columns]
-    if missing:
-        advice = "The first line must name the columns patient, volume, image[, mask, scribble, role]."
-        raise BadInput(f"The table lacks the column(s) {', '.join(missing)}.", where=path, advice=advice)
-    draft = Draft([])
+    table = read_table(path, {name for names in _NAMES.values() for name in names})
+    columns = _columns(path, table)
+    draft = Draft([], problems=_unused(table, columns))
+    encoding = "" if table.encoding.startswith("utf") else table.encoding
     seen: dict[str, int] = {}
-    for number, raw in enumerate(table, start=2):
-        row = {name: (raw[column] or "").strip() for name, column in columns.items()}
+    for number, cells in table.rows:
+        row = {name: cells.get(column, "") for name, column in columns.items()}
         try:
-            candidate = _candidate(path, row)
+            if "" in cells:
+                raise BadInput("There are more cells than columns.", where="last", advice="Put quotes around the cell.")
+            candidate = _candidate(path, row, encoding)
             if candidate.name in seen:
-                raise BadInput(
-                    f"The volume is named in row {seen[candidate.name]} too.", where="volume", advice="Rename it."
-                )
+                message = f"The volume is named in row {seen[candidate.name]} too."
+                raise BadInput(message, where="volume", advice="Rename it.")
             seen[candidate.name] = number
             draft.candidates.append(candidate)
         except BadInput as error:
@@ -58,31 +57,62 @@ def _read(path: Path) -> Draft:
     return draft
 
 
-def _candidate(path: Path, row: dict[str, str]) -> Candidate:
+def _columns(path: Path, table: Table) -> dict[str, str]:
+    """Which column of the table holds what."""
+    found = {name: [column for column in table.columns if column in words] for name, words in _NAMES.items()}
+    missing = [name for name in _REQUIRED if not found[name]]
+    if missing:
+        advice = "The first line must name the columns patient, volume, image[, mask, scribble, role]."
+        raise BadInput(f"The table lacks the column(s) {', '.join(missing)}.", where=path, advice=advice)
+    for name, columns in found.items():
+        if len(columns) > 1:
+            message = f"The columns {' and '.join(columns)} both mean {name}."
+            raise BadInput(message, where=path, advice="Rename or remove one of them.")
+    return {name: columns[0] for name, columns in found.items() if columns}
+
+
+def _unused(table: Table, columns: dict[str, str]) -> list[Problem]:
+    """Columns of unknown name that hold image files."""
+    advice = f"Rename the column if it is one of {', '.join(_NAMES)}."
+    others = [column for column in table.columns if column not in columns.values()]
+    with_files = [name for name in others if any(image_suffix(Path(row.get(name, ""))) for _, row in table.rows)]
+    return [Problem(name, f"The column '{name}' is not used.", advice, "warning") for name in with_files]
+
+
+def _candidate(path: Path, row: dict[str, str], encoding: str) -> Candidate:
     for name in _REQUIRED:
         if not row[name]:
             raise BadInput("The cell is empty.", where=name, advice="Fill it in.")
-    role = row.get("role", "").lower()
-    if role not in _ROLES:
-        raise BadInput(f"'{role}' is no role.", where="role", advice="Use pool, validation or test.")
-    images = [_file(path, "image", cell) for cell in row["image"].split(";")]
-    mask = _file(path, "mask", row["mask"]) if row.get("mask") else None
-    scribble = _file(path, "scribble", row["scribble"]) if row.get("scribble") else None
+    role = role_of_word(row["role"]) if row.get("role") else Role.POOL
+    if role is None:
+        message = f"'{row['role']}' is not a role."
+        raise BadInput(message, where="role", advice="Use pool (or train), validation or test.")
+    files = {
+        name: [_file(path, name, cell, encoding) for cell in re.split(r"\s*[;|]\s*", row.get(name, "")) if cell]
+        for name in ("image", "mask", "scribble")
+    }
+    several = [name for name in ("mask", "scribble") if len(files[name]) > 1]
+    if several:
+        raise BadInput("There are several files.", where=several[0], advice="Merge them into one label map.")
     return Candidate(
         patient=row["patient"],
         name=row["volume"],
-        channels=tuple(file_source(image) for image in images),
-        mask=LabelSource(file_source(mask)) if mask else None,
-        scribble=LabelSource(file_source(scribble), UNDECIDED) if scribble else None,
-        role=_ROLES[role],
+        channels=tuple(file_source(image) for image in files["image"]),
+        mask=LabelSource(file_source(*files["mask"])) if files["mask"] else None,
+        scribble=LabelSource(file_source(*files["scribble"]), UNDECIDED) if files["scribble"] else None,
+        role=role,
     )
 
 
-def _file(table: Path, column: str, cell: str) -> Path:
-    file = table.parent / cell.strip()
-    if not file.is_file():
-        raise BadInput(f"There is no file {cell.strip()}.", where=column, advice="Paths are relative to the table.")
-    return file
+def _file(table: Path, column: str, cell: str, encoding: str) -> Path:
+    """The file that a cell names; "\\" separates folders where the table was written on Windows."""
+    for name in (cell, cell.replace("\\", "/")):
+        if (table.parent / name).is_file():
+            return table.parent / name
+    advice = "Paths are relative to the table."
+    if encoding and not cell.isascii():
+        advice += f" The table is not UTF-8 and was read as {encoding}; save it as UTF-8."
+    raise BadInput(f"There is no file {cell}.", where=column, advice=advice)
 
 
 LAYOUT = Layout("manifest", "CSV or TSV table: patient, volume, image[, mask, scribble, role].", _recognises, _read)

@@ -7,53 +7,74 @@ from pathlib import Path
 
 from ActiveSegmentationLib.cohort.assembly import Candidate, Draft, file_source
 from ActiveSegmentationLib.cohort.layouts.base import Layout
-from ActiveSegmentationLib.cohort.naming import stem, volume_files
-from ActiveSegmentationLib.cohort.types import LabelSource, Role
+from ActiveSegmentationLib.cohort.naming import stem
+from ActiveSegmentationLib.cohort.roles import role_of_folders, split_name
+from ActiveSegmentationLib.cohort.types import LabelSource, Problem
+from ActiveSegmentationLib.cohort.walking import volume_files
 
-LABELS = {1: "LV", 2: "MYO", 3: "RV"}
-STORED = ((500, 1), (200, 2), (600, 3))
-"""Values of the official release (500 left ventricle, 200 myocardium, 600 right ventricle) and of this library."""
+LABELS = {1: "RV", 2: "MYO", 3: "LV"}
+STORED = ((600, 1), (200, 2), (500, 3))
+"""Values of the official release (600 right ventricle, 200 myocardium, 500 left ventricle) and of this library, which
+are those of CycleMix's files."""
 
 NOT_ANNOTATED = 4
 """Value of pixels that no scribble touches."""
 
 _SUBJECT = re.compile(r"(subject_?\d+)_(DE|LGE|C0|T2)", re.IGNORECASE)
-_ROLES = {"val": Role.VALIDATION, "validation": Role.VALIDATION, "test": Role.TEST, "testing": Role.TEST}
+_MARKED = re.compile(r"_(manual|gt|label|labels|mask|scribble|scribbles)$", re.IGNORECASE)
+_LABEL_FOLDERS = {"label", "labels", "gt", "mask", "masks", "manual", "scribble", "scribbles"}
 
 
 def _recognises(path: Path) -> bool:
-    return path.is_dir() and any(_SUBJECT.fullmatch(stem(file)) for file in path.rglob("subject*.nii*"))
+    return path.is_dir() and any(_SUBJECT.fullmatch(stem(file)) for file in volume_files(path))
 
 
 def _read(path: Path) -> Draft:
-    """Images named subjectN_SEQUENCE; labels of the same name with _manual, in any folder.
+    """Images named subjectN_SEQUENCE; labels of the same name with _manual, or of the same name in a labels folder.
 
     A label file below a folder whose name holds "scribble", or that ends in _scribble, is a scribble. A folder called
-    val or test gives the role.
+    val, test or TestSet gives the role.
     """
-    files = volume_files(path)
-    images = [file for file in files if _SUBJECT.fullmatch(stem(file))]
-    labels = {file for file in files if re.search(r"_(manual|gt|label|scribble)$", stem(file), re.IGNORECASE)}
-    candidates = []
-    for file in images:
-        own = sorted(label for label in labels if stem(label).lower().startswith(f"{stem(file).lower()}_"))
-        scribbles = [label for label in own if "scribble" in label.relative_to(path).as_posix().lower()]
-        masks = [label for label in own if label not in scribbles]
-        folders = [part.lower() for part in file.relative_to(path).parts[:-1]]
-        role = next((_ROLES[part] for part in folders if part in _ROLES), Role.POOL)
-        subject = _SUBJECT.fullmatch(stem(file))
-        assert subject is not None
-        candidates.append(
-            Candidate(
-                patient=subject[1],
-                name=stem(file),
-                channels=(file_source(file),),
-                mask=LabelSource(file_source(masks[0]), None, STORED) if masks else None,
-                scribble=LabelSource(file_source(scribbles[0]), NOT_ANNOTATED, STORED) if scribbles else None,
-                role=role,
+    files = [file for file in volume_files(path) if _SUBJECT.fullmatch(_MARKED.sub("", stem(file)))]
+    labels: dict[tuple[str, str], list[Path]] = {}
+    for file in filter(lambda file: _is_label(file, path), files):
+        kind = "scribble" if "scribble" in file.relative_to(path).as_posix().lower() else "mask"
+        labels.setdefault((kind, _MARKED.sub("", stem(file)).lower()), []).append(file)
+    draft = Draft([], dict(LABELS))
+    for file in files:
+        if not _is_label(file, path):
+            name = stem(file)
+            masks = _own(path, file, labels.pop(("mask", name.lower()), []), draft)
+            scribbles = _own(path, file, labels.pop(("scribble", name.lower()), []), draft)
+            draft.candidates.append(
+                Candidate(
+                    patient=name.rpartition("_")[0],
+                    name=name,
+                    channels=(file_source(file),),
+                    mask=LabelSource(file_source(masks), None, STORED) if masks else None,
+                    scribble=LabelSource(file_source(scribbles), NOT_ANNOTATED, STORED) if scribbles else None,
+                    role=role_of_folders(file.relative_to(path).parts[:-1]),
+                )
             )
-        )
-    return Draft(candidates, dict(LABELS))
+    for file in (file for left in labels.values() for file in left):
+        where = file.relative_to(path).as_posix()
+        draft.problems.append(Problem(where, "The label file belongs to no image.", "Restore the image."))
+    return draft
+
+
+def _is_label(file: Path, root: Path) -> bool:
+    folders = {word for part in file.relative_to(root).parts[:-1] for word in split_name(part)}
+    return bool(_MARKED.search(stem(file)) or folders & _LABEL_FOLDERS)
+
+
+def _own(root: Path, image: Path, labels: list[Path], draft: Draft) -> Path | None:
+    """The one label file of an image; of several none is taken."""
+    if len(labels) > 1:
+        named = ", ".join(file.relative_to(root).as_posix() for file in labels)
+        advice = "Keep one of them, or name it in a table."
+        draft.problems.append(Problem(stem(image), f"Several label files belong to the image: {named}.", advice))
+        draft.aside += labels
+    return labels[0] if len(labels) == 1 else None
 
 
 LAYOUT = Layout("mscmr", "MS-CMR: subjectN_LGE with _manual masks or scribbles.", _recognises, _read)

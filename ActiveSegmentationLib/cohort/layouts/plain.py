@@ -7,8 +7,9 @@ from pathlib import Path
 
 from ActiveSegmentationLib.cohort.assembly import Candidate, Draft, file_source
 from ActiveSegmentationLib.cohort.layouts.base import Layout
-from ActiveSegmentationLib.cohort.naming import stem, volume_files
+from ActiveSegmentationLib.cohort.naming import stem
 from ActiveSegmentationLib.cohort.types import UNDECIDED, LabelSource
+from ActiveSegmentationLib.cohort.walking import volume_files
 from ActiveSegmentationLib.common.errors import BadInput
 
 _SCRIBBLE = re.compile(r"[_-](scribbles?)$", re.IGNORECASE)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from ActiveSegmentationLib.cohort.assembly import Candidate, Draft, file_source
 from ActiveSegmentationLib.cohort.layouts.base import Layout
-from ActiveSegmentationLib.cohort.naming import volume_files
 from ActiveSegmentationLib.cohort.types import LabelSource
+from ActiveSegmentationLib.cohort.walking import volume_files
 
 _CASE = re.compile(r"(Case\d+)\.mhd", re.IGNORECASE)
 

@@ -162,7 +162,7 @@ def test_promise12(tmp_path):
 
 
 def test_mscmr_maps_the_official_values(tmp_path):
-    stored = np.array([0, 500, 200, 600], dtype=np.int16)[labels(1)]
+    stored = np.array([0, 600, 200, 500], dtype=np.int16)[labels(1)]  # 500 is the left ventricle
     save(tmp_path / "subject1_LGE.nii.gz", pixels(1))
     save(tmp_path / "subject1_LGE_manual.nii.gz", stored)
     save(tmp_path / "test" / "subject2_LGE.nii.gz", pixels(2))
@@ -174,6 +174,7 @@ def test_mscmr_maps_the_official_values(tmp_path):
     assert np.array_equal(read_labels(cohort, volume, AnnotationKind.MASK), labels(1))
     scribble = read_labels(cohort, volume, AnnotationKind.SCRIBBLE)
     assert set(np.unique(scribble)) == {0, 1, 2, 3, 255}
+    assert cohort.labels == {1: "RV", 2: "MYO", 3: "LV"}
 
 
 def test_davis(tmp_path):

@@ -1,0 +1,138 @@
+"""Which files a folder holds: links are followed once, dead links and locked folders are named."""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from ActiveSegmentationLib.cohort.naming import image_suffix, is_hidden, natural_key
+from ActiveSegmentationLib.cohort.types import Problem
+
+
+@dataclass(frozen=True)
+class FoundFiles:
+    """What lies below a folder.
+
+    Attributes:
+        files: Every visible file, absolute, in natural order of the paths below the folder.
+        problems: Dead links, folders that may not be read, links that lead to a folder read already, names that are
+            not text; ``where`` is the path below the folder.
+    """
+
+    files: tuple[Path, ...]
+    problems: tuple[Problem, ...]
+
+
+def walk(root: Path) -> FoundFiles:
+    """Find every visible file below a folder.
+
+    Linked files and linked folders count like others. A folder that can be reached by several ways (a link to a
+    folder of the same tree, a loop) is read once, by its own name where it has one in the tree. Hidden files, system
+    folders such as ``__MACOSX`` and ``Thumbs.db`` are left out.
+
+    Raises:
+        OSError: If the folder itself cannot be read.
+    """
+    return _Walk(root).run()
+
+
+def volume_files(folder: Path) -> list[Path]:
+    """All volume files below a folder in natural order; linked folders are followed, hidden files left out."""
+    return [path for path in walk(folder).files if image_suffix(path)]
+
+
+class _Walk:
+    """One pass over a tree: own folders first, linked ones after them."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._files: list[Path] = []
+        self._problems: list[Problem] = []
+        self._known: dict[tuple[int, int], Path] = {}
+        self._linked: list[Path] = []
+
+    def run(self) -> FoundFiles:
+        """Read all folders."""
+        os.scandir(self._root).close()  # a root that cannot be read is the caller's error, not a row
+        self._enter(self._root)
+        while self._linked:
+            folder = self._linked.pop(0)
+            seen = self._known.get(_identity(folder))
+            if seen is None:
+                self._enter(folder)
+            else:
+                name = "the cohort's own folder" if seen == self._root else self._name(seen)
+                self._tell(folder, f"The link leads to {name}, which is read already.", "Nothing is lost.", "warning")
+        ordered = sorted(self._files, key=lambda path: natural_key(path.relative_to(self._root).as_posix()))
+        return FoundFiles(tuple(ordered), tuple(self._problems))
+
+    def _enter(self, top: Path) -> None:
+        pending = [top]
+        while pending:
+            folder = pending.pop()
+            self._known[_identity(folder)] = folder
+            try:
+                with os.scandir(folder) as entries:
+                    ordered = sorted(entries, key=lambda entry: entry.name)
+            except OSError as error:
+                self._tell(
+                    folder, f"The folder cannot be read ({error.strerror}).", "Give yourself permission to read."
+                )
+                continue
+            pending += [Path(entry.path) for entry in ordered if self._sort_in(entry)]
+
+    def _sort_in(self, entry: os.DirEntry[str]) -> bool:
+        """Keep a file, put a linked folder off; whether the entry is a folder of the tree itself."""
+        path = Path(entry.path)
+        if is_hidden(path, self._root):
+            return False
+        if not is_text(entry.name):
+            self._tell(path, "The name is not valid text (UTF-8).", "Rename the file or folder.")
+            return False
+        try:
+            if not entry.is_symlink():
+                is_folder = entry.is_dir()
+                self._files += [] if is_folder or not entry.is_file() else [path]
+                return is_folder
+            path.stat()
+        except OSError as error:
+            self._tell(path, *_why_dead(error))
+            return False
+        if path.is_dir():
+            self._linked.append(path)
+        elif path.is_file():
+            self._files.append(path)
+        return False
+
+    def _tell(self, path: Path, message: str, advice: str, severity: str = "error") -> None:
+        self._problems.append(Problem(self._name(path), message, advice, severity))  # type: ignore[arg-type]
+
+    def _name(self, path: Path) -> str:
+        name = path.relative_to(self._root).as_posix()
+        return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _why_dead(error: OSError) -> tuple[str, str]:
+    """Message and advice for a link that leads nowhere."""
+    if error.errno == errno.ELOOP:
+        return "The link leads to itself.", "Remove it, or let it point to the file."
+    if isinstance(error, PermissionError):
+        return "The link leads to where you may not read.", "Give yourself permission to read."
+    advice = "Restore the file it points to (for git-annex or DataLad: get its content), or remove the link."
+    return "The link is dead: what it points to is not there.", advice
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    found = folder.stat()
+    return found.st_dev, found.st_ino
+
+
+def is_text(name: str) -> bool:
+    """Whether a name can be written as UTF-8; on Linux it may be any bytes."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

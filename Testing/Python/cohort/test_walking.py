@@ -1,0 +1,125 @@
+"""Which files of a folder count: links, dead links, loops, system files, pairs, and what is left over."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from cohort_files import save_image, save_labels
+
+from ActiveSegmentationLib.cohort import discover, read_image
+from ActiveSegmentationLib.cohort.walking import walk
+from ActiveSegmentationLib.common.errors import BadInput
+
+needs_links = pytest.mark.skipif(os.name == "nt", reason="links need a privilege on Windows")
+
+
+def names(root: Path) -> list[str]:
+    return [path.relative_to(root).as_posix() for path in walk(root).files]
+
+
+def told(root: Path) -> dict[str, str]:
+    return {problem.where: problem.message for problem in discover(root).problems}
+
+
+@needs_links
+def test_linked_folders_and_files_are_read_like_others(tmp_path):
+    for n in range(2):
+        save_image(tmp_path / "real" / "images" / f"p{n}.nii.gz", n)
+        save_labels(tmp_path / "real" / "labels" / f"p{n}.nii.gz")
+    root = tmp_path / "cohort"
+    root.mkdir()
+    (root / "images").symlink_to(tmp_path / "real" / "images")
+    (root / "labels").symlink_to(tmp_path / "real" / "labels")
+    cohort = discover(root)
+    assert [(v.id, v.mask is not None) for v in cohort.volumes] == [("p0", True), ("p1", True)]
+    assert cohort.problems == ()
+    assert read_image(cohort, cohort.volumes[1]).shape == (1, 3, 12, 10)
+
+
+@needs_links
+def test_loops_end_and_a_folder_is_read_once_by_its_own_name(tmp_path):
+    save_image(tmp_path / "p1" / "a.nii.gz")
+    (tmp_path / "a-link").symlink_to(tmp_path / "p1")
+    (tmp_path / "p1" / "up").symlink_to(tmp_path)
+    (tmp_path / "itself").symlink_to(tmp_path / "itself")
+    assert names(tmp_path) == ["p1/a.nii.gz"]
+    messages = {problem.where: problem for problem in walk(tmp_path).problems}
+    assert "p1, which is read already" in messages["a-link"].message
+    assert "own folder" in messages["p1/up"].message
+    assert "to itself" in messages["itself"].message
+    assert [messages[name].severity for name in ("a-link", "itself")] == ["warning", "error"]
+
+
+@needs_links
+def test_dead_links_are_named(tmp_path):
+    save_image(tmp_path / "images" / "p1.nii.gz")
+    (tmp_path / "images" / "p2.nii.gz").symlink_to(tmp_path / "nowhere.nii.gz")
+    assert "dead" in told(tmp_path)["images/p2.nii.gz"]
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="everything may be read here")
+def test_locked_folders_are_named(tmp_path):
+    save_image(tmp_path / "p1" / "a.nii.gz")
+    save_image(tmp_path / "p2" / "a.nii.gz")
+    (tmp_path / "p2").chmod(0)
+    try:
+        assert "cannot be read" in told(tmp_path)["p2"]
+    finally:
+        (tmp_path / "p2").chmod(0o755)
+
+
+@needs_links
+def test_names_that_are_not_text_are_named(tmp_path):
+    save_image(tmp_path / "good.nii.gz")
+    (tmp_path / os.fsdecode(b"M\xfcller.nii.gz")).write_bytes(b"x")
+    assert names(tmp_path) == ["good.nii.gz"]
+    assert "not valid text" in told(tmp_path)["M\\udcfcller.nii.gz"]
+    folder = tmp_path / os.fsdecode(b"Gr\xf6\xdfe")
+    folder.mkdir()
+    (folder / "a.nii.gz").write_bytes((tmp_path / "good.nii.gz").read_bytes())
+    with pytest.raises(BadInput, match="not valid text"):
+        discover(folder)
+
+
+def test_what_systems_leave_behind_is_no_image(tmp_path):
+    save_image(tmp_path / "a.nii.gz")
+    for name in ("._a.nii.gz", ".DS_Store", "Thumbs.db", "desktop.ini", "~$a.nii.gz", "__MACOSX/._a.nii.gz"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "notes.txt").write_text("x")
+    cohort = discover(tmp_path)
+    assert [volume.id for volume in cohort.volumes] == ["a"]
+    assert cohort.problems == ()
+
+
+def test_pairs_of_header_and_pixels(tmp_path):
+    written = save_image(tmp_path / "written.hdr", 4)
+    for suffix in ("hdr", "img"):
+        (tmp_path / f"written.{suffix}").rename(tmp_path / f"p1.{suffix}")
+    save_image(tmp_path / "p2.nii.gz", 5)
+    cohort = discover(tmp_path)
+    assert [volume.id for volume in cohort.volumes] == ["p1", "p2"]
+    assert cohort.problems == ()
+    assert (read_image(cohort, cohort.volumes[0])[0] == written).all()
+
+
+def test_files_that_could_be_images_and_are_not_used_are_counted(tmp_path):
+    save_image(tmp_path / "a.nii.gz")
+    for name in ("b.png", "c.PNG", "sub/d.mgz", "data.zip", "readme.md", "e.nii.bz2"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "IM0001").write_bytes(b"\0" * 128 + b"DICM")
+    problems = discover(tmp_path, layout="folder").problems
+    (message,) = (problem.message for problem in problems if "not used" in problem.message)
+    for part in ("2 .png", "1 .mgz", "1 .zip", "1 .nii.bz2", "1 DICOM"):
+        assert part in message
+    assert ".md" not in message
+
+
+def test_a_folder_without_images_says_what_it_holds(tmp_path):
+    for n in range(3):
+        (tmp_path / f"{n}.png").write_bytes(b"x")
+    with pytest.raises(BadInput, match=r"files: 3 \.png"):
+        discover(tmp_path)

@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 
 from ActiveSegmentationLib.acquisition import strategies
@@ -14,8 +15,11 @@ from ActiveSegmentationLib.cli import options as shared
 from ActiveSegmentationLib.cohort import (
     Cohort,
     Role,
+    describe_axes,
+    describe_turns,
     discover,
     grouped_problems,
+    plane_name,
     read_split,
     repeated,
     split_text,
@@ -89,14 +93,19 @@ def _index(options: argparse.Namespace) -> None:
     slices = sum(volume.slice_count for volume in cohort.volumes)
     if options.json:
         summary = {"root": str(cohort.root), "patients": len(patients), "slices": slices}
+        axes = [asdict(found) | {"text": str(found)} for found in describe_axes(cohort)]
+        axes_found = {"axes": axes, "turned": describe_turns(cohort)}
         groups = {"problem_groups": [group.to_json() for group in grouped_problems(cohort.problems)]}
         roles = {"roles": {str(role): count for role, count in shared.roles_of(cohort).items()}}
-        shared.print_json(summary | roles | cohort.to_json() | groups)
+        shared.print_json(summary | roles | axes_found | cohort.to_json() | groups)
     else:
         print(
             f"{cohort.root}: layout {cohort.layout}, {len(patients)} patients, {len(cohort.volumes)} volumes, ", end=""
         )
         print(f"{slices} slices, {len(cohort.problems)} problem(s).")
+        for line in [*describe_axes(cohort), describe_turns(cohort)]:
+            if line is not None:
+                print(f"{line}.")
         _print_volumes(cohort, options.split)
     if not cohort.volumes:
         advice = "Repair the files named above, or name the layout with --layout."
@@ -116,7 +125,7 @@ def _print_volumes(cohort: Cohort, split: Path | None) -> None:
         labels = ", ".join(kind for kind, known in (("mask", volume.mask), ("scribble", volume.scribble)) if known)
         role = "" if volume.role == Role.POOL else f"  ({volume.role})"
         print(
-            f"{volume.patient:15} {volume.id:25} {size:>15} voxels {spacing:>20} mm  axis {volume.axis}  "
+            f"{volume.patient:15} {volume.id:25} {size:>15} voxels {spacing:>20} mm  {plane_name(volume):8}  "
             f"{volume.slice_count:4} slices  {labels or 'no labels'}{role}"
         )
         for text in by_volume.pop(volume.id, []):

@@ -12,6 +12,7 @@ from typing import Any
 
 from ActiveSegmentationLib.acquisition import UNITS, Constraints
 from ActiveSegmentationLib.cohort import (
+    AXIS_CHOICES,
     LAYOUTS,
     STACK_PRESETS,
     AnnotationKind,
@@ -55,6 +56,11 @@ def plane_size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def slice_axis(text: str) -> int | str:
+    """An image axis as a number, or the name of a plane."""
+    return int(text) if text.isdigit() else text.lower()
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     """Add ``--json``."""
     parser.add_argument("--json", action="store_true", help="answer in JSON on stdout")
@@ -68,7 +74,8 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 def add_cohort(parser: argparse.ArgumentParser) -> None:
     """Add the options that say how a cohort is read."""
     parser.add_argument("--layout", choices=sorted(LAYOUTS), help="layout of the cohort; detected unless given")
-    parser.add_argument("--axis", type=int, choices=(0, 1, 2), help="slice axis (0 = first image axis)")
+    text = "slice axis: axial, coronal, sagittal, 0 to 2 (0 = first image axis), or own: each volume's own acquisition"
+    parser.add_argument("--axis", type=slice_axis, choices=AXIS_CHOICES, help=text)
     parser.add_argument("--pattern", help="regular expression over file names with the group (?P<patient>...)")
 
 

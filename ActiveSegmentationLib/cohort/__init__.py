@@ -1,5 +1,6 @@
 """Cohorts of medical images: who and what they hold, read from many layouts, and their slices as one stack."""
 
+from ActiveSegmentationLib.cohort.axes import AXIS_CHOICES, AxisSummary, describe_axes, describe_turns, plane_name
 from ActiveSegmentationLib.cohort.discovery import LAYOUTS, discover
 from ActiveSegmentationLib.cohort.grid import PlaneGrid
 from ActiveSegmentationLib.cohort.io import read_image, read_label_map, read_labels, write_label_map, write_volume
@@ -12,6 +13,7 @@ from ActiveSegmentationLib.cohort.split import read_split, split_text, with_role
 from ActiveSegmentationLib.cohort.stack import SliceStack, StackVolume, open_stack
 from ActiveSegmentationLib.cohort.stack_building import build_stack
 from ActiveSegmentationLib.cohort.stack_contents import image_hashes
+from ActiveSegmentationLib.cohort.turns import Turn
 from ActiveSegmentationLib.cohort.types import (
     BACKGROUND,
     UNDECIDED,
@@ -29,11 +31,13 @@ from ActiveSegmentationLib.cohort.types import (
 )
 
 __all__ = [
+    "AXIS_CHOICES",
     "BACKGROUND",
     "LAYOUTS",
     "STACK_PRESETS",
     "UNDECIDED",
     "AnnotationKind",
+    "AxisSummary",
     "Cohort",
     "Geometry",
     "LabelSource",
@@ -46,12 +50,16 @@ __all__ = [
     "Source",
     "StackSettings",
     "StackVolume",
+    "Turn",
     "Volume",
     "build_stack",
+    "describe_axes",
+    "describe_turns",
     "discover",
     "grouped_problems",
     "image_hashes",
     "open_stack",
+    "plane_name",
     "read_image",
     "read_label_map",
     "read_labels",

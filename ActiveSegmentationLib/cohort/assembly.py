@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ActiveSegmentationLib.cohort.axes import with_axes
 from ActiveSegmentationLib.cohort.headers import Header, read_header, read_tags
 from ActiveSegmentationLib.cohort.naming import natural_key, unique_ids
 from ActiveSegmentationLib.cohort.types import Cohort, Geometry, LabelSource, Problem, Role, Source, Volume
@@ -66,14 +67,14 @@ def file_source(*paths: Path) -> Source:
     return Source("file" if len(paths) == 1 else "frames", tuple(str(path) for path in paths))
 
 
-def assemble(root: Path, layout: str, draft: Draft, *, axis: int | None, progress: Progress) -> Cohort:
+def assemble(root: Path, layout: str, draft: Draft, *, axis: int | str | None, progress: Progress) -> Cohort:
     """Read the headers of all candidates and make the cohort.
 
     Args:
         root: Folder that the paths of the cohort start from.
         layout: Name of the layout.
         draft: What it found.
-        axis: Slice axis of every volume, or None for the axis of acquisition.
+        axis: One of ``AXIS_CHOICES``, or None for the cohort's own axis; see ``axes``.
         progress: Told of every volume.
     """
     ordered = sorted(draft.candidates, key=lambda c: (natural_key(c.patient), natural_key(c.name)))
@@ -81,7 +82,7 @@ def assemble(root: Path, layout: str, draft: Draft, *, axis: int | None, progres
     volumes: list[Volume] = []
     problems = list(draft.problems)
     with ThreadPoolExecutor(max_workers=min(8, 2 * (os.cpu_count() or 1))) as readers:
-        pending = [readers.submit(_volume, root, c, name, axis) for c, name in zip(ordered, names, strict=True)]
+        pending = [readers.submit(_volume, root, c, name) for c, name in zip(ordered, names, strict=True)]
         try:
             for number, future in enumerate(pending):
                 volume, own_problems = future.result()
@@ -90,11 +91,12 @@ def assemble(root: Path, layout: str, draft: Draft, *, axis: int | None, progres
                 progress.update("Reading headers", number + 1, len(pending))
         finally:
             readers.shutdown(cancel_futures=True)
-    problems += [*_duplicates(root, volumes), *_in_two_parts(volumes)]
+    volumes, axis_problems = with_axes(volumes, layout, axis)
+    problems += [*axis_problems, *_duplicates(root, volumes), *_in_two_parts(volumes)]
     return Cohort(root, layout, tuple(volumes), tuple(problems), dict(draft.labels))
 
 
-def _volume(root: Path, candidate: Candidate, name: str, axis: int | None) -> tuple[Volume | None, list[Problem]]:
+def _volume(root: Path, candidate: Candidate, name: str) -> tuple[Volume | None, list[Problem]]:
     try:
         headers = [_header(source) for source in candidate.channels]
         _require_same_grid(candidate, headers)
@@ -118,7 +120,7 @@ def _volume(root: Path, candidate: Candidate, name: str, axis: int | None) -> tu
         patient=candidate.patient,
         channels=tuple(_relative(source, root) for source in candidate.channels),
         geometry=geometry,
-        axis=geometry.acquisition_axis() if axis is None else axis,
+        axis=2,  # chosen when all volumes are known
         components=headers[0].components,
         mask=labels["mask"],
         scribble=labels["scribble"],

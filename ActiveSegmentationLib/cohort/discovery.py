@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ActiveSegmentationLib.cohort.anatomy import name_problems
 from ActiveSegmentationLib.cohort.assembly import Draft, assemble
+from ActiveSegmentationLib.cohort.axes import AXIS_CHOICES
 from ActiveSegmentationLib.cohort.layouts import (
     acdc,
     chaos,
@@ -41,7 +42,7 @@ def discover(
     path: Path,
     *,
     layout: str | None = None,
-    axis: int | None = None,
+    axis: int | str | None = None,
     pattern: str | None = None,
     progress: Progress | None = None,
 ) -> Cohort:
@@ -50,7 +51,8 @@ def discover(
     Args:
         path: A folder, a CSV or TSV table, or an image file.
         layout: Name from ``LAYOUTS``; detected unless given.
-        axis: Image axis (0 = first) along which slices are counted; the axis of acquisition unless given.
+        axis: Slice axis: an image axis (0 = first), "axial", "coronal", "sagittal", or "own" for every volume's own
+            axis of acquisition. Default: the same anatomical axis for all, taken from the acquisition; see ``axes``.
         pattern: For plain folders: regular expression over names with a group "patient".
         progress: Told of every volume.
 
@@ -63,8 +65,9 @@ def discover(
     path = Path(os.path.abspath(path))
     with explained(path):
         path.stat()
-    if axis is not None and axis not in (0, 1, 2):
-        raise BadInput(f"{axis} is no image axis.", where="axis", advice="Use 0, 1 or 2.")
+    if axis is not None and axis not in AXIS_CHOICES:
+        advice = f"Use one of: {', '.join(str(choice) for choice in AXIS_CHOICES)}."
+        raise BadInput(f"{axis!r} is not a slice axis.", where="axis", advice=advice)
     _require_text(path)
     found = _named(layout) if layout is not None else _detected(path, pattern)
     with explained(path):

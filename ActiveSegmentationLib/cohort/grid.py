@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
+from ActiveSegmentationLib.cohort.turns import AS_STORED, Turn
 from ActiveSegmentationLib.cohort.types import BACKGROUND, UNDECIDED
 from ActiveSegmentationLib.common.errors import BadInput
 
@@ -22,15 +23,19 @@ class PlaneGrid:
     Where pixels keep their size the map moves by whole pixels, so that every value stays what it was to the bit; the
     centres then are up to half a pixel apart.
 
+    Planes are turned before they are resampled, and turned back afterwards.
+
     Attributes:
-        native: Rows and columns of the acquired slice.
+        native: Rows and columns of the acquired slice, as stored.
         grid: Rows and columns of the common grid.
-        zoom: Native pixels that a grid pixel spans, along rows and along columns.
+        zoom: Native pixels that a grid pixel spans, along the grid's rows and along its columns.
+        turn: How the stored plane is turned to lie as the grid does.
     """
 
     native: tuple[int, int]
     grid: tuple[int, int]
     zoom: tuple[float, float] = (1.0, 1.0)
+    turn: Turn = AS_STORED
 
     def images_to_grid(self, images: np.ndarray, fill: np.ndarray) -> np.ndarray:
         """Resample images linearly, smoothed by a Gaussian beforehand in directions that shrink by more than 1.2.
@@ -46,7 +51,7 @@ class PlaneGrid:
             BadInput: If the images' size is not ``native``.
         """
         self._require(images, self.native)
-        moved = _smoothed(np.asarray(images, dtype=np.float32), self.zoom)
+        moved = _smoothed(self.turn.apply(np.asarray(images, dtype=np.float32)), self.zoom)
         for axis, line in zip((-2, -1), self._lines, strict=True):
             moved = _interpolated(moved, line.grid_places(), axis)
         return np.where(self._inside_image, moved, np.asarray(fill, dtype=np.float32)[:, None, None, None])
@@ -65,7 +70,8 @@ class PlaneGrid:
         """
         self._require(labels, self.native)
         rows, columns = self._nearest
-        return np.where(self._inside_image, labels[..., rows[:, None], columns[None, :]], np.uint8(UNDECIDED))
+        found = self.turn.apply(labels)[..., rows[:, None], columns[None, :]]
+        return np.where(self._inside_image, found, np.uint8(UNDECIDED))
 
     def probabilities_from_grid(self, values: np.ndarray) -> np.ndarray:
         """Resample class probabilities linearly onto the acquired plane; beyond the grid it is all background.
@@ -85,7 +91,7 @@ class PlaneGrid:
             moved = _interpolated(moved, line.native_places(), axis)
         certain = np.zeros((moved.shape[-3], 1, 1), dtype=np.float32)
         certain[BACKGROUND] = 1
-        return np.where(self._inside_grid, moved, certain)
+        return self.turn.undo(np.where(self._inside_grid, moved, certain))
 
     def _require(self, array: np.ndarray, size: tuple[int, int]) -> None:
         if array.shape[-2:] != size:
@@ -97,7 +103,7 @@ class PlaneGrid:
 
     @cached_property
     def _lines(self) -> tuple[_Line, _Line]:
-        rows, columns = (_Line(*three) for three in zip(self.native, self.grid, self.zoom, strict=True))
+        rows, columns = (_Line(*three) for three in zip(self.turn.pair(self.native), self.grid, self.zoom, strict=True))
         return rows, columns
 
     @cached_property

@@ -139,7 +139,7 @@ def resolve(settings: StackSettings, volumes: Sequence[Volume]) -> StackSettings
     """
     spacing = 0.0 if settings.stretch else settings.spacing
     if spacing is None:
-        spacing = _common_spacing([volume.geometry.plane_spacing(volume.axis) for volume in volumes])
+        spacing = _common_spacing([volume.turned_spacing for volume in volumes])
     size = settings.size
     if size is None:
         size = _common_size([resampled_shape(volume, spacing) for volume in volumes])
@@ -158,14 +158,14 @@ def reduced_size(volumes: Sequence[Volume], side: int) -> StackSettings:
     longest = max(cast(tuple[int, int], fine.size))
     if longest <= side:
         return StackSettings()
-    own = fine.spacing or float(np.sqrt(np.prod(volumes[0].geometry.plane_spacing(volumes[0].axis))))
+    own = fine.spacing or float(np.sqrt(np.prod(volumes[0].turned_spacing)))
     return StackSettings(spacing=float(f"{own * longest / side:.4g}"))
 
 
 def plane_zoom(volume: Volume, settings: StackSettings) -> tuple[float, float]:
     """Native pixels that a grid pixel spans along rows and columns, by resolved settings; 1 where pixels are kept."""
     if settings.stretch:
-        zooms = np.divide(volume.plane_shape, cast(tuple[int, int], settings.size))
+        zooms = np.divide(volume.turned_shape, cast(tuple[int, int], settings.size))
         return float(zooms[0]), float(zooms[1])
     return _spacing_zoom(volume, cast(float, settings.spacing))
 
@@ -173,7 +173,7 @@ def plane_zoom(volume: Volume, settings: StackSettings) -> tuple[float, float]:
 def resampled_shape(volume: Volume, spacing: float) -> tuple[int, int]:
     """Rows and columns of a plane at pixels of ``spacing`` mm (0: its own pixels), rounded up."""
     zooms = _spacing_zoom(volume, spacing)
-    rows, columns = (int(np.ceil(n / zoom - 1e-6)) for n, zoom in zip(volume.plane_shape, zooms, strict=True))
+    rows, columns = (int(np.ceil(n / zoom - 1e-6)) for n, zoom in zip(volume.turned_shape, zooms, strict=True))
     return rows, columns
 
 
@@ -223,6 +223,6 @@ def _common_size(shapes: Sequence[tuple[int, int]]) -> tuple[int, int]:
 def _spacing_zoom(volume: Volume, spacing: float) -> tuple[float, float]:
     if spacing == 0:
         return 1.0, 1.0
-    rows, columns = (spacing / own for own in volume.geometry.plane_spacing(volume.axis))
+    rows, columns = (spacing / own for own in volume.turned_spacing)
     # A tenth of a percent is the rounding of headers, not another pixel size.
     return (1.0 if abs(rows - 1) < 1e-3 else rows), (1.0 if abs(columns - 1) < 1e-3 else columns)

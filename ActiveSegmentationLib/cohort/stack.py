@@ -14,6 +14,7 @@ import numpy as np
 
 from ActiveSegmentationLib.cohort.grid import PlaneGrid
 from ActiveSegmentationLib.cohort.preprocessing import StackSettings
+from ActiveSegmentationLib.cohort.turns import Turn
 from ActiveSegmentationLib.cohort.types import UNDECIDED, AnnotationKind, Geometry, Problem, SliceId
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained, read_json
@@ -354,7 +355,8 @@ def _read_record(folder: Path) -> dict[str, Any]:
 def _volume(value: dict[str, Any], size: tuple[int, int]) -> StackVolume:
     geometry = Geometry.from_json(value["geometry"])
     rows, columns = value["zoom"]
-    grid = PlaneGrid(geometry.plane_shape(value["axis"]), size, (rows, columns))
+    turn = Turn.from_json(value.get("turn"))
+    grid = PlaneGrid(geometry.plane_shape(value["axis"]), size, (rows, columns), turn)
     return StackVolume(
         id=value["id"],
         patient=value["patient"],

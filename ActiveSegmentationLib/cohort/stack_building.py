@@ -175,6 +175,7 @@ class _Builder:
             "plane_shape": list(volume.plane_shape),
             "plane_spacing": list(volume.geometry.plane_spacing(volume.axis)),
             "zoom": list(plane_zoom(volume, self._settings)),
+            **({"turn": volume.turn.to_json()} if volume.turn else {}),
             "content": self._contents[volume.id],
             "key": self._volume_key(volume),
             "labels": sorted(prepared.truth),

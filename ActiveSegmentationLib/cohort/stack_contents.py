@@ -175,6 +175,7 @@ def _content(cohort: Cohort, volume: Volume, files: FileHashes) -> str:
             "components": volume.components,
             "geometry": volume.geometry.to_json(),
             "axis": volume.axis,
+            **({"turn": volume.turn.to_json()} if volume.turn else {}),
             "mask": _label_content(cohort, volume.mask, files),
             "scribble": _label_content(cohort, volume.scribble, files),
         }

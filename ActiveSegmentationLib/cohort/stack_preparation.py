@@ -38,7 +38,8 @@ class PreparedVolume:
 
 def plane_grid(volume: Volume, settings: StackSettings) -> PlaneGrid:
     """Map between a volume's planes and the grid of resolved settings."""
-    return PlaneGrid(volume.plane_shape, cast(tuple[int, int], settings.size), plane_zoom(volume, settings))
+    size = cast(tuple[int, int], settings.size)
+    return PlaneGrid(volume.plane_shape, size, plane_zoom(volume, settings), volume.turn)
 
 
 def prepare_volume(cohort: Cohort, volume: Volume, settings: StackSettings) -> PreparedVolume:

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from ActiveSegmentationLib.cohort.turns import AS_STORED, Turn
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import hash_json
 
@@ -82,12 +83,6 @@ class Geometry:
         """Millimetres between rows and between columns of a slice perpendicular to ``axis``."""
         rows, columns = (a for a in (2, 1, 0) if a != axis)
         return self.spacing[rows], self.spacing[columns]
-
-    def acquisition_axis(self) -> int:
-        """Image axis across which the slices were acquired: the one of largest spacing, the third where it is a tie."""
-        largest = max(self.spacing)
-        near = [axis for axis in (2, 1, 0) if self.spacing[axis] > largest * (1 - 1e-3)]
-        return near[0]
 
     def difference(self, other: Geometry, tolerance: float = 1e-3) -> str | None:
         """What differs between two grids, in words, or None where they agree.
@@ -198,6 +193,8 @@ class Volume:
         mask: Reference masks, where the cohort has them.
         scribble: Reference scribbles, where the cohort has them.
         role: What the volume is used for.
+        axis_reason: Why ``axis`` is the slice axis; empty in studies of earlier versions.
+        turn: How planes are turned in the slice stack, so that those of a cohort lie alike; default: as stored.
     """
 
     id: str
@@ -209,6 +206,8 @@ class Volume:
     mask: LabelSource | None = None
     scribble: LabelSource | None = None
     role: Role = Role.POOL
+    axis_reason: str = ""
+    turn: Turn = AS_STORED
 
     @property
     def slice_count(self) -> int:
@@ -220,12 +219,24 @@ class Volume:
         """Rows and columns of one slice."""
         return self.geometry.plane_shape(self.axis)
 
+    @property
+    def turned_shape(self) -> tuple[int, int]:
+        """Rows and columns of one slice after ``turn``."""
+        return self.turn.pair(self.plane_shape)
+
+    @property
+    def turned_spacing(self) -> tuple[float, float]:
+        """Millimetres between rows and between columns of one slice after ``turn``."""
+        return self.turn.pair(self.geometry.plane_spacing(self.axis))
+
     def labels(self, kind: AnnotationKind) -> LabelSource | None:
         """The reference masks or scribbles."""
         return self.mask if kind == AnnotationKind.MASK else self.scribble
 
     def to_json(self) -> dict[str, Any]:
-        """The volume as JSON values."""
+        """The volume as JSON values; "axis_reason" and "turn" only where there is one."""
+        reason = {"axis_reason": self.axis_reason} if self.axis_reason else {}
+        turn = {"turn": self.turn.to_json()} if self.turn else {}
         return {
             "id": self.id,
             "patient": self.patient,
@@ -236,6 +247,8 @@ class Volume:
             "mask": _labels_to_json(self.mask),
             "scribble": _labels_to_json(self.scribble),
             "role": str(self.role),
+            **reason,
+            **turn,
         }
 
     @classmethod
@@ -251,6 +264,8 @@ class Volume:
             mask=_labels_from_json(value["mask"]),
             scribble=_labels_from_json(value["scribble"]),
             role=Role(value["role"]),
+            axis_reason=value.get("axis_reason", ""),
+            turn=Turn.from_json(value.get("turn")),
         )
 
 

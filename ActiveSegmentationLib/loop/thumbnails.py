@@ -33,9 +33,9 @@ def write_thumbnails(stack: SliceStack, slices: Iterable[SliceId], folder: Path)
         path = folder / stack.key[:16] / slice_id.volume / f"{slice_id.index}.png"
         if not path.is_file():
             volume = stack.volume(slice_id.volume)
-            plane = np.asarray(stack.images[stack.row(slice_id), 0], dtype=np.float32)
-            pixel = np.multiply(volume.grid.zoom, volume.plane_spacing)
-            _write(path, upright(_small(plane, pixel), volume.geometry, volume.axis))
+            turn, plane = volume.grid.turn, np.asarray(stack.images[stack.row(slice_id), 0], dtype=np.float32)
+            pixel = np.multiply(turn.pair(volume.grid.zoom), volume.plane_spacing)
+            _write(path, upright(_small(turn.undo(plane), pixel), volume.geometry, volume.axis))
         paths[slice_id] = path
     return paths
 

@@ -1,0 +1,239 @@
+"""Across which axis the slices of each volume lie, why, and how their planes are turned to be alike.
+
+The axis comes from the acquisition: the slice direction of a DICOM series, the axis whose spacing is the odd one out
+(pixels are square), or a spacing much larger than the others. Volumes that do not tell, such as isotropic ones, follow
+the cohort. All volumes get the same anatomical axis (the one that most were acquired along), whatever the order in
+which they are stored; where that is not the axis of a volume's acquisition, a warning says so. One-slice volumes and
+frames keep their own. Planes that are stored in another in-plane order than most are turned in the slice stack; a slice
+is still named by its index in the stored array, and labels are written in the stored order.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ActiveSegmentationLib.cohort.turns import AS_STORED, Turn
+from ActiveSegmentationLib.cohort.types import Cohort, Geometry, Problem, Volume
+
+PLANES = ("sagittal", "coronal", "axial")
+"""Names of the planes across the left-right, the front-back and the foot-head axis."""
+
+OWN = "own"
+"""Choice of the axis: every volume along its own axis of acquisition."""
+
+AXIS_CHOICES: tuple[int | str, ...] = (0, 1, 2, "axial", "coronal", "sagittal", OWN)
+"""What may be asked for: an image axis from 0, an anatomical plane, or every volume's own axis."""
+
+EQUAL, ODD, LARGE = 0.005, 0.01, 1.5
+"""Spacings within ``EQUAL`` of each other are equal; the third is the odd one where it differs by more than ``ODD``.
+Without such a pair, a spacing ``LARGE`` times the next one tells the slice axis."""
+
+EVIDENCE = 10
+"""How often a volume that tells its acquisition counts in the majority, against one that does not."""
+
+TOLD, ONE, FRAMES, SERIES = "chosen with --axis", "one slice", "frames in order", "slice direction of the DICOM series"
+LARGEST, SMALLEST, MAJORITY, STORED, FOLLOWED = (
+    "largest spacing",
+    "spacing that differs from the pixels'",
+    "like most of the cohort",
+    "the spacing does not tell; as most volumes are stored",
+    "not the axis of acquisition, but like most of the cohort",
+)
+_WITH_SPACING = (LARGEST, SMALLEST)
+_ORDINALS = ("first", "second", "third")
+
+
+@dataclass(frozen=True)
+class AxisSummary:
+    """Volumes whose slices lie across the same axis for the same reason.
+
+    Attributes:
+        plane: "axial", "coronal" or "sagittal".
+        axis: Image axis, 0 to 2, in the stored order.
+        reason: Why.
+        spacing: Smallest and largest distance of their slices in mm.
+        volumes: How many volumes.
+        total: How many volumes the cohort has.
+    """
+
+    plane: str
+    axis: int
+    reason: str
+    spacing: tuple[float, float]
+    volumes: int
+    total: int
+
+    def __str__(self) -> str:
+        low, high = (f"{mm:.4g}" for mm in self.spacing)
+        why = f"{self.reason} {low if low == high else f'{low} to {high}'} mm" if self.reason in _WITH_SPACING else ""
+        place = f"{_ORDINALS[self.axis]} image axis"
+        return f"{self.plane} slices ({place}): {why or self.reason}, in {self.volumes} of {self.total} volumes"
+
+
+def describe_axes(cohort: Cohort) -> list[AxisSummary]:
+    """Across which axes the slices of a cohort lie and why, the most frequent first."""
+    groups: dict[tuple[str, int, str], list[float]] = {}
+    for volume in cohort.volumes:
+        group = (plane_name(volume), volume.axis, volume.axis_reason or "as the study has it")
+        groups.setdefault(group, []).append(volume.geometry.spacing[volume.axis])
+    found = [
+        AxisSummary(*group, (min(spacings), max(spacings)), len(spacings), len(cohort.volumes))
+        for group, spacings in groups.items()
+    ]
+    return sorted(found, key=lambda summary: -summary.volumes)
+
+
+def describe_turns(cohort: Cohort) -> str | None:
+    """A line on volumes whose planes are turned to be alike, or None where all are as stored."""
+    turned = [volume.id for volume in cohort.volumes if volume.turn]
+    if not turned:
+        return None
+    named = ", ".join(turned[:5]) + (" ..." if len(turned) > 5 else "")
+    count = f"{len(turned)} of {len(cohort.volumes)} volumes are stored in another order than most"
+    return f"{count}; their slices are turned for learning, and results are written in the stored order: {named}"
+
+
+def plane_name(volume: Volume) -> str:
+    """The anatomical plane nearest to a volume's slices."""
+    return PLANES[anatomical_axes(volume.geometry)[volume.axis]]
+
+
+def anatomical_axes(geometry: Geometry) -> tuple[int, int, int]:
+    """The anatomical axis (0 left, 1 posterior, 2 superior) nearest to each image axis; each occurs once.
+
+    The pairs are those whose cosines have the largest sum, so that an oblique volume has three axes as well.
+    """
+    cosines = np.abs(np.reshape(geometry.direction, (3, 3)))  # rows: anatomical, columns: image axes
+    orders = [(a, b, 3 - a - b) for a, b in itertools.permutations(range(3), 2)]
+    return max(orders, key=lambda order: sum(cosines[a, i] for i, a in enumerate(order)))
+
+
+def with_axes(volumes: Sequence[Volume], layout: str, told: int | str | None) -> tuple[list[Volume], list[Problem]]:
+    """Give every volume its slice axis with the reason, and the turn of its planes.
+
+    Args:
+        volumes: The volumes; what they hold of axis, reason and turn is replaced.
+        layout: Name of the layout they come from; "dicom" images have their slices along the third axis.
+        told: One of ``AXIS_CHOICES``, or None for the cohort's own.
+
+    Returns:
+        The volumes, and warnings about those that are not sliced along their axis of acquisition.
+    """
+    evidence = [_acquired(volume, layout) for volume in volumes]
+    if isinstance(told, int):
+        chosen = [replace(volume, axis=told, axis_reason=TOLD) for volume in volumes]
+        return with_turns(chosen), []
+    plane = PLANES.index(told) if told in PLANES else _majority(volumes, evidence)
+    known = any(found is not None and found[1] not in (ONE, FRAMES) for found in evidence)
+    chosen, problems = [], []
+    for volume, found in zip(volumes, evidence, strict=True):
+        axis = anatomical_axes(volume.geometry).index(plane)
+        if found is not None and (found[1] in (ONE, FRAMES) or told == OWN or found[0] == axis):
+            axis, reason = found[0], TOLD if told in PLANES and found[1] not in (ONE, FRAMES) else found[1]
+        elif told is not None and told != OWN:
+            reason = TOLD
+        elif found is not None:
+            reason = FOLLOWED
+            problems.append(_not_acquired(volume, found[0], axis))
+        else:
+            reason = MAJORITY if known else STORED
+        chosen.append(replace(volume, axis=axis, axis_reason=reason))
+    return with_turns(chosen), problems
+
+
+def with_turns(volumes: Sequence[Volume]) -> list[Volume]:
+    """Turn the planes of all volumes to the in-plane orientation that most volumes of the same plane are stored in.
+
+    A cohort whose volumes are all stored alike is left as it is. Frames have no orientation and are left as well.
+    """
+    codes = {volume.id: _orientation(volume) for volume in volumes if volume.axis_reason != FRAMES}
+    usual: dict[int, _Orientation] = {}
+    for code, _ in Counter(codes.values()).most_common():
+        usual.setdefault(code.across, code)
+    return [
+        replace(
+            volume, turn=_turn(codes[volume.id], usual[codes[volume.id].across]) if volume.id in codes else AS_STORED
+        )
+        for volume in volumes
+    ]
+
+
+@dataclass(frozen=True)
+class _Orientation:
+    """Anatomical axis across the slices; along rows' and columns' order the anatomical axis and its sign."""
+
+    across: int
+    down: tuple[int, bool]
+    right: tuple[int, bool]
+
+
+def _orientation(volume: Volume) -> _Orientation:
+    anatomy = anatomical_axes(volume.geometry)
+    direction = np.reshape(volume.geometry.direction, (3, 3))
+    down, right = (a for a in (2, 1, 0) if a != volume.axis)
+    signs = {axis: bool(direction[anatomy[axis], axis] > 0) for axis in (down, right)}
+    return _Orientation(anatomy[volume.axis], (anatomy[down], signs[down]), (anatomy[right], signs[right]))
+
+
+def _turn(own: _Orientation, wanted: _Orientation) -> Turn:
+    transpose = own.down[0] != wanted.down[0]
+    down, right = (own.right, own.down) if transpose else (own.down, own.right)
+    return Turn(transpose, down[1] != wanted.down[1], right[1] != wanted.right[1])
+
+
+def _acquired(volume: Volume, layout: str) -> tuple[int, str] | None:
+    """Axis of acquisition and how it is known, or None where the volume does not tell."""
+    geometry = volume.geometry
+    single = [axis for axis in (2, 1, 0) if geometry.size[axis] == 1]
+    if single:
+        return single[0], ONE
+    kind = volume.channels[0].kind
+    if kind == "frames":
+        return 2, FRAMES
+    if kind == "series" or layout == "dicom":
+        return 2, SERIES
+    return _by_spacing(geometry.spacing)
+
+
+def _by_spacing(spacing: tuple[float, float, float]) -> tuple[int, str] | None:
+    for axis in (2, 1, 0):
+        first, second = (mm for a, mm in enumerate(spacing) if a != axis)
+        pixel = max(first, second)
+        if abs(first - second) <= EQUAL * pixel and abs(spacing[axis] - pixel) > ODD * pixel:
+            return axis, LARGEST if spacing[axis] > pixel else SMALLEST
+    largest = int(np.argmax(spacing))
+    if spacing[largest] >= LARGE * sorted(spacing)[1]:
+        return largest, LARGEST
+    return None
+
+
+def _stored(geometry: Geometry) -> int:
+    """Axis of a volume that does not tell: the one of largest spacing, the third where spacings hardly differ."""
+    largest = max(geometry.spacing)
+    return next(axis for axis in (2, 1, 0) if geometry.spacing[axis] >= largest * (1 - ODD))
+
+
+def _majority(volumes: Sequence[Volume], evidence: Sequence[tuple[int, str] | None]) -> int:
+    """The anatomical axis that most volumes are sliced across; the superior one where it is a tie."""
+    votes = [0, 0, 0]
+    for volume, found in zip(volumes, evidence, strict=True):
+        if found is None or found[1] not in (ONE, FRAMES):
+            axis, weight = (_stored(volume.geometry), 1) if found is None else (found[0], EVIDENCE)
+            votes[anatomical_axes(volume.geometry)[axis]] += weight
+    return max((2, 1, 0), key=lambda plane: votes[plane])
+
+
+def _not_acquired(volume: Volume, acquired: int, axis: int) -> Problem:
+    anatomy = anatomical_axes(volume.geometry)
+    pixels = " x ".join(f"{mm:.3g}" for mm in volume.geometry.plane_spacing(axis))
+    message = (
+        f"It was acquired in {PLANES[anatomy[acquired]]} slices, most of the cohort in {PLANES[anatomy[axis]]} ones; "
+        f"its slices are {PLANES[anatomy[axis]]} too, with pixels of {pixels} mm."
+    )
+    advice = "Make a study of each orientation, or use --axis own to slice every volume along its own axis."
+    return Problem(volume.id, message, advice, "warning")

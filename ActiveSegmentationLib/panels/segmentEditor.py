@@ -6,7 +6,7 @@ from typing import Any
 
 import slicer
 
-from ActiveSegmentationLib.scene.session import Editor
+from ActiveSegmentationLib.scene.editor import Editor, Tool
 
 SINGLETON = "ActiveSegmentation"
 """Tag of our own editor node; with the Segment Editor module's, both would fight for the same segmentation."""
@@ -14,9 +14,8 @@ SINGLETON = "ActiveSegmentation"
 EFFECTS = ("Paint", "Draw", "Erase", "Level tracing", "Scissors", "Islands", "Threshold", "Smoothing", "Margin")
 """Effects that are offered, in this order: those that make sense on a single slice."""
 
-BRUSH_PERCENT = "5"
-"""Diameter of the brush in percent of the view, as Slicer counts it; its own default hides small structures."""
-
+BRUSH_RELATIVE, BRUSH_DIAMETER = "BrushDiameterIsRelative", "BrushAbsoluteDiameter"
+"""Parameters of the Paint effect on the editor node: 1 for a brush in percent of the screen; diameter in mm."""
 
 UNDO_STATES = 20
 
@@ -48,8 +47,8 @@ class SegmentEditor(Editor):
             node.UnRegister(None)  # the scene keeps it
             node.SetSingletonTag(SINGLETON)
             node = scene.AddNode(node)
-        if node.GetAttribute("BrushRelativeDiameter") is None:  # new, or as new after the scene was closed
-            node.SetAttribute("BrushRelativeDiameter", BRUSH_PERCENT)
+        if node.GetAttribute(BRUSH_RELATIVE) is None:  # new, or as new after the scene was closed
+            node.SetAttribute(BRUSH_RELATIVE, "0")
         node.SetOverwriteMode(slicer.vtkMRMLSegmentEditorNode.OverwriteAllSegments)  # classes exclude each other
         return node
 
@@ -67,6 +66,34 @@ class SegmentEditor(Editor):
     def saveStateForUndo(self) -> None:
         """Let the next change be undone in one step."""
         self._widget.saveStateForUndo()
+
+    def clearUndo(self) -> None:
+        """Forget all earlier states."""
+        self._widget.undoEnabled = True  # Slicer's only way: switching undo on, also when it is, empties the history
+
+    def tool(self) -> Tool:
+        """How the person draws now."""
+        effect = self._widget.activeEffect()
+        return Tool("" if effect is None else str(effect.name), str(self._widget.currentSegmentID()))
+
+    def takeTool(self, tool: Tool) -> None:
+        """Activate the effect, if the module is shown."""
+        if self._entered and tool.effect:
+            self._widget.setActiveEffectByName(tool.effect)
+
+    def brush(self) -> float | None:
+        """Diameter of the brush in millimetres, or None where the person set it in percent."""
+        node = self._widget.mrmlSegmentEditorNode()
+        diameter = node.GetAttribute(BRUSH_DIAMETER) if node is not None else None
+        if diameter is None or node.GetAttribute(BRUSH_RELATIVE) != "0":
+            return None
+        return float(diameter)
+
+    def setBrush(self, diameter: float) -> None:
+        """Let the brush have a diameter in millimetres, unless the person set it in percent."""
+        node = self._widget.mrmlSegmentEditorNode()
+        if node is not None and node.GetAttribute(BRUSH_RELATIVE) == "0":
+            node.SetAttribute(BRUSH_DIAMETER, f"{diameter:.4g}")
 
     def paint(self) -> None:
         """Take the brush, if nothing else is taken and the module is shown."""

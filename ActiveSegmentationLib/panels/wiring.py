@@ -59,6 +59,7 @@ class Wiring:
         self.work.device = settings.value("Device", "auto")
         self.session.annotator = settings.value("Annotator", "annotator")
         self.session.changed = self.scheduleUpdate
+        self.session.viewChanged = self.scheduleUpdate
         self.session.failed = self.messages.error
         self.work.changed = self.scheduleUpdate
         self.work.failed = self.messages.error
@@ -167,6 +168,7 @@ class Wiring:
     def update(self) -> None:
         """Derive from session and worker what is shown and what can be done."""
         self._timer.stop()
+        self.session.settleView()
         self._updateJob()
         for panel in self.panels:
             panel.update()
@@ -220,6 +222,7 @@ class Wiring:
         if self.shortcuts is not None:
             self.shortcuts.remove()
         self.session.changed = lambda: None
+        self.session.viewChanged = lambda: None
         self.work.changed = lambda: None
         self.work.failed = lambda error: None  # that a running job was stopped is no news any more
         self.work.client.stateChanged = lambda: None

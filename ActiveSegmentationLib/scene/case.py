@@ -11,6 +11,7 @@ import slicer
 
 from ActiveSegmentationLib.cohort import AnnotationKind, Cohort, SliceId, Volume
 from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.scene.contrast import Contrast
 from ActiveSegmentationLib.scene.layers import BINARY_LABELMAP, Layer, layersOf
 from ActiveSegmentationLib.scene.segmentations import (
     capturePlane,
@@ -22,13 +23,16 @@ from ActiveSegmentationLib.scene.segmentations import (
     writePlanes,
 )
 from ActiveSegmentationLib.scene.strokes import layerPlanes, segmentPlanes, writeSegmentPlanes
-from ActiveSegmentationLib.scene.volumeNodes import gridNode, loadVolumeNode, requireGrid
+from ActiveSegmentationLib.scene.volumeNodes import channelCount, gridNode, loadVolumeNode, readChannel, requireGrid
 from ActiveSegmentationLib.study import BACKGROUND_SEGMENT, UNDECIDED_SEGMENT, Draft, SliceAnnotation, Study
 
 OWNER = "ActiveSegmentation.Study"
 VOLUME = "ActiveSegmentation.Volume"
 NODE = "ActiveSegmentation.Node"
 """Attributes of our nodes: id of the study, of the volume, and of the node itself, which a copy of it does not have."""
+
+CHANNEL = "ActiveSegmentation.Channel"
+"""Attribute of a volume node: which channel it shows, 0-based."""
 
 
 class Case:
@@ -40,9 +44,14 @@ class Case:
         study: The study.
         volume: The volume.
         annotator: Whose annotations are shown and changed.
+        channel: Which channel of the image is shown, 0-based; the last one where there are fewer.
 
     Attributes:
         volume: The volume.
+        values: Label values in the order of the label set.
+        channel: Which channel is shown, 0-based.
+        channels: How many there are; a colour image is one.
+        contrast: Window and level of the image.
         kind: Masks or scribbles.
         volumeNode: Node of the image.
         segmentationNode: Node that is drawn on.
@@ -53,8 +62,9 @@ class Case:
         BadInput: If the image cannot be read or an annotation file is damaged; the scene is as before.
     """
 
-    def __init__(self, study: Study, volume: Volume, annotator: str) -> None:
+    def __init__(self, study: Study, volume: Volume, annotator: str, channel: int = 0) -> None:
         self.volume = volume
+        self.values = study.labels.values
         self.kind = study.annotation
         self.restored: tuple[int, ...] = ()
         self.drafted: set[int] = set()
@@ -66,7 +76,10 @@ class Case:
         self._seconds: dict[int, float] = {}
         committed = {s.index: a for s, a in study.annotations(annotator).items() if s.volume == volume.id}
         drafts = {s.index: draft for s, draft in study.drafts(annotator).items() if s.volume == volume.id}
+        self.channels = channelCount(volume)
+        self.channel = min(channel, self.channels - 1)
         self.volumeNode = self._volumeNode(study.cohort, study.id)
+        self.contrast = Contrast(self.volumeNode, slicer.util.arrayFromVolume(self.volumeNode))
         try:
             self.segmentationNode = self._makeSegmentation(study.id)
             self._fill(committed, drafts)
@@ -76,12 +89,35 @@ class Case:
 
     def _volumeNode(self, cohort: Cohort, studyId: str) -> Any:
         for node in ownNodes(studyId, self.volume.id):
-            if node.IsA("vtkMRMLVolumeNode") and _fits(node, self.volume):
+            if node.IsA("vtkMRMLVolumeNode") and node.GetAttribute(CHANNEL) is not None and _fits(node, self.volume):
+                if int(node.GetAttribute(CHANNEL)) != self.channel:
+                    self._fillNode(node, cohort)
                 return node
         removeNodes(ownNodes(studyId, self.volume.id))
-        node = loadVolumeNode(cohort, self.volume)
+        node = loadVolumeNode(cohort, self.volume, self.channel)
+        node.SetAttribute(CHANNEL, str(self.channel))
         markOwned(node, studyId, self.volume.id)
         return node
+
+    def _fillNode(self, node: Any, cohort: Cohort) -> None:
+        slicer.util.updateVolumeFromArray(node, readChannel(cohort, self.volume, self.channel))
+        node.SetAttribute(CHANNEL, str(self.channel))
+
+    def setChannel(self, cohort: Cohort, channel: int) -> None:
+        """Show another channel in the same node.
+
+        Args:
+            cohort: The cohort of the volume.
+            channel: Which one, 0-based.
+
+        Raises:
+            BadInput: If there is none, or the image cannot be read; the earlier one stays.
+        """
+        pixels = readChannel(cohort, self.volume, channel)
+        self.channel = channel
+        slicer.util.updateVolumeFromArray(self.volumeNode, pixels)
+        self.volumeNode.SetAttribute(CHANNEL, str(channel))
+        self.contrast = Contrast(self.volumeNode, pixels)
 
     def _makeSegmentation(self, studyId: str) -> Any:
         removeNodes(node for node in ownNodes(studyId, self.volume.id) if node.IsA("vtkMRMLSegmentationNode"))

@@ -1,18 +1,20 @@
-"""How the slice being annotated is shown: the view's plane, frame and text, and the model's opinion over the image."""
+"""How the slice being annotated is shown: the view's plane, frame and text, and the model's output over the image."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import slicer
 
 from ActiveSegmentationLib.scene.case import Case, markOwned, removeNodes
+from ActiveSegmentationLib.scene.fitting import fitToSlice
 from ActiveSegmentationLib.scene.highlight import COMMITTED, REQUESTED, SliceHighlight
 from ActiveSegmentationLib.scene.overlays import addPredictionNode, addUncertaintyNode, removeColors
 from ActiveSegmentationLib.scene.sliceViews import SavedView, alignToSlice, restoreView, saveView, shownSlice
 from ActiveSegmentationLib.scene.views import View, Views
+from ActiveSegmentationLib.scene.viewWatch import ViewWatch
 from ActiveSegmentationLib.study import LabelSet
 
 
@@ -21,14 +23,25 @@ class Display:
 
     Args:
         views: Where volumes are shown.
+
+    Attributes:
+        moved: Called without arguments when the view to annotate in shows another slice of the volume, or none, or has
+            changed its size.
     """
 
     def __init__(self, views: Views) -> None:
         self.views = views
+        self.moved: Callable[[], None] = lambda: None
         self._highlight: SliceHighlight | None = None
         self._saved: tuple[Any, SavedView] | None = None
+        self._watch: ViewWatch | None = None
         self._uncertainty: Any = None
         self._prediction: Any = None
+
+    @property
+    def hasView(self) -> bool:
+        """Whether there is a view to annotate in; a headless run has none."""
+        return self.views.annotationView() is not None
 
     @property
     def uncertaintyShown(self) -> bool:
@@ -41,38 +54,61 @@ class Display:
         return self._prediction is not None
 
     @property
+    def predictionNode(self) -> Any:
+        """The segmentation node of the prediction, or None where none is shown."""
+        return self._prediction
+
+    @property
     def text(self) -> str:
         """What is written in the view, "" for nothing."""
         return self._highlight.text if self._highlight is not None else ""
 
     def showVolume(self, case: Case) -> None:
         """Put the image into all slice views; the others show its two other axes."""
+        self._unwatch()
         for view in self._all():
             view.sliceLogic.GetSliceCompositeNode().SetBackgroundVolumeID(case.volumeNode.GetID())
         geometry = case.volume.geometry
         axes = [axis for axis in (1, 0, 2) if axis != case.volume.axis]
         for number, view in enumerate(self.views.others()):
             axis = axes[number % 2]
-            alignToSlice(view.sliceNode, geometry, axis, geometry.slice_count(axis) // 2)
-            view.sliceLogic.FitSliceToBackground()
+            fitToSlice(view.sliceNode, geometry, axis, geometry.slice_count(axis) // 2)
 
     def align(self, case: Case, index: int) -> None:
-        """Let the view to annotate in show exactly this slice; zoom and pan are kept where they make sense."""
+        """Let the view to annotate in show exactly this slice: whole on a new volume, as the person zoomed later on."""
         view = self.views.annotationView()
         if view is None:
             return
         if self._saved is None:
             self._saved = (view.sliceNode, saveView(view.sliceNode))
         geometry, axis = case.volume.geometry, case.volume.axis
-        if alignToSlice(view.sliceNode, geometry, axis, index):
-            view.sliceLogic.FitSliceToBackground()
-            alignToSlice(view.sliceNode, geometry, axis, index)  # fitting moves the plane to the middle of the volume
+        if self._watch is None or not self._watch.isOf(view.sliceNode, case):
+            self._unwatch()
+            fitToSlice(view.sliceNode, geometry, axis, index)
+            self._watch = ViewWatch(view.sliceNode, case, self._onMoved)
+        elif alignToSlice(view.sliceNode, geometry, axis, index):
+            self._watch.fit(index)
+
+    def settle(self) -> None:
+        """Fit the view again where it has changed its size; not to be called within events of the view."""
+        if self._watch is not None:
+            self._watch.settle()
+
+    def _onMoved(self) -> None:
+        self.moved()
+
+    def _unwatch(self) -> None:
+        if self._watch is not None:
+            self._watch.stop()
+            self._watch = None
 
     def shownIndex(self, case: Case) -> int | None:
         """0-based index of the slice that the view to annotate in shows, or None where it shows none of them."""
         view = self.views.annotationView()
         if view is None:
             return None
+        if self._watch is not None and self._watch.isOf(view.sliceNode, case):
+            return self._watch.index
         return shownSlice(view.sliceNode, case.volume.geometry, case.volume.axis)
 
     def mark(self, case: Case, index: int, text: str, done: bool) -> None:
@@ -113,7 +149,7 @@ class Display:
             view.sliceLogic.GetSliceCompositeNode().SetForegroundOpacity(opacity)
 
     def setPrediction(self, case: Case | None, studyId: str, review: Mapping[str, Any], labels: LabelSet) -> None:
-        """Draw the prediction as outlines beside the annotation, or with no case take it away.
+        """Draw the prediction as outlines over the annotation, or with no case take it away.
 
         Raises:
             BadInput: If the file cannot be read.
@@ -138,6 +174,7 @@ class Display:
     def clear(self) -> None:
         """Take everything away, and let the view show what it showed before; nodes that are gone do not matter."""
         self.unmark()
+        self._unwatch()
         removeNodes(node for node in (self._uncertainty, self._prediction) if node is not None)
         self._uncertainty = self._prediction = None
         removeColors()

@@ -71,6 +71,18 @@ class Brush:
         """Take back the last stroke that was not taken back; where there is none, nothing happens."""
         self._logic.Undo()
 
+    def redo(self) -> None:
+        """Draw again the last stroke that was taken back; where there is none, nothing happens."""
+        self._logic.Redo()
+
+    def saveStateForUndo(self) -> None:
+        """Let the next change, whoever makes it, be undone in one step."""
+        self._logic.SaveStateForUndo()
+
+    def clearUndo(self) -> None:
+        """Forget all earlier states: undo and redo do nothing until the next stroke."""
+        self._logic.ClearUndoState()
+
     def close(self) -> None:
         """Let go of the segmentation; strokes stay, undo ends."""
         self._logic.SetSegmentationNode(None)

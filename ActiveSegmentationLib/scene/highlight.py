@@ -5,12 +5,11 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
-import numpy as np
 import vtk
 
 from ActiveSegmentationLib.cohort import Geometry
+from ActiveSegmentationLib.scene.fitting import sliceCorners
 from ActiveSegmentationLib.scene.sliceViews import shownSlice
-from ActiveSegmentationLib.scene.volumeNodes import ijkToRas
 
 REQUESTED = (1.0, 0.75, 0.1)
 COMMITTED = (0.3, 0.85, 0.4)
@@ -102,7 +101,7 @@ class SliceHighlight:
         for actor in (self._frame, self._text):
             actor.SetVisibility(shown)
         if shown:
-            for number, (x, y) in enumerate(self._corners(geometry, axis, index)):
+            for number, (x, y) in enumerate(sliceCorners(self._sliceNode, geometry, axis, index)):
                 self._points.SetPoint(number, x, y, 0.0)
             self._points.Modified()
             self._text.SetInput(textwrap.fill(self._line, self._columns()))
@@ -112,22 +111,6 @@ class SliceHighlight:
         """Characters that fit in a line of the view."""
         width = self._sliceNode.GetDimensions()[0] * 0.96
         return max(LEAST_COLUMNS, int(width / (FONT_SIZE * CHARACTER_WIDTH)))
-
-    def _corners(self, geometry: Geometry, axis: int, index: int) -> np.ndarray:
-        """Positions (x, y) in pixels of the view of the four corners of the image slice."""
-        first, second = (other for other in range(3) if other != axis)
-        rasToView = vtk.vtkMatrix4x4()
-        vtk.vtkMatrix4x4.Invert(self._sliceNode.GetXYToRAS(), rasToView)
-        toView = vtk.vtkMatrix4x4()
-        vtk.vtkMatrix4x4.Multiply4x4(rasToView, ijkToRas(geometry), toView)
-        corners = []
-        for a, b in ((0, 0), (1, 0), (1, 1), (0, 1)):
-            voxel = [0.0, 0.0, 0.0, 1.0]
-            voxel[axis] = float(index)
-            voxel[first] = a * geometry.size[first] - 0.5
-            voxel[second] = b * geometry.size[second] - 0.5
-            corners.append(toView.MultiplyPoint(voxel)[:2])
-        return np.array(corners)
 
     def _makeFrame(self) -> vtk.vtkActor2D:
         self._points.SetNumberOfPoints(4)

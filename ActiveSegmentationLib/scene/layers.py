@@ -63,6 +63,9 @@ class Layer:
 def layersOf(segmentationNode: Any, volumeNode: Any, asStored: bool = False) -> list[Layer]:
     """The label maps of a segmentation, after a check that they lie on the grid of a volume.
 
+    While Slicer is undoing a change, its events come at moments when some segments have no label map: those are left
+    out. Who writes does so at no such moment.
+
     Args:
         segmentationNode: The segmentation.
         volumeNode: The volume.
@@ -84,6 +87,8 @@ def layersOf(segmentationNode: Any, volumeNode: Any, asStored: bool = False) -> 
     for segmentId in segmentation.GetSegmentIDs():
         segment = segmentation.GetSegment(segmentId)
         image = segment.GetRepresentation(BINARY_LABELMAP)
+        if image is None:  # as for a moment of undo and redo
+            continue
         layer = layers.setdefault(image, Layer(image, {}, others))
         layer.values[segmentId] = segment.GetLabelValue()
     for layer in layers.values():

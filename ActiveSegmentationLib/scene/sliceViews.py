@@ -39,17 +39,19 @@ class SavedView:
     orientation: str
 
 
-def alignToSlice(sliceNode: Any, geometry: Geometry, axis: int, index: int) -> bool:
+def alignToSlice(sliceNode: Any, geometry: Geometry, axis: int, index: int, center: bool = False) -> bool:
     """Let a view show exactly one array slice, turned as nearly as possible to Slicer's usual view of that plane.
 
     Zoom is never touched. Where the view already had this orientation and its centre lies within the slice, the pan
-    stays as well; otherwise the view is centred on the slice, and the caller should fit it.
+    stays as well; otherwise the view is centred on the slice. Whether the slice is seen whole is another question, see
+    ``fitting``.
 
     Args:
         sliceNode: vtkMRMLSliceNode of the view.
         geometry: Grid of the volume (LPS, millimetres); it may be oblique, flipped and anisotropic.
         axis: Image axis across which slices are counted (0 = i, 1 = j, 2 = k).
         index: 0-based index of the slice in the stored array.
+        center: Centre the view on the slice in any case.
 
     Returns:
         True if the view was turned or moved to another place, False if only the slice changed.
@@ -60,15 +62,16 @@ def alignToSlice(sliceNode: Any, geometry: Geometry, axis: int, index: int) -> b
     if not 0 <= index < geometry.slice_count(axis):
         advice = f"Use an index from 0 to {geometry.slice_count(axis) - 1}."
         raise BadInput(f"There is no slice with index {index}.", where=sliceNode.GetName(), advice=advice)
-    grid = _matrix(ijkToRas(geometry))
-    view = _matrix(sliceNode.GetSliceToRAS())
+    grid = viewMatrix(ijkToRas(geometry))
+    view = viewMatrix(sliceNode.GetSliceToRAS())
     target = np.eye(4)
     target[:3, :3] = _nearestRotation(sliceNode, grid, axis)
-    center = _position(grid, _centerIndex(geometry, axis, index))
+    middle = _position(grid, _centerIndex(geometry, axis, index))
     normal = target[:3, 2]
-    kept = np.allclose(view[:3, :3], target[:3, :3], atol=1e-6) and _isOverSlice(sliceNode, grid, geometry, axis)
-    origin = view[:3, 3] if kept else center
-    target[:3, 3] = origin + ((center - origin) @ normal) * normal
+    sameTurn = not center and np.allclose(view[:3, :3], target[:3, :3], atol=1e-6)
+    kept = sameTurn and _isOverSlice(sliceNode, grid, geometry, axis)
+    origin = view[:3, 3] if kept else middle
+    target[:3, 3] = origin + ((middle - origin) @ normal) * normal
     _setMatrix(sliceNode, target, None if kept else (0.0, 0.0, 0.0))
     return not kept
 
@@ -85,8 +88,8 @@ def shownSlice(sliceNode: Any, geometry: Geometry, axis: int) -> int | None:
         Its 0-based index; None where the view is not parallel to the slices, lies outside of the volume, or exactly
         between two slices.
     """
-    grid = _matrix(ijkToRas(geometry))
-    view = _matrix(sliceNode.GetSliceToRAS())
+    grid = viewMatrix(ijkToRas(geometry))
+    view = viewMatrix(sliceNode.GetSliceToRAS())
     normal = grid[:3, axis] / geometry.spacing[axis]
     if np.linalg.norm(np.cross(view[:3, 2] / np.linalg.norm(view[:3, 2]), normal)) > PARALLEL:
         return None
@@ -101,7 +104,7 @@ def shownSlice(sliceNode: Any, geometry: Geometry, axis: int) -> int | None:
 def saveView(sliceNode: Any) -> SavedView:
     """What ``restoreView`` needs to let the view show again what it shows now."""
     return SavedView(
-        tuple(_matrix(sliceNode.GetSliceToRAS()).ravel().tolist()),
+        tuple(viewMatrix(sliceNode.GetSliceToRAS()).ravel().tolist()),
         tuple(sliceNode.GetFieldOfView()),
         tuple(sliceNode.GetXYZOrigin()),
         sliceNode.GetOrientation(),
@@ -155,7 +158,7 @@ def _position(grid: np.ndarray, index: np.ndarray) -> np.ndarray:
 def _viewCenter(sliceNode: Any) -> np.ndarray:
     """RAS position of the middle of the view; a pan shifts it from the origin of the view's matrix."""
     x, y, _ = sliceNode.GetXYZOrigin()
-    view = _matrix(sliceNode.GetSliceToRAS())
+    view = viewMatrix(sliceNode.GetSliceToRAS())
     return view[:3, 3] + x * view[:3, 0] + y * view[:3, 1]
 
 
@@ -166,7 +169,8 @@ def _isOverSlice(sliceNode: Any, grid: np.ndarray, geometry: Geometry, axis: int
     return bool(np.delete(inside, axis).all())
 
 
-def _matrix(matrix: Any) -> np.ndarray:
+def viewMatrix(matrix: Any) -> np.ndarray:
+    """A vtkMatrix4x4 as a (4, 4) array."""
     return slicer.util.arrayFromVTKMatrix(matrix)
 
 

@@ -61,6 +61,25 @@ def loadVolumeNode(cohort: Cohort, volume: Volume, channel: int = 0) -> Any:
         BadInput: If the files cannot be read, are not what was indexed, hold pixels that are no finite numbers, or
             there is no such channel.
     """
+    return addVolumeNode(readChannel(cohort, volume, channel), volume.geometry, volume.id)
+
+
+def channelCount(volume: Volume) -> int:
+    """How many channels of a volume can be shown; three components that make a colour count as one."""
+    return len(volume.channels) * (1 if volume.components == COLOR_COMPONENTS else volume.components)
+
+
+def readChannel(cohort: Cohort, volume: Volume, channel: int) -> np.ndarray:
+    """Read the pixels of a channel: (k, j, i), or (k, j, i, 3) of a colour volume.
+
+    Args:
+        cohort: The cohort.
+        volume: One of its volumes.
+        channel: Which channel, 0-based; of a colour volume, which of its sources.
+
+    Raises:
+        BadInput: As ``loadVolumeNode``.
+    """
     pixels = read_image(cohort, volume)
     step = COLOR_COMPONENTS if volume.components == COLOR_COMPONENTS else 1
     count = len(pixels) // step
@@ -68,9 +87,8 @@ def loadVolumeNode(cohort: Cohort, volume: Volume, channel: int = 0) -> Any:
         advice = f"Use a number from 0 to {count - 1}."
         raise BadInput(f"There is no channel with number {channel}.", where=volume.id, advice=advice)
     if step == 1:
-        return addVolumeNode(pixels[channel], volume.geometry, volume.id)
-    color = np.moveaxis(pixels[channel * step : (channel + 1) * step], 0, -1)
-    return addVolumeNode(_asBytes(color), volume.geometry, volume.id)
+        return pixels[channel]
+    return _asBytes(np.moveaxis(pixels[channel * step : (channel + 1) * step], 0, -1))
 
 
 def ijkToRas(geometry: Geometry) -> vtk.vtkMatrix4x4:

@@ -16,6 +16,10 @@ import numpy as np
 import slicer
 
 ROOT = Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(ROOT / "Testing" / "Python"))
+
+from module import slice_contract, views_contract  # noqa: E402 - Slicer runs this file as a script
+
 SIZE = (18, 16, 9)
 AFFINES = {
     "axial": np.diag([1.0, 1.0, 1.0]),
@@ -396,7 +400,7 @@ def checkLifeOfTheModule(module, folder):
     session.closeStudy()
 
 
-WINDOW_CHECKS = (checkPanel, checkMarks, checkStrategies, checkLifeOfTheModule)
+WINDOW_CHECKS = (checkPanel, checkMarks, checkStrategies, checkLifeOfTheModule, *views_contract.WINDOW_CHECKS)
 """Checks that need Slicer's main window."""
 
 CHECKS = (
@@ -408,6 +412,8 @@ CHECKS = (
     checkExtents,
     checkParameters,
     checkWorker,
+    *views_contract.CHECKS,
+    *slice_contract.CHECKS,
 )
 """All checks, in an order in which the first to fail says most."""
 

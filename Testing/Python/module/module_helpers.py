@@ -9,7 +9,7 @@ import slicer
 from host.views import SliceView
 
 from ActiveSegmentationLib.scene import Brush, segmentId
-from ActiveSegmentationLib.scene.session import Editor
+from ActiveSegmentationLib.scene.editor import Editor, Tool
 from ActiveSegmentationLib.scene.views import View
 
 ROOT = Path(__file__).parents[3]
@@ -20,24 +20,46 @@ class HostEditor(Editor):
     """Slicer's editor logic without its widget: the same strokes, the same undo."""
 
     def __init__(self, widget=None):
-        self.brush = None
+        self.stroke = None
         self.segment = ""
         self.nodes = (None, None)
         self.entered = False
+        self.effect = ""
+        self.diameter = 5.0
 
     def setNodes(self, segmentationNode, volumeNode):
-        if self.brush is not None:
-            self.brush.close()
-            self.brush = None
+        if self.stroke is not None:
+            self.stroke.close()
+            self.stroke = None
+            self.effect = self.segment = ""
         self.nodes = (segmentationNode, volumeNode)
         if segmentationNode is not None:
-            self.brush = Brush(segmentationNode, volumeNode)
+            self.stroke = Brush(segmentationNode, volumeNode)
 
     def selectSegment(self, segment):
         self.segment = segment
 
     def saveStateForUndo(self):
-        self.brush._logic.SaveStateForUndo()
+        self.stroke.saveStateForUndo()
+
+    def clearUndo(self):
+        if self.stroke is not None:
+            self.stroke.clearUndo()
+
+    def paint(self):
+        self.effect = self.effect or "Paint"
+
+    def tool(self):
+        return Tool(self.effect, self.segment)
+
+    def takeTool(self, tool):
+        self.effect = tool.effect
+
+    def brush(self):
+        return self.diameter
+
+    def setBrush(self, diameter):
+        self.diameter = diameter
 
     def enter(self):
         self.entered = True
@@ -116,7 +138,7 @@ class OpenModule:
         """A stroke on the slice that is shown."""
         case, index = self.session.case, self.session.task.slice.index
         segment = "Background" if value == 0 else segmentId(value)
-        self.editor.brush.paint(segment, case.volume.axis, index, np.asarray(mask, dtype=bool))
+        self.editor.stroke.paint(segment, case.volume.axis, index, np.asarray(mask, dtype=bool))
         self.settle()
 
     def drawTruth(self, plane):

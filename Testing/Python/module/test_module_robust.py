@@ -315,7 +315,7 @@ def addSegment(flow):
     segmentation = flow.case.segmentationNode.GetSegmentation()
     name = segmentation.AddEmptySegment("", "tumour")
     index = flow.session.task.slice.index
-    flow.module.editor.brush.paint(name, flow.case.volume.axis, index, flow.mask(30))
+    flow.module.editor.stroke.paint(name, flow.case.volume.axis, index, flow.mask(30))
     with pytest.raises(BadInput, match="not in the label set"):
         flow.session.commitSlice()
     flow.expect()
@@ -542,7 +542,7 @@ def test_undo_takes_back_the_prediction_in_one_step(drawing):
     before = planesOf(drawing.case, index)
     drawing.session.startFromPrediction()
     assert same(planesOf(drawing.case, index), {"Segment_2": predicted(drawing)})
-    drawing.module.editor.brush.undo()
+    drawing.module.editor.stroke.undo()
     assert same(planesOf(drawing.case, index), before)
 
 
@@ -561,12 +561,12 @@ def test_undo_takes_back_a_revert_in_one_step(drawing, stored):
         shown = planesOf(drawing.case, index)
     drawing.module.draw(2, drawing.mask(15))
     name = drawing.case.segmentationNode.GetSegmentation().AddEmptySegment("", "own")
-    drawing.module.editor.brush.paint(name, drawing.case.volume.axis, index, drawing.mask(28))
+    drawing.module.editor.stroke.paint(name, drawing.case.volume.axis, index, drawing.mask(28))
     before = planesOf(drawing.case, index)
     drawing.module.settle()
     drawing.module.click("revertButton")
     assert same(planesOf(drawing.case, index), shown)
-    drawing.module.editor.brush.undo()
+    drawing.module.editor.stroke.undo()
     assert same(planesOf(drawing.case, index), before)
 
 
@@ -579,7 +579,7 @@ def test_overlap_is_refused_and_settled_in_one_step(drawing):
     assert not drawing.study.annotations()
     drawing.module.click("overlapButton")
     assert drawing.case.capture(index)[10, 10] == 3
-    drawing.module.editor.brush.undo()
+    drawing.module.editor.stroke.undo()
     assert same(planesOf(drawing.case, index), before)
     drawing.session.resolveOverlap()
     drawing.settle()
@@ -1041,9 +1041,9 @@ def test_closing_leaves_nothing_behind(flow, step):
 
 
 def module_session():
-    from ActiveSegmentationLib.scene import session
+    from ActiveSegmentationLib.scene import studySession
 
-    return session
+    return studySession
 
 
 def test_leaving_the_module_lets_go_of_the_parameters(drawing):

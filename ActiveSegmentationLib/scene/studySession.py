@@ -1,0 +1,420 @@
+"""A study open in Slicer: its requests, the volume and the slice that are open, and what happens to their nodes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import slicer
+import vtk
+from slicer.util import VTKObservationMixin
+
+from ActiveSegmentationLib.cohort import AnnotationKind, Cohort, SliceId
+from ActiveSegmentationLib.common.errors import ActiveSegmentationError, BadInput
+from ActiveSegmentationLib.scene.activity import ActivityTimer
+from ActiveSegmentationLib.scene.case import Case, ownNodes, removeNodes
+from ActiveSegmentationLib.scene.display import Display
+from ActiveSegmentationLib.scene.editor import Editor
+from ActiveSegmentationLib.scene.extentMarks import ExtentMarks
+from ActiveSegmentationLib.scene.habits import Habits
+from ActiveSegmentationLib.scene.requestRows import OPEN, RequestRow, RequestRows
+from ActiveSegmentationLib.scene.views import NoViews, Views
+from ActiveSegmentationLib.study import LabelSet, RequestList, Study
+from ActiveSegmentationLib.study.names import annotator_stem
+
+FIRST = 1000.0
+"""Priority of an observer that is called before Slicer's own, which empty a segmentation that is being removed."""
+
+EDITS = (
+    slicer.vtkSegmentation.SourceRepresentationModified,
+    slicer.vtkSegmentation.SegmentModified,
+    slicer.vtkSegmentation.SegmentAdded,
+    slicer.vtkSegmentation.SegmentRemoved,
+)
+"""Events of a segmentation that change what is drawn, or what can be committed; undo and redo send the second only."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """The slice that is being annotated.
+
+    Attributes:
+        slice: Which slice.
+        row: The request it answers, or None where the person chose the slice.
+        round: Round that asked for it, or None.
+    """
+
+    slice: SliceId
+    row: RequestRow | None
+    round: int | None
+
+
+class StudySession(VTKObservationMixin):
+    """What of a session opens and closes: the study, a volume, a slice; see ``Session``."""
+
+    def __init__(self, views: Views | None = None, editor: Editor | None = None) -> None:
+        super().__init__()
+        self.display = Display(views or NoViews())
+        self.display.moved = self._onViewMoved
+        self.editor = editor or Editor()
+        self.study: Study | None = None
+        self.annotator = "annotator"
+        self.case: Case | None = None
+        self.task: Task | None = None
+        self.requests = RequestRows()
+        self.marks = ExtentMarks()
+        self.reviews: dict[str, dict[str, Any]] = {}
+        self.changed: Callable[[], None] = lambda: None
+        self.viewChanged: Callable[[], None] = lambda: None
+        self.situationChanged: Callable[[], None] = lambda: None
+        self.failed: Callable[[Exception], None] = _raise
+        self.habits = Habits()
+        self.timer = ActivityTimer()
+        self._place = 0
+        self._busy = 0
+        self._shown: int | None = None
+        self._edited = False
+        self._dirty: list[int] | None = None
+        scene = slicer.mrmlScene
+        for event, method in (
+            (slicer.vtkMRMLScene.NodeAboutToBeRemovedEvent, self._onNodeAboutToBeRemoved),
+            (slicer.vtkMRMLScene.StartCloseEvent, self._onSceneClose),
+        ):
+            self.addObserver(scene, event, method, priority=FIRST)
+
+    # Studies
+
+    def createStudy(
+        self, folder: Path, cohort: Cohort, labels: LabelSet, kind: AnnotationKind, settings: Mapping[str, Any]
+    ) -> Study:
+        """Make a study and open it.
+
+        Args:
+            folder: Folder that is empty or not there yet.
+            cohort: Its images.
+            labels: What is annotated.
+            kind: Masks or scribbles.
+            settings: Settings of the loop, JSON values in sections.
+
+        Raises:
+            BadInput: As ``Study.create`` does; the study that was open stays open.
+        """
+        study = Study.create(folder, cohort, labels, kind, settings=dict(settings))
+        self._take(study)
+        return study
+
+    def openStudy(self, folder: Path) -> Study:
+        """Open a study; strokes that were not committed in an earlier one are kept there as drafts.
+
+        Raises:
+            BadInput: If there is none, or it is damaged; the study that was open stays open.
+        """
+        study = Study.open(folder)
+        self._take(study)
+        return study
+
+    def closeStudy(self) -> None:
+        """Close the study; strokes that were not committed are kept as drafts."""
+        study = self.study
+        try:
+            self.closeCase()
+        finally:
+            if study is not None:  # an image whose segmentation somebody removed, for one
+                removeNodes(ownNodes(study.id))
+            self.study = None
+            self.requests, self.marks, self.reviews, self._place = RequestRows(), ExtentMarks(), {}, 0
+            self.changed()
+
+    def _take(self, study: Study) -> None:
+        self.closeStudy()
+        self.study = study
+        try:
+            self.refresh()
+        except ActiveSegmentationError:
+            self.closeStudy()
+            raise
+
+    def requireStudy(self) -> Study:
+        """The open study.
+
+        Raises:
+            BadInput: If none is open.
+        """
+        if self.study is None:
+            raise BadInput("No study is open.", where="study", advice="Make one or open one first (Study).")
+        return self.study
+
+    def setAnnotator(self, name: str) -> None:
+        """Say who annotates from now on; an open case is put away and its strokes kept under the earlier name.
+
+        Raises:
+            BadInput: If that is no name; the earlier one stays.
+        """
+        name = " ".join(name.split()) or "annotator"
+        annotator_stem(name)
+        if name != self.annotator:
+            self.closeCase()
+            self.annotator = name
+            self.refresh()
+
+    # Requests
+
+    def setThumbnails(self, requests: RequestList, files: Sequence[str]) -> None:
+        """Note the pictures of the requests of a round."""
+        self.requests.setThumbnails(requests, files)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read anew how far the requests and the slices are, and what is marked."""
+        study = self.study
+        if study is None:
+            return
+        try:
+            with self._marking():
+                self.marks.read(study)
+        except BadInput as error:  # annotating goes on without marks
+            self.failed(error)
+        self.requests.read(study)
+        self._renewTask()
+        self.changed()
+
+    def _renewTask(self) -> None:
+        """Let the task know its row as it is now."""
+        if self.task is not None:
+            row = self.requests.rowOf(self.task.slice)
+            self.task = replace(self.task, row=row, round=self.requests.round if row else None)
+            self._mark()
+
+    def sliceStatus(self, sliceId: SliceId) -> str:
+        """Status of any slice for the map: "current", "annotated", "requested", "skipped" or "not annotated"."""
+        if self.task is not None and self.task.slice == sliceId:
+            return "current"
+        return self.requests.statusOf(sliceId)
+
+    def nextRow(self, step: int = 1) -> RequestRow | None:
+        """The next open request after the current one, going round at the end; None where all are done.
+
+        Without a current one, after the one that was tried last, whose image may not be readable.
+        """
+        row = self.task.row if self.task is not None else None
+        return self.requests.next(self._place if row is None else row.number, step)
+
+    @contextlib.contextmanager
+    def _marking(self) -> Iterator[None]:
+        """What is marked changes within; there the strategies may find what they need, or miss it."""
+        before = bool(self.marks)
+        yield
+        if bool(self.marks) != before:
+            self.situationChanged()
+
+    # The slice being annotated
+
+    def openRequest(self, row: RequestRow | int) -> None:
+        """Show the slice of a request, with its volume and what was drawn on it before.
+
+        Args:
+            row: The row, or the number of the request in the latest round, from 1.
+
+        Raises:
+            BadInput: If there is no such request, or the image cannot be read.
+        """
+        found = self.requests.row(row if isinstance(row, int) else row.number)
+        self._place = found.number
+        self.openSlice(found.request.slice)
+
+    def openSlice(self, sliceId: SliceId) -> None:
+        """Show any slice of the cohort for annotation.
+
+        Raises:
+            BadInput: If there is no such slice, or its image cannot be read.
+        """
+        study = self.requireStudy()
+        volume = study.cohort.volume(sliceId.volume)
+        if volume.id in study.excluded():
+            raise BadInput(f"Volume '{volume.id}' is excluded.", where="study", advice="Take it back first.")
+        if not 0 <= sliceId.index < volume.slice_count:
+            advice = f"Use 1 to {volume.slice_count}."
+            raise BadInput(f"There is no slice {sliceId.index + 1}.", where=volume.id, advice=advice)
+        self._leaveSlice()
+        if self.case is None or self.case.volume.id != volume.id or self.case.needsReload:
+            self._openCase(study, sliceId)
+        assert self.case is not None
+        self.editor.clearUndo()  # undo must never change a slice that is not in view
+        row = self.requests.rowOf(sliceId)
+        self.task = Task(sliceId, row, self.requests.round if row else None)
+        self.timer.start(self.case.seconds(sliceId.index))
+        self._dirty = None
+        self.display.align(self.case, sliceId.index)
+        self.editor.paint()
+        self._mark()
+        self.changed()
+
+    def _openCase(self, study: Study, sliceId: SliceId) -> None:
+        self.closeCase()
+        with self._quiet():
+            removeNodes(node for node in ownNodes(study.id) if node not in ownNodes(study.id, sliceId.volume))
+            self.case = Case(study, study.cohort.volume(sliceId.volume), self.annotator, self.habits.channel)
+        self.case.contrast.apply(self.habits.contrast)
+        self.editor.setNodes(self.case.segmentationNode, self.case.volumeNode)
+        self.habits.restore(self.editor, self.case)
+        segmentation = self.case.segmentationNode.GetSegmentation()
+        for event in EDITS:
+            self.addObserver(segmentation, event, self._onEdited)
+        self.display.showVolume(self.case)
+
+    def setChannel(self, channel: int) -> None:
+        """Show another channel of the image, also on the volumes opened later that have it.
+
+        Args:
+            channel: Which one, 0-based; see ``Case.channels`` for how many there are.
+
+        Raises:
+            BadInput: If no volume is open, it has no such channel, or its image cannot be read.
+        """
+        if self.case is None:
+            raise BadInput("No volume is open.", where="annotate", advice="Open a request first (Next).")
+        study = self.requireStudy()
+        self.habits.note(self.editor, self.case)
+        with self._quiet():
+            self.case.setChannel(study.cohort, channel)
+        self.habits.channel = channel
+        self.case.contrast.apply(self.habits.contrast)
+        self.changed()
+
+    def closeCase(self) -> None:
+        """Put the open volume away: what is not committed is kept as drafts, our nodes leave the scene.
+
+        Where it cannot be kept (the disk is full, the folder is gone), ``failed`` is told and the nodes stay in the
+        scene as the person's own.
+        """
+        if self.case is None:
+            return
+        case, problem = self._endCase(self.case)
+        with self._quiet():
+            if problem is None:
+                case.remove()
+            else:
+                case.release()
+        self.changed()
+        if problem is not None:
+            name = case.segmentationNode.GetName()
+            problem.advice += f" What is drawn was left in the scene as '{name}'."
+            self.failed(problem)
+
+    def _endCase(self, case: Case) -> tuple[Case, ActiveSegmentationError | None]:
+        """Let go of the open volume after keeping what is drawn; the volume, and why that was not possible."""
+        self._leaveSlice()
+        self.habits.note(self.editor, case)
+        self.case = self.task = None
+        problem = None
+        try:
+            self._saveDrafts(case)
+        except ActiveSegmentationError as error:
+            problem = error
+        self._forget(case)
+        with self._quiet():
+            self.editor.setNodes(None, None)  # first: an editor whose segmentation goes chooses another one by itself
+            self.display.clear()
+        return case, problem
+
+    def _leaveSlice(self) -> None:
+        if self.task is not None and self.case is not None:
+            self.case.setSeconds(self.task.slice.index, self.timer.stop())
+        self.display.unmark()
+
+    def _forget(self, case: Case) -> None:
+        segmentation = case.segmentationNode.GetSegmentation()
+        for event in EDITS:
+            self.removeObserver(segmentation, event, self._onEdited)
+
+    def _saveDrafts(self, case: Case) -> int:
+        study = self.requireStudy()
+        dirty = self._dirty = case.dirtySlices()
+        if dirty:
+            study.excluded()  # refuses where the folder is gone: a draft must not make it anew
+        for index in dirty:
+            study.save_draft(case.draft(index), self.annotator)
+            case.drafted.add(index)
+        for index in sorted(case.drafted.difference(dirty)):
+            study.discard_draft(case.sliceId(index), self.annotator)
+            case.drafted.discard(index)
+        return len(dirty)
+
+    def describeTask(self) -> str:
+        """The line that is written in the view."""
+        if self.task is None:
+            return ""
+        row = self.task.row
+        if row is None:
+            return f"{self.task.slice.volume}, slice {self.task.slice.index + 1} (your choice)"
+        state = "" if row.status == OPEN else f" ({row.status})"
+        return f"Request {row.number} of {len(self.requests.rows)}{state}: {row.request.reason}"
+
+    def _mark(self) -> None:
+        if self.case is not None and self.task is not None:
+            done = self.task.row is not None and self.task.row.status != OPEN
+            self.display.mark(self.case, self.task.slice.index, self.describeTask(), done)
+
+    # What happens in the scene
+
+    @contextlib.contextmanager
+    def _quiet(self) -> Iterator[None]:
+        """Changes within are ours, not the annotator's."""
+        self._busy += 1
+        try:
+            yield
+        finally:
+            self._busy -= 1
+
+    def _onEdited(self, caller: Any, event: Any) -> None:
+        if self._busy == 0:
+            self._edited = True
+            self.timer.touch()
+            self.changed()
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _onNodeAboutToBeRemoved(self, caller: Any, event: Any, node: Any) -> None:
+        if self._busy or node is None:
+            return
+        if self.case is not None and node in (self.case.segmentationNode, self.case.volumeNode):
+            self._loseCase()
+        elif self.display.forget(node):
+            self.changed()
+
+    def _onSceneClose(self, caller: Any, event: Any) -> None:
+        self._loseCase()
+
+    def _loseCase(self) -> None:
+        """The case's nodes go without our doing: keep what is drawn while it can still be read."""
+        if self.case is None:
+            return
+        _, problem = self._endCase(self.case)
+        self.changed()
+        if problem is not None:
+            self.failed(problem)
+
+    def settleView(self) -> None:
+        """Let the slice fill the view where that has changed its size; to be called soon after ``viewChanged``."""
+        self.display.settle()
+
+    def _onViewMoved(self) -> None:
+        """Another slice is in view: what is undone from now on must be on it."""
+        shown = self.display.shownIndex(self.case) if self.case is not None else None
+        if shown != self._shown:
+            self._shown = shown
+            self.editor.clearUndo()
+        self.viewChanged()
+
+    def close(self) -> None:
+        """End the session: drafts are kept, nodes and observers go."""
+        try:
+            self.closeStudy()
+        finally:
+            self.removeObservers()
+
+
+def _raise(error: Exception) -> None:
+    raise error

@@ -1,0 +1,81 @@
+"""Watches the slice view that a volume is annotated in: which slice it shows, and whether the person zoomed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import vtk
+
+from ActiveSegmentationLib.scene.case import Case
+from ActiveSegmentationLib.scene.fitting import fitToSlice
+from ActiveSegmentationLib.scene.sliceViews import shownSlice, viewMatrix
+
+
+class ViewWatch:
+    """Observes a slice node; to be made once the view is fitted to a slice of the volume.
+
+    Where the view changes its size on the screen (another layout, the window enlarged) it has to be fitted again,
+    unless the person has zoomed or panned since. ``settle`` does that: within the event itself Slicer would ignore it,
+    because the node is just updating its matrices.
+
+    Args:
+        sliceNode: vtkMRMLSliceNode of the view.
+        case: The open volume.
+        moved: Called without arguments when the view shows another slice, or none, or is to be settled.
+
+    Attributes:
+        index: 0-based index of the slice that the view shows, or None where it shows none of them.
+    """
+
+    def __init__(self, sliceNode: Any, case: Case, moved: Callable[[], None]) -> None:
+        self._node, self._case, self._moved = sliceNode, case, moved
+        self.index = self._shown()
+        self._dimensions = sliceNode.GetDimensions()[:2]
+        self._fitted = self._place()
+        self._unfitted = False
+        self._tag = sliceNode.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: self._onModified())
+
+    def isOf(self, sliceNode: Any, case: Case) -> bool:
+        """Whether it watches this view for this volume."""
+        return self._node is sliceNode and self._case is case
+
+    def fit(self, index: int) -> None:
+        """Fit the view to a slice."""
+        self._unfitted = False
+        fitToSlice(self._node, self._case.volume.geometry, self._case.volume.axis, index)
+        self._fitted = self._place()
+
+    def settle(self) -> None:
+        """Fit the view to the slice it shows where it has changed its size; not to be called within events of it."""
+        if self._unfitted and self.index is not None:
+            self.fit(self.index)
+        self._unfitted = False
+
+    def stop(self) -> None:
+        """Watch no longer."""
+        self._node.RemoveObserver(self._tag)
+
+    def _shown(self) -> int | None:
+        return shownSlice(self._node, self._case.volume.geometry, self._case.volume.axis)
+
+    def _place(self) -> np.ndarray:
+        """Zoom and pan: height of the view and place of its middle along its own two directions, in millimetres.
+
+        The height, because a view that gets another shape keeps it.
+        """
+        view = viewMatrix(self._node.GetSliceToRAS())
+        x, y, _ = self._node.GetXYZOrigin()
+        pan = view[:3, 3] @ view[:3, :2] + (x, y)
+        return np.array([self._node.GetFieldOfView()[1], *pan])
+
+    def _onModified(self) -> None:
+        index, dimensions = self._shown(), self._node.GetDimensions()[:2]
+        moved = index != self.index
+        self.index = index
+        if dimensions != self._dimensions:
+            self._dimensions = dimensions
+            self._unfitted = np.allclose(self._place(), self._fitted, atol=1e-6)
+        if moved or self._unfitted:
+            self._moved()

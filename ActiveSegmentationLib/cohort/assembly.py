@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from ActiveSegmentationLib.cohort.axes import with_axes
 from ActiveSegmentationLib.cohort.headers import Header, read_header, read_tags
+from ActiveSegmentationLib.cohort.label_values import refuse_layers
 from ActiveSegmentationLib.cohort.naming import natural_key, unique_ids
 from ActiveSegmentationLib.cohort.types import Cohort, Geometry, LabelSource, Problem, Role, Source, Volume
 from ActiveSegmentationLib.common.errors import ActiveSegmentationError, BadInput
@@ -21,6 +23,8 @@ from ActiveSegmentationLib.common.progress import Progress
 
 SAMPLE = 1 << 16
 """Bytes at the start, the middle and the end of a file that are compared to find copies."""
+
+_AMBIGUOUS = "Check where the image lies, and save it with one transform if programs disagree."
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,11 @@ def _volume(root: Path, candidate: Candidate, name: str) -> tuple[Volume | None,
     except ActiveSegmentationError as error:
         return None, [_problem(root, name, error)]
     geometry = headers[0].geometry
-    problems: list[Problem] = []
+    problems = [
+        _problem(root, name, BadInput(warning, where=source.paths[0], advice=_AMBIGUOUS), "warning")
+        for source, header in zip(candidate.channels, headers, strict=True)
+        for warning in header.warnings
+    ]
     labels: dict[str, LabelSource | None] = {}
     for kind in ("mask", "scribble"):
         source: LabelSource | None = getattr(candidate, kind)
@@ -193,7 +201,10 @@ def _require_same_grid(candidate: Candidate, headers: Sequence[Header]) -> None:
 
 
 def _require_label_grid(labels: LabelSource, geometry: Geometry) -> None:
-    found = _header(labels.source).geometry
+    header = _header(labels.source)
+    if labels.source.kind == "file":
+        refuse_layers(header.components, Path(labels.source.paths[0]))
+    found = header.geometry
     if labels.source.kind == "frames":
         found = replace(geometry, size=found.size)
     difference = found.difference(geometry)
@@ -209,10 +220,12 @@ def _relative(source: Source, root: Path) -> Source:
     return replace(source, paths=tuple(names))
 
 
-def _problem(root: Path, name: str, error: ActiveSegmentationError) -> Problem:
+def _problem(
+    root: Path, name: str, error: ActiveSegmentationError, severity: Literal["error", "warning"] = "error"
+) -> Problem:
     where = Path(error.where) if error.where else root
     shown = where.relative_to(root).as_posix() if where.is_relative_to(root) else str(where)
-    return Problem(name, f"{shown}: {error.message}", error.advice)
+    return Problem(name, f"{shown}: {error.message}", error.advice, severity)
 
 
 def _duplicates(root: Path, volumes: Sequence[Volume]) -> list[Problem]:

@@ -1,21 +1,25 @@
-"""Headers of image files: geometry and type without reading pixels, and whether the pixels are all there."""
+"""Headers of image files: geometry and components without reading pixels, and whether the pixels are all there."""
 
 from __future__ import annotations
 
-import gzip
 import math
-import zlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ActiveSegmentationLib.cohort.contents import REPAIR, unreadable
+from ActiveSegmentationLib.cohort.nifti import Nifti, is_nifti, read_nifti, require_whole
+from ActiveSegmentationLib.cohort.nifti_transforms import nifti_geometry, transform_warning
+from ActiveSegmentationLib.cohort.pixel_files import has_pixel_files, pixel_files, require_files, require_sizes
 from ActiveSegmentationLib.cohort.types import Geometry
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained
 
 _BYTES = {"8-bit": 1, "16-bit": 2, "32-bit": 4, "64-bit": 8}
-REPAIR = "Export the image again, or leave it out."
+_NOT_A_REASON = ("sitk::ERROR", "Reason: No such file", "No such file")
+_TIME_AXES = "number of domain axes in the NRRD file"
 
 
 @dataclass(frozen=True)
@@ -26,11 +30,13 @@ class Header:
         geometry: Grid of the image; a 2D image has one slice.
         components: Values a voxel.
         bytes: Bytes that the pixels take uncompressed.
+        warnings: What is ambiguous about the image, though it can be used.
     """
 
     geometry: Geometry
     components: int
     bytes: int
+    warnings: tuple[str, ...] = ()
 
 
 def read_header(path: Path) -> Header:
@@ -40,20 +46,62 @@ def read_header(path: Path) -> Header:
         BadInput: If there is no such file, it cannot be read, is complex-valued, has several time points, no voxel or
             an impossible spacing, or is shorter than its header says.
     """
-    reader = _reader(path)
+    if is_nifti(path):
+        return _nifti_header(path)
+    if not has_pixel_files(path):
+        return _image_header(path, _reader(path))
+    with explained(path):
+        empty = path.stat().st_size == 0
+    if empty:
+        raise unreadable(path)
+    files = pixel_files(path)
+    require_files(files)
+    header = _image_header(path, _reader(path))
+    require_sizes(files, header.bytes)
+    return header
+
+
+def reading_error(path: Path, error: RuntimeError) -> BadInput:
+    """The error for a file whose pixels SimpleITK cannot read, with the reason that it gives, if it gives any."""
+    reason = _library_reason(error)
+    message = f"The pixels cannot be read: {reason}." if reason else "The pixels cannot be read; the file is damaged."
+    if has_pixel_files(path) and pixel_files(path).encoding == "text":
+        message = "The pixels, stored as text, cannot be read: values are missing, or the last line has no end."
+    return BadInput(message, where=path, advice="Copy or export it again, or leave the volume out.")
+
+
+def _nifti_header(path: Path) -> Header:
+    nifti = read_nifti(path)
+    if nifti.dtype.kind == "c":
+        raise _complex(path)
+    require_whole(nifti)
+    try:
+        header = _image_header(path, _reader(path))
+    except _Unplaced:
+        header = _header_by_nibabel(nifti, path)
+    warning = transform_warning(nifti, header.geometry)
+    return Header(header.geometry, header.components, header.bytes, (warning,) if warning else ())
+
+
+def _header_by_nibabel(nifti: Nifti, path: Path) -> Header:
+    """Header of what SimpleITK cannot read: NIfTI-2, gzip data under .nii, types of 128 bits."""
+    shape = nifti.shape
+    vector = len(shape) == 5 and shape[3] == 1 and int(nifti.header["intent_code"]) == 1007
+    _require_one_time(path, shape[3:4] if vector else shape[3:])
+    components = (shape[4] if vector else 1) * len(nifti.dtype.fields or "1")
+    return Header(nifti_geometry(nifti, path), components, nifti.end - nifti.offset)
+
+
+def _image_header(path: Path, reader: Any) -> Header:
     size, spacing = list(reader.GetSize()), list(reader.GetSpacing())
     dimension = reader.GetDimension()
     origin, direction = list(reader.GetOrigin()), list(reader.GetDirection())
-    if dimension > 3 and math.prod(size[3:]) > 1:
-        advice = "Split it into one 3D file a time point, or use one time point."
-        raise BadInput(
-            f"The image has {math.prod(size[3:])} time points, and one is needed.", where=path, advice=advice
-        )
+    _require_one_time(path, size[3:])
     if dimension < 2:
         raise BadInput(f"The image has {dimension} dimension(s).", where=path, advice=REPAIR)
     pixel_type = _type_name(reader.GetPixelID())
     if "complex" in pixel_type:
-        raise BadInput("The image is complex-valued.", where=path, advice="Save its magnitude.")
+        raise _complex(path)
     if dimension == 2:
         size, spacing, origin = [*size, 1], [*spacing, 1.0], [*origin, 0.0]
         direction = [direction[0], direction[1], 0.0, direction[2], direction[3], 0.0, 0.0, 0.0, 1.0]
@@ -63,9 +111,18 @@ def read_header(path: Path) -> Header:
         raise BadInput(f"Size {size[:3]} with spacing {spacing[:3]} mm is impossible.", where=path, advice=REPAIR)
     geometry = Geometry(tuple(size[:3]), tuple(spacing[:3]), tuple(origin[:3]), tuple(direction))
     width = next((count for name, count in _BYTES.items() if pixel_type.find(name) >= 0), 1)
-    header = Header(geometry, reader.GetNumberOfComponents(), math.prod(size) * width * reader.GetNumberOfComponents())
-    _require_whole(path, header)
-    return header
+    components = reader.GetNumberOfComponents()
+    return Header(geometry, components, math.prod(size) * width * components)
+
+
+def _require_one_time(path: Path, sizes: Sequence[int]) -> None:
+    if math.prod(sizes) > 1:
+        advice = "Split it into one 3D file a time point, or use one time point."
+        raise BadInput(f"The image has {math.prod(sizes)} time points, and one is needed.", where=path, advice=advice)
+
+
+def _complex(path: Path) -> BadInput:
+    return BadInput("The image is complex-valued.", where=path, advice="Save its magnitude.")
 
 
 def read_tags(path: Path, tags: Sequence[str]) -> dict[str, str]:
@@ -76,6 +133,10 @@ def read_tags(path: Path, tags: Sequence[str]) -> dict[str, str]:
     """
     reader = _reader(path)
     return {tag: reader.GetMetaData(tag).strip() for tag in tags if reader.HasMetaDataKey(tag)}
+
+
+class _Unplaced(BadInput):
+    """SimpleITK cannot read a header."""
 
 
 def _reader(path: Path) -> Any:
@@ -91,7 +152,13 @@ def _reader(path: Path) -> Any:
         if "orthonormal" in str(error).lower():
             advice = "Correct the orientation in the header (qform and sform), for example by resampling the image."
             raise BadInput("The axes in the header are not at right angles.", where=path, advice=advice) from error
-        raise BadInput("This is no readable image.", where=path, advice=REPAIR) from error
+        if _TIME_AXES in str(error):
+            advice = "Export one file a time point."
+            raise BadInput("The image has an axis that is not one of space.", where=path, advice=advice) from error
+        reason = _library_reason(error)
+        otherwise = f"This is not a readable image ({reason})." if reason else "This is not a readable image."
+        told = unreadable(path, otherwise)
+        raise _Unplaced(told.message, where=told.where, advice=told.advice) from error
     return reader
 
 
@@ -101,46 +168,11 @@ def _type_name(pixel_id: int) -> str:
     return sitk.GetPixelIDValueAsString(pixel_id)
 
 
-def _require_whole(path: Path, header: Header) -> None:
-    name = path.name.lower()
-    short = False
-    if name.endswith(".nii.gz"):
-        short = _gzip_is_short(path, header.bytes)
-    elif name.endswith((".nii", ".mha")) and not _is_compressed(path):
-        short = path.stat().st_size < header.bytes
-    elif name.endswith(".mhd"):
-        short = _raw_is_short(path, header.bytes)
-    if short:
-        raise BadInput("The file is truncated: pixels are missing.", where=path, advice="Copy or export it again.")
-
-
-def _is_compressed(path: Path) -> bool:
-    with open(path, "rb") as file:
-        head = file.read(4096)
-    return b"CompressedData = True" in head
-
-
-def _gzip_is_short(path: Path, expected: int) -> bool:
-    """Whether a gzip file holds fewer bytes than expected; it is unpacked only where its trailer looks wrong."""
-    with open(path, "rb") as file:
-        file.seek(-4, 2)
-        told = int.from_bytes(file.read(4), "little")
-    if 0 <= told - expected % 2**32 < 2**16:  # header and extensions come on top of the pixels
-        return False
-    length = 0
-    try:
-        with gzip.open(path, "rb") as file:
-            while block := file.read(1 << 20):
-                length += len(block)
-    except (EOFError, OSError, zlib.error):
-        return True
-    return length < expected
-
-
-def _raw_is_short(path: Path, expected: int) -> bool:
-    lines = (line.partition("=") for line in path.read_text(encoding="latin-1").splitlines())
-    fields = {name.strip(): value.strip() for name, _, value in lines}
-    data = path.parent / fields.get("ElementDataFile", "")
-    if fields.get("CompressedData", "False").lower() == "true" or not data.is_file():
-        return not data.is_file()
-    return data.stat().st_size < expected
+def _library_reason(error: RuntimeError) -> str:
+    """The last line of SimpleITK's message without addresses and paths, or "" where it tells nothing."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    line = lines[-1] if lines else ""
+    if not line or any(line.startswith(start) for start in _NOT_A_REASON):
+        return ""
+    line = re.sub(r"^(ITK ERROR:\s*)?(\[\w+\]\s*)?(_?\w+(\(0x[0-9a-f]+\))?:\s*)", "", line)
+    return line.rstrip(".")

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ActiveSegmentationLib.cohort.headers import REPAIR, read_header
+from ActiveSegmentationLib.cohort.contents import REPAIR
+from ActiveSegmentationLib.cohort.headers import read_header, reading_error
+from ActiveSegmentationLib.cohort.label_values import (
+    label_values,
+    mask_kind,
+    one_component,
+    only_255,
+    require_scribbles,
+)
+from ActiveSegmentationLib.cohort.nifti import is_nifti, read_nifti_pixels
+from ActiveSegmentationLib.cohort.pictures import is_picture, read_label_picture
+from ActiveSegmentationLib.cohort.pixel_files import has_pixel_files, pixel_files, require_sound
 from ActiveSegmentationLib.cohort.types import UNDECIDED, AnnotationKind, Cohort, Geometry, LabelSource, Source, Volume
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import atomic_path, explained
@@ -31,29 +43,47 @@ def read_image(cohort: Cohort, volume: Volume) -> np.ndarray:
         if len(array) != volume.components:
             message = f"The image has {len(array)} component(s), and {volume.components} were indexed."
             raise BadInput(message, where=path, advice="Index the cohort again.")
-        values = array.astype(np.float32)
-        _require_finite(path, values)
-        channels.append(values)
+        _require_finite(path, array)
+        channels.append(array.astype(np.float32))
     return np.concatenate(channels)
 
 
 def read_labels(cohort: Cohort, volume: Volume, kind: AnnotationKind) -> np.ndarray | None:
     """Read the reference masks or scribbles of a volume.
 
+    In masks of a cohort with one label, 255 is that label where it is the only value but 0.
+
     Returns:
-        (k, j, i) uint8 label values, 255 where undecided; None where the volume has none.
+        (k, j, i) uint8 label values, 255 where unlabelled; None where the volume has none.
 
     Raises:
-        BadInput: Naming the file, if it cannot be read, has another grid, or values that are no labels.
+        BadInput: Naming the file, if it cannot be read, has another grid, values that are not labels, or components
+            that differ; if scribbles leave nothing unlabelled.
     """
     labels = volume.labels(kind)
     if labels is None:
         return None
-    array = _read_source(cohort, labels.source, volume.geometry)
     path = cohort.path(labels.source.paths[0])
-    if array.ndim == 4:  # a colour picture of labels: all components say the same
-        array = array[..., 0]
-    return _label_values(array, labels, path)
+    array = one_component(_read_source(cohort, labels.source, volume.geometry, labels=True), path)
+    if mask_kind(kind, labels) and only_255(array):
+        labels = replace(labels, values=((UNDECIDED, _only_label(cohort, path)),))
+    values = label_values(array, labels, path)
+    if kind == AnnotationKind.SCRIBBLE:
+        require_scribbles(values, labels, path)
+    return values
+
+
+def read_stored_labels(path: Path, geometry: Geometry) -> np.ndarray:
+    """Read what a label map from anywhere stores, and hold it against a grid.
+
+    Returns:
+        (k, j, i) stored values of any type.
+
+    Raises:
+        BadInput: If it cannot be read, has another grid, or components that differ.
+    """
+    _require_grid(path, read_header(path).geometry, geometry)
+    return one_component(_read_label_file(path), path)
 
 
 def read_label_map(path: Path, geometry: Geometry, ignore_value: int | None = None) -> np.ndarray:
@@ -62,22 +92,16 @@ def read_label_map(path: Path, geometry: Geometry, ignore_value: int | None = No
     Args:
         path: The file.
         geometry: The grid it must have.
-        ignore_value: Stored value of undecided pixels, or None.
+        ignore_value: Stored value of unlabelled pixels, or None.
 
     Returns:
-        (k, j, i) uint8 label values, 255 where undecided.
+        (k, j, i) uint8 label values, 255 where unlabelled.
 
     Raises:
-        BadInput: If it cannot be read, has another grid, or values that are no labels.
+        BadInput: If it cannot be read, has another grid, or values that are not labels.
     """
-    image = _read(path)
-    _require_grid(path, _geometry_of(image), geometry)
-    array = _array_of(image)
-    if array.ndim == 4:
-        advice = "Save it as one layer without overlaps."
-        raise BadInput("The label map has several layers.", where=path, advice=advice)
     source = LabelSource(Source("file", (str(path),)), ignore_value, ((UNDECIDED, UNDECIDED),))
-    return _label_values(array, source, path)
+    return label_values(read_stored_labels(path, geometry), source, path)
 
 
 def write_label_map(path: Path, labels: np.ndarray, geometry: Geometry) -> None:
@@ -110,54 +134,90 @@ def write_volume(path: Path, array: np.ndarray, geometry: Geometry) -> None:
             raise BadInput("The image cannot be written.", where=path, advice=advice) from error
 
 
-def _require_finite(path: Path, values: np.ndarray) -> None:
-    stored = values
-    if path.name.lower().endswith((".nii", ".nii.gz")):  # SimpleITK's NIfTI reader turns NaN into 0 without a word
-        import nibabel
+def _only_label(cohort: Cohort, path: Path) -> int:
+    """The one label of a cohort, which 255 stands for in a mask drawn in white."""
+    if len(cohort.labels) == 1:
+        return next(iter(cohort.labels))
+    which = "names several labels" if cohort.labels else "does not name its label"
+    advice = "Save the mask with the value of its label in place of 255."
+    message = f"The only value of the mask but 0 is 255, and the cohort {which}."
+    raise BadInput(message, where=path, advice=advice)
 
-        kept = nibabel.load(path).dataobj  # type: ignore[attr-defined]
-        stored = kept.get_unscaled() if kept.dtype.kind == "f" else values
-    bad = int(stored.size - np.isfinite(stored).sum())
+
+def _require_finite(path: Path, values: np.ndarray) -> None:
+    bad = int(values.size - np.isfinite(values).sum()) if values.dtype.kind == "f" else 0
     if bad:
         advice = "Replace these pixels (by the background value, say), or leave the volume out."
         raise BadInput(f"{bad} pixel(s) are not finite numbers (NaN or infinite).", where=path, advice=advice)
 
 
-def _read_source(cohort: Cohort, source: Source, geometry: Geometry) -> np.ndarray:
+def _read_source(cohort: Cohort, source: Source, geometry: Geometry, *, labels: bool = False) -> np.ndarray:
+    """(k, j, i), or (k, j, i, C) where there are components."""
     paths = [cohort.path(name) for name in source.paths]
+    read = _read_label_file if labels else read_pixels
     if source.kind == "frames":
-        return _read_frames(paths, geometry)
-    image = _read(paths[0]) if source.kind == "file" else _read(paths)
+        return _read_frames(paths, geometry, read)
+    if source.kind == "file":
+        _require_grid(paths[0], read_header(paths[0]).geometry, geometry)
+        return read(paths[0])
+    image = _read_series(paths)
     _require_grid(paths[0], _geometry_of(image), geometry)
     return _array_of(image)
 
 
-def _read_frames(paths: Sequence[Path], geometry: Geometry) -> np.ndarray:
+def _read_frames(paths: Sequence[Path], geometry: Geometry, read: Callable[[Path], np.ndarray]) -> np.ndarray:
     planes = []
     for path in paths:
-        plane = np.squeeze(_array_of(_read(path)))
+        plane = read(path)[0]
         if plane.shape[:2] != geometry.array_shape[1:]:
             rows, columns = geometry.array_shape[1:]
             message = f"The frame has {plane.shape[0]} x {plane.shape[1]} pixels, not {rows} x {columns} like the rest."
             raise BadInput(message, where=path, advice=REPAIR)
         planes.append(plane)
+    counts = {plane.shape[2:] for plane in planes}
+    if len(counts) > 1:
+        message = "Some frames are grey and others in colour, or have another number of components."
+        raise BadInput(message, where=paths[0].parent, advice="Save all frames in the same way.")
     return np.stack(planes)
 
 
-def _read(path: Path | Sequence[Path]) -> Any:
-    import SimpleITK as sitk
+def _read_label_file(path: Path) -> np.ndarray:
+    """Stored values of a label file; those of a picture with a palette are the indices."""
+    picture = read_label_picture(path) if is_picture(path) else None
+    return read_pixels(path) if picture is None else picture[None]
 
-    first = path if isinstance(path, Path) else path[0]
-    for file in [path] if isinstance(path, Path) else path:
+
+def read_pixels(path: Path) -> np.ndarray:
+    """Read the values of one file.
+
+    Returns:
+        (k, j, i), or (k, j, i, C) where there are components. Any type; NaN stays NaN.
+
+    Raises:
+        BadInput: If it cannot be read, or pixels are missing or damaged.
+    """
+    header = read_header(path)
+    if is_nifti(path):
+        return read_nifti_pixels(path)
+    if has_pixel_files(path):
+        require_sound(pixel_files(path), header.bytes)
+    return _array_of(_read(path, str(path)))
+
+
+def _read_series(paths: Sequence[Path]) -> Any:
+    for file in paths:
         with explained(file), open(file, "rb"):
             pass
-    if isinstance(path, Path):
-        read_header(path)  # tells a truncated file, which SimpleITK fills up with zeros
+    return _read(paths[0], [str(file) for file in paths])
+
+
+def _read(first: Path, names: str | list[str]) -> Any:
+    import SimpleITK as sitk
+
     try:
-        return sitk.ReadImage(str(path) if isinstance(path, Path) else [str(file) for file in path])
+        return sitk.ReadImage(names)
     except RuntimeError as error:
-        message = "The pixels cannot be read; the file is damaged or truncated."
-        raise BadInput(message, where=first, advice="Copy or export it again, or leave the volume out.") from error
+        raise reading_error(first, error) from error
 
 
 def _array_of(image: Any) -> np.ndarray:
@@ -168,7 +228,9 @@ def _array_of(image: Any) -> np.ndarray:
     spatial = array.ndim - (image.GetNumberOfComponentsPerPixel() > 1)
     if spatial == 2:
         return array[None]
-    return array[0] if spatial == 4 else array
+    while spatial > 3:
+        array, spatial = array[0], spatial - 1
+    return array
 
 
 def _geometry_of(image: Any) -> Geometry:
@@ -186,21 +248,3 @@ def _require_grid(path: Path, found: Geometry, wanted: Geometry) -> None:
     if difference is not None:
         advice = "Resample it to the image's grid, or index the cohort again if the image was replaced."
         raise BadInput(f"The grid differs from the image's: {difference}.", where=path, advice=advice)
-
-
-def _label_values(array: np.ndarray, labels: LabelSource, path: Path) -> np.ndarray:
-    stored = np.unique(array)
-    mapping = dict(labels.values)
-    if labels.undecided is not None:
-        mapping[labels.undecided] = UNDECIDED
-    bad = [value for value in stored.tolist() if not _is_label(value, mapping)]
-    if bad:
-        named = ", ".join(f"{value:g}" for value in bad[:5]) + (" ..." if len(bad) > 5 else "")
-        advice = "Labels are whole numbers from 0 to 254; save the label map with such values."
-        raise BadInput(f"The label map has values that are no labels: {named}.", where=path, advice=advice)
-    table = np.array([mapping.get(int(value), int(value)) for value in stored], dtype=np.uint8)
-    return table[np.searchsorted(stored, array)]
-
-
-def _is_label(value: float, mapping: dict[int, int]) -> bool:
-    return value in mapping or (0 <= value < UNDECIDED and value == int(value))

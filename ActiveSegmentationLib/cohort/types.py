@@ -329,6 +329,10 @@ class Cohort:
         """The same cohort with other volumes."""
         return replace(self, volumes=volumes)
 
+    def with_labels(self, names: dict[int, str]) -> Cohort:
+        """The same cohort with other names of label values."""
+        return replace(self, labels=dict(names))
+
     def to_json(self) -> dict[str, Any]:
         """The cohort as JSON values; the root is left to the caller, who knows relative to what."""
         return {

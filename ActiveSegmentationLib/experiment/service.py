@@ -111,6 +111,7 @@ def run_benchmark(
     cohort = _with_test_part(options.cohort, progress)
     rounds = parse_rounds(options.rounds, sum(v.slice_count for v in cohort.volumes if v.role == Role.POOL))
     labels = label_set_for(cohort, options.labels, progress)
+    cohort = cohort.with_labels(labels.names)
     stack = build_stack(cohort, options.settings.stack, options.out / "cache" / "stacks", progress=progress)
     kind = AnnotationKind(options.annotation)
     _require_pool_labels(cohort, stack, kind)

@@ -56,6 +56,7 @@ def _parse(text: str) -> dict[int, str]:
 
 def _values_in(cohort: Cohort, progress: Progress) -> list[int]:
     found: set[int] = set()
+    cohort = cohort.with_labels({1: "label 1"})  # so that 255 alone is read as the one label, which it then has to be
     labelled = [volume for volume in cohort.volumes if volume.mask is not None]
     for number, volume in enumerate(labelled):
         progress.update("Reading label values", number, len(labelled))

@@ -104,6 +104,11 @@ class LabelSet:
         return tuple(label.value for label in self.labels)
 
     @property
+    def names(self) -> dict[int, str]:
+        """Names by value, in the order of the classes."""
+        return {label.value: label.name for label in self.labels}
+
+    @property
     def background_value(self) -> int:
         """The value, 1 to 254, that files use for drawn background: the largest that is no label."""
         return next(value for value in range(UNDECIDED - 1, 0, -1) if value not in self.values)

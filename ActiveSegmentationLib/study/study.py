@@ -115,7 +115,7 @@ class Study:
             cohort_root=relative_root(cohort.root, folder),
             settings=copy.deepcopy(settings or {}),
         )
-        write_new(folder, record, cohort)
+        write_new(folder, record, cohort.with_labels(labels.names))
         return cls.open(folder)
 
     @classmethod

@@ -1,0 +1,115 @@
+"""From what a label map stores to label values: nothing changes its meaning in silence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ActiveSegmentationLib.cohort.types import BACKGROUND, UNDECIDED, AnnotationKind, LabelSource
+from ActiveSegmentationLib.common.errors import BadInput
+
+ROUNDING = 1e-4
+"""Values this near to a whole number count as it: scaling in a header gives 1.0000001 for 1."""
+
+_ONE_LAYER = "Save it as one layer without overlaps (in Slicer: Segment Editor, Masking, forbid overlap)."
+
+
+def one_component(array: np.ndarray, path: Path) -> np.ndarray:
+    """The one label map that a picture with components holds.
+
+    Args:
+        array: (k, j, i), or (k, j, i, C): colours, or layers of a segmentation.
+        path: Where it is from.
+
+    Returns:
+        (k, j, i).
+
+    Raises:
+        BadInput: If the components differ; opaque transparency does not count.
+    """
+    if array.ndim == 3:
+        return array
+    count = array.shape[-1]
+    if count in (2, 4) and array.dtype.kind == "u" and (array[..., -1] == np.iinfo(array.dtype).max).all():
+        array = array[..., :-1]
+    if all(np.array_equal(array[..., 0], array[..., n]) for n in range(1, array.shape[-1])):
+        return array[..., 0]
+    message = f"The label map has {count} components that differ: colours, or layers that may overlap."
+    raise BadInput(message, where=path, advice=_ONE_LAYER)
+
+
+def refuse_layers(components: int, path: Path) -> None:
+    """Refuse, from its header, a segmentation with several layers; colours are judged when they are read.
+
+    Raises:
+        BadInput: Naming the number of layers.
+    """
+    if components > 1 and (components not in (3, 4) or path.name.lower().endswith(".seg.nrrd")):
+        raise BadInput(f"The label map has {components} layers that may overlap.", where=path, advice=_ONE_LAYER)
+
+
+def label_values(array: np.ndarray, labels: LabelSource, path: Path) -> np.ndarray:
+    """Label values of stored values.
+
+    Args:
+        array: Stored values of any type, (k, j, i).
+        labels: How they are to be read.
+        path: Where they are from.
+
+    Returns:
+        uint8 array of the same shape, 255 where unlabelled.
+
+    Raises:
+        BadInput: Naming values that are not labels: NaN, fractions, negative, or above 254.
+    """
+    stored, places = np.unique(array, return_inverse=True)
+    whole = np.rint(stored) if stored.dtype.kind == "f" else stored
+    mapping = dict(labels.values)
+    if labels.undecided is not None:
+        mapping[labels.undecided] = UNDECIDED
+    table = np.zeros(len(stored), dtype=np.uint8)
+    bad = []
+    for number, (value, near) in enumerate(zip(stored.tolist(), whole.tolist(), strict=True)):
+        label = mapping.get(int(near), int(near)) if np.isfinite(value) and abs(value - near) <= ROUNDING else -1
+        if not (0 <= label < UNDECIDED or (label == UNDECIDED and int(near) in mapping)):
+            bad.append(value)
+            continue
+        table[number] = label
+    if bad:
+        named = ", ".join(f"{value:.10g}" for value in bad[:5]) + (" ..." if len(bad) > 5 else "")
+        advice = "Labels are whole numbers from 0 to 254; save the label map with such values."
+        raise BadInput(f"The label map has values that are not labels: {named}.", where=path, advice=advice)
+    return table[places].reshape(array.shape)
+
+
+def only_255(array: np.ndarray) -> bool:
+    """Whether 255 is the only stored value but 0, as in masks drawn in white."""
+    return bool((array == UNDECIDED).any()) and bool(np.isin(array, (BACKGROUND, UNDECIDED)).all())
+
+
+def require_scribbles(values: np.ndarray, labels: LabelSource, path: Path) -> None:
+    """Refuse scribbles whose unlabelled pixels are not marked as such.
+
+    Args:
+        values: Label values, 255 where unlabelled.
+        labels: How they were read.
+        path: Where they are from.
+
+    Raises:
+        BadInput: If every pixel is labelled, or if 0 and 255 stand for not drawn and drawn.
+    """
+    unlabelled = int((values == UNDECIDED).sum())
+    if not unlabelled:
+        advice = f"Store {labels.undecided} where nothing was drawn, or use the map as a mask."
+        raise BadInput("Scribbles were expected, but every pixel is labelled.", where=path, advice=advice)
+    background = int((values == BACKGROUND).sum())
+    if labels.undecided == UNDECIDED and unlabelled < background and unlabelled + background == values.size:
+        advice = "Store the label's own value where it was drawn, and 255 where nothing was."
+        message = "255 means unlabelled in scribbles, but here 255 is drawn on a background of 0."
+        raise BadInput(message, where=path, advice=advice)
+
+
+def mask_kind(kind: AnnotationKind, labels: LabelSource) -> bool:
+    """Whether every pixel of a label map counts as labelled, so that 255 in it can only be a label."""
+    return kind == AnnotationKind.MASK and labels.undecided is None and UNDECIDED not in dict(labels.values)

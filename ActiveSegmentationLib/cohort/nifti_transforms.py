@@ -1,0 +1,152 @@
+"""The two transforms of a NIfTI header, sform and qform: which one counts, when they disagree, how files carry both."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ActiveSegmentationLib.cohort.contents import REPAIR
+from ActiveSegmentationLib.cohort.nifti import Nifti, read_nifti
+from ActiveSegmentationLib.cohort.types import Geometry
+from ActiveSegmentationLib.common.errors import BadInput
+
+_ROWS = ("srow_x", "srow_y", "srow_z")
+_QUATERNION = ("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z")
+_CODES = ("qform_code", "sform_code")
+_MILLIMETRES = {1: 1000.0, 2: 1.0, 3: 0.001}
+"""Length of the units that xyzt_units names: metre, millimetre, micrometre."""
+
+_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_SAME = 0.1
+"""Transforms that move no corner by more than this share of the smallest spacing count as the same."""
+
+
+def nifti_geometry(nifti: Nifti, path: Path) -> Geometry:
+    """Grid of a file that SimpleITK cannot place, by the transform that nibabel takes: sform, qform, spacing alone.
+
+    Raises:
+        BadInput: If the axes are not at right angles.
+    """
+    matrix = _TO_LPS @ nifti.header.get_best_affine()
+    matrix[:3] *= _unit(nifti.header)
+    spacing = np.linalg.norm(matrix[:3, :3], axis=0)
+    if not (np.isfinite(matrix).all() and spacing.min() > 0):
+        raise BadInput("The transform in the header is impossible.", where=path, advice=REPAIR)
+    direction = matrix[:3, :3] / spacing
+    if not np.allclose(direction.T @ direction, np.eye(3), atol=1e-3):
+        advice = "Correct the orientation in the header (qform and sform), for example by resampling the image."
+        raise BadInput("The axes in the header are not at right angles.", where=path, advice=advice)
+    i, j, k = (*nifti.shape, 1, 1, 1)[:3]
+    x, y, z = (float(mm) for mm in spacing)
+    origin = tuple(float(mm) for mm in matrix[:3, 3])
+    return Geometry((i, j, k), (x, y, z), origin, tuple(float(v) for v in direction.ravel()))  # type: ignore[arg-type]
+
+
+def transform_warning(nifti: Nifti, geometry: Geometry) -> str | None:
+    """What is ambiguous about where a file lies, and which transform is used here; None where programs agree.
+
+    Args:
+        nifti: Its header.
+        geometry: Where the file is taken to lie.
+    """
+    header = nifti.header
+    if "sform_code" not in header:
+        return "The header tells no orientation (Analyze format); left and right cannot be told apart."
+    sform_code, qform_code = int(header["sform_code"]), int(header["qform_code"])
+    if sform_code <= 0 and qform_code <= 0:
+        return (
+            "The header tells neither orientation nor position (sform and qform have code 0); "
+            "the spacing alone is used, and other programs may place it elsewhere."
+        )
+    sform, qform = _sform(header), _qform(header)
+    if sform is None or qform is None:
+        return None
+    apart = _apart(sform, qform, geometry)
+    if apart <= _SAME * min(geometry.spacing):
+        return None
+    used = _matrix(geometry)
+    name = "sform" if _apart(sform, used, geometry) <= _apart(qform, used, geometry) else "qform"
+    codes = f"code {sform_code}", f"code {qform_code}"
+    return (
+        f"The sform ({codes[0]}) and the qform ({codes[1]}) in the header lie up to {apart:.3g} mm apart; "
+        f"the {name} is used, and other programs may take the other one."
+    )
+
+
+def carry_transforms(source: Path, target: Path) -> None:
+    """Give a NIfTI file both transforms of the image that it belongs to, so that every program sees it lie on it.
+
+    Args:
+        source: The image, NIfTI of the same grid; Analyze files have no transforms to carry.
+        target: An unpacked single-file NIfTI-1 file, changed in place.
+    """
+    import nibabel
+
+    given = read_nifti(source)
+    if "sform_code" not in given.header:
+        return
+    with open(target, "r+b") as file:
+        header = nibabel.Nifti1Header.from_fileobj(file, check=False)
+        for name in (*_CODES, *_QUATERNION, *_ROWS):
+            header[name] = given.header[name]
+        axes = min(len(given.shape), 3) + 1  # the first value is the handedness of the qform
+        header["pixdim"][:axes] = given.header["pixdim"][:axes]
+        header["xyzt_units"] = int(given.header["xyzt_units"]) & 7
+        file.seek(0)
+        file.write(header.binaryblock)
+
+
+def pack(source: Path, target: Path) -> None:
+    """Compress a file with gzip, the same bytes for the same content."""
+    with (
+        open(source, "rb") as plain,
+        open(target, "wb") as raw,
+        gzip.GzipFile("", "wb", compresslevel=6, fileobj=raw, mtime=0) as packed,
+    ):
+        shutil.copyfileobj(plain, packed, 1 << 20)
+
+
+def _unit(header: Any) -> float:
+    return _MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0) if "xyzt_units" in header else 1.0
+
+
+def _sform(header: Any) -> np.ndarray | None:
+    """The sform in LPS mm, or None where the header holds none."""
+    rows = np.array([header[name] for name in _ROWS], dtype=float)
+    if not rows.any() or not np.isfinite(rows).all():
+        return None
+    return _TO_LPS @ np.vstack([rows * _unit(header), [0, 0, 0, 1]])
+
+
+def _qform(header: Any) -> np.ndarray | None:
+    """The qform in LPS mm, or None where the header holds none."""
+    from nibabel.spatialimages import HeaderDataError
+
+    values = [float(header[name]) for name in _QUATERNION]
+    if int(header["qform_code"]) <= 0 and not any(values):
+        return None
+    try:
+        matrix = header.get_qform(coded=False)
+    except (HeaderDataError, ValueError):  # a quaternion longer than 1
+        return None
+    matrix = np.array(matrix, dtype=float)
+    matrix[:3] *= _unit(header)
+    return _TO_LPS @ matrix if np.isfinite(matrix).all() else None
+
+
+def _matrix(geometry: Geometry) -> np.ndarray:
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.reshape(geometry.direction, (3, 3)) * geometry.spacing
+    matrix[:3, 3] = geometry.origin
+    return matrix
+
+
+def _apart(one: np.ndarray, other: np.ndarray, geometry: Geometry) -> float:
+    """Largest distance in mm between the places of a corner voxel under two transforms."""
+    corners = np.array([[i, j, k, 1] for i in (0, 1) for j in (0, 1) for k in (0, 1)], dtype=float).T
+    corners[:3] *= np.subtract(geometry.size, 1)[:, None]
+    return float(np.linalg.norm(((one - other) @ corners)[:3], axis=0).max())

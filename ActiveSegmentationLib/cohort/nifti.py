@@ -6,7 +6,6 @@ up with zeros, adds scl_inter where scl_slope is 0, and knows no NIfTI-2.
 
 from __future__ import annotations
 
-import io
 import math
 import zlib
 from dataclasses import dataclass
@@ -80,7 +79,8 @@ def read_nifti(path: Path) -> Nifti:
     head, pixels = _halves(path)
     start = _start(head)
     try:
-        header = _header_class(start, head, single=pixels == head).from_fileobj(io.BytesIO(start), check=False)
+        kind = _header_class(start, head, single=pixels == head)
+        header = kind(start[: kind.template_dtype.itemsize], check=False)
         if header.get_data_dtype().kind == "V" and not header.get_data_dtype().fields:
             raise HeaderDataError(f"data code {int(header['datatype'])} (single bits) not supported")
     except HeaderDataError as error:

@@ -19,6 +19,7 @@ from ActiveSegmentationLib.cohort.label_values import (
     require_scribbles,
 )
 from ActiveSegmentationLib.cohort.nifti import is_nifti, read_nifti_pixels
+from ActiveSegmentationLib.cohort.nifti_transforms import carry_transforms, pack
 from ActiveSegmentationLib.cohort.pictures import is_picture, read_label_picture
 from ActiveSegmentationLib.cohort.pixel_files import has_pixel_files, pixel_files, require_sound
 from ActiveSegmentationLib.cohort.types import UNDECIDED, AnnotationKind, Cohort, Geometry, LabelSource, Source, Volume
@@ -104,16 +105,30 @@ def read_label_map(path: Path, geometry: Geometry, ignore_value: int | None = No
     return label_values(read_stored_labels(path, geometry), source, path)
 
 
-def write_label_map(path: Path, labels: np.ndarray, geometry: Geometry) -> None:
-    """Write (k, j, i) uint8 labels as NIfTI, NRRD or MetaImage (by suffix), compressed, atomically."""
-    write_volume(path, np.ascontiguousarray(labels, dtype=np.uint8), geometry)
+def write_label_map(path: Path, labels: np.ndarray, geometry: Geometry, like: Path | None = None) -> None:
+    """Write (k, j, i) uint8 labels as NIfTI, NRRD or MetaImage (by suffix), compressed, atomically.
+
+    Args:
+        path: The file.
+        labels: The labels.
+        geometry: Their grid.
+        like: Image whose grid it is; see ``write_volume``.
+    """
+    write_volume(path, np.ascontiguousarray(labels, dtype=np.uint8), geometry, like)
 
 
-def write_volume(path: Path, array: np.ndarray, geometry: Geometry) -> None:
+def write_volume(path: Path, array: np.ndarray, geometry: Geometry, like: Path | None = None) -> None:
     """Write a (k, j, i) array, or (C, k, j, i) as one component a channel, compressed, atomically.
 
+    Args:
+        path: The file; its suffix names the format.
+        array: The values.
+        geometry: Their grid.
+        like: Image whose grid it is. Where both are NIfTI, the file carries the image's sform and qform with their
+            codes, so that programs that prefer one or the other all see it lie on the image.
+
     Raises:
-        BadInput: If the folder cannot be written or the suffix names no format.
+        BadInput: If the folder cannot be written, the suffix names no format, or the image cannot be read.
         JobFailed: If the disk is full.
     """
     import SimpleITK as sitk
@@ -124,14 +139,23 @@ def write_volume(path: Path, array: np.ndarray, geometry: Geometry) -> None:
     image.SetSpacing(geometry.spacing)
     image.SetOrigin(geometry.origin)
     image.SetDirection(geometry.direction)
+    carries = like is not None and is_nifti(path) and is_nifti(like)
     with atomic_path(path) as temporary:
+        plain = temporary.with_name(temporary.name.removesuffix(".gz")) if carries else temporary
         try:
-            sitk.WriteImage(image, str(temporary), useCompression=True)
+            sitk.WriteImage(image, str(plain), useCompression=not carries)
+            if carries and like is not None:
+                carry_transforms(like, plain)
+            if plain != temporary:
+                pack(plain, temporary)
         except RuntimeError as error:
             with explained(path):
                 temporary.write_bytes(b"")  # tells a full or forbidden disk, which the library hides, from the rest
             advice = "Use a name that ends in .nii.gz, .nrrd or .mha."
             raise BadInput("The image cannot be written.", where=path, advice=advice) from error
+        finally:
+            if plain != temporary:
+                plain.unlink(missing_ok=True)
 
 
 def _only_label(cohort: Cohort, path: Path) -> int:

@@ -302,6 +302,10 @@ class Cohort:
         """Absolute path of a file named by a source."""
         return self.root / relative
 
+    def image_path(self, volume: Volume) -> Path:
+        """Absolute path of the first image file of a volume."""
+        return self.path(volume.channels[0].paths[0])
+
     def require_apart(self, out: Path, targets: Iterable[Path]) -> None:
         """Refuse to write where the cohort's own files are; called before the first write.
 

@@ -71,15 +71,17 @@ def predict_study(
         loop.progress.update("Predicting volumes", number, len(chosen))
         prediction = predict_volume(model, loop.stack, volume.id, device=loop.device)
         values = loop.study.labels.to_values(prediction.labels)
+        like = loop.cohort.image_path(volume)
         written.append(out / f"{volume.id}{suffix}")
-        write_label_map(written[-1], volume_order(values, volume.axis), volume.geometry)
+        write_label_map(written[-1], volume_order(values, volume.axis), volume.geometry, like)
         if probabilities:
             written.append(out / f"{volume.id}_probabilities{suffix}")
-            write_volume(written[-1], volume_order(prediction.probabilities, volume.axis), volume.geometry)
+            probable = volume_order(prediction.probabilities, volume.axis)
+            write_volume(written[-1], probable, volume.geometry, like)
         if uncertainty:
             written.append(out / f"{volume.id}_uncertainty{suffix}")
             entropy = entropy_map(prediction.probabilities)
-            write_volume(written[-1], volume_order(entropy, volume.axis), volume.geometry)
+            write_volume(written[-1], volume_order(entropy, volume.axis), volume.geometry, like)
     loop.progress.update("Predicting volumes", len(chosen), len(chosen))
     return written
 
@@ -183,12 +185,12 @@ def _export_nnunet(study: Study, out: Path) -> list[Path]:
     channels_inside = [out / "imagesTr" / f"{name}_{n:04d}.nii.gz" for name in annotated for n in range(100)]
     study.cohort.require_apart(out, [*inside, *channels_inside])
     for volume in (study.cohort.volume(name) for name in annotated):
-        image = read_image(study.cohort, volume)
+        image, like = read_image(study.cohort, volume), study.cohort.image_path(volume)
         for channel, pixels in enumerate(image):
             written.append(out / "imagesTr" / f"{volume.id}_{channel:04d}.nii.gz")
-            write_volume(written[-1], pixels, volume.geometry)
+            write_volume(written[-1], pixels, volume.geometry, like)
         written.append(out / "labelsTr" / f"{volume.id}.nii.gz")
-        write_label_map(written[-1], _classes_of_volume(study, volume, ignore), volume.geometry)
+        write_label_map(written[-1], _classes_of_volume(study, volume, ignore), volume.geometry, like)
     names = {"background": 0} | {label.name: n for n, label in enumerate(study.labels.labels, 1)} | {"ignore": ignore}
     channels = {str(number): f"channel {number}" for number in range(len(image))}
     description = {

@@ -246,7 +246,8 @@ def export_annotations(
             if slice_id.volume == volume_id:
                 planes[slice_id.index] = _exported(annotation.labels, ignore_value)
         written.append(Path(out) / f"{volume_id}{FORMATS[format]}")
-        write_label_map(written[-1], np.ascontiguousarray(volume_order(planes, volume.axis)), volume.geometry)
+        array = np.ascontiguousarray(volume_order(planes, volume.axis))
+        write_label_map(written[-1], array, volume.geometry, study.cohort.image_path(volume))
     or_silent(progress).update("Exporting annotations", len(volumes), len(volumes))
     return written
 

@@ -107,6 +107,16 @@ class Annotating(StudySession):
         """Whether the slice being annotated shows changes that are not committed."""
         return self.case is not None and self.task is not None and self.case.isDirty(self.task.slice.index)
 
+    def drawingState(self) -> tuple[SliceId, str]:
+        """The open slice and a digest of what is drawn on it, to tell later whether somebody has drawn since.
+
+        Raises:
+            OffSlice: If another slice is in view.
+            BadInput: If no slice is open.
+        """
+        _, case, index = self._inView()
+        return case.sliceId(index), case.digest(index)
+
     def otherDirtySlices(self) -> list[int]:
         """Other slices of the open volume with changes that are not committed (0-based), as of the last autosave.
 
@@ -170,6 +180,7 @@ class Annotating(StudySession):
         self.timer.start()
         self._dirty = None
         self.refresh()
+        self.committed(annotation.slice)
         return annotation.slice
 
     def skipSlice(self, reason: str) -> SliceId:

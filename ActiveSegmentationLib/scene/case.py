@@ -246,6 +246,14 @@ class Case:
     def _differs(self, index: int) -> bool:
         return _digest(self.planes(index)) != self._clean.get(index, _digest({}))
 
+    def digest(self, index: int) -> str:
+        """A text that is the same for two moments where the same is drawn on a slice.
+
+        Raises:
+            BadInput: If it cannot be told, because the segmentation lies on another grid.
+        """
+        return _digest(self.planes(index))
+
     def isEmpty(self, index: int) -> bool:
         """Whether nothing is drawn on a slice; false where that cannot be told."""
         try:

@@ -37,6 +37,7 @@ class Display:
         self._watch: ViewWatch | None = None
         self._uncertainty: Any = None
         self._prediction: Any = None
+        self._models = {"uncertainty": "", "prediction": ""}
 
     @property
     def hasView(self) -> bool:
@@ -52,6 +53,16 @@ class Display:
     def predictionShown(self) -> bool:
         """Whether the prediction is drawn."""
         return self._prediction is not None
+
+    @property
+    def predictionModel(self) -> str:
+        """Key of the model whose prediction is drawn, "" where none is."""
+        return self._models["prediction"] if self.predictionShown else ""
+
+    @property
+    def uncertaintyModel(self) -> str:
+        """Key of the model whose uncertainty is shown, "" where none is."""
+        return self._models["uncertainty"] if self.uncertaintyShown else ""
 
     @property
     def predictionNode(self) -> Any:
@@ -138,6 +149,7 @@ class Display:
             path = Path(review["uncertainty"])
             self._uncertainty = addUncertaintyNode(path, case.volume.geometry, f"{case.volume.id} uncertainty")
             markOwned(self._uncertainty, studyId, case.volume.id)
+            self._models["uncertainty"] = review["model"]
         for view in self._all():
             composite = view.sliceLogic.GetSliceCompositeNode()
             composite.SetForegroundVolumeID(self._uncertainty.GetID() if self._uncertainty is not None else None)
@@ -161,6 +173,7 @@ class Display:
             name = f"{volume.id} prediction"
             self._prediction = addPredictionNode(path, case.volumeNode, volume.geometry, volume.axis, labels, name)
             markOwned(self._prediction, studyId, volume.id)
+            self._models["prediction"] = review["model"]
 
     def forget(self, node: Any) -> bool:
         """A node is about to leave the scene; whether it was the prediction or the uncertainty that is shown."""

@@ -69,6 +69,10 @@ class StudySession(VTKObservationMixin):
         self.reviews: dict[str, dict[str, Any]] = {}
         self.changed: Callable[[], None] = lambda: None
         self.viewChanged: Callable[[], None] = lambda: None
+        self.committed: Callable[[SliceId], None] = lambda sliceId: None
+        self.reviewMissing: Callable[[str], None] = lambda volumeId: None
+        self.predictionWanted = False
+        self.uncertaintyWanted = 0.0
         self.situationChanged: Callable[[], None] = lambda: None
         self.failed: Callable[[Exception], None] = _raise
         self.habits = Habits()
@@ -126,6 +130,7 @@ class StudySession(VTKObservationMixin):
                 removeNodes(ownNodes(study.id))
             self.study = None
             self.requests, self.marks, self.reviews, self._place = RequestRows(), ExtentMarks(), {}, 0
+            self.predictionWanted, self.uncertaintyWanted = False, 0.0
             self.changed()
 
     def _take(self, study: Study) -> None:
@@ -239,7 +244,8 @@ class StudySession(VTKObservationMixin):
             advice = f"Use 1 to {volume.slice_count}."
             raise BadInput(f"There is no slice {sliceId.index + 1}.", where=volume.id, advice=advice)
         self._leaveSlice()
-        if self.case is None or self.case.volume.id != volume.id or self.case.needsReload:
+        isNew = self.case is None or self.case.volume.id != volume.id or self.case.needsReload
+        if isNew:
             self._openCase(study, sliceId)
         assert self.case is not None
         self.editor.clearUndo()  # undo must never change a slice that is not in view
@@ -250,7 +256,12 @@ class StudySession(VTKObservationMixin):
         self.display.align(self.case, sliceId.index)
         self.editor.paint()
         self._mark()
+        if isNew:
+            self._showWanted()
         self.changed()
+
+    def _showWanted(self) -> None:
+        """Show on the open volume what is wanted of the model; see ``Session``."""
 
     def _openCase(self, study: Study, sliceId: SliceId) -> None:
         self.closeCase()

@@ -3,120 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ActiveSegmentationLib.cohort import Cohort, SliceId
 from ActiveSegmentationLib.common.errors import ActiveSegmentationError, BadInput
+from ActiveSegmentationLib.scene.jobs import Jobs, Then
+from ActiveSegmentationLib.scene.offers import PREDICTION, REQUESTS, SUGGEST, AutoTrain, Offer
 from ActiveSegmentationLib.scene.session import Session
 from ActiveSegmentationLib.study import LabelSet, RequestList, Study
-from ActiveSegmentationLib.worker.client import Job, WorkerClient, WorkerError
-
-TITLES = {
-    "describe": "Looking at the worker",
-    "index": "Looking at the images",
-    "strategies": "Reading strategies",
-    "suggest": "Choosing slices",
-    "thumbnails": "Making thumbnails",
-    "train": "Training",
-    "curve": "Reading the learning curve",
-    "predict": "Predicting",
-    "evaluate": "Scoring",
-    "export": "Exporting",
-    "slice_map": "Laying out the map",
-}
-"""What each job does, in words."""
+from ActiveSegmentationLib.worker.client import Job, WorkerClient
 
 DEFAULT_STRATEGY = "recommended"
 """The recommended strategy, as of the command line."""
 
-
-@dataclass
-class Running:
-    """A job under way.
-
-    Attributes:
-        job: The job.
-        title: What it does.
-        stage: Its present stage, "" before the first report.
-        done: Units of the stage that are finished.
-        total: Units of the stage, 0 while not known.
-        left: Seconds until the stage ends, or None while not known.
-        values: Figures that it reports (loss, Dice).
-        cancelling: Whether it was asked to stop.
-    """
-
-    job: Job
-    title: str
-    stage: str = ""
-    done: int = 0
-    total: int = 0
-    left: float | None = None
-    values: Mapping[str, Any] | None = None
-    cancelling: bool = False
-
-    def text(self) -> str:
-        """One line for people."""
-        parts = [f"{self.title}: {self.stage}" if self.stage and self.stage != self.title else self.title]
-        if self.total > 1:
-            parts.append(f"{self.done} of {self.total}")
-        if self.cancelling:
-            parts.append("stopping")
-        elif self.left is not None:
-            parts.append(f"{duration(self.left)} left")
-        return ", ".join(parts)
+NOTHING_PREDICTED = "Nothing to draw: the prediction is empty here."
 
 
-def duration(seconds: float) -> str:
-    """Seconds in words: "40 s", "3 min", "1 h 20 min"."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
-
-
-Then = Callable[[dict[str, Any]], None]
-
-
-class Work:
-    """Jobs for a session.
+class Work(Jobs):
+    """What a session lets the worker do.
 
     Args:
         session: The session; suggestions, reviews and thumbnails are given to it.
         client: Runs the jobs.
 
     Attributes:
-        device: "auto" or a torch device.
         deviceText: The device in words, "" before it is known.
         missing: Modules that the worker's Python lacks.
         strategies: Known strategies, each with name, summary, options and hindrance; see the job "strategies".
-        running: The jobs under way, oldest first.
-        changed: Called without arguments after every change.
-        failed: Called with a ``WorkerError`` when a job failed, or the error met in taking what it answered.
-        said: Called with a line that a job wants a person to read.
-        reported: Called with a job's name and its progress message.
-        ready: Asked before every job that learns; False means that it cannot start, and the person knows why.
+        automatic: Gives when to train automatically, None for never.
+        suggestNext: Asks for the next slices, as the person last wanted them.
     """
 
     def __init__(self, session: Session, client: WorkerClient) -> None:
-        self.session = session
-        self.client = client
-        self.device = "auto"
+        super().__init__(session, client)
         self.deviceText = ""
         self.missing: list[str] = []
         self.strategies: list[dict[str, Any]] = []
         self._judged: Study | None = None
-        self.running: list[Running] = []
         self._curve: list[dict[str, Any]] = []
         self._sliceMap: dict[str, Any] | None = None
+        self._leftOut: dict[str, str] = {}
         self._study: Study | None = None
-        self.changed: Callable[[], None] = lambda: None
-        self.failed: Callable[[WorkerError | ActiveSegmentationError], None] = lambda error: None
-        self.said: Callable[[str], None] = lambda text: None
-        self.reported: Callable[[str, Mapping[str, Any]], None] = lambda name, message: None
-        self.ready: Callable[[], bool] = lambda: True
+        self.automatic: Callable[[], AutoTrain | None] = lambda: None
+        self.suggestNext: Callable[[], Any] = lambda: None
+        self._offers: list[Offer] = []
+        self._trainedOn: dict[str, int] = {}
         session.situationChanged = self._onSituationChanged
+        session.committed = self._onCommitted
+        session.reviewMissing = self._onReviewMissing
 
     @property
     def curve(self) -> list[dict[str, Any]]:
@@ -127,10 +62,6 @@ class Work:
     def sliceMap(self) -> dict[str, Any] | None:
         """The latest map of the open study: volumes, slices, places, embedding; None before there is one."""
         return self._sliceMap if self._study is self.session.study else None
-
-    def isRunning(self, name: str) -> bool:
-        """Whether a job of this name is under way."""
-        return any(running.job.name == name for running in self.running)
 
     def describe(self, then: Then | None = None) -> Job | None:
         """Find out what the worker's Python has: fills ``device``, ``missing`` and ``strategies``."""
@@ -150,7 +81,9 @@ class Work:
         def done(answer: dict[str, Any]) -> None:
             self.strategies, self._judged = answer["strategies"], study
 
-        return self._start("strategies", {} if study is None else {"study": str(study.folder)}, done)
+        options = {} if study is None else {"study": str(study.folder)}
+        about = None if study is None else {"study": study.id}
+        return self._start("strategies", options, done, study=study, about=about)
 
     def _onSituationChanged(self) -> None:
         """What is known of the strategies is outdated, as may be what the worker is just finding out."""
@@ -190,13 +123,21 @@ class Work:
         constraints: Mapping[str, Any] | None = None,
         then: Then | None = None,
         unit: str = "slice",
+        openFirst: bool = False,
     ) -> Job | None:
         """Ask for the slices, or with the unit "volume" the whole volumes, to annotate next; a new round begins unless
         the same question is still open.
+
+        With ``openFirst`` the first request is opened when they come, or offered where the person has gone on to
+        another slice, or has drawn, since.
         """
+        asked = self.session.task.slice if self.session.task is not None else None
 
         def done(answer: dict[str, Any]) -> None:
             self.session.setThumbnails(RequestList.from_json(answer["requests"]), answer["thumbnails"])
+            self._withdraw(SUGGEST, REQUESTS)
+            if openFirst:
+                self._openOrOffer(asked)
             self.readStrategies()
 
         options = {"count": count, "strategy": strategy, "seed": seed, "constraints": dict(constraints or {})}
@@ -216,6 +157,19 @@ class Work:
         slices = [[request.slice.volume, request.slice.index] for request in requests.requests]
         return self._startForStudy("thumbnails", {"slices": slices}, done)
 
+    def _openOrOffer(self, asked: SliceId | None) -> None:
+        """Open the first request where nothing has happened since they were asked for, else offer it."""
+        session = self.session
+        row = session.nextRow()
+        if row is None:
+            return
+        now = session.task.slice if session.task is not None else None
+        if now == asked and not session.isDirty:
+            session.openRequest(row)
+        else:
+            count = sum(one.status == "open" for one in session.requests.rows)
+            self._offer(REQUESTS, f"{count} slices are requested. Open the first?", row.request.slice)
+
     def train(self, models: int = 1, steps: int = 0, then: Then | None = None) -> Job | None:
         """Learn from what is committed now; annotation goes on meanwhile."""
 
@@ -224,16 +178,138 @@ class Work:
             self._curve = answer["curve"]
             self.session.forgetReviews()
             self.readStrategies()
+            if not self._trainWhenDue() and self.session.nextRow() is None:
+                text = f"The model has learned from {answer['annotated']} slices. Choose the next slices?"
+                self._offer(SUGGEST, text)
 
+        study = self.session.requireStudy()
         options = {"models": models, **({"steps": steps} if steps else {})}
-        return self._startForStudy("train", options, done, then)
+        job = self._startForStudy("train", options, done, then)
+        if job is not None:
+            self._trainedOn[study.id] = self.session.requests.annotatedCount
+        return job
+
+    @property
+    def untrainedCount(self) -> int:
+        """Slices of the open study that were committed since the last training began, over all rounds."""
+        study = self.session.study
+        if study is None:
+            return 0
+        known = [entry["annotated"] or 0 for entry in self.curve]
+        return max(0, self.session.requests.annotatedCount - self._trainedOn.get(study.id, max(known, default=0)))
+
+    def _onCommitted(self, sliceId: SliceId) -> None:
+        self._trainWhenDue()
+
+    def _trainWhenDue(self) -> bool:
+        """Train if enough slices were committed since; whether it was begun."""
+        wanted = self.automatic()
+        if wanted is None or self.untrainedCount < wanted.after or self.isRunning("train"):
+            return False
+        try:
+            return self.train(wanted.models, wanted.steps) is not None
+        except ActiveSegmentationError as error:  # what was committed is stored all the same
+            self.failed(error)
+            return False
 
     def predict(self, volumes: list[str] | None = None, then: Then | None = None) -> Job | None:
         """Let the latest model segment volumes, all unless told."""
-        return self._startForStudy("predict", {"volumes": volumes or []}, self._takeReviews, then)
+        one = volumes[0] if volumes and len(volumes) == 1 else ""
+        return self._startForStudy("predict", {"volumes": volumes or []}, self._takeReviews, then, volume=one)
 
     def _takeReviews(self, answer: dict[str, Any]) -> None:
+        self._noteLeftOut(answer)
         self.session.setReviews(answer["reviews"])
+
+    def _onReviewMissing(self, volumeId: str) -> None:
+        """What the model says of the open volume is wanted: ask for it, unless that is under way or there is none."""
+        asked = (running.job.about.get("volume") for running in self.running if running.job.name == "predict")
+        if self.curve and volumeId not in asked and volumeId not in self.leftOut:
+            self.predict([volumeId])
+
+    def startFromPrediction(self) -> None:
+        """Draw the prediction on the open slice, now or as soon as the volume is predicted.
+
+        Where by then another slice is open or in view, or somebody has drawn on this one, it is offered instead.
+
+        Raises:
+            OffSlice: If another slice is in view.
+            BadInput: If no slice is open.
+        """
+        sliceId, before = self.session.drawingState()
+        if self.session.review() is not None:
+            self._drawPrediction()
+            return
+
+        def then(answer: dict[str, Any]) -> None:
+            session = self.session
+            isOpen = session.task is not None and session.task.slice == sliceId and session.inView
+            if isOpen and session.drawingState()[1] == before:
+                self._drawPrediction()
+            elif sliceId.volume in session.reviews:
+                where = f"slice {sliceId.index + 1} of {sliceId.volume}"
+                self._offer(PREDICTION, f"The prediction for {where} is there. Go there and start from it?", sliceId)
+
+        options = {"volumes": [sliceId.volume]}
+        self._startForStudy("predict", options, self._takeReviews, then, volume=sliceId.volume, index=sliceId.index)
+
+    def _drawPrediction(self) -> None:
+        if not self.session.startFromPrediction():
+            self.said(NOTHING_PREDICTED)
+
+    # Volumes that cannot be used
+
+    @property
+    def leftOut(self) -> dict[str, str]:
+        """Why volumes of the open study could not be used in the latest job that met them, by id of the volume."""
+        return self._leftOut if self._study is self.session.study else {}
+
+    def _noteLeftOut(self, answer: Mapping[str, Any]) -> None:
+        """Tell which volumes a job had to leave out, and why."""
+        self._forgetOther()
+        problems = answer.get("left_out", [])
+        self._leftOut = {found["volume"]: problemText(found) for found in problems}
+        if problems:
+            count = "1 volume was" if len(problems) == 1 else f"{len(problems)} volumes were"
+            first = next(iter(self._leftOut.items()))
+            more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+            self.said(f"{count} left out: {first[0]}: {first[1]}{more}")
+
+    # Offers
+
+    @property
+    def offers(self) -> list[Offer]:
+        """What the person may accept in the open study, oldest first."""
+        study = self.session.study
+        return [offer for offer in self._offers if study is not None and offer.study == study.id]
+
+    def accept(self, offer: Offer) -> None:
+        """Do what is offered.
+
+        Raises:
+            BadInput: If it can no longer be done.
+        """
+        self.decline(offer)
+        if offer.kind == SUGGEST:
+            self.suggestNext()
+        elif offer.slice is not None:
+            self.session.openSlice(offer.slice)
+            if offer.kind == PREDICTION:
+                self.startFromPrediction()
+
+    def decline(self, offer: Offer) -> None:
+        """Offer it no longer."""
+        self._offers = [other for other in self._offers if other is not offer]
+        self.changed()
+
+    def _offer(self, kind: str, text: str, sliceId: SliceId | None = None) -> None:
+        self._withdraw(kind)
+        self._offers.append(Offer(kind, text, self.session.requireStudy().id, sliceId))
+        self.changed()
+
+    def _withdraw(self, *kinds: str) -> None:
+        open_ = self.offers
+        self._offers = [offer for offer in self._offers if offer not in open_ or offer.kind not in kinds]
 
     def export(self, formatName: str, out: Path, then: Then | None = None, **options: Any) -> Job | None:
         """Write annotations, or with format "predictions" what the latest model predicts, to a folder."""
@@ -267,87 +343,19 @@ class Work:
             raise BadInput("There is no such dot.", where="map", advice="Show the map again.")
         return SliceId(self.sliceMap["volumes"][number], self.sliceMap["slices"][number])
 
-    def cancel(self) -> None:
-        """Ask the job that is under way to stop."""
-        if self.running:
-            self.running[0].cancelling = True
-            self.client.cancel(self.running[0].job)
-            self.changed()
-
     def _forgetOther(self) -> None:
         """Drop what belongs to a study that was open before."""
         if self._study is not self.session.study:
-            self._study, self._curve, self._sliceMap = self.session.study, [], None
-
-    def _startForStudy(
-        self, name: str, options: Mapping[str, Any], done: Then | None, then: Then | None = None
-    ) -> Job | None:
-        """Start a job on the open study; what it answers is dropped if another study is open by then.
-
-        Raises:
-            BadInput: If no study is open.
-        """
-        study = self.session.requireStudy()
-        if not self.ready():
-            return None
-
-        def doneHere(answer: dict[str, Any]) -> None:
-            if self.session.study is study:
-                if done is not None:
-                    done(answer)
-                if then is not None:
-                    then(answer)
-
-        return self._start(name, {"study": str(study.folder), "device": self.device, **options}, doneHere)
-
-    def _start(self, name: str, options: Mapping[str, Any], done: Then, then: Then | None = None) -> Job:
-        def isDone(answer: dict[str, Any]) -> None:
-            self._drop()
-            try:
-                done(answer)
-                if then is not None:
-                    then(answer)
-            except ActiveSegmentationError as error:  # the study was moved or damaged meanwhile
-                self.failed(error)
-            self.changed()
-
-        def hasFailed(error: WorkerError) -> None:
-            self._drop()
-            self.failed(error)
-            self.changed()
-
-        def isCancelled() -> None:
-            self._drop()
-            self.said(f"{TITLES[name]}: stopped.")
-            self.changed()
-
-        def report(message: dict[str, Any]) -> None:
-            self._report(job, message)
-
-        def say(text: str) -> None:
-            self.said(text)
-
-        job = self.client.submit(name, options, isDone, hasFailed, isCancelled, report, say)
-        if job.active:
-            self.running.append(Running(job, TITLES[name]))
-        self.changed()
-        return job
-
-    def _drop(self) -> None:
-        """Forget the jobs that have ended."""
-        self.running = [running for running in self.running if running.job.active]
-
-    def _report(self, job: Job, message: Mapping[str, Any]) -> None:
-        for running in self.running:
-            if running.job is job:
-                running.stage, running.left = message["stage"], message["left"]
-                running.done, running.total = message["done"], message["total"]
-                running.values = message["values"]
-        self.reported(job.name, message)
-        self.changed()
+            self._study, self._curve, self._sliceMap, self._leftOut = self.session.study, [], None, {}
 
 
 def splitStrategy(strategy: str) -> tuple[str, str]:
     """Take "name:argument/option=value" apart: the name, and the rest with its first ":" or "/" ("" where none)."""
     name = strategy.partition("/")[0].partition(":")[0]
     return name, strategy[len(name) :]
+
+
+def problemText(problem: Mapping[str, str]) -> str:
+    """Where and what is wrong with a volume that a job left out, and what to do, in one line."""
+    where = f"{problem['where']}: " if problem["where"] else ""
+    return f"{where}{problem['message']} {problem['advice']}".strip()

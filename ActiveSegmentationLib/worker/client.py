@@ -94,6 +94,7 @@ class Job:
         cancelled: Called when it was cancelled.
         progress: Called with a progress message (stage, done, total, left, values).
         message: Called with a line of text.
+        about: What it was asked for: "study", "volume" and "slice", as far as they matter.
         active: Whether it still runs or waits.
     """
 
@@ -105,6 +106,7 @@ class Job:
     cancelled: Callable[[], None] = _ignore
     progress: Callable[[dict[str, Any]], None] = _ignore
     message: Callable[[str], None] = _ignore
+    about: Mapping[str, Any] = field(default_factory=dict)
     active: bool = field(default=True)
 
 
@@ -161,19 +163,22 @@ class WorkerClient:
         cancelled: Callable[[], None] = _ignore,
         progress: Callable[[dict[str, Any]], None] = _ignore,
         message: Callable[[str], None] = _ignore,
+        about: Mapping[str, Any] | None = None,
     ) -> Job:
         """Hand a job over; jobs run one after the other. See ``Job`` for the arguments.
 
         Raises:
             TypeError, ValueError: If the options are no JSON values.
         """
-        job = Job(str(next(self._numbers)), name, dict(options), done, failed, cancelled, progress, message)
-        command = protocol.encode({"command": "run", "id": job.id, "job": name, "options": job.options})
+        about = dict(about or {})
+        job = Job(str(next(self._numbers)), name, dict(options), done, failed, cancelled, progress, message, about)
+        command = {"command": "run", "id": job.id, "job": name, "options": job.options}
+        line = protocol.encode({**command, "about": about} if about else command)
         self._jobs[job.id] = job
         if self._process is None:
             self._start()
         if job.active:  # a start that fails at once has told so already
-            self._process.write(command)
+            self._process.write(line)
         return job
 
     def cancel(self, job: Job) -> None:
@@ -243,6 +248,9 @@ class WorkerClient:
             self._onHello(message)
             return
         job = self._jobs.get(str(message.get("id")))
+        if job is not None and message.get("about", {}) != job.about:
+            self.log.append(f"an answer to another question: {line[:200]!r}")
+            return
         if event == "message" and job is None:
             self.log.append(str(message.get("text", "")))
         if job is not None:

@@ -2,7 +2,9 @@
 
 To the worker go ``run`` (a job), ``cancel`` (a job) and ``stop``. From it come ``hello`` once, ``alive`` every few
 seconds, and for each job ``started``, any number of ``progress`` and ``message``, and one of ``done``, ``cancelled``
-and ``error``. Arrays travel through files, whose paths are in the messages.
+and ``error``. A job may carry ``about``: study, volume and slice that were open when it was asked for; all of its
+events carry the same, so that what arrives late can be told from what is asked now. Arrays travel through files, whose
+paths are in the messages.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-VERSION = 1
+VERSION = 2
 """Version of the protocol; client and server of different versions do not talk."""
 
 ALIVE_SECONDS = 2.0

@@ -51,6 +51,7 @@ class Server:
         self._leave = leave
         self._waiting: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._cancelled: set[str] = set()
+        self._about: dict[str, Any] | None = None
         self._writing = threading.Lock()
         self._reported = time.monotonic()
 
@@ -89,7 +90,7 @@ class Server:
             self._send(event="alive", silent=round(time.monotonic() - self._reported, 1))
 
     def _run(self, command: dict[str, Any]) -> None:
-        number = str(command.get("id"))
+        number, self._about = str(command.get("id")), command.get("about")
         self._send(event="started", id=number)
         try:
             if number in self._cancelled:
@@ -108,6 +109,8 @@ class Server:
             self._cancelled.discard(number)
 
     def _send(self, **message: Any) -> None:
+        if "id" in message and self._about:  # jobs run one after the other
+            message["about"] = self._about
         line = encode(message)
         with self._writing:
             self._reported = time.monotonic() if message["event"] != "alive" else self._reported

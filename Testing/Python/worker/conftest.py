@@ -78,8 +78,8 @@ def told(host):  # noqa: F811
     """told(client, job, options): submits a job and keeps what its callbacks are told."""
     all_told = []
 
-    def submit(client, name="describe", options=None):
-        told = Told(client, name, options or {})
+    def submit(client, name="describe", options=None, about=None):
+        told = Told(client, name, options or {}, about)
         all_told.append(told)
         return told
 

@@ -369,7 +369,7 @@ def test_a_hello_that_waits_in_the_pipe_while_slicer_is_busy_is_heard(quick, fak
 
 @pytest.mark.parametrize(
     "hello",
-    ["protocol=2", "protocol=None", "protocol='1'", "pid=None", "pid='x'", "pid=0", "pid=-1", "pid=1", "pid=2.5"],
+    ["protocol=1", "protocol=None", "protocol='1'", "pid=None", "pid='x'", "pid=0", "pid=-1", "pid=1", "pid=2.5"],
 )
 def test_a_worker_of_another_version(fake, told, wait, works, hello):
     other = fake(f"hello({hello}); time.sleep(60)")
@@ -557,6 +557,22 @@ def test_garbage_between_messages_is_passed_over(fake, told, wait, monkeypatch):
     assert any("Loading" in line for line in messy.log)
     assert all(len(line) < 1000 for line in messy.log)
     assert messy.pid in fake.pids()
+
+
+def test_an_answer_to_another_question_is_dropped(fake, told, wait):
+    client = fake("""
+        hello()
+        number = next_job()
+        for about in ({"study": "b", "slice": 3}, {}, {"study": "a", "slice": 3}):
+            say(event="progress", id=number, stage=str(about), about=about)
+            say(event="done", id=number, result=about, about=about)
+        rest()
+    """)
+    job = told(client, about={"study": "a", "slice": 3})
+    wait(job)
+    assert job.result == {"study": "a", "slice": 3}
+    assert len(job.progress) == 1
+    assert sum("another question" in line for line in client.log) == 4
 
 
 def test_an_error_event_that_lacks_everything(fake, told, wait):

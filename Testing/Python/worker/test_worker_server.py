@@ -87,6 +87,16 @@ def test_a_job_starts_reports_and_ends(serve):
     assert events[-2]["done"] == events[-2]["total"] == 3
 
 
+def test_every_event_of_a_job_says_what_it_was_asked_for(serve):
+    served, about = serve(), {"study": "a", "volume": "v", "slice": 3}
+    served.send(command="run", id="1", job="steps", options={"steps": 2}, about=about)
+    served.run("steps", "2", steps=2)
+    assert all(event["about"] == about for event in served.until_end())
+    assert not any("about" in event for event in served.until_end())
+    served.send(command="run", id="3", job="none", options={}, about=about)
+    assert [event["about"] for event in served.until_end()] == [about, about]
+
+
 def test_jobs_run_one_after_the_other(serve):
     served = serve()
     for number in range(5):

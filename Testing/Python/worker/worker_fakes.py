@@ -28,7 +28,7 @@ def raw(data):
     os.write(1, data)
 
 def hello(**other):
-    say(**{"event": "hello", "protocol": 1, "version": "0", "pid": os.getpid(), "python": "3", **other})
+    say(**{"event": "hello", "protocol": 2, "version": "0", "pid": os.getpid(), "python": "3", **other})
 
 def next_job():
     for line in sys.stdin:
@@ -76,7 +76,7 @@ def soon(condition, seconds=5.0):
 class Told:
     """A submitted job and everything its callbacks were told."""
 
-    def __init__(self, client, name, options):
+    def __init__(self, client, name, options, about=None):
         self.ends, self.progress, self.messages = [], [], []
         self.job = client.submit(
             name,
@@ -86,6 +86,7 @@ class Told:
             lambda: self.ends.append(("cancelled", None)),
             self.progress.append,
             self.messages.append,
+            about,
         )
 
     @property

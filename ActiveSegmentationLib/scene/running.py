@@ -1,0 +1,85 @@
+"""Jobs under way, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ActiveSegmentationLib.study import Study
+from ActiveSegmentationLib.worker.client import Job
+
+TITLES = {
+    "describe": "Starting the worker",
+    "index": "Reading images",
+    "strategies": "Reading strategies",
+    "suggest": "Choosing slices",
+    "thumbnails": "Making thumbnails",
+    "train": "Learning",
+    "curve": "Reading the learning curve",
+    "predict": "Segmenting volumes",
+    "evaluate": "Scoring",
+    "export": "Exporting",
+    "slice_map": "Laying out the map",
+}
+"""What each job does, in words."""
+
+COUNTED = {"Predicting volumes": "Segmenting volume", "Scoring volumes": "Scoring volume"}
+"""Stages that go from volume to volume, and what is done to each."""
+
+
+@dataclass
+class Running:
+    """A job under way.
+
+    Attributes:
+        job: The job.
+        title: What it does.
+        study: The study it works on, or None.
+        openStudy: Gives the study that is open now.
+        stage: Its present stage, "" before the first report.
+        done: Units of the stage that are finished.
+        total: Units of the stage, 0 while not known.
+        left: Seconds until the stage ends, or None while not known.
+        values: Figures that it reports (loss, Dice).
+        cancelling: Whether it was asked to stop.
+    """
+
+    job: Job
+    title: str
+    study: Study | None = None
+    openStudy: Callable[[], Study | None] = lambda: None
+    stage: str = ""
+    done: int = 0
+    total: int = 0
+    left: float | None = None
+    values: Mapping[str, Any] | None = None
+    cancelling: bool = False
+
+    @property
+    def isHere(self) -> bool:
+        """Whether it works on the open study, or on none in particular."""
+        present = self.openStudy()
+        return self.study is None or (present is not None and present.id == self.study.id)
+
+    def text(self) -> str:
+        """One line for people: "Learning: epoch 3, 40 of 200, about 2 min left"."""
+        title = self.title if self.isHere or self.study is None else f"{self.title} (study {self.study.folder.name})"
+        if self.stage in COUNTED and self.total > 0:
+            parts = [f"{COUNTED[self.stage]} {min(self.done + 1, self.total)} of {self.total}"]
+        else:
+            parts = [f"{title}: {self.stage}" if self.stage and self.stage != self.title else title]
+            parts += [f"{self.done} of {self.total}"] if self.total > 1 else []
+        if self.cancelling:
+            parts.append("stopping")
+        elif self.left is not None:
+            parts.append(f"about {duration(self.left)} left")
+        return ", ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: "40 s", "3 min", "1 h 20 min"."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

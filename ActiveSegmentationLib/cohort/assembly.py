@@ -10,10 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from ActiveSegmentationLib.cohort.axes import with_axes
-from ActiveSegmentationLib.cohort.headers import Header, read_header, read_tags
+from ActiveSegmentationLib.cohort.headers import Header, read_header
 from ActiveSegmentationLib.cohort.label_values import refuse_layers
 from ActiveSegmentationLib.cohort.naming import natural_key, unique_ids
 from ActiveSegmentationLib.cohort.types import Cohort, Geometry, LabelSource, Problem, Role, Source, Volume
@@ -38,6 +36,8 @@ class Candidate:
         mask: Reference masks, paths absolute.
         scribble: Reference scribbles, paths absolute.
         role: What the layout says the volume is for.
+        header: Header of the first channel, where the layout has read it already.
+        warnings: What a person should know of the volume: (message, advice).
     """
 
     patient: str
@@ -46,6 +46,8 @@ class Candidate:
     mask: LabelSource | None = None
     scribble: LabelSource | None = None
     role: Role = Role.POOL
+    header: Header | None = None
+    warnings: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass
@@ -102,7 +104,7 @@ def assemble(root: Path, layout: str, draft: Draft, *, axis: int | str | None, p
 
 def _volume(root: Path, candidate: Candidate, name: str) -> tuple[Volume | None, list[Problem]]:
     try:
-        headers = [_header(source) for source in candidate.channels]
+        headers = [candidate.header or _header(candidate.channels[0]), *map(_header, candidate.channels[1:])]
         _require_same_grid(candidate, headers)
     except ActiveSegmentationError as error:
         return None, [_problem(root, name, error)]
@@ -112,6 +114,7 @@ def _volume(root: Path, candidate: Candidate, name: str) -> tuple[Volume | None,
         for source, header in zip(candidate.channels, headers, strict=True)
         for warning in header.warnings
     ]
+    problems += [Problem(name, message, advice, "warning") for message, advice in candidate.warnings]
     labels: dict[str, LabelSource | None] = {}
     for kind in ("mask", "scribble"):
         source: LabelSource | None = getattr(candidate, kind)
@@ -141,51 +144,8 @@ def _header(source: Source) -> Header:
     first = read_header(Path(source.paths[0]))
     if source.kind == "file":
         return first
-    if source.kind == "series":
-        return _series_header(source, first)
     size = first.geometry.size
     return replace(first, geometry=replace(first.geometry, size=(size[0], size[1], len(source.paths))))
-
-
-def _series_header(source: Source, first: Header) -> Header:
-    """Geometry of a DICOM series from the positions of its slices, as the image library will read it."""
-    count = len(source.paths)
-    if count == 1:
-        return first
-    positions = np.array([slice_position(Path(path)) for path in source.paths])
-    span = positions[-1] - positions[0]
-    gaps = np.linalg.norm(np.diff(positions, axis=0), axis=1)
-    advice = "Restore the missing files, or leave the series out."
-    if gaps.min() <= 1e-3:
-        raise BadInput("Two slices of the series lie at the same place.", where=source.paths[0], advice=advice)
-    if gaps.max() > 1.5 * float(np.median(gaps)):
-        raise BadInput("Slices are missing in the series.", where=source.paths[0], advice=advice)
-    i, j, _ = first.geometry.size
-    distance = float(np.linalg.norm(span))
-    direction = np.reshape(first.geometry.direction, (3, 3)).copy()
-    direction[:, 2] = span / distance
-    geometry = Geometry(
-        (i, j, count),
-        (*first.geometry.spacing[:2], distance / (count - 1)),
-        first.geometry.origin,
-        tuple(float(value) for value in direction.ravel()),
-    )
-    return replace(first, geometry=geometry)
-
-
-def slice_position(path: Path) -> tuple[float, float, float]:
-    """Position of a DICOM slice in mm.
-
-    Raises:
-        BadInput: If the file does not tell it.
-    """
-    value = read_tags(path, ["0020|0032"]).get("0020|0032", "")
-    parts = value.split("\\")
-    if len(parts) != 3:
-        advice = "Leave the series out; its slices cannot be put in order."
-        raise BadInput("The slice has no position (tag 0020,0032).", where=path, advice=advice)
-    x, y, z = (float(part) for part in parts)
-    return x, y, z
 
 
 def _require_same_grid(candidate: Candidate, headers: Sequence[Header]) -> None:
@@ -201,6 +161,8 @@ def _require_same_grid(candidate: Candidate, headers: Sequence[Header]) -> None:
 
 
 def _require_label_grid(labels: LabelSource, geometry: Geometry) -> None:
+    if labels.source.kind == "segmentation":
+        return  # held against the grid by the layout
     header = _header(labels.source)
     if labels.source.kind == "file":
         refuse_layers(header.components, Path(labels.source.paths[0]))
@@ -240,7 +202,8 @@ def _duplicates(root: Path, volumes: Sequence[Volume]) -> list[Problem]:
     for alike in by_size.values():
         for volume in alike if len(alike) > 1 else []:
             paths = [root / path for source in volume.channels for path in source.paths]
-            known = first_of.setdefault(hash_bytes(*(_sample(path) for path in paths)), volume.id)
+            frames = [str(frame) for source in volume.channels for frame in source.frames]
+            known = first_of.setdefault(hash_bytes(*map(_sample, dict.fromkeys(paths)), *frames), volume.id)
             if known != volume.id:
                 advice = "Leave one of them out, or slices are asked for twice."
                 problems.append(Problem(volume.id, f"The image is a copy of {known}.", advice, "warning"))

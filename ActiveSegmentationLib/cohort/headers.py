@@ -125,16 +125,6 @@ def _complex(path: Path) -> BadInput:
     return BadInput("The image is complex-valued.", where=path, advice="Save its magnitude.")
 
 
-def read_tags(path: Path, tags: Sequence[str]) -> dict[str, str]:
-    """Values of DICOM tags ("0010|0020"); absent ones are left out.
-
-    Raises:
-        BadInput: If the file cannot be read.
-    """
-    reader = _reader(path)
-    return {tag: reader.GetMetaData(tag).strip() for tag in tags if reader.HasMetaDataKey(tag)}
-
-
 class _Unplaced(BadInput):
     """SimpleITK cannot read a header."""
 

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from ActiveSegmentationLib.cohort.contents import REPAIR
+from ActiveSegmentationLib.cohort.dicom.pixels import read_planes
+from ActiveSegmentationLib.cohort.dicom.segments import read_segmentations
 from ActiveSegmentationLib.cohort.headers import read_header, reading_error
 from ActiveSegmentationLib.cohort.label_values import (
     label_values,
@@ -181,12 +183,12 @@ def _read_source(cohort: Cohort, source: Source, geometry: Geometry, *, labels: 
     read = _read_label_file if labels else read_pixels
     if source.kind == "frames":
         return _read_frames(paths, geometry, read)
-    if source.kind == "file":
-        _require_grid(paths[0], read_header(paths[0]).geometry, geometry)
-        return read(paths[0])
-    image = _read_series(paths)
-    _require_grid(paths[0], _geometry_of(image), geometry)
-    return _array_of(image)
+    if source.kind == "series":
+        return read_planes(paths, source.frames, geometry)
+    if source.kind == "segmentation":
+        return read_segmentations(paths, geometry)
+    _require_grid(paths[0], read_header(paths[0]).geometry, geometry)
+    return read(paths[0])
 
 
 def _read_frames(paths: Sequence[Path], geometry: Geometry, read: Callable[[Path], np.ndarray]) -> np.ndarray:
@@ -225,23 +227,16 @@ def read_pixels(path: Path) -> np.ndarray:
         return read_nifti_pixels(path)
     if has_pixel_files(path):
         require_sound(pixel_files(path), header.bytes)
-    return _array_of(_read(path, str(path)))
+    return _array_of(_read(path))
 
 
-def _read_series(paths: Sequence[Path]) -> Any:
-    for file in paths:
-        with explained(file), open(file, "rb"):
-            pass
-    return _read(paths[0], [str(file) for file in paths])
-
-
-def _read(first: Path, names: str | list[str]) -> Any:
+def _read(path: Path) -> Any:
     import SimpleITK as sitk
 
     try:
-        return sitk.ReadImage(names)
+        return sitk.ReadImage(str(path))
     except RuntimeError as error:
-        raise reading_error(first, error) from error
+        raise reading_error(path, error) from error
 
 
 def _array_of(image: Any) -> np.ndarray:
@@ -255,16 +250,6 @@ def _array_of(image: Any) -> np.ndarray:
     while spatial > 3:
         array, spatial = array[0], spatial - 1
     return array
-
-
-def _geometry_of(image: Any) -> Geometry:
-    dimension = image.GetDimension()
-    size, spacing, origin = (list(value) for value in (image.GetSize(), image.GetSpacing(), image.GetOrigin()))
-    direction = np.eye(3)
-    shared = min(dimension, 3)
-    direction[:shared, :shared] = np.reshape(image.GetDirection(), (dimension, dimension))[:shared, :shared]
-    size, spacing, origin = ([*size, 1][:3], [*spacing, 1.0][:3], [*origin, 0.0][:3])
-    return Geometry(tuple(size), tuple(spacing), tuple(origin), tuple(float(v) for v in direction.ravel()))
 
 
 def _require_grid(path: Path, found: Geometry, wanted: Geometry) -> None:

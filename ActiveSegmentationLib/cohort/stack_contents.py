@@ -171,7 +171,7 @@ def each_volume(
 def _content(cohort: Cohort, volume: Volume, files: FileHashes) -> str:
     return hash_json(
         {
-            "channels": [[source.kind, _digests(cohort, source, files)] for source in volume.channels],
+            "channels": [[*_reading(source), _digests(cohort, source, files)] for source in volume.channels],
             "components": volume.components,
             "geometry": volume.geometry.to_json(),
             "axis": volume.axis,
@@ -180,6 +180,11 @@ def _content(cohort: Cohort, volume: Volume, files: FileHashes) -> str:
             "scribble": _label_content(cohort, volume.scribble, files),
         }
     )
+
+
+def _reading(source: Source) -> list:
+    """How a source is read; a series is named with the version of its reader, whose values depend on it."""
+    return [source.kind, 2, list(source.frames)] if source.kind == "series" else [source.kind]
 
 
 def _digests(cohort: Cohort, source: Source, files: FileHashes) -> list[str]:

@@ -139,12 +139,15 @@ class Source:
     """Files that together give one image.
 
     Attributes:
-        kind: "file" (one file), "series" (DICOM files in slice order), "frames" (2D images in order of time or place).
+        kind: "file" (one file), "series" (DICOM, one path a slice in slice order), "frames" (2D images in order of time
+            or place), "segmentation" (DICOM segmentations).
         paths: Paths relative to the cohort's root with "/" between parts, or absolute where they lie outside of it.
+        frames: For a series of multi-frame files: the 0-based frame of each path; otherwise empty.
     """
 
-    kind: Literal["file", "series", "frames"]
+    kind: Literal["file", "series", "frames", "segmentation"]
     paths: tuple[str, ...]
+    frames: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -359,11 +362,12 @@ class Cohort:
 
 
 def _source_to_json(source: Source) -> dict[str, Any]:
-    return {"kind": source.kind, "paths": list(source.paths)}
+    frames = {"frames": list(source.frames)} if source.frames else {}
+    return {"kind": source.kind, "paths": list(source.paths), **frames}
 
 
 def _source_from_json(value: dict[str, Any]) -> Source:
-    return Source(value["kind"], tuple(value["paths"]))
+    return Source(value["kind"], tuple(value["paths"]), tuple(int(frame) for frame in value.get("frames", ())))
 
 
 def _labels_to_json(labels: LabelSource | None) -> dict[str, Any] | None:

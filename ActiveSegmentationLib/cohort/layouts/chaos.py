@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from ActiveSegmentationLib.cohort.assembly import Candidate, Draft, slice_position
-from ActiveSegmentationLib.cohort.headers import read_tags
+from ActiveSegmentationLib.cohort.assembly import Candidate, Draft
+from ActiveSegmentationLib.cohort.dicom.instances import looks_like_dicom, read_instance
+from ActiveSegmentationLib.cohort.dicom.series import Series, only_volume
 from ActiveSegmentationLib.cohort.layouts.base import Layout
-from ActiveSegmentationLib.cohort.layouts.dicom import is_dicom
 from ActiveSegmentationLib.cohort.naming import natural_key
 from ActiveSegmentationLib.cohort.types import LabelSource, Problem, Source
 from ActiveSegmentationLib.common.errors import BadInput
@@ -48,7 +47,9 @@ def _read(path: Path) -> Draft:
 
 
 def _candidate(images: Path, ground: Path, name: str, root: Path) -> tuple[Candidate, bool]:
-    files = [file for file in images.iterdir() if file.is_file() and not file.name.startswith(".") and is_dicom(file)]
+    files = [
+        file for file in images.iterdir() if file.is_file() and not file.name.startswith(".") and looks_like_dicom(file)
+    ]
     files.sort(key=lambda file: natural_key(file.name))
     if not files:
         raise BadInput("There is no DICOM file.", where=images, advice="Restore the series.")
@@ -56,24 +57,19 @@ def _candidate(images: Path, ground: Path, name: str, root: Path) -> tuple[Candi
     if masks and len(masks) != len(files):
         advice = "Restore the missing files."
         raise BadInput(f"{len(masks)} masks do not go with {len(files)} slices.", where=ground, advice=advice)
-    order = _order(files)
-    is_mr = read_tags(files[0], ["0008|0060"]).get("0008|0060", "CT") == "MR"
-    mask = None
-    if masks:
-        ordered = Source("frames", tuple(str(masks[n]) for n in order))
-        mask = LabelSource(ordered, None, MR if is_mr else CT)
-    patient = images.relative_to(root).parts
-    case = next((part for part in patient if part.isdecimal()), patient[0])
-    source = Source("series", tuple(str(files[n]) for n in order))
-    return Candidate(case, name, (source,), mask), is_mr
+    instances = [found for file in files if (found := read_instance(file)) is not None]
+    case = _case(images.relative_to(root))
+    candidate = only_volume(root, Series(case, name, "", instances))
+    is_mr = instances[0].modality == "MR"
+    if not masks:
+        return candidate, is_mr
+    mask_of = {str(file): str(mask) for file, mask in zip(files, masks, strict=True)}
+    ordered = Source("frames", tuple(mask_of[path] for path in candidate.channels[0].paths))
+    return replace(candidate, mask=LabelSource(ordered, None, MR if is_mr else CT)), is_mr
 
 
-def _order(files: list[Path]) -> list[int]:
-    """Places of the files along the normal of their planes."""
-    positions = np.array([slice_position(file) for file in files])
-    cosines = read_tags(files[0], ["0020|0037"]).get("0020|0037", "1\\0\\0\\0\\1\\0").split("\\")
-    rows, columns = np.array(cosines, dtype=float).reshape(2, 3)
-    return [int(n) for n in np.argsort(positions @ np.cross(rows, columns), kind="stable")]
+def _case(images: Path) -> str:
+    return next((part for part in images.parts if part.isdecimal()), images.parts[0])
 
 
 LAYOUT = Layout("chaos", "CHAOS: DICOM_anon series with PNG masks in Ground.", _recognises, _read)

@@ -2,63 +2,169 @@
 
 from __future__ import annotations
 
-import os
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
-from ActiveSegmentationLib.cohort.assembly import Candidate, Draft
-from ActiveSegmentationLib.cohort.headers import read_tags
+from ActiveSegmentationLib.cohort.assembly import Draft
+from ActiveSegmentationLib.cohort.dicom.instances import Instance, read_instance
+from ActiveSegmentationLib.cohort.dicom.segmentations import LabelNames, attach_labels
+from ActiveSegmentationLib.cohort.dicom.series import Series, mark_of, picture_candidates, series_candidates
+from ActiveSegmentationLib.cohort.dicom.walk import candidates, holds_dicom
 from ActiveSegmentationLib.cohort.layouts.base import Layout
-from ActiveSegmentationLib.cohort.naming import IMAGE_SUFFIXES, is_hidden, natural_key
-from ActiveSegmentationLib.cohort.types import Source
-from ActiveSegmentationLib.common.files import hash_bytes
+from ActiveSegmentationLib.cohort.naming import natural_key, safe_id
+from ActiveSegmentationLib.cohort.types import Problem
+from ActiveSegmentationLib.common.errors import BadInput
 
-_PATIENT, _DESCRIPTION, _NUMBER = "0010|0020", "0008|103e", "0020|0011"
-_OTHER = (*IMAGE_SUFFIXES, ".json", ".csv", ".tsv", ".txt", ".png", ".jpg", ".jpeg", ".zip", ".gz", ".cfg")
-
-
-def is_dicom(path: Path) -> bool:
-    """Whether a file has the mark of DICOM."""
-    with open(path, "rb") as file:
-        return file.read(132)[128:] == b"DICM"
+_DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
+_SKIPPED = {
+    "localizer": ("localizer(s)", "Nothing has to be done: localizers and scouts are not annotated."),
+    "screenshot": ("secondary capture(s) (screenshots)", "Nothing has to be done, unless they are converted images."),
+}
 
 
 def _recognises(path: Path) -> bool:
-    if not path.is_dir():
-        return False
-    for folder, _, names in os.walk(path):
-        files = [Path(folder) / name for name in sorted(names) if not name.lower().endswith(_OTHER)]
-        files = [file for file in files if not is_hidden(file, path) and file.name.upper() != "DICOMDIR"]
-        if files:
-            return any(is_dicom(file) for file in files[:5])
-    return False
+    return path.is_dir() and holds_dicom(path)
 
 
 def _read(path: Path) -> Draft:
-    candidates = []
-    for folder, _, names in os.walk(path):
-        if any(not name.lower().endswith(_OTHER) for name in names):
-            candidates += [_candidate(path, files) for files in series_of(Path(folder))]
-    return Draft(candidates)
+    """Every series of every patient; what is no image, left out or damaged is told."""
+    draft = Draft([])
+    instances = _instances(path, draft)
+    patients = _patients(path, instances)
+    series = _series(path, instances, patients)
+    made = [(one, series_candidates(path, one)) for one in series]
+    for _, (found, problems) in made:
+        draft.candidates += found
+        draft.problems += problems
+    pictures, problems = picture_candidates(path, series)
+    draft.candidates += pictures
+    draft.problems += problems
+    names = LabelNames()
+    attach_labels(path, draft, [one for one in instances if one.kind in ("segmentation", "contours")], series, names)
+    draft.labels = names.table()
+    draft.problems += [*_one_id_for_several(instances), *_lost_series(series), *_others(path, instances)]
+    return draft
 
 
-def series_of(folder: Path) -> list[list[Path]]:
-    """The files of each DICOM series that lies directly in a folder, in the order of the slices."""
-    import SimpleITK as sitk
-
-    reader = sitk.ImageSeriesReader()
+def _instances(path: Path, draft: Draft) -> list[Instance]:
     found = []
-    for series in sorted(reader.GetGDCMSeriesIDs(str(folder))):
-        files = reader.GetGDCMSeriesFileNames(str(folder), series)
-        found.append([Path(name) for name in files])
-    return sorted(found, key=lambda files: natural_key(files[0].name))
+    for file in candidates(path):
+        try:
+            instance = read_instance(file)
+        except BadInput as error:
+            draft.problems.append(Problem(_shown(path, file), error.message, error.advice))
+            continue
+        if instance is not None:
+            found.append(instance)
+        elif file.name.lower().endswith(_DICOM_SUFFIXES):
+            advice = "Copy or export it again, or remove it."
+            draft.problems.append(Problem(_shown(path, file), "This is not a readable DICOM file.", advice))
+    return found
 
 
-def _candidate(root: Path, files: list[Path]) -> Candidate:
-    tags = read_tags(files[0], [_PATIENT, _DESCRIPTION, _NUMBER, "0020|000e"])
-    patient = tags.get(_PATIENT) or files[0].parent.relative_to(root).as_posix()
-    series = tags.get(_DESCRIPTION) or f"series{tags.get(_NUMBER, '')}"
-    mark = hash_bytes(tags.get("0020|000e", str(files[0])))[:6]  # the series' own id is too long for a file name
-    return Candidate(patient, f"{patient}_{series}_{mark}", (Source("series", tuple(str(file) for file in files)),))
+def _patients(root: Path, instances: Sequence[Instance]) -> dict[str, str]:
+    """Name of the patient of each file: the patient ID; without one the folder that holds the whole study."""
+    folders: dict[str, Path] = {}
+    for instance in instances:
+        if not instance.patient:
+            folder, key = instance.path.parent, _study_key(instance)
+            known = folders.get(key, folder)
+            folders[key] = next(one for one in (known, *known.parents) if folder.is_relative_to(one))
+    names = {}
+    for instance in instances:
+        key = _study_key(instance)
+        name = instance.patient
+        if not name:
+            below = folders[key].relative_to(root).as_posix()
+            name = below if below != "." else f"study-{mark_of(key)}"
+        names[str(instance.path)] = name
+    return names
+
+
+def _study_key(instance: Instance) -> str:
+    return instance.study or str(instance.path.parent)
+
+
+def _series(root: Path, instances: Sequence[Instance], patients: dict[str, str]) -> list[Series]:
+    """Images grouped by patient and series, in whatever folders they lie; without a series UID by folder."""
+    series: dict[tuple[str, str], Series] = {}
+    for instance in instances:
+        if instance.kind not in ("image", *_SKIPPED):
+            continue
+        patient = patients[str(instance.path)]
+        uid = instance.series or instance.path.parent.relative_to(root).as_posix()
+        if (patient, uid) not in series:
+            description = instance.description or f"series{instance.number}"
+            name = f"{_shortened(patient)}_{_shortened(description)}_{mark_of(instance.series or str(instance.path))}"
+            series[patient, uid] = Series(patient, name, instance.series)
+        series[patient, uid].instances.append(instance)
+    return sorted(series.values(), key=lambda one: (natural_key(one.patient), natural_key(one.name)))
+
+
+def _shortened(text: str) -> str:
+    """A text that is short enough to be a part of a file name on every system, whatever its script."""
+    return text.encode("utf-8")[:80].decode("utf-8", errors="ignore")
+
+
+def _one_id_for_several(instances: Sequence[Instance]) -> list[Problem]:
+    """Patient IDs that are used with several names or dates of birth; the names themselves are not told."""
+    people: dict[str, set[tuple[str, str]]] = {}
+    for instance in instances:
+        if instance.patient and any(instance.person):
+            people.setdefault(instance.patient, set()).add(instance.person)
+    advice = "If these are different people, give each an ID of its own; otherwise nothing has to be done."
+    return [
+        Problem(
+            safe_id(patient),
+            f"The patient ID is used with {len(found)} different names or dates of birth; they count as one patient.",
+            advice,
+            "warning",
+        )
+        for patient, found in people.items()
+        if len(found) > 1
+    ]
+
+
+def _lost_series(series: Sequence[Series]) -> list[Problem]:
+    """Folders in which every image has a series of its own, which anonymisation can do."""
+    alone: dict[Path, list[Series]] = {}
+    for one in series:
+        images = [instance for instance in one.instances if instance.kind == "image"]
+        if len(images) == 1 and len(images[0].planes) == 1 and images[0].planes[0].position:
+            alone.setdefault(images[0].path.parent, []).append(one)
+    advice = "Repair the series instance UID if the images are one stack: slices of a series must share it."
+    return [
+        Problem(
+            found[0].name,
+            f"{len(found)} images of the folder {folder.name} have a series of their own each.",
+            advice,
+            "warning",
+        )
+        for folder, found in alone.items()
+        if len(found) > 4
+    ]
+
+
+def _others(root: Path, instances: Sequence[Instance]) -> list[Problem]:
+    """One row for all objects that hold no image, and one for each kind of image that is never annotated."""
+    problems = []
+    for kind, (name, advice) in _SKIPPED.items():
+        files = [instance.path for instance in instances if instance.kind == kind]
+        if files:
+            message = f"{len(files)} {name} left out (for example {_shown(root, files[0])})."
+            problems.append(Problem(f"{root.name} (folder)", message, advice, "warning"))
+    others = Counter(instance.name for instance in instances if instance.kind == "other")
+    if others:
+        named = ", ".join(f"{count} {name}" for name, count in sorted(others.items()))
+        message = f"DICOM objects that hold no image to annotate are left out: {named}."
+        problems.append(Problem(f"{root.name} (folder)", message, "Nothing has to be done.", "warning"))
+    return problems
+
+
+def _shown(root: Path, file: Path) -> str:
+    name = file.relative_to(root).as_posix() if file.is_relative_to(root) else str(file)
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 LAYOUT = Layout("dicom", "Folders of DICOM files; patients and series from the tags.", _recognises, _read)

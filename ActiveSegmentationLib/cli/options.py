@@ -113,6 +113,8 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--preset", choices=sorted(STACK_PRESETS), default="auto", help="how slices are prepared")
     group.add_argument("--spacing", type=float, metavar="MM", help="in-plane pixel size; 0 keeps the images' own")
     group.add_argument("--size", type=plane_size, metavar="ROWSxCOLUMNS", help="size of a prepared slice")
+    text = "use only the centre of planes that are larger than a prepared slice, rather than whole planes"
+    group.add_argument("--crop", action=argparse.BooleanOptionalAction, help=text)
     group.add_argument(
         "--metric", choices=sorted(EMBEDDING_PRESETS), default="auto", help="losses of the learned metric"
     )
@@ -133,6 +135,8 @@ def settings_of(options: argparse.Namespace, *, seed: int = 0) -> LoopSettings:
         chosen["spacing"] = options.spacing
     if options.size is not None:
         chosen["size"] = options.size
+    if options.crop is not None:
+        chosen["crop"] = options.crop
     embedding = EMBEDDING_PRESETS[options.metric]
     if options.metric_steps is not None:
         embedding = replace(embedding, steps=options.metric_steps)

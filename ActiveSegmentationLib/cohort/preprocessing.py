@@ -16,7 +16,7 @@ Normalisation = Literal["percentile", "zscore", "window"]
 """Ways to normalise a volume, see ``StackSettings``."""
 
 AUTO_SHARE = 0.95
-"""Share of the planes that an automatic size holds without cropping."""
+"""Share of the planes that an automatic size holds; larger ones are covered by several windows of that size."""
 
 AUTO_LIMITS = (16, 512)
 """Smallest and largest automatic number of rows or columns."""
@@ -42,10 +42,12 @@ class StackSettings:
             (0, 99) clips at the top only.
         window: Level and width of "window", in the image's units.
         spacing: In-plane pixel size in mm; None takes the cohort's median, 0 keeps every volume's own pixels.
-        size: Rows and columns of a prepared slice, centred crop and pad; None takes what holds most of the cohort.
+        size: Rows and columns of a prepared slice, and of the window that moves over larger planes; None takes what
+            holds most of the cohort.
         channels: Numbers of the channels to take, in this order; None takes all.
-        stretch: Scale every plane to exactly ``size`` whatever its proportions instead of cropping and padding;
-            ``spacing`` is then without effect.
+        stretch: Scale every plane to exactly ``size`` whatever its proportions; ``spacing`` is then without effect.
+        crop: Use only the centre of planes that are larger than ``size``: what lies beyond is neither learned nor
+            predicted. By default such planes take part whole.
 
     Raises:
         BadInput: If a value makes no sense; it names the field.
@@ -58,6 +60,7 @@ class StackSettings:
     size: tuple[int, int] | None = None
     channels: tuple[int, ...] | None = None
     stretch: bool = False
+    crop: bool = False
 
     def __post_init__(self) -> None:
         ways = get_args(Normalisation)
@@ -80,6 +83,8 @@ class StackSettings:
     def from_json(cls, value: dict[str, Any]) -> StackSettings:
         """Inverse of ``to_json``; what is missing takes its default.
 
+        Settings of earlier versions do not say ``crop``: a size that was asked for cropped, as it still does for them.
+
         Raises:
             BadInput: If a field is unknown or a value makes no sense.
         """
@@ -88,19 +93,22 @@ class StackSettings:
             advice = "Check the spelling."
             raise BadInput(f"Unknown setting(s): {', '.join(unknown)}.", where="stack settings", advice=advice)
         tuples: dict[str, Any] = {name: tuple(item) if isinstance(item, list) else item for name, item in value.items()}
+        tuples.setdefault("crop", tuples.get("size") is not None and not tuples.get("stretch", False))
         return cls(**tuples)
 
 
 PRESETS: dict[str, StackSettings] = {
     "auto": StackSettings(),
     "vepa2024-acdc": StackSettings(percentiles=(0.0, 99.0), size=(256, 256), stretch=True),
-    "vepa2024-chaos": StackSettings(normalisation="window", window=(40.0, 200.0), spacing=1.89, size=(189, 189)),
-    "vepa2024-mscmr": StackSettings(normalisation="zscore", spacing=1.36719, size=(212, 212)),
+    "vepa2024-chaos": StackSettings(
+        normalisation="window", window=(40.0, 200.0), spacing=1.89, size=(189, 189), crop=True
+    ),
+    "vepa2024-mscmr": StackSettings(normalisation="zscore", spacing=1.36719, size=(212, 212), crop=True),
     "vepa2024-davis": StackSettings(percentiles=(0.0, 100.0), size=(256, 256), stretch=True),
-    "gaillochet2023-hippocampus": StackSettings(percentiles=(1.0, 99.0), spacing=1.0, size=(50, 50)),
-    "gaillochet2023-prostate": StackSettings(percentiles=(1.0, 99.0), spacing=1.0, size=(128, 128)),
-    "foellmer2024-hippocampus": StackSettings(normalisation="zscore", spacing=1.0, size=(56, 40)),
-    "ozdemir2021-shoulder": StackSettings(normalisation="zscore", spacing=0.91, size=(192, 192)),
+    "gaillochet2023-hippocampus": StackSettings(percentiles=(1.0, 99.0), spacing=1.0, size=(50, 50), crop=True),
+    "gaillochet2023-prostate": StackSettings(percentiles=(1.0, 99.0), spacing=1.0, size=(128, 128), crop=True),
+    "foellmer2024-hippocampus": StackSettings(normalisation="zscore", spacing=1.0, size=(56, 40), crop=True),
+    "ozdemir2021-shoulder": StackSettings(normalisation="zscore", spacing=0.91, size=(192, 192), crop=True),
 }
 """Settings as each paper prescribes them, and "auto", which looks at the cohort.
 
@@ -128,7 +136,7 @@ def resolve(settings: StackSettings, volumes: Sequence[Volume]) -> StackSettings
     The automatic spacing is the median of the volumes' in-plane spacings (geometric mean of rows and columns; the lower
     of two middle ones, so that it is one that occurs), with four significant digits, or 0 (no resampling) where all of
     them agree within 1 %. The automatic size is the smallest multiple of 8 that holds 95 % of the planes, at least 16
-    and at most 512 in each direction.
+    and at most 512 in each direction; larger planes take part whole, window by window.
 
     Args:
         settings: Settings that may hold automatic values.
@@ -175,6 +183,29 @@ def resampled_shape(volume: Volume, spacing: float) -> tuple[int, int]:
     zooms = _spacing_zoom(volume, spacing)
     rows, columns = (int(np.ceil(n / zoom - 1e-6)) for n, zoom in zip(volume.turned_shape, zooms, strict=True))
     return rows, columns
+
+
+def larger_than_grid(volume: Volume, settings: StackSettings) -> bool:
+    """Whether a plane of the volume has more rows or columns than the grid of resolved settings."""
+    if settings.stretch:
+        return False
+    size = cast(tuple[int, int], settings.size)
+    return any(n > limit for n, limit in zip(resampled_shape(volume, cast(float, settings.spacing)), size, strict=True))
+
+
+def is_whole(volume: Volume, settings: StackSettings) -> bool:
+    """Whether the volume's planes are kept whole next to the grid, because they are larger and not to be cropped."""
+    return not settings.crop and larger_than_grid(volume, settings)
+
+
+def settings_key(settings: StackSettings, volumes: Sequence[Volume]) -> dict[str, Any]:
+    """What the prepared slices of volumes depend on; it says ``crop`` only where that matters.
+
+    Where every plane fits the grid, or is cropped, it is what earlier versions kept, and so are the keys made of it.
+    """
+    whole = any(is_whole(volume, settings) for volume in volumes)
+    kept = {name: value for name, value in settings.to_json().items() if name != "crop"}
+    return kept | ({"crop": False} if whole else {})
 
 
 def normalise(image: np.ndarray, settings: StackSettings) -> np.ndarray:

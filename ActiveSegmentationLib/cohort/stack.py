@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 import zipfile
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from ActiveSegmentationLib.cohort.grid import PlaneGrid
 from ActiveSegmentationLib.cohort.preprocessing import StackSettings
 from ActiveSegmentationLib.cohort.turns import Turn
 from ActiveSegmentationLib.cohort.types import UNDECIDED, AnnotationKind, Geometry, Problem, SliceId
+from ActiveSegmentationLib.cohort.whole_planes import WholePlanes
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained, read_json
 
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 """Version of the files of a stack; a change of what they hold or mean takes a new one."""
 
-RECORD, IMAGES, TRUTH = "stack.json", "images.npy", "truth"
-"""Names of the files and the folder that make up a stack."""
+RECORD, IMAGES, TRUTH, WHOLE = "stack.json", "images.npy", "truth", "whole"
+"""Names of the files and the folders that make up a stack."""
 
 REBUILD = "Delete this folder; it is made again from the images."
 """What to do about a stack that cannot be used."""
@@ -46,7 +47,8 @@ class StackVolume:
         geometry: Grid of the image.
         start: First row of the stack that is a slice of it.
         stop: Row behind its last.
-        grid: Map between its planes and the stack's grid.
+        grid: Map between its planes and the stack's grid, or a larger one of its own where they do not fit that.
+        overview: Map between its planes and the stack's grid, which shows all of each plane; ``grid`` where they fit.
         content: Hash of its files and of how they are read.
     """
 
@@ -57,6 +59,7 @@ class StackVolume:
     start: int
     stop: int
     grid: PlaneGrid
+    overview: PlaneGrid
     content: str
 
     @property
@@ -78,6 +81,10 @@ class StackVolume:
 class SliceStack:
     """The slices of a cohort as one array (N, C, H, W), volume by volume in the cohort's order.
 
+    Planes that are larger than H x W, a size for most of the cohort, are in that array as smaller pictures, for what
+    compares and shows slices; ``whole`` has them at full size, for what segments. Their labels and probabilities
+    (``to_grid``, ``inside``, ``from_grid``) have the size of the whole plane.
+
     Made by ``build_stack`` and ``open_stack``. Needs NumPy, and torch for ``batches`` and ``tensor``; no image library.
     May be sent to other processes, which map the same files.
 
@@ -89,6 +96,7 @@ class SliceStack:
         key: Hash of the content of the images and labels, the settings and the format; equal keys, equal slices.
         settings: Settings with every automatic value resolved.
         images: (N, C, H, W) float16, memory-mapped, read only, finite.
+        whole: The planes that are larger than H x W, or None where all fit.
         blank: (N,) bool, slices with next to no contrast compared with their volume.
         volumes: The volumes.
         patients: Ids of the patients, in the order of ``patient_number``.
@@ -111,6 +119,7 @@ class SliceStack:
         self.volumes = tuple(_volume(value, (rows, columns)) for value in record["volumes"])
         self.problems = tuple(Problem(**problem) for value in record["volumes"] for problem in value["problems"])
         self.images = map_images(self.folder, record["shape"])
+        self.whole = self._whole_planes()
         self.patients = tuple(dict.fromkeys(volume.patient for volume in self.volumes))
         counts = [volume.slice_count for volume in self.volumes]
         numbers = {patient: number for number, patient in enumerate(self.patients)}
@@ -123,6 +132,14 @@ class SliceStack:
         self._by_id = {volume.id: volume for volume in self.volumes}
         self._tensors: dict[tuple[torch.device, torch.dtype], torch.Tensor] = {}
         self._cached_truth = lru_cache(maxsize=8)(self._read_truth)
+
+    def _whole_planes(self) -> WholePlanes | None:
+        large = [volume for volume in self.volumes if volume.overview != volume.grid]
+        shapes = [(volume.slice_count, self.channels, *volume.grid.grid) for volume in large]
+        files = [whole_file(self.folder, volume.id) for volume in large]
+        arrays = [map_array(path, shape) for path, shape in zip(files, shapes, strict=True)]
+        starts = [volume.start for volume in large]
+        return WholePlanes(dict(zip(starts, arrays, strict=True))) if large else None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -196,12 +213,17 @@ class SliceStack:
             volume_id: The volume that the slice belongs to.
 
         Returns:
-            (H, W) uint8 labels, ``UNDECIDED`` (255) beyond the image's border.
+            (H, W) uint8 labels, ``UNDECIDED`` (255) beyond the image's border; (h, w) of the whole plane where that is
+            larger than the grid.
 
         Raises:
             BadInput: If the labels do not have the plane's size, or the stack has no such volume.
         """
         return self.volume(volume_id).grid.labels_to_grid(labels)
+
+    def to_overview(self, labels: np.ndarray, volume_id: str) -> np.ndarray:
+        """Bring labels of a slice, (h, w) uint8, onto what ``images`` shows of it, (H, W); see ``to_grid``."""
+        return self.volume(volume_id).overview.labels_to_grid(labels)
 
     def to_grid_many(self, labels: np.ndarray, volume_id: str) -> np.ndarray:
         """Bring labels of several slices of one volume, (n, h, w) uint8, onto the grid, (n, H, W); see ``to_grid``."""
@@ -211,10 +233,10 @@ class SliceStack:
         """Which pixels of prepared slices show the image; the others are padding that no annotation decides.
 
         Args:
-            rows: (n,) rows of the stack.
+            rows: (n,) rows of the stack, whose grids have one shape.
 
         Returns:
-            (n, H, W) bool.
+            (n, H, W) bool, or (n, h, w) of whole planes.
         """
         numbers, places = np.unique(self.volume_number[rows], return_inverse=True)
         volumes = [self.volumes[number] for number in numbers]
@@ -225,7 +247,8 @@ class SliceStack:
         """Bring class probabilities back to a volume's acquired planes, linearly.
 
         Args:
-            values: (C, H, W) or (n, C, H, W) probabilities, class 0 is background.
+            values: (C, H, W) or (n, C, H, W) probabilities, class 0 is background; of whole planes where those of the
+                volume are larger than the grid.
             volume_id: The volume.
 
         Returns:
@@ -320,17 +343,26 @@ def truth_file(folder: Path, volume_id: str) -> Path:
     return folder / TRUTH / f"{volume_id}.npz"
 
 
+def whole_file(folder: Path, volume_id: str) -> Path:
+    """File of a volume's planes that are larger than the grid, in the folder of a stack."""
+    return folder / WHOLE / f"{volume_id}.npy"
+
+
 def map_images(folder: Path, shape: Iterable[int]) -> np.ndarray:
-    """Map the slices of a stack into memory, read only.
+    """Map the slices (N, C, H, W) of a stack into memory, read only; see ``map_array``."""
+    return map_array(folder / IMAGES, shape)
+
+
+def map_array(path: Path, shape: Iterable[int]) -> np.ndarray:
+    """Map a float16 array into memory, read only.
 
     Args:
-        folder: Folder of the stack.
-        shape: (N, C, H, W) that it must have.
+        path: The file.
+        shape: Shape that it must have.
 
     Raises:
         BadInput: If the file is missing, truncated, or holds something else.
     """
-    path = folder / IMAGES
     try:
         with explained(path):
             images = np.load(path, mmap_mode="r")
@@ -356,7 +388,10 @@ def _volume(value: dict[str, Any], size: tuple[int, int]) -> StackVolume:
     geometry = Geometry.from_json(value["geometry"])
     rows, columns = value["zoom"]
     turn = Turn.from_json(value.get("turn"))
-    grid = PlaneGrid(geometry.plane_shape(value["axis"]), size, (rows, columns), turn)
+    grid = overview = PlaneGrid(geometry.plane_shape(value["axis"]), size, (rows, columns), turn)
+    if "whole" in value:
+        (height, width), (down, right) = value["whole"]["grid"], value["whole"]["overview_zoom"]
+        grid, overview = replace(grid, grid=(height, width)), replace(grid, zoom=(down, right))
     return StackVolume(
         id=value["id"],
         patient=value["patient"],
@@ -365,5 +400,6 @@ def _volume(value: dict[str, Any], size: tuple[int, int]) -> StackVolume:
         start=value["start"],
         stop=value["stop"],
         grid=grid,
+        overview=overview,
         content=value["content"],
     )

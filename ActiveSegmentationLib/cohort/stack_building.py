@@ -14,10 +14,17 @@ from typing import Any, cast
 import numpy as np
 
 from ActiveSegmentationLib import __version__
-from ActiveSegmentationLib.cohort.preprocessing import StackSettings, plane_zoom, resolve
-from ActiveSegmentationLib.cohort.stack import FORMAT, IMAGES, RECORD, SliceStack, truth_file
+from ActiveSegmentationLib.cohort.preprocessing import (
+    StackSettings,
+    is_whole,
+    larger_than_grid,
+    plane_zoom,
+    resolve,
+    settings_key,
+)
+from ActiveSegmentationLib.cohort.stack import FORMAT, IMAGES, RECORD, SliceStack, truth_file, whole_file
 from ActiveSegmentationLib.cohort.stack_contents import content_hashes, each_volume
-from ActiveSegmentationLib.cohort.stack_preparation import PreparedVolume, prepare_volume
+from ActiveSegmentationLib.cohort.stack_preparation import PreparedVolume, overview_grid, plane_grid, prepare_volume
 from ActiveSegmentationLib.cohort.stack_reuse import DONE, PARTIAL, Reusable, find_reusable, remove_superseded
 from ActiveSegmentationLib.cohort.types import Cohort, Volume
 from ActiveSegmentationLib.common.errors import BadInput, JobFailed
@@ -81,6 +88,7 @@ def build_stack(
             if not folder.is_dir():  # another process may have finished it meanwhile
                 _Builder(cohort, settings, cache, key, contents).build(workers, failures, progress)
     stack = SliceStack(folder)
+    _tell_large(cohort.volumes, settings, progress)
     _tell_problems(stack, progress)
     return stack
 
@@ -94,7 +102,7 @@ def stack_key(volumes: Sequence[Volume], settings: StackSettings, contents: dict
         contents: Content hash of each volume by its id.
     """
     identity = [[volume.id, volume.patient, contents[volume.id]] for volume in volumes]
-    return hash_json([FORMAT, settings.to_json(), identity])[:24]
+    return hash_json([FORMAT, settings_key(settings, volumes), identity])[:24]
 
 
 class _Builder:
@@ -127,7 +135,7 @@ class _Builder:
         self._reusable = find_reusable(self._cache, skip=self._folder)
         volumes = self._cohort.volumes
         waiting = [volume for volume in volumes if volume.id not in failures and not self._marker(volume).is_file()]
-        self._require_space(sum(volume.slice_count for volume in waiting))
+        self._require_space(waiting)
         self._make_images()
         done = len(volumes) - len(waiting) - len(failures)
         failures = failures | each_volume(
@@ -158,6 +166,9 @@ class _Builder:
             file.write(prepared.images.data)
             file.flush()
             os.fsync(file.fileno())
+        if prepared.whole is not None:
+            with atomic_path(whole_file(self._folder, volume.id)) as temporary, open(temporary, "wb") as file:
+                np.save(file, prepared.whole)
         if prepared.truth:
             with atomic_path(truth_file(self._folder, volume.id)) as temporary, open(temporary, "wb") as file:
                 np.savez_compressed(file, **cast(dict[str, Any], prepared.truth))
@@ -175,6 +186,7 @@ class _Builder:
             "plane_shape": list(volume.plane_shape),
             "plane_spacing": list(volume.geometry.plane_spacing(volume.axis)),
             "zoom": list(plane_zoom(volume, self._settings)),
+            **self._whole_record(volume),
             **({"turn": volume.turn.to_json()} if volume.turn else {}),
             "content": self._contents[volume.id],
             "key": self._volume_key(volume),
@@ -183,8 +195,15 @@ class _Builder:
             "problems": [vars(problem) for problem in prepared.problems],
         }
 
+    def _whole_record(self, volume: Volume) -> dict[str, Any]:
+        """Grid of planes that are kept whole, and the zoom of their smaller picture; nothing for all others."""
+        if not is_whole(volume, self._settings):
+            return {}
+        zoom = overview_grid(volume, self._settings).zoom
+        return {"whole": {"grid": list(plane_grid(volume, self._settings).grid), "overview_zoom": list(zoom)}}
+
     def _volume_key(self, volume: Volume) -> str:
-        return hash_json([FORMAT, self._settings.to_json(), volume.id, self._contents[volume.id]])
+        return hash_json([FORMAT, settings_key(self._settings, [volume]), volume.id, self._contents[volume.id]])
 
     def _marker(self, volume: Volume) -> Path:
         return self._folder / DONE / f"{volume.id}.json"
@@ -195,8 +214,11 @@ class _Builder:
             for path in self._folder.rglob(".tmp-*"):
                 path.unlink()
 
-    def _require_space(self, slices: int) -> None:
-        needed = slices * 2 * int(np.prod(self._shape[1:]))
+    def _require_space(self, volumes: Sequence[Volume]) -> None:
+        slices = sum(volume.slice_count for volume in volumes)
+        whole = [volume for volume in volumes if is_whole(volume, self._settings)]
+        pixels = sum(v.slice_count * int(np.prod(plane_grid(v, self._settings).grid)) for v in whole)
+        needed = 2 * self._shape[1] * (slices * int(np.prod(self._shape[2:])) + pixels)
         free = shutil.disk_usage(self._cache).free
         if needed > free:
             message = f"The prepared slices need {needed / 1e9:.2f} GB; the disk has {free / 1e9:.2f} GB left."
@@ -283,6 +305,24 @@ def _versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:  # 3D Slicer brings its own SimpleITK without such data
             versions[name] = "unknown"
     return versions
+
+
+def _tell_large(volumes: Sequence[Volume], settings: StackSettings, progress: Progress) -> None:
+    """Name the volumes whose planes are larger than the grid, and say what is done about it."""
+    large = [volume.id for volume in volumes if larger_than_grid(volume, settings)]
+    if not large:
+        return
+    rows, columns = cast(tuple[int, int], settings.size)
+    named = ", ".join(large[:5]) + (" ..." if len(large) > 5 else "")
+    which = (
+        f"the planes of {len(large)} of {len(volumes)} volume(s) are larger than {rows} x {columns} pixels ({named})"
+    )
+    if settings.crop:
+        lost = "what lies beyond their centre is cropped away, neither learned nor predicted"
+        advice = "Prepare slices without --crop to use whole planes, or with a larger --size or --spacing."
+        progress.message(f"warning: {which}; {lost}. {advice}")
+    else:
+        progress.message(f"note: {which}; they take part whole, window by window.")
 
 
 def _tell_problems(stack: SliceStack, progress: Progress) -> None:

@@ -8,7 +8,13 @@ from typing import cast
 import numpy as np
 
 from ActiveSegmentationLib.cohort.grid import PlaneGrid
-from ActiveSegmentationLib.cohort.preprocessing import StackSettings, normalise, plane_zoom
+from ActiveSegmentationLib.cohort.preprocessing import (
+    StackSettings,
+    is_whole,
+    normalise,
+    plane_zoom,
+    resampled_shape,
+)
 from ActiveSegmentationLib.cohort.types import AnnotationKind, Cohort, Problem, Volume, slices_first
 from ActiveSegmentationLib.common.errors import BadInput
 
@@ -24,22 +30,40 @@ class PreparedVolume:
     """What one volume came to.
 
     Attributes:
-        images: (S, C, H, W) float16, finite.
+        images: (S, C, H, W) float16, finite; of planes larger than the grid a smaller picture, see ``overview_grid``.
+        whole: (S, C, h, w) float16, the planes that are larger than the grid; None where they fit.
         blank: (S,) bool, slices with next to no contrast in any channel.
         truth: Reference labels by kind, (S, h, w) uint8 label values.
         problems: Reference labels that could not be used.
     """
 
     images: np.ndarray
+    whole: np.ndarray | None
     blank: np.ndarray
     truth: dict[str, np.ndarray]
     problems: tuple[Problem, ...]
 
 
 def plane_grid(volume: Volume, settings: StackSettings) -> PlaneGrid:
-    """Map between a volume's planes and the grid of resolved settings."""
+    """Map between a volume's planes and the grid of resolved settings, or a larger one of their own that holds them."""
     size = cast(tuple[int, int], settings.size)
+    if is_whole(volume, settings):
+        rows, columns = resampled_shape(volume, cast(float, settings.spacing))
+        size = max(rows, size[0]), max(columns, size[1])
     return PlaneGrid(volume.plane_shape, size, plane_zoom(volume, settings), volume.turn)
+
+
+def overview_grid(volume: Volume, settings: StackSettings) -> PlaneGrid:
+    """Map between a volume's planes and the common grid, which shows all of each plane.
+
+    Planes that are larger than the grid are shrunk to it with their proportions kept, so that they can be embedded,
+    compared and shown like the others; what segments sees them whole.
+    """
+    own, size = plane_grid(volume, settings), cast(tuple[int, int], settings.size)
+    if own.grid == size:
+        return own
+    factor = max(n / limit for n, limit in zip(own.grid, size, strict=True))
+    return PlaneGrid(volume.plane_shape, size, (own.zoom[0] * factor, own.zoom[1] * factor), volume.turn)
 
 
 def prepare_volume(cohort: Cohort, volume: Volume, settings: StackSettings) -> PreparedVolume:
@@ -55,10 +79,13 @@ def prepare_volume(cohort: Cohort, volume: Volume, settings: StackSettings) -> P
             are no error but a problem in the result.
     """
     planes = slices_first(normalise(_image(cohort, volume, settings), settings), volume.axis)
-    images = plane_grid(volume, settings).images_to_grid(planes, fill=planes.min(axis=(1, 2, 3)))
+    fill = planes.min(axis=(1, 2, 3))
+    images = overview_grid(volume, settings).images_to_grid(planes, fill)
+    whole = plane_grid(volume, settings).images_to_grid(planes, fill) if is_whole(volume, settings) else None
     truth, problems = _truth(cohort, volume)
     return PreparedVolume(
         images=np.ascontiguousarray(images.swapaxes(0, 1), dtype=np.float16),
+        whole=None if whole is None else np.ascontiguousarray(whole.swapaxes(0, 1), dtype=np.float16),
         blank=blank_slices(planes),
         truth=truth,
         problems=problems,

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ActiveSegmentationLib.cohort.stack import FORMAT, IMAGES, RECORD, truth_file
+from ActiveSegmentationLib.cohort.stack import FORMAT, IMAGES, RECORD, truth_file, whole_file
 from ActiveSegmentationLib.cohort.stack_preparation import PreparedVolume
 from ActiveSegmentationLib.cohort.types import Problem
 from ActiveSegmentationLib.common.errors import BadInput
@@ -48,12 +48,14 @@ class Reusable:
             with ONE_ARRAY:
                 images = np.load(self.folder / IMAGES, mmap_mode="r")[self.record["start"] : self.record["stop"]]
                 truth = self._truth()
+                large = "whole" in self.record
+                whole = np.load(whole_file(self.folder, self.record["id"])) if large else None
         except (OSError, ValueError, KeyError, zipfile.BadZipFile):
             return None
         blank = np.zeros(len(images), dtype=bool)
         blank[self.record["blank"]] = True
         problems = tuple(Problem(**problem) for problem in self.record["problems"])
-        return PreparedVolume(np.ascontiguousarray(images), blank, truth, problems)
+        return PreparedVolume(np.ascontiguousarray(images), whole, blank, truth, problems)
 
     def _truth(self) -> dict[str, np.ndarray]:
         path = truth_file(self.folder, self.record["id"])

@@ -128,12 +128,12 @@ def _request_pictures(benchmark: Benchmark, requests: Sequence[RequestRow]) -> d
 def _slice_view(benchmark: Benchmark, slice_id: SliceId, labels: np.ndarray) -> SliceView:
     if benchmark.plan.design.annotation == AnnotationKind.MASK:
         return SliceView(_pixels(benchmark, slice_id), _without_border(benchmark, labels, slice_id.volume))
-    return SliceView(_pixels(benchmark, slice_id), benchmark.stack.to_grid(labels, slice_id.volume))
+    return SliceView(_pixels(benchmark, slice_id), benchmark.stack.to_overview(labels, slice_id.volume))
 
 
 def _without_border(benchmark: Benchmark, labels: np.ndarray, volume_id: str) -> np.ndarray:
     """Labels on the grid; what lies beyond the image's border is shown as background, not as undecided."""
-    on_grid = benchmark.stack.to_grid(labels, volume_id)
+    on_grid = benchmark.stack.to_overview(labels, volume_id)
     on_grid[on_grid == UNDECIDED] = BACKGROUND
     return on_grid
 

@@ -34,7 +34,7 @@ def write_thumbnails(stack: SliceStack, slices: Iterable[SliceId], folder: Path)
         if not path.is_file():
             volume = stack.volume(slice_id.volume)
             turn, plane = volume.grid.turn, np.asarray(stack.images[stack.row(slice_id), 0], dtype=np.float32)
-            pixel = np.multiply(turn.pair(volume.grid.zoom), volume.plane_spacing)
+            pixel = np.multiply(turn.pair(volume.overview.zoom), volume.plane_spacing)
             _write(path, upright(_small(turn.undo(plane), pixel), volume.geometry, volume.axis))
         paths[slice_id] = path
     return paths

@@ -15,7 +15,7 @@ import torch
 
 from ActiveSegmentationLib.cohort import UNDECIDED, SliceId, SliceStack
 from ActiveSegmentationLib.common.progress import Progress, or_silent
-from ActiveSegmentationLib.segmentation import Ensemble
+from ActiveSegmentationLib.segmentation import Ensemble, iterate_images
 from ActiveSegmentationLib.study import LabelSet, SliceAnnotation
 
 
@@ -65,9 +65,7 @@ def score_unseen(
     both, total = np.zeros(labels.classes), np.zeros(labels.classes)
     for number, (slice_id, annotation) in enumerate(sorted(annotations.items())):
         or_silent(progress).update("Testing the model before on the new slices", number, len(annotations))
-        images = stack.batches(np.array([stack.row(slice_id)]), device)
-        for network in model.networks():
-            network.to(device)
+        _, images = next(iterate_images(model, stack, np.array([stack.row(slice_id)]), device))
         probabilities = stack.from_grid(model.predict(images).cpu().numpy(), slice_id.volume)[0]
         truth = labels.to_classes(annotation.labels)
         decided = truth != UNDECIDED

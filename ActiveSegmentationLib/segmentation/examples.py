@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -13,6 +13,12 @@ from ActiveSegmentationLib.cohort import BACKGROUND, UNDECIDED, AnnotationKind, 
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import hash_bytes, hash_json
 from ActiveSegmentationLib.segmentation.slices import Slices
+
+KEEP = (
+    "Slices are prepared with cropping or with coarser pixels than the images'; prepare them without --crop or with a "
+    "smaller --spacing."
+)
+"""What to do where annotated pixels get lost in preparation."""
 
 
 class Annotation(Protocol):
@@ -40,13 +46,17 @@ class Examples:
 
     Attributes:
         rows: (n,) int64 rows of the stack, ascending and without repetition.
-        labels: (n, H, W) uint8 classes on the stack's grid, 255 where nobody decided.
+        labels: (n, H, W) uint8 classes on the stack's grid, 255 where unlabelled; all 255 for examples in ``whole``.
         dense: (n,) bool: the slice carries a mask (every pixel decided), not scribbles.
+        whole: By the number of an example whose plane is larger than the grid, its (h, w) uint8 classes.
+        lost: Classes that were annotated, but of which no pixel is left on the prepared slices.
     """
 
     rows: np.ndarray
     labels: np.ndarray
     dense: np.ndarray
+    whole: Mapping[int, np.ndarray] = field(default_factory=dict)
+    lost: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         fits = self.rows.ndim == 1 and self.labels.ndim == 3 and self.dense.ndim == 1
@@ -61,12 +71,26 @@ class Examples:
     @property
     def key(self) -> str:
         """Hash of the content."""
-        arrays = (self.rows.astype("<i8"), self.labels.astype(np.uint8), self.dense.astype(np.uint8))
-        return hash_bytes(hash_json(list(self.labels.shape)), *(np.ascontiguousarray(a).tobytes() for a in arrays))
+        arrays: tuple[np.ndarray, ...] = (
+            self.rows.astype("<i8"),
+            self.labels.astype(np.uint8),
+            self.dense.astype(np.uint8),
+        )
+        about: list = list(self.labels.shape)
+        if self.whole:  # nothing is added where every plane fits, so that keys of earlier models stay theirs
+            about += [[number, list(self.whole[number].shape)] for number in sorted(self.whole)]
+            arrays += tuple(self.whole[number] for number in sorted(self.whole))
+        return hash_bytes(hash_json(about), *(np.ascontiguousarray(a).tobytes() for a in arrays))
+
+    def values(self) -> np.ndarray:
+        """Labels that occur, ascending: classes, and 255 where a pixel is unlabelled."""
+        planes = [self.labels[n] for n in range(len(self)) if n not in self.whole]
+        found = [np.unique(plane) for plane in [*planes, *self.whole.values()]]
+        return np.unique(np.concatenate(found)) if found else np.zeros(0, dtype=np.uint8)
 
     def absent_classes(self, classes: int) -> list[int]:
         """Classes below ``classes`` that no decided pixel has."""
-        return sorted(set(range(classes)) - set(np.unique(self.labels).tolist()))
+        return sorted(set(range(classes)) - set(self.values().tolist()))
 
     def check(self, classes: int, grid_shape: tuple[int, int]) -> None:
         """Refuse what cannot be trained on.
@@ -79,7 +103,9 @@ class Examples:
             raise BadInput("There is nothing to learn from.", where="annotations", advice=advice)
         if self.labels.shape[1:] != tuple(grid_shape):
             raise ValueError(f"labels have shape {self.labels.shape[1:]}, the stack's grid is {tuple(grid_shape)}")
-        found = np.unique(self.labels)
+        found = self.values()
+        if found[0] == UNDECIDED and self.lost:
+            raise BadInput("No annotated pixel is left on the prepared slices.", where="annotations", advice=KEEP)
         if found[0] == UNDECIDED:
             advice = "Annotate at least one slice with a mask or a stroke inside of the image."
             raise BadInput("No pixel of any annotated slice is decided.", where="annotations", advice=advice)
@@ -106,20 +132,29 @@ def examples_from_annotations(
 
     Returns:
         The examples, sorted by row, so that they do not depend on the order of annotation. Pixels of the grid that lie
-        outside of the image are undecided.
+        outside of the image are unlabelled. Planes larger than the grid are kept whole.
 
     Raises:
         BadInput: If an annotation holds a label value outside of the label set.
     """
     ordered = sorted((stack.row(slice_id), slice_id) for slice_id in annotations)
     dense = np.array([annotations[s].kind == AnnotationKind.MASK for _, s in ordered], dtype=bool)
-    grids = np.zeros((len(ordered), *stack.grid_shape), dtype=np.uint8)
+    grids = np.full((len(ordered), *stack.grid_shape), UNDECIDED, dtype=np.uint8)
+    whole: dict[int, np.ndarray] = {}
+    annotated: set[int] = set()
     for position, (_, slice_id) in enumerate(ordered):
         classes = labels.to_classes(annotations[slice_id].labels)
         if close_background and not dense[position]:
             classes = closed_background(classes)
-        grids[position] = stack.to_grid(classes, slice_id.volume)
-    return Examples(np.array([row for row, _ in ordered], dtype=np.int64), grids, dense)
+        annotated |= set(np.unique(classes).tolist())
+        on_grid = stack.to_grid(classes, slice_id.volume)
+        if on_grid.shape == stack.grid_shape:
+            grids[position] = on_grid
+        else:
+            whole[position] = on_grid
+    examples = Examples(np.array([row for row, _ in ordered], dtype=np.int64), grids, dense, whole)
+    lost = annotated - {UNDECIDED} - set(examples.values().tolist())
+    return replace(examples, lost=tuple(sorted(lost)))
 
 
 def closed_background(classes: np.ndarray) -> np.ndarray:

@@ -10,10 +10,8 @@ import torch
 
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.progress import Progress, or_silent
-from ActiveSegmentationLib.segmentation.slices import Slices
-
-PIXELS_PER_BATCH = 2**17
-"""Pixels predicted at once unless told; larger batches are no faster on a CPU and need more memory."""
+from ActiveSegmentationLib.segmentation.slices import Slices, plane_images, same_shape_runs
+from ActiveSegmentationLib.segmentation.windows import PIXELS_PER_BATCH, mean_over_windows
 
 
 class Predictor(ABC):
@@ -38,7 +36,8 @@ class Predictor(ABC):
         """Probabilities of images on the networks' device, without dropout.
 
         Args:
-            images: (n, channels, H, W) float32.
+            images: (n, channels, H, W) float32; images larger than what the model was trained on are predicted window
+                by window.
 
         Returns:
             (n, classes, H, W) float32, summing to 1 over the classes.
@@ -68,9 +67,13 @@ class Predictor(ABC):
         batch_size: int | None = None,
         progress: Progress | None = None,
     ) -> np.ndarray:
-        """Predicted losses (n,) float32 of all ``rows``; see ``predict_loss`` and ``probabilities``."""
+        """Predicted losses (n,) float32 of all ``rows``; see ``predict_loss`` and ``probabilities``.
+
+        Of a plane larger than the grid, the mean over its windows.
+        """
         batches = iterate_images(self, stack, rows, device, batch_size, "Predicting losses", progress)
-        found = [self.predict_loss(images).cpu().numpy() for _, images in batches]
+        window = stack.grid_shape
+        found = [mean_over_windows(self.predict_loss, images, window).cpu().numpy() for _, images in batches]
         return np.concatenate(found) if found else np.zeros(0, dtype=np.float32)
 
     def to(self, device: str) -> Predictor:
@@ -98,7 +101,7 @@ class Predictor(ABC):
             progress: Told after every batch.
 
         Yields:
-            Rows (b,) and their probabilities (b, classes, H, W) float32.
+            Rows (b,) and their probabilities (b, classes, H, W) float32, of whole planes where these are larger.
         """
         for chosen, images in iterate_images(self, stack, rows, device, batch_size, "Predicting slices", progress):
             yield chosen, self.predict(images).cpu().numpy()
@@ -112,15 +115,11 @@ class Predictor(ABC):
         batch_size: int | None = None,
         progress: Progress | None = None,
     ) -> np.ndarray:
-        """Probabilities (n, classes, H, W) float32 of all ``rows``; see ``iterate_probabilities``."""
-        result = np.empty((len(rows), self.classes, *stack.grid_shape), dtype=np.float32)
-        done = 0
-        for chosen, values in self.iterate_probabilities(
-            stack, rows, device=device, batch_size=batch_size, progress=progress
-        ):
-            result[done : done + len(chosen)] = values
-            done += len(chosen)
-        return result
+        """Probabilities (n, classes, H, W) float32 of all ``rows``, whose planes have one shape."""
+        batches = self.iterate_probabilities(stack, rows, device=device, batch_size=batch_size, progress=progress)
+        found = [values for _, values in batches]
+        empty = np.zeros((0, self.classes, *stack.grid_shape), dtype=np.float32)
+        return np.concatenate(found) if found else empty
 
 
 def iterate_images(
@@ -135,17 +134,20 @@ def iterate_images(
     """Move the model to the device, set it to evaluation and yield its input batch by batch.
 
     Yields:
-        Rows (b,) int64 and their images (b, channels, H, W) float32 on the device.
+        Rows (b,) int64 and their images (b, channels, H, W) float32 on the device; slices whose planes are larger than
+        the grid come whole, in batches of their own.
     """
     rows = np.asarray(rows, dtype=np.int64)
-    if batch_size is None:
-        height, width = stack.grid_shape
-        batch_size = max(1, PIXELS_PER_BATCH // (height * width))
     model.to(device)
     for network in model.networks():
         network.eval()
     report = or_silent(progress)
-    for start in range(0, len(rows), batch_size):
-        chosen = rows[start : start + batch_size]
-        yield chosen, stack.batches(chosen, device)
-        report.update(stage, start + len(chosen), len(rows))
+    done = 0
+    for run, (height, width) in same_shape_runs(stack, rows):
+        limit = PIXELS_PER_BATCH if batch_size is None else batch_size * stack.grid_shape[0] * stack.grid_shape[1]
+        size = max(1, limit // (height * width))
+        for start in range(0, len(run), size):
+            chosen = run[start : start + size]
+            yield chosen, plane_images(stack, chosen, device)
+            done += len(chosen)
+            report.update(stage, done, len(rows))

@@ -18,6 +18,7 @@ from ActiveSegmentationLib.segmentation.network import UNet, build_network
 from ActiveSegmentationLib.segmentation.predictor import Predictor, iterate_images
 from ActiveSegmentationLib.segmentation.settings import TrainingSettings
 from ActiveSegmentationLib.segmentation.slices import Slices
+from ActiveSegmentationLib.segmentation.windows import LARGEST_WINDOW, mean_over_windows, windowed
 
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
@@ -36,6 +37,7 @@ class Segmenter(Predictor):
         settings: How it was trained.
         identity: Hash of everything it was made from.
         record: Seed, device, seconds, versions and final figures of the training; JSON values.
+        window: Rows and columns of what it was trained on; larger images are predicted window by window.
     """
 
     network: UNet
@@ -44,6 +46,7 @@ class Segmenter(Predictor):
     settings: TrainingSettings
     identity: str
     record: dict[str, Any] = field(default_factory=dict)
+    window: tuple[int, int] = LARGEST_WINDOW
 
     @property
     def classes(self) -> int:
@@ -62,7 +65,7 @@ class Segmenter(Predictor):
     @torch.no_grad()
     def predict(self, images: torch.Tensor) -> torch.Tensor:
         """Images (n, channels, H, W) float32 -> probabilities (n, classes, H, W) float32."""
-        return torch.softmax(self.network(images).float(), 1)
+        return windowed(lambda part: torch.softmax(self.network(part).float(), 1), images, self.window)
 
     @torch.no_grad()
     def predict_loss(self, images: torch.Tensor) -> torch.Tensor:
@@ -95,7 +98,8 @@ class Segmenter(Predictor):
             progress: Told after every batch.
 
         Returns:
-            (n, features) float32, or (n, features * h * w) with ``flatten``.
+            (n, features) float32, or (n, features * h * w) with ``flatten``; of planes larger than the grid, the mean
+            over their windows.
 
         Raises:
             BadInput: If there is no such layer.
@@ -105,7 +109,7 @@ class Segmenter(Predictor):
         found = []
         stage = "Computing features"
         for _, images in iterate_images(self, stack, rows, device, batch_size, stage, progress):
-            maps = self.network.bottleneck(images)
+            maps = mean_over_windows(self.network.bottleneck, images, stack.grid_shape)
             found.append((maps.flatten(1) if flatten else maps.mean((2, 3))).cpu().numpy())
         return np.concatenate(found) if found else np.zeros((0, self.settings.features[-1]), dtype=np.float32)
 
@@ -130,6 +134,7 @@ class Segmenter(Predictor):
             "channels": self.channels,
             "classes": self.classes,
             "settings": self.settings.to_json(),
+            "window": list(self.window),
             "training": self.record,
         }
 
@@ -155,7 +160,10 @@ def load_segmenter(folder: Path) -> Segmenter:
         message = f"The weights cannot be read ({error})."
         raise BadInput(message, where=folder / WEIGHTS, advice="Train again.") from error
     network.eval()
-    return Segmenter(network, about["channels"], about["classes"], settings, about["key"], about["training"])
+    rows, columns = about.get("window", LARGEST_WINDOW)  # earlier versions did not keep it
+    return Segmenter(
+        network, about["channels"], about["classes"], settings, about["key"], about["training"], (rows, columns)
+    )
 
 
 def saved_key(folder: Path) -> str | None:

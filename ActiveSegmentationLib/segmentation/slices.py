@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -12,8 +13,60 @@ if TYPE_CHECKING:
     import torch
 
 
+class WholePlanes(Protocol):
+    """Planes that are larger than the grid; ``cohort.SliceStack.whole`` is such."""
+
+    def holds(self, rows: Any, /) -> np.ndarray:
+        """Which rows are larger than the grid: (n,) bool."""
+
+    def shape(self, row: int, /) -> tuple[int, int]:
+        """Rows and columns (h, w) of such a slice."""
+
+    def planes(self, rows: Any, device: Any = "cpu", /) -> torch.Tensor:
+        """Such slices, of one shape: float32 (n, C, h, w) on the device."""
+
+    def window(self, row: int, top: int, left: int, size: tuple[int, int], /) -> np.ndarray:
+        """A part of such a slice: (C, rows, columns) float32."""
+
+
+def whole_planes(stack: Slices) -> WholePlanes | None:
+    """The planes of a stack that are larger than its grid; None where there are none or it does not know of any."""
+    return getattr(stack, "whole", None)
+
+
+def same_shape_runs(stack: Slices, rows: np.ndarray) -> Iterator[tuple[np.ndarray, tuple[int, int]]]:
+    """Cut rows, in their order, into runs whose planes have one shape.
+
+    Yields:
+        Rows (b,) and the shape (h, w) of their planes; where every plane fits the grid, all rows at once.
+    """
+    large = whole_planes(stack)
+    if large is None or not len(rows):
+        yield rows, stack.grid_shape
+        return
+    held = large.holds(rows)
+    shapes = [large.shape(int(row)) if own else stack.grid_shape for row, own in zip(rows, held, strict=True)]
+    start = 0
+    for stop in range(1, len(rows) + 1):
+        if stop == len(rows) or (shapes[stop], held[stop]) != (shapes[start], held[start]):
+            yield rows[start:stop], shapes[start]
+            start = stop
+
+
+def plane_images(stack: Slices, rows: np.ndarray, device: str) -> torch.Tensor:
+    """Images of a run of ``same_shape_runs``, whole: float32 (n, C, h, w) on the device."""
+    large = whole_planes(stack)
+    if large is not None and len(rows) and bool(large.holds(rows[:1])[0]):
+        return large.planes(rows, device)
+    return stack.batches(rows, device)
+
+
 class Slices(Protocol):
-    """Slices on one grid; ``cohort.SliceStack`` is one, and tests make small ones in memory."""
+    """Slices on one grid; ``cohort.SliceStack`` is one, and tests make small ones in memory.
+
+    A stack may have an attribute ``whole`` with planes that are larger than its grid (``WholePlanes``); ``to_grid``,
+    ``inside`` and ``from_grid`` then work at the size of those planes.
+    """
 
     @property
     def key(self) -> str:

@@ -18,13 +18,14 @@ from ActiveSegmentationLib.common.progress import Progress, or_silent
 from ActiveSegmentationLib.common.seeds import torch_generator, torch_seed
 from ActiveSegmentationLib.segmentation.augmentation import augment
 from ActiveSegmentationLib.segmentation.checkpoint import CHECKPOINT, History, TrainingState
-from ActiveSegmentationLib.segmentation.examples import Examples
+from ActiveSegmentationLib.segmentation.crops import RandomCrops
+from ActiveSegmentationLib.segmentation.examples import KEEP, Examples
 from ActiveSegmentationLib.segmentation.loss_head import ATTACHED, head_optimiser, ranking_loss
 from ActiveSegmentationLib.segmentation.losses import segmentation_loss, slice_losses
 from ActiveSegmentationLib.segmentation.network import UNet, build_network
 from ActiveSegmentationLib.segmentation.segmenter import FORMAT, Segmenter, load_segmenter, saved_key
 from ActiveSegmentationLib.segmentation.settings import TrainingSettings
-from ActiveSegmentationLib.segmentation.slices import Slices
+from ActiveSegmentationLib.segmentation.slices import Slices, plane_images, whole_planes
 from ActiveSegmentationLib.segmentation.validation import batch_dice, foreground_dice
 
 DICE_EVERY = 10
@@ -79,8 +80,7 @@ def fit(
     key = _key(stack, examples, classes, settings, seed, validation, initial)
     if saved_key(folder) == key:
         return load_segmenter(folder)
-    for absent in examples.absent_classes(classes):
-        report.message(f"No annotated pixel has class {absent}: the model cannot learn it yet.")
+    _tell_absent(examples, classes, report)
     run = _Run(stack, examples, classes, settings, seed, device, validation)
     state = run.start(initial)
     state.resume(folder, key, report)
@@ -89,7 +89,7 @@ def fit(
     record |= {"examples": len(examples), "final loss": state.history.loss[-1], "versions": _versions()}
     if state.history.validation:
         record["validation Dice"] = max(dice for _, dice in state.history.validation)
-    model = Segmenter(run.finish(state), stack.channels, classes, settings, key, record)
+    model = Segmenter(run.finish(state), stack.channels, classes, settings, key, record, stack.grid_shape)
     state.history.write(folder)
     model.save(folder)
     (folder / CHECKPOINT).unlink(missing_ok=True)
@@ -134,7 +134,9 @@ class _Run:
         self._settings, self._seed, self._device = settings, seed, device
         self._data = _on_device(stack, examples, device)
         self._dense = torch.from_numpy(examples.dense).to(device)
+        self._crops = _crops(stack, examples)
         self._validation = None if validation is None else _on_device(stack, validation, device)
+        self._whole_validation = None if validation is None else _WholeSlices(stack, validation, device)
         self._shown_dice = 0.0
 
     def start(self, initial: Segmenter | None) -> TrainingState:
@@ -236,6 +238,8 @@ class _Run:
         chosen = order[first % n : first % n + size]
         images, labels = (values.index_select(0, chosen) for values in self._data)
         images = images.float()
+        if self._crops is not None:
+            self._crops.put(chosen, images, labels, self._seed, step)
         if self._settings.augment:
             generator = torch_generator(self._seed, "augmentation", step, device=self._device)
             images, labels = augment(images, labels, self._settings.augmentation, generator)
@@ -251,10 +255,38 @@ class _Run:
             return
         state.network.eval()
         images, labels = self._validation
-        dice = foreground_dice(state.network, images, labels, self._classes, batch_size=4 * settings.batch_size)
+        size, whole = 4 * settings.batch_size, self._whole_validation or ()
+        dice = foreground_dice(state.network, images, labels, self._classes, batch_size=size, whole=whole)
         if all(dice > before for _, before in state.history.validation):
             state.best = {name: value.detach().cpu().clone() for name, value in state.network.state_dict().items()}
         state.history.validation.append((done, dice))
+
+
+class _WholeSlices:
+    """Examples whose planes are larger than the grid, one at a time: images (1, C, h, w) and labels (1, h, w)."""
+
+    def __init__(self, stack: Slices, examples: Examples, device: str) -> None:
+        self._stack, self._examples, self._device = stack, examples, device
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        for number, labels in sorted(self._examples.whole.items()):
+            images = plane_images(self._stack, self._examples.rows[number : number + 1], self._device)
+            yield images, torch.from_numpy(labels[None]).to(self._device)
+
+
+def _crops(stack: Slices, examples: Examples) -> RandomCrops | None:
+    planes = whole_planes(stack)
+    if planes is None or not examples.whole:
+        return None
+    return RandomCrops(planes, examples.rows, examples.whole, stack.grid_shape)
+
+
+def _tell_absent(examples: Examples, classes: int, report: Progress) -> None:
+    for absent in examples.absent_classes(classes):
+        if absent in examples.lost:
+            report.message(f"Class {absent} is annotated, but no pixel of it is left on the prepared slices. {KEEP}")
+        else:
+            report.message(f"No annotated pixel has class {absent}: the model cannot learn it yet.")
 
 
 def _on_device(stack: Slices, examples: Examples, device: str) -> tuple[torch.Tensor, torch.Tensor]:

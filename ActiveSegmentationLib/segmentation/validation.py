@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch.nn import functional
 
 from ActiveSegmentationLib.cohort import UNDECIDED
+from ActiveSegmentationLib.segmentation.windows import windowed
 
 
 @torch.no_grad()
 def foreground_dice(
-    network: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, classes: int, *, batch_size: int
+    network: torch.nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    classes: int,
+    *,
+    batch_size: int,
+    whole: Iterable[tuple[torch.Tensor, torch.Tensor]] = (),
 ) -> float:
     """Mean Dice of the foreground classes, each over all slices together.
 
@@ -20,6 +29,7 @@ def foreground_dice(
         labels: (n, H, W) uint8 classes; undecided pixels (255) do not count.
         classes: Classes including background.
         batch_size: Slices predicted at once.
+        whole: Slices of larger planes, (1, channels, h, w) and (1, h, w), predicted in windows of H x W.
 
     Returns:
         Value in [0, 1]. A class that the slices do not hold is left out of the mean; 0 where they hold none.
@@ -28,6 +38,9 @@ def foreground_dice(
     for start in range(0, len(images), batch_size):
         logits = network(images[start : start + batch_size].float())
         sums += _counts(logits, labels[start : start + batch_size])
+    for plane, target in whole:
+        logits = windowed(network, plane.float(), (images.shape[-2], images.shape[-1]))
+        sums += _counts(logits, target)
     return _mean_dice(sums)
 
 

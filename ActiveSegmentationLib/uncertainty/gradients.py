@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.progress import Progress
 from ActiveSegmentationLib.segmentation import Predictor, Slices, iterate_images, segmentation_loss
 from ActiveSegmentationLib.segmentation.network import UNet
-from ActiveSegmentationLib.segmentation.predictor import PIXELS_PER_BATCH
+from ActiveSegmentationLib.segmentation.windows import PIXELS_PER_BATCH, fits, places
 
 NUMBERS_PER_BATCH = 2**26
 """Numbers that the gradients of a batch may take (256 MiB); large layers are computed in smaller batches."""
@@ -62,7 +63,8 @@ def gradient_embeddings(
 ) -> np.ndarray:
     """Gradients of the loss at the most probable labels with respect to the weights of a layer, for every slice.
 
-    Taken without dropout, over the pixels that show the image: what the model makes of the padding says nothing. Of an
+    Taken without dropout, over the pixels that show the image: what the model makes of the padding says nothing. Planes
+    larger than the grid count whole, window by window. Of an
     ensemble the first member is used: its gradients are a model's, as in the papers, and those of several would have to
     be weighted against each other. Source: Ash et al. 2020 (BADGE); Foellmer et al. 2024, Appendix A.
 
@@ -240,7 +242,31 @@ def _batches(
         batch_size = max(1, min(PIXELS_PER_BATCH // (height * width), by_memory))
     for chosen, images in iterate_images(model, stack, rows, device, batch_size, "Computing gradients", progress):
         inside = torch.from_numpy(stack.inside(chosen)).to(images.device)
-        yield sample_gradients(network, images, layer=layer, loss=loss, columns=columns, inside=inside)
+        options: dict[str, Any] = {"layer": layer, "loss": loss, "columns": columns}
+        if fits(images, stack.grid_shape):
+            yield sample_gradients(network, images, inside=inside, **options)
+        else:
+            yield _of_windows(network, images, inside, stack.grid_shape, **options)
+
+
+def _of_windows(
+    network: UNet, images: torch.Tensor, inside: torch.Tensor, window: tuple[int, int], **options: Any
+) -> torch.Tensor:
+    """Gradients of planes larger than the window: means over the windows, weighted by the pixels that each stands for.
+
+    Every pixel counts once, in the window whose centre is nearest, so that of a loss that is a mean over pixels this is
+    the gradient of the whole plane; of the training loss, whose Dice is no such mean, it is the mean of the windows'.
+    """
+    total = inside.flatten(1).sum(1).clamp(min=1)
+    result: torch.Tensor | None = None
+    for (rows, columns), (own_rows, own_columns) in places((images.shape[-2], images.shape[-1]), window):
+        own = torch.zeros_like(inside[:, rows, columns])
+        own[:, own_rows, own_columns] = inside[:, rows, columns][:, own_rows, own_columns]
+        share = own.flatten(1).sum(1) / total
+        found = share[:, None] * sample_gradients(network, images[..., rows, columns], inside=own, **options)
+        result = found if result is None else result + found
+    assert result is not None  # a plane has a window
+    return result
 
 
 def _network(model: Predictor) -> UNet:

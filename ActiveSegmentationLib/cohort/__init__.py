@@ -8,6 +8,7 @@ from ActiveSegmentationLib.cohort.phantom import write_phantom
 from ActiveSegmentationLib.cohort.preprocessing import PRESETS as STACK_PRESETS
 from ActiveSegmentationLib.cohort.preprocessing import StackSettings, reduced_size
 from ActiveSegmentationLib.cohort.problems import ProblemGroup, grouped_problems, repeated
+from ActiveSegmentationLib.cohort.previews import Preview, write_previews
 from ActiveSegmentationLib.cohort.scribbles import scribble_from_mask
 from ActiveSegmentationLib.cohort.split import read_split, split_text, with_roles
 from ActiveSegmentationLib.cohort.stack import SliceStack, StackVolume, open_stack
@@ -42,6 +43,7 @@ __all__ = [
     "Geometry",
     "LabelSource",
     "PlaneGrid",
+    "Preview",
     "Problem",
     "ProblemGroup",
     "Role",
@@ -73,5 +75,6 @@ __all__ = [
     "with_roles",
     "write_label_map",
     "write_phantom",
+    "write_previews",
     "write_volume",
 ]

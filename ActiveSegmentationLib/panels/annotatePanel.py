@@ -10,8 +10,11 @@ from slicer.i18n import tr as _
 
 from ActiveSegmentationLib.cohort import AnnotationKind, SliceId
 from ActiveSegmentationLib.common.errors import ActiveSegmentationError, BadInput
+from ActiveSegmentationLib.panels.elided import ElidedLabel
+from ActiveSegmentationLib.panels.labelButtons import LabelButtons, LabelEntry
 from ActiveSegmentationLib.panels.panel import Panel
-from ActiveSegmentationLib.scene.segmentations import OverlapError
+from ActiveSegmentationLib.scene.segmentations import BACKGROUND_COLOR, OverlapError, segmentId
+from ActiveSegmentationLib.study import BACKGROUND_SEGMENT
 
 AUTOSAVE_MILLISECONDS = 30_000
 TICK_MILLISECONDS = 1_000
@@ -24,14 +27,22 @@ class AnnotatePanel(Panel):
         """Connect the widgets."""
         ui = self.ui
         self._saved = ""
+        self._chosen = ""
         self._overlap: SliceId | None = None
+        self._task = ElidedLabel(ui.taskLabel)
+        self._why = ElidedLabel(ui.whyLabel, qt.Qt.ElideRight)
+        self._state = ElidedLabel(ui.stateLabel, qt.Qt.ElideRight)
+        self._offSlice = ElidedLabel(ui.offSliceLabel)
+        self.labels = LabelButtons(ui.labelsFrame, ui.labelsFrame.layout(), self.chooseLabel)
         ui.nextButton.clicked.connect(self.act(lambda: self.step(1)))
         ui.previousButton.clicked.connect(self.act(lambda: self.step(-1)))
-        ui.hereButton.clicked.connect(self.act(self.openShown))
+        for button in (ui.hereButton, ui.offHereButton):
+            button.clicked.connect(self.act(self.openShown))
+        ui.backButton.clicked.connect(self.act(self.back))
         ui.commitButton.clicked.connect(self.act(lambda: self.commit(empty=False)))
         ui.emptyButton.clicked.connect(self.act(lambda: self.commit(empty=True)))
         ui.skipButton.clicked.connect(self.act(self.skip))
-        ui.flagButton.clicked.connect(self.act(lambda: self.session.flagSlice(ui.reasonComboBox.currentText)))
+        ui.flagButton.clicked.connect(self.act(self.flag))
         ui.revertButton.clicked.connect(self.act(self.session.revertSlice))
         ui.overlapButton.clicked.connect(self.act(self.resolveOverlap))
         ui.firstSliceButton.clicked.connect(self.act(self.markFirst))
@@ -48,6 +59,13 @@ class AnnotatePanel(Panel):
         self._tick.setInterval(TICK_MILLISECONDS)
         self._tick.timeout.connect(self._showState)
 
+    def onCommitted(self) -> None:
+        """A slice was committed; the module replaces this by the training that may be due."""
+
+    def onAllAnswered(self) -> None:
+        """No request is open any more; the module replaces this by the offer of the next suggestions."""
+        self.messages.tell(_("All requests are answered. Train, or ask for more slices."))
+
     def start(self) -> None:
         """The module is shown: save and count time."""
         self._autosave.start()
@@ -59,13 +77,21 @@ class AnnotatePanel(Panel):
         self._tick.stop()
         self.autosave()
 
-    def step(self, direction: int) -> None:
-        """Open the next or the previous open request."""
+    # From slice to slice
+
+    def step(self, direction: int) -> bool:
+        """Open the next or the previous open request; False where all are answered."""
         row = self.session.nextRow(direction)
         if row is None:
-            self.messages.tell(_("All requests are answered. Train, or ask for more slices."))
-            return
+            self.onAllAnswered()
+            return False
         self.session.openRequest(row)
+        return True
+
+    def back(self) -> None:
+        """Show the slice that is being annotated again, after scrolling away."""
+        if self.session.task is not None:
+            self.session.openSlice(self.session.task.slice)
 
     def openShown(self) -> None:
         """Annotate the slice that the view shows, which nobody asked for."""
@@ -74,31 +100,54 @@ class AnnotatePanel(Panel):
     def _shownSlice(self) -> SliceId:
         """The slice that the view shows."""
         case = self.session.case
-        index = self.session.display.shownIndex(case) if case is not None else None
+        index = self._shownIndex()
         if case is None or index is None:
             advice = _("Scroll to a slice of the open volume; Next brings the view back to it.")
             raise BadInput(_("The view shows no slice of the open volume."), where=_("annotate"), advice=advice)
         return case.sliceId(index)
 
+    def _shownIndex(self) -> int | None:
+        case = self.session.case
+        return self.session.display.shownIndex(case) if case is not None else None
+
+    # What becomes of the slice
+
     def commit(self, *, empty: bool) -> None:
         """Store the slice, and open the next request."""
         self._overlap = None
         try:
-            self.session.commitSlice(empty=empty)
-        except OverlapError:
+            stored = self.session.commitSlice(empty=empty)
+        except OverlapError as error:
             assert self.session.task is not None
             self._overlap = self.session.task.slice
-            raise
+            tip = _("Keep the structure that comes last in the list; Undo takes it back.")
+            self.messages.error(error, _("Settle overlap"), self.act(self.resolveOverlap), tip)
+            self.update()
+            return
         self._saved = ""
-        try:
-            self._trainWhenDue()
-        finally:  # the slice is stored, whatever becomes of the training
-            self.step(1)
+        if empty:
+            text = _("Slice {number} of {volume} stored: none of the structures is on it.")
+        else:
+            text = _("Slice {number} of {volume} stored.")
+        self._done(text, stored)
 
     def skip(self) -> None:
         """Leave the slice out for the reason that is chosen, and open the next request."""
-        self.session.skipSlice(self.ui.reasonComboBox.currentText)
-        self.step(1)
+        self._done(_("Slice {number} of {volume} skipped."), self.session.skipSlice(self.ui.reasonComboBox.currentText))
+
+    def _done(self, text: str, sliceId: SliceId) -> None:
+        """Say what became of a slice, and open the next request."""
+        try:
+            self.onCommitted()
+        finally:  # the slice is stored, whatever becomes of the training
+            if self.step(1):
+                self.messages.tell(text.format(number=sliceId.index + 1, volume=sliceId.volume))
+
+    def flag(self) -> None:
+        """Mark the slice to be looked at again."""
+        sliceId = self.session.flagSlice(self.ui.reasonComboBox.currentText)
+        text = _("Flagged: slice {number} of {volume}. It stays open.")
+        self.messages.tell(text.format(number=sliceId.index + 1, volume=sliceId.volume))
 
     def resolveOverlap(self) -> None:
         """Settle the overlap that a commit was refused for."""
@@ -106,12 +155,31 @@ class AnnotatePanel(Panel):
         self._overlap = None
         self.messages.tell(_("Settled. Look at the slice, then commit it."))
 
-    def _trainWhenDue(self) -> None:
-        parameters = self.parameters()
-        answered = sum(row.status != "open" for row in self.session.requests.rows)
-        due = parameters.autoTrain and answered and answered % parameters.trainAfter == 0
-        if due and not self.work.isRunning("train"):
-            self.work.train(parameters.models, parameters.steps)
+    # What is drawn with
+
+    def chooseLabel(self, segment: str) -> None:
+        """Draw this label from now on."""
+        self._chosen = segment
+        self.session.editor.selectSegment(segment)
+        self.session.editor.paint()
+        self._showLabels()
+
+    def chooseNumber(self, number: int) -> None:
+        """Draw the label of this number, from 0, as its key does."""
+        self.messages.clear()
+        if self.session.task is None:
+            self.messages.tell(_("Open a request first (Next)."))
+        elif not self.labels.choose(number):
+            self.messages.tell(_("There are only {count} labels.").format(count=len(self.labels.entries)))
+
+    def _showLabels(self) -> None:
+        study, case = self.session.study, self.session.case
+        entries = []
+        if study is not None and case is not None:
+            entries = [LabelEntry(segmentId(label.value), label.name, label.color) for label in study.labels.labels]
+            if study.annotation == AnnotationKind.SCRIBBLE:
+                entries.append(LabelEntry(BACKGROUND_SEGMENT, _("Background"), BACKGROUND_COLOR))
+        self.labels.show(entries, self._chosen)
 
     # Where the structures are
 
@@ -146,16 +214,25 @@ class AnnotatePanel(Panel):
         count = self.session.case.volume.slice_count
         return (more if first < last else one).format(first=first + 1, last=last + 1, count=count)
 
-    # The model's opinion
+    # The model's prediction
 
     def startFromPrediction(self) -> None:
         """Draw the prediction on the slice, once the volume is predicted."""
-        self._withReview(self.session.startFromPrediction)
+        self._withReview(self._drawPrediction)
+
+    def _drawPrediction(self) -> None:
+        self.session.startFromPrediction()
+        case, task = self.session.case, self.session.task
+        if case is not None and task is not None and case.isEmpty(task.slice.index):
+            self.messages.tell(_("Nothing to draw: the prediction is empty here."))
+
+    def showPrediction(self) -> None:
+        """Draw the outlines of the prediction, once the volume is predicted."""
+        self._withReview(lambda: self.session.showPrediction(True))
 
     def _onShowPrediction(self) -> None:
-        shown = self.ui.showPredictionCheckBox.checked
-        if shown:
-            self._withReview(lambda: self.session.showPrediction(True))
+        if self.ui.showPredictionCheckBox.checked:
+            self.showPrediction()
         else:
             self.session.showPrediction(False)
 
@@ -206,45 +283,95 @@ class AnnotatePanel(Panel):
                 parts.append(_("drawn and not committed too: slice {slices}").format(slices=slices))
             if self._saved:
                 parts.append(_("kept at {time}").format(time=self._saved))
-        self.ui.stateLabel.text = ", ".join(parts)
+        self._state.show(", ".join(parts))
+
+    # Showing
 
     def update(self) -> None:
         """Show the slice being annotated, and enable what can be done."""
-        ui, session = self.ui, self.session
+        self._showTask()
+        self._showLabels()
+        self._enableSteps()
+        self._enableCommit()
+        self._enableMarks()
+        self._enablePrediction()
+        self._showState()
+
+    def _showTask(self) -> None:
+        session = self.session
         study, task = session.study, session.task
-        ui.taskLabel.text = session.describeTask() if task is not None else _("No slice is open.")
+        self._task.show(session.describeTask() if task is not None else _("No slice is open."))
+        reason = task.row.request.reason if task is not None and task.row is not None else ""
+        self._why.show(_("Why: {reason}").format(reason=reason) if reason else "")
         scribbles = study is not None and study.annotation == AnnotationKind.SCRIBBLE
-        ui.hintLabel.setVisible(scribbles)
+        self.ui.hintLabel.setVisible(scribbles)
         if scribbles:
-            ui.hintLabel.text = _(
+            self.ui.hintLabel.text = _(
                 "Scribbles: a few strokes in each structure, and some in the segment <b>Background</b>. "
-                "What you do not draw on stays undecided."
+                "What you do not draw on stays unlabelled."
             )
-        noStudy = "" if study is not None else _("Open or make a study first.")
-        noSlice = "" if task is not None else _("Open a request first (Next).")
+
+    def _noSlice(self) -> str:
+        return "" if self.session.task is not None else _("Open a request first (Next).")
+
+    def _enableSteps(self) -> None:
+        ui, session = self.ui, self.session
+        noStudy = "" if session.study is not None else _("Open or make a study first.")
         noRequest = "" if any(row.status == "open" for row in session.requests.rows) else _("No request is open.")
         for button in (ui.nextButton, ui.previousButton):
             self.enable(button, noStudy, noRequest)
+        self.enable(ui.hereButton, self._noSlice())
+
+    def _awayText(self) -> str:
+        """Why what is meant for the open slice cannot be done: the view shows another one; "" where it does not."""
+        task, shown = self.session.task, self._shownIndex()
+        view = self.session.display.views.annotationView()
+        if task is None or view is None or shown == task.slice.index:
+            return ""
+        kind = _("the request") if task.row is not None else _("the slice you chose")
+        if shown is None:
+            return _("The view shows no slice of this volume; {kind} is slice {wanted}.").format(
+                kind=kind, wanted=task.slice.index + 1
+            )
+        text = _("You are on slice {shown}; {kind} is slice {wanted}.")
+        return text.format(shown=shown + 1, kind=kind, wanted=task.slice.index + 1)
+
+    def _enableCommit(self) -> None:
+        ui, session, task = self.ui, self.session, self.session.task
+        noSlice, away = self._noSlice(), self._awayText()
+        ui.offSliceFrame.setVisible(bool(away))
+        ui.stateLabel.setVisible(not away)
+        if away and task is not None:
+            self._offSlice.show(away)
+            ui.backButton.text = _("Back to slice {number}").format(number=task.slice.index + 1)
+            self.enable(ui.offHereButton, "" if self._shownIndex() is not None else away)
         empty = session.case is None or task is None or session.case.isEmpty(task.slice.index)
-        nothing = _("Nothing is drawn on this slice. If none of the structures is on it, press Empty.") if empty else ""
-        self.enable(ui.commitButton, noSlice, nothing)
+        nothing = _("Nothing is drawn on this slice. If none of the structures is on it, press None on this slice.")
+        self.enable(ui.commitButton, noSlice, away, nothing if empty else "")
         drawn = "" if empty else _("Something is drawn on this slice: erase it first, or commit it.")
-        self.enable(ui.emptyButton, noSlice, drawn)
-        for widget in (ui.skipButton, ui.flagButton, ui.hereButton):
-            self.enable(widget, noSlice)
+        self.enable(ui.emptyButton, noSlice, away, drawn)
+        for widget in (ui.skipButton, ui.flagButton):
+            self.enable(widget, noSlice, away)
         self.enable(
             ui.revertButton, noSlice, "" if session.isDirty else _("Nothing has changed since the last commit.")
         )
-        for widget in (ui.extentLabel, ui.firstSliceButton, ui.lastSliceButton):
-            self.enable(widget, noSlice)
-        unmarked = "" if session.extent is not None else _("Nothing is marked in this volume.")
-        self.enable(ui.clearExtentButton, noSlice, unmarked)
-        ui.extentLabel.text = self._extentText()
-        noModel = "" if self.work.curve else _("Train a model first.")
-        for widget in (ui.predictionButton, ui.showPredictionCheckBox, ui.uncertaintyCheckBox):
-            self.enable(widget, noSlice, noModel)
-        ui.showPredictionCheckBox.checked = session.display.predictionShown
-        ui.uncertaintyCheckBox.checked = session.display.uncertaintyShown
         overlap = task is not None and self._overlap == task.slice
         self.enable(ui.overlapButton, noSlice, "" if overlap else _("No overlap stands in the way of a commit."))
-        self._showState()
+
+    def _enableMarks(self) -> None:
+        ui, noSlice = self.ui, self._noSlice()
+        for widget in (ui.extentLabel, ui.firstSliceButton, ui.lastSliceButton):
+            self.enable(widget, noSlice)
+        unmarked = "" if self.session.extent is not None else _("Nothing is marked in this volume.")
+        self.enable(ui.clearExtentButton, noSlice, unmarked)
+        ui.extentLabel.text = self._extentText()
+
+    def _enablePrediction(self) -> None:
+        ui = self.ui
+        noModel = "" if self.work.curve else _("Train a model first.")
+        for widget in (ui.predictionButton, ui.showPredictionCheckBox, ui.uncertaintyCheckBox):
+            self.enable(widget, self._noSlice(), noModel)
+        ui.showPredictionCheckBox.checked = self.session.display.predictionShown
+        ui.uncertaintyCheckBox.checked = self.session.display.uncertaintyShown
+        ui.uncertaintySlider.setVisible(self.session.display.uncertaintyShown)
+        ui.channelFrame.setVisible(False)

@@ -23,7 +23,7 @@ class MapPanel(Panel):
         self._shown: tuple[Any, ...] = ()
         for text in (_("principal components (quick)"), _("t-SNE (neighbourhoods)")):
             self.ui.mapMethodComboBox.addItem(text)
-        self.ui.mapButton.clicked.connect(self.act(self.lay))
+        self.ui.mapButton.clicked.connect(self.startOrStop("slice_map", self.lay))
 
     @property
     def chart(self) -> Any:
@@ -69,9 +69,7 @@ class MapPanel(Panel):
 
     def update(self) -> None:
         """Enable what can be done, and bring a map that is shown up to date."""
-        running = _("The worker is at it already.") if self.work.isRunning("slice_map") else ""
-        self.enable(
-            self.ui.mapButton, "" if self.session.study is not None else _("Open or make a study first."), running
-        )
+        noStudy = "" if self.session.study is not None else _("Open or make a study first.")
+        self.showJob(self.ui.mapButton, "slice_map", noStudy)
         if self._chart is not None:
             self.drawMap()

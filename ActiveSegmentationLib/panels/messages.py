@@ -1,17 +1,23 @@
-"""Where the module tells what went wrong: the first line at once, the rest on demand, and no dialog in the way."""
+"""Where the module tells what happened: at the bottom of the panel, which is always in view, and in the status bar."""
 
 from __future__ import annotations
 
 import logging
 import traceback
+from collections.abc import Callable
 from typing import Any
+
+import slicer
 
 from ActiveSegmentationLib.common.errors import ActiveSegmentationError
 from ActiveSegmentationLib.worker.client import WorkerError
 
+STATUS_MILLISECONDS = 8_000
+"""How long a line stays in the status bar."""
+
 
 class Messages:
-    """The message area of the module.
+    """The message line of the module; the details of an error are shown on demand, and no dialog is in the way.
 
     Args:
         ui: Widgets of the module.
@@ -19,6 +25,8 @@ class Messages:
 
     def __init__(self, ui: Any) -> None:
         self._ui = ui
+        self._action: Callable[[], Any] | None = None
+        ui.messageButton.clicked.connect(lambda *_: self._act())
         ui.dismissButton.clicked.connect(lambda *_: self.clear())
         ui.detailsButton.toggled.connect(lambda *_: self._update())
         self.clear()
@@ -28,11 +36,33 @@ class Messages:
         self._show("", "")
 
     def tell(self, text: str) -> None:
-        """Show a line that is no error."""
+        """Show a line that is not an error."""
         self._show(text, "")
+        _showStatus(text)
 
-    def error(self, error: Exception | WorkerError) -> None:
-        """Show an error: what, where and what to do; the details on demand, and in Slicer's log."""
+    def offer(self, text: str, label: str, action: Callable[[], Any], tip: str = "") -> None:
+        """Show a line with a button that does what is to be done next.
+
+        Args:
+            text: The line.
+            label: Text of the button.
+            action: What it does; the line goes away before.
+            tip: What the button does, in a sentence.
+        """
+        self.tell(text)
+        self._offer(label, action, tip)
+
+    def error(
+        self, error: Exception | WorkerError, label: str = "", action: Callable[[], Any] | None = None, tip: str = ""
+    ) -> None:
+        """Show an error: what, where and what to do; the details on demand, and in Slicer's log.
+
+        Args:
+            error: The error.
+            label: Text of a button that helps, "" for none.
+            action: What that button does.
+            tip: What it does, in a sentence.
+        """
         if isinstance(error, WorkerError):
             text, details = error.text(), error.details
         elif isinstance(error, ActiveSegmentationError):
@@ -42,23 +72,46 @@ class Messages:
             details = "".join(traceback.format_exception(error))
         logging.error("ActiveSegmentation: %s", text)
         self._show(f"<b>{_escaped(text)}</b>", details)
+        _showStatus(text)
+        if action is not None:
+            self._offer(label, action, tip)
 
     @property
     def text(self) -> str:
         """What is shown, as plain text of the label."""
         return self._ui.messageLabel.text
 
+    def _offer(self, label: str, action: Callable[[], Any], tip: str) -> None:
+        self._action = action
+        self._ui.messageButton.text = label
+        self._ui.messageButton.toolTip = tip
+        self._update()
+
+    def _act(self) -> None:
+        action = self._action
+        self.clear()
+        if action is not None:
+            action()
+
     def _show(self, text: str, details: str) -> None:
+        self._action = None
         self._ui.messageLabel.text = text
+        self._ui.messageLabel.toolTip = text
         self._ui.detailsTextEdit.setPlainText(details)
         self._ui.detailsButton.checked = False
         self._update()
 
     def _update(self) -> None:
-        details = self._ui.detailsTextEdit.toPlainText()
-        self._ui.messageFrame.setVisible(bool(self._ui.messageLabel.text))
-        self._ui.detailsButton.setVisible(bool(details))
-        self._ui.detailsTextEdit.setVisible(bool(details) and self._ui.detailsButton.checked)
+        ui = self._ui
+        details = ui.detailsTextEdit.toPlainText()
+        ui.messageButton.setVisible(self._action is not None)
+        ui.dismissButton.setVisible(bool(ui.messageLabel.text))
+        ui.detailsButton.setVisible(bool(details))
+        ui.detailsTextEdit.setVisible(bool(details) and ui.detailsButton.checked)
+
+
+def _showStatus(text: str) -> None:
+    slicer.util.showStatusMessage(text, STATUS_MILLISECONDS)
 
 
 def _escaped(text: str) -> str:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
+
+from slicer.i18n import tr as _
 
 from ActiveSegmentationLib.common.errors import ActiveSegmentationError
 from ActiveSegmentationLib.panels.messages import Messages
 from ActiveSegmentationLib.scene.session import Session
 from ActiveSegmentationLib.scene.work import Work
+
+DOUBLE_CLICK_SECONDS = 0.6
+"""Within this time after the start of a job its button does not stop it: that is the second half of a double click."""
 
 
 class Panel:
@@ -20,6 +26,9 @@ class Panel:
         work: The worker's jobs.
         messages: Where to tell of problems.
         parameters: Called to get the parameter node, which is another one after the scene was closed.
+
+    Attributes:
+        clock: Seconds of a clock that never goes back.
     """
 
     def __init__(
@@ -30,7 +39,11 @@ class Panel:
         self.work = work
         self.messages = messages
         self.parameters = parameters
+        self.clock: Callable[[], float] = time.monotonic
         self._tips: dict[str, str] = {}
+        self._texts: dict[str, str] = {}
+        self._startedAt: dict[str, float] = {}
+        self._reasons: dict[str, str] = {}
         self.setup()
 
     def setup(self) -> None:
@@ -63,3 +76,46 @@ class Panel:
         reason = next(filter(None, reasons), "")
         widget.enabled = not reason
         widget.toolTip = reason or tip
+        self._reasons[widget.objectName] = reason
+
+    def reason(self, widget: Any) -> str:
+        """Why a widget cannot be used now, "" where it can; as of the last update."""
+        return self._reasons.get(widget.objectName, "")
+
+    # Buttons that start a job, and stop it while it is under way
+
+    def startOrStop(self, name: str, start: Callable[[], Any]) -> Callable[..., None]:
+        """A slot that starts a job, or asks it to stop while it is under way.
+
+        Args:
+            name: Name of the job, see ``Work``.
+            start: Starts it.
+        """
+
+        def toggle() -> None:
+            if not self.work.isRunning(name):
+                self._startedAt[name] = self.clock()
+                start()
+            elif self.clock() - self._startedAt.get(name, float("-inf")) > DOUBLE_CLICK_SECONDS:
+                self.work.cancel(name)
+
+        return self.act(toggle)
+
+    def showJob(self, button: Any, name: str, *reasons: str) -> None:
+        """Let a button of ``startOrStop`` say what it does now.
+
+        Args:
+            button: The button.
+            name: Name of the job.
+            reasons: Why the job cannot be started now, as for ``enable``.
+        """
+        usual = self._texts.setdefault(button.objectName, button.text)
+        running = self.work.runningJob(name)
+        if running is None:
+            button.text = usual
+            self.enable(button, *reasons)
+            return
+        self.enable(button, _("It stops as soon as it can.") if running.cancelling else "")
+        button.text = _("Stopping ...") if running.cancelling else _("Stop")
+        if not running.cancelling:
+            button.toolTip = _("{job} is under way; this stops it.").format(job=running.title)

@@ -1,4 +1,4 @@
-"""Panel 5: what the model makes of every volume, the doubtful first, and export."""
+"""Panel 5: what the model makes of every volume, the most uncertain first, and export."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class ReviewPanel(Panel):
             _("segmentation of every volume (NIfTI)"),
             _("segmentation with uncertainty (NIfTI)"),
             _("segmentation with class probabilities (NIfTI)"),
-            _("what was annotated (NIfTI, 255 undecided)"),
-            _("what was annotated (NRRD, 255 undecided)"),
+            _("what was annotated (NIfTI, 255 = unlabelled)"),
+            _("what was annotated (NRRD, 255 = unlabelled)"),
             _("data set for nnU-Net"),
             _("table of annotated slices (CSV)"),
         ):
             ui.exportComboBox.addItem(text)
-        ui.predictButton.clicked.connect(self.act(self.work.predict))
-        ui.exportButton.clicked.connect(self.act(self.export))
+        ui.predictButton.clicked.connect(self.startOrStop("predict", self.work.predict))
+        ui.exportButton.clicked.connect(self.startOrStop("export", self.export))
         ui.exportComboBox.currentIndexChanged.connect(lambda *args: self.update())
         ui.exportPathLineEdit.currentPathChanged.connect(lambda *args: self.update())
         ui.reviewTable.cellClicked.connect(lambda row, column: self.act(lambda: self._open(row))())
@@ -71,16 +71,15 @@ class ReviewPanel(Panel):
         ui, session = self.ui, self.session
         noStudy = "" if session.study is not None else _("Open or make a study first.")
         noModel = "" if self.work.curve else _("Train a model first.")
-        running = _("The worker is predicting already.") if self.work.isRunning("predict") else ""
-        self.enable(ui.predictButton, noStudy, noModel, running)
+        self.showJob(ui.predictButton, "predict", noStudy, noModel)
         name = FORMATS[ui.exportComboBox.currentIndex]
-        self.enable(
+        self.showJob(
             ui.exportButton,
+            "export",
             noStudy,
             noModel if name in OF_MODEL else "",
             "" if name in OF_MODEL or session.requests.annotatedCount else _("Commit at least one slice first."),
             "" if ui.exportPathLineEdit.currentPath else _("Choose a folder."),
-            _("The worker is exporting already.") if self.work.isRunning("export") else "",
         )
         self._fillReviews()
 
@@ -96,6 +95,8 @@ class ReviewPanel(Panel):
         study = session.study
         ordered = sorted(content, key=lambda row: -row[1])
         rows = (
-            [(name, study.cohort.volume(name).patient, doubt, count) for name, doubt, count in ordered] if study else []
+            [(name, study.cohort.volume(name).patient, round(doubt, 3), count) for name, doubt, count in ordered]
+            if study
+            else []
         )
         fillTable(self.ui.reviewTable, rows, [row[0] for row in rows])

@@ -36,6 +36,7 @@ class SegmentEditor(Editor):
         widget.segmentationNodeSelectorVisible = False
         widget.sourceVolumeNodeSelectorVisible = False
         widget.switchToSegmentationsButtonVisible = False
+        widget.addRemoveSegmentButtonsVisible = False  # the labels are the study's
         widget.specifyGeometryButtonVisible = True  # the way out where somebody changed the geometry
         widget.maximumNumberOfUndoStates = UNDO_STATES
 

@@ -36,3 +36,22 @@ class Shortcuts:
             shortcut.setParent(None)
             shortcut.deleteLater()
         self._shortcuts = []
+
+
+def press(button: Any, update: Callable[[], None], refuse: Callable[[], None]) -> Callable[..., None]:
+    """A slot that presses a button as a key does: judged by what is so now, not by what the panel showed last.
+
+    Args:
+        button: The button.
+        update: Brings the button up to date; a stroke may have come just before the key.
+        refuse: Tells why the button cannot be pressed.
+    """
+
+    def slot(*_: Any) -> None:
+        update()
+        if button.enabled:
+            button.click()
+        else:
+            refuse()
+
+    return slot

@@ -11,11 +11,19 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from ActiveSegmentationLib.cohort import AnnotationKind, Cohort, StackSettings, discover, reduced_size, write_phantom
+from ActiveSegmentationLib.cohort import (
+    AnnotationKind,
+    Cohort,
+    Preview,
+    StackSettings,
+    discover,
+    reduced_size,
+    write_phantom,
+)
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.panels import settings
 from ActiveSegmentationLib.panels.panel import Panel
-from ActiveSegmentationLib.panels.tables import fillTable, setHeader
+from ActiveSegmentationLib.panels.tables import setHeader
 from ActiveSegmentationLib.panels.terminology import chooseTerminology
 from ActiveSegmentationLib.study import Label, LabelSet
 
@@ -29,9 +37,6 @@ SIDES = (128, 256, 0)
 
 SAMPLE_PATIENTS = 6
 
-SLICES_WIDTH = 44
-PROBLEM_HEIGHT = 52
-
 
 class StudyPanel(Panel):
     """Making and opening studies."""
@@ -39,6 +44,7 @@ class StudyPanel(Panel):
     def setup(self) -> None:
         """Connect the widgets."""
         self._cohort: Cohort | None = None
+        self._previews: list[Preview] = []
         ui = self.ui
         ui.newStudyButton.toggled.connect(lambda *args: self.update())
         ui.sampleButton.clicked.connect(self.act(self.openSample))
@@ -48,7 +54,7 @@ class StudyPanel(Panel):
         ui.recentComboBox.activated.connect(self.act(self._openRecent))
         ui.cohortPathLineEdit.currentPathChanged.connect(lambda *args: self.update())
         ui.studyPathLineEdit.currentPathChanged.connect(lambda *args: self.update())
-        ui.lookButton.clicked.connect(self.act(self.look))
+        ui.lookButton.clicked.connect(self.startOrStop("index", self.look))
         ui.addLabelButton.clicked.connect(self.act(self._addLabel))
         ui.removeLabelButton.clicked.connect(self.act(self._removeLabel))
         ui.labelsTable.cellDoubleClicked.connect(self._onCellDoubleClicked)
@@ -65,9 +71,6 @@ class StudyPanel(Panel):
         ui.annotatorLineEdit.editingFinished.connect(self._onAnnotator)
         ui.pythonPathLineEdit.currentPath = settings.value("Python")
         ui.clearCacheButton.clicked.connect(self.act(self._clearCache))
-        setHeader(ui.cohortTable, 5)
-        ui.cohortTable.horizontalHeader().setSectionResizeMode(2, qt.QHeaderView.Interactive)  # problems begin here
-        ui.cohortTable.setColumnWidth(2, SLICES_WIDTH)
         setHeader(ui.labelsTable, 1)
         self._fillRecent()
 
@@ -76,6 +79,9 @@ class StudyPanel(Panel):
 
     def onOpened(self) -> None:
         """A study was opened; the module replaces this."""
+
+    def onFound(self, cohort: Cohort, previews: list[Preview]) -> None:
+        """Images were read; the module replaces this."""
 
     # Opening
 
@@ -94,11 +100,7 @@ class StudyPanel(Panel):
         self._fillRecent()
         self.ui.newStudyButton.checked = False
         self.ui.openPathLineEdit.currentPath = str(folder)
-        self.ui.suggestCollapsibleButton.collapsed = False
-        if self.session.requests.rows:
-            self.ui.annotateCollapsibleButton.collapsed = False
         self.parameters().studyFolder = str(folder)
-        self._showVolumes(self.session.requireStudy().cohort)
         self._tellDrafts()
         self.onOpened()
 
@@ -126,7 +128,7 @@ class StudyPanel(Panel):
     def openSample(self) -> None:
         """Make a cohort of artificial images and a study of it in a folder of their own, and open the study."""
         self.beforeWriting()
-        root = Path(tempfile.mkdtemp(prefix="sample-", dir=_sampleFolder()))
+        root = Path(tempfile.mkdtemp(prefix="sample-", dir=_ownFolder()))
         with _waiting():
             write_phantom(root / "cohort", patients=SAMPLE_PATIENTS, scribbles=False)
             cohort = discover(root / "cohort")
@@ -147,51 +149,25 @@ class StudyPanel(Panel):
         """Let the worker list what there is."""
         path = Path(self.ui.cohortPathLineEdit.currentPath)
         self._cohort = None
-        self.work.index(path, self._onIndexed)
+        pictures = Path(tempfile.mkdtemp(prefix="preview-", dir=_ownFolder()))
+        self.work.index(path, self._onIndexed, pictures, self._onPreviewed)
         self.update()
+
+    def _onPreviewed(self, previews: list[Preview]) -> None:
+        self._previews = previews
 
     def _onIndexed(self, cohort: Cohort, labels: LabelSet | None) -> None:
         self._cohort = cohort
-        self._showVolumes(cohort)
+        self.onFound(cohort, self._previews)
         self._showLabels(labels.labels if labels is not None else ())
         if not self.ui.studyPathLineEdit.currentPath:
             self.ui.studyPathLineEdit.currentPath = str(_freeFolder(cohort.root))
         self.update()
-
-    def _showVolumes(self, cohort: Cohort) -> None:
-        problems: dict[str, list[str]] = {}
-        for problem in cohort.problems:
-            problems.setdefault(problem.where, []).append(f"{problem.message} {problem.advice}".strip())
-        rows: list[tuple[Any, ...]] = []
-        identities: list[str] = []
-        usable = {volume.id for volume in cohort.volumes}
-        for where, texts in problems.items():  # what cannot be used comes first
-            if where not in usable:
-                rows.append(("", where, "; ".join(texts), "", "", ""))
-                identities.append(where)
-        for volume in cohort.volumes:
-            size = " x ".join(map(str, volume.geometry.size))
-            spacing = " x ".join(f"{value:.3g}" for value in volume.geometry.spacing)
-            found = "; ".join(problems.get(volume.id, [])) or _("fine")
-            state = found if volume.role == "pool" else f"{found} ({volume.role})"
-            rows.append((volume.patient, volume.id, volume.slice_count, size, spacing, state))
-            identities.append(volume.id)
-        self.ui.cohortTable.clearSpans()
-        fillTable(self.ui.cohortTable, rows, identities)
-        for row in range(len(rows) - len(cohort.volumes)):  # a problem needs the room of all that is unknown
-            self.ui.cohortTable.setSpan(row, 2, 1, 4)
-            self.ui.cohortTable.setRowHeight(row, PROBLEM_HEIGHT)
-            self.ui.cohortTable.item(row, 1).setForeground(qt.QBrush(qt.QColor(170, 30, 30)))
-        slices = sum(volume.slice_count for volume in cohort.volumes)
-        patients = len({volume.patient for volume in cohort.volumes})
-        text = _("{volumes} volumes of {patients} patients, {slices} slices (layout: {layout}). Problems: {problems}.")
-        self.ui.cohortLabel.text = text.format(
-            volumes=len(cohort.volumes),
-            patients=patients,
-            slices=slices,
-            layout=cohort.layout,
-            problems=len(cohort.problems),
-        )
+        if self.ui.createStudyButton.enabled:
+            text = _("Check whether the images are understood, then create the study.")
+            tip = _("Make the study in {folder}. The images stay where they are.")
+            folder = self.ui.studyPathLineEdit.currentPath
+            self.messages.offer(text, _("Create study"), self.act(self.create), tip.format(folder=folder))
 
     def _showLabels(self, labels: Any) -> None:
         table = self.ui.labelsTable
@@ -309,8 +285,8 @@ class StudyPanel(Panel):
         ui, study = self.ui, self.session.study
         if study is None and not ui.openPathLineEdit.currentPath and self.parameters().studyFolder:
             ui.openPathLineEdit.currentPath = self.parameters().studyFolder  # a saved scene names its study
-        indexing = self.work.isRunning("index")
         ui.newStudyFrame.setVisible(ui.newStudyButton.checked)
+        ui.newStudyFrame2.setVisible(ui.newStudyButton.checked and self._cohort is not None)
         ui.openFrame.setVisible(not ui.newStudyButton.checked)
         if study is None:
             ui.studyLabel.text = _("No study is open. Make one of a folder of images, or try the sample cohort.")
@@ -330,14 +306,10 @@ class StudyPanel(Panel):
             ui.openStudyButton, "" if is_study else _("Choose the folder of a study (it has a file study.json).")
         )
         has_path = bool(ui.cohortPathLineEdit.currentPath)
-        self.enable(
-            ui.lookButton,
-            "" if has_path else _("Choose the images first."),
-            _("The worker is looking.") if indexing else "",
-        )
+        self.showJob(ui.lookButton, "index", "" if has_path else _("Choose the images first."))
         self.enable(
             ui.createStudyButton,
-            "" if self._cohort is not None else _("Look at the images first."),
+            "" if self._cohort is not None else _("Read the images first."),
             "" if self._cohort is None or self._cohort.volumes else _("None of the images can be used; see the table."),
             "" if ui.labelsTable.rowCount else _("Add at least one label."),
             "" if ui.studyPathLineEdit.currentPath else _("Choose a folder for the study."),
@@ -372,7 +344,7 @@ def _waiting() -> Any:
         qt.QApplication.restoreOverrideCursor()
 
 
-def _sampleFolder() -> str:
+def _ownFolder() -> str:
     folder = Path(slicer.app.temporaryPath) / "ActiveSegmentation"
     folder.mkdir(parents=True, exist_ok=True)
     return str(folder)

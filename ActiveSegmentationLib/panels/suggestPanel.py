@@ -9,6 +9,7 @@ from slicer.i18n import tr as _
 
 from ActiveSegmentationLib.cohort import SliceId
 from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.panels.elided import ElidedLabel
 from ActiveSegmentationLib.panels.panel import Panel
 from ActiveSegmentationLib.panels.tables import IDENTITY, identityOf, setHeader
 from ActiveSegmentationLib.scene.requestRows import OPEN, SKIPPED, RequestRow
@@ -23,6 +24,8 @@ CHOOSABLE, NOT_CHOOSABLE = 33, 0
 
 THUMBNAIL_SIDE = 56
 NAME_WIDTH = 80
+ROW_HEIGHT = 40
+"""Height of a row without a picture, in pixels: two lines of a reason."""
 
 
 class SuggestPanel(Panel):
@@ -32,10 +35,11 @@ class SuggestPanel(Panel):
         """Connect the widgets."""
         ui = self.ui
         self._shown: list[RequestRow] = []
+        self._device = ElidedLabel(ui.deviceLabel)
         self._known: list[dict[str, Any]] = []
         self._strategies: list[str] = []
         self._fillStrategies([{"name": DEFAULT_STRATEGY, "summary": RECOMMENDED, "options": {}}])
-        ui.suggestButton.clicked.connect(self.act(self.suggest))
+        ui.suggestButton.clicked.connect(self.startOrStop("suggest", self.suggest))
         ui.strategyComboBox.currentIndexChanged.connect(lambda *args: self._onStrategy())
         ui.strategyOptionsLineEdit.textChanged.connect(lambda *args: self._onOptions())
         ui.requestsTable.cellClicked.connect(lambda row, column: self.act(lambda: self._open(row))())
@@ -72,7 +76,6 @@ class SuggestPanel(Panel):
         )
 
     def _onSuggested(self) -> None:
-        self.ui.annotateCollapsibleButton.collapsed = False
         row = self.session.nextRow()
         if row is not None and not self.session.isDirty:
             self.act(lambda: self.session.openRequest(row))()
@@ -144,12 +147,13 @@ class SuggestPanel(Panel):
         """Show the requests, and enable what can be done."""
         ui, session = self.ui, self.session
         self._updateStrategy()
-        ui.deviceLabel.text = self.work.deviceText and _("Computes on: {device}").format(device=self.work.deviceText)
-        running = self.work.isRunning("suggest")
-        self.enable(
+        ui.requestsTable.setVisible(bool(session.requests.rows))
+        device = self.work.deviceText
+        self._device.show(_("Computes on: {device}").format(device=device) if device else "")
+        self.showJob(
             ui.suggestButton,
+            "suggest",
             "" if session.study is not None else _("Open or make a study first."),
-            _("The worker is choosing already.") if running else "",
             self.work.hindrance(self.parameters().strategy),
         )
         if self._shown != session.requests.rows:
@@ -195,7 +199,7 @@ class SuggestPanel(Panel):
             if row.status != OPEN:
                 item.setForeground(qt.QBrush(qt.QColor(110, 140, 110)))
             table.setItem(number, column, item)
-        table.setRowHeight(number, THUMBNAIL_SIDE + 4 if row.thumbnail else 24)
+        table.setRowHeight(number, THUMBNAIL_SIDE + 4 if row.thumbnail else ROW_HEIGHT)
 
     def _select(self) -> None:
         task, table = self.session.task, self.ui.requestsTable
@@ -208,4 +212,5 @@ class SuggestPanel(Panel):
             else:
                 table.selectRow(number)
                 table.setCurrentCell(number, 0)
+                table.scrollToItem(table.item(number, 0))
             table.blockSignals(blocked)

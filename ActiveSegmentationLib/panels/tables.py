@@ -7,6 +7,8 @@ from typing import Any
 
 import qt
 
+ROW_HEIGHT = 22
+
 IDENTITY = 0x0100
 """Qt.UserRole: what a row stands for; it stays with the row when the table is sorted."""
 
@@ -49,3 +51,4 @@ def setHeader(table: Any, stretched: int) -> None:
         mode = qt.QHeaderView.Stretch if column == stretched else qt.QHeaderView.ResizeToContents
         header.setSectionResizeMode(column, mode)
     table.verticalHeader().setVisible(False)
+    table.verticalHeader().setDefaultSectionSize(ROW_HEIGHT)

@@ -9,9 +9,11 @@ from slicer.i18n import tr as _
 
 from ActiveSegmentationLib.panels.panel import Panel
 from ActiveSegmentationLib.scene.charts import LossChart, learningCurveChart
+from ActiveSegmentationLib.scene.work import Running
 
-SHOWN = ("loss", "dice")
-"""Figures of a running training that are drawn."""
+NAMES = {"loss": "loss", "dice": "Dice on the annotated slices"}
+"""Numbers of a running training that are shown, with their names."""
+SHOWN = tuple(NAMES)
 
 
 class TrainPanel(Panel):
@@ -21,13 +23,27 @@ class TrainPanel(Panel):
         """Connect the widgets."""
         self._loss: LossChart | None = None
         self.curveChart: Any = None
-        self.ui.trainButton.clicked.connect(self.act(self.train))
+        self.ui.trainButton.clicked.connect(self.startOrStop("train", self.train))
         self.ui.curveButton.clicked.connect(self.act(self.showCurve))
+
+    def onTrained(self, count: int) -> None:
+        """A training on so many slices ended; the module replaces this."""
 
     def train(self) -> None:
         """Train; annotation can go on."""
         parameters = self.parameters()
-        self.work.train(parameters.models, parameters.steps)
+        self.work.train(parameters.models, parameters.steps, lambda answer: self.onTrained(answer["annotated"]))
+
+    def trainWhenDue(self) -> None:
+        """Train if enough was committed since the last training and nothing else is being learned."""
+        parameters = self.parameters()
+        if parameters.autoTrain and not self.work.isRunning("train") and self._sinceTraining() >= parameters.trainAfter:
+            self.train()
+
+    def _sinceTraining(self) -> int:
+        """Slices that were committed since the last training."""
+        trained = self.work.curve[-1]["annotated"] if self.work.curve else 0
+        return self.session.requests.annotatedCount - (trained or 0)
 
     def showCurve(self) -> None:
         """Show a plot: the running training's loss and Dice, or else the learning curve."""
@@ -58,22 +74,22 @@ class TrainPanel(Panel):
     def update(self) -> None:
         """Show how training goes, and enable what can be done."""
         ui, session = self.ui, self.session
-        running = next((running for running in self.work.running if running.job.name == "train"), None)
-        self.enable(
+        running = self.work.runningJob("train")
+        self.showJob(
             ui.trainButton,
+            "train",
             "" if session.study is not None else _("Open or make a study first."),
             "" if session.requests.annotatedCount else _("Commit at least one slice first."),
-            _("A training is running already.") if running is not None else "",
         )
         live = running is not None and self._loss is not None
         self.enable(ui.curveButton, "" if self.work.curve or live else _("Nothing is trained yet."))
         ui.curveButton.text = _("Show loss and Dice") if live else _("Show learning curve")
-        if running is not None:
-            values = running.values or {}
-            figures = ", ".join(f"{name} {value}" for name, value in values.items() if name in SHOWN)
-            ui.trainLabel.text = figures
-        else:
-            ui.trainLabel.text = self._describeCurve()
+        ui.trainLabel.text = self._describeTraining(running) if running is not None else self._describeCurve()
+
+    def _describeTraining(self, running: Running) -> str:
+        values = running.values or {}
+        figures = [f"{NAMES[name]} {float(values[name]):.2f}" for name in SHOWN if name in values]
+        return ", ".join(figures) or _("The first steps are on their way.")
 
     def _describeCurve(self) -> str:
         if not self.work.curve:

@@ -13,23 +13,29 @@ from slicer.i18n import tr as _
 from ActiveSegmentationLib.panels import settings
 from ActiveSegmentationLib.panels.annotatePanel import AnnotatePanel
 from ActiveSegmentationLib.panels.dependencies import workerCommand, workerEnvironment
+from ActiveSegmentationLib.panels.elided import ElidedLabel
+from ActiveSegmentationLib.panels.folding import Folding
+from ActiveSegmentationLib.panels.imagesPanel import ImagesPanel
+from ActiveSegmentationLib.panels.labelButtons import LABEL_KEYS
 from ActiveSegmentationLib.panels.mapPanel import MapPanel
 from ActiveSegmentationLib.panels.messages import Messages
 from ActiveSegmentationLib.panels.panel import Panel
 from ActiveSegmentationLib.panels.reviewPanel import ReviewPanel
 from ActiveSegmentationLib.panels.segmentEditor import SegmentEditor
-from ActiveSegmentationLib.panels.shortcuts import Shortcuts
+from ActiveSegmentationLib.panels.shortcuts import Shortcuts, press
 from ActiveSegmentationLib.panels.slicerViews import PlotView, SlicerViews
 from ActiveSegmentationLib.panels.studyPanel import StudyPanel
 from ActiveSegmentationLib.panels.suggestPanel import SuggestPanel
 from ActiveSegmentationLib.panels.trainPanel import TrainPanel
+from ActiveSegmentationLib.panels.wheel import WheelGuard
 from ActiveSegmentationLib.scene.charts import removeCharts
 
 UPDATE_MILLISECONDS = 40
 """Changes within this time are shown together."""
 
 
-SECTIONS = ("study", "advanced", "suggest", "annotate", "train", "review", "map")
+SECTIONS = ("study", "images", "advanced", "suggest", "annotate", "more", "train", "review", "map")
+"""Sections of the panel that fold."""
 
 
 class Wiring:
@@ -72,6 +78,7 @@ class Wiring:
         self._timer.timeout.connect(self.update)
         arguments = (ui, self.session, self.work, self.messages, parameters)
         self.study = StudyPanel(*arguments)
+        self.images = ImagesPanel(*arguments)
         self.suggest = SuggestPanel(*arguments)
         self.annotate = AnnotatePanel(*arguments)
         self.train = TrainPanel(*arguments)
@@ -79,6 +86,7 @@ class Wiring:
         self.map = MapPanel(*arguments)
         self.panels: tuple[Panel, ...] = (
             self.study,
+            self.images,
             self.suggest,
             self.annotate,
             self.train,
@@ -92,6 +100,14 @@ class Wiring:
         self.map.showChart = self.plots.show  # type: ignore[method-assign]
         self.study.beforeWriting = self.logic.dependencies.ensureLight  # type: ignore[method-assign]
         self.study.onOpened = self._onOpened  # type: ignore[method-assign]
+        self.study.onFound = self.images.showFound  # type: ignore[method-assign]
+        self.annotate.onCommitted = self.train.trainWhenDue  # type: ignore[method-assign]
+        self.annotate.onAllAnswered = self._onAllAnswered  # type: ignore[method-assign]
+        self.train.onTrained = self._onTrained  # type: ignore[method-assign]
+        self.folding = Folding(ui, self.session)
+        self._job = ElidedLabel(ui.jobLabel)
+        self._wheel = WheelGuard()
+        self._giveKeysBack()
         for name in SECTIONS:  # opening a section shows again what was hidden in it
             getattr(ui, f"{name}CollapsibleButton").contentsCollapsed.connect(lambda *args: self.scheduleUpdate())
         ui.cancelButton.clicked.connect(lambda *args: self.work.cancel())
@@ -104,6 +120,10 @@ class Wiring:
     def _makeShortcuts(self) -> Shortcuts | None:
         if slicer.app.commandOptions().noMainWindow:
             return None
+        return Shortcuts(slicer.util.mainWindow(), self.keys())
+
+    def keys(self) -> dict[str, Callable[..., None]]:
+        """What each key of the module does."""
         ui = self.ui
         buttons = {
             "Ctrl+Return": ui.commitButton,
@@ -114,8 +134,15 @@ class Wiring:
             "P": ui.previousButton,
             "H": ui.uncertaintyCheckBox,
         }
-        actions = {key: _click(button) for key, button in buttons.items()}
-        return Shortcuts(slicer.util.mainWindow(), actions)
+        pressed = {key: press(button, self.update, self._refusal(button)) for key, button in buttons.items()}
+        chosen = {key: self._labelKey(number) for number, key in enumerate(LABEL_KEYS)}
+        return {**pressed, **chosen}
+
+    def _refusal(self, button: Any) -> Callable[[], None]:
+        return lambda: self.messages.tell(self.annotate.reason(button))
+
+    def _labelKey(self, number: int) -> Callable[..., None]:
+        return lambda *_: self.annotate.chooseNumber(number)
 
     # The worker
 
@@ -170,6 +197,7 @@ class Wiring:
         self._timer.stop()
         self.session.settleView()
         self._updateJob()
+        self.folding.update()
         for panel in self.panels:
             panel.update()
 
@@ -181,16 +209,47 @@ class Wiring:
         first = running[0]
         more = _(" ({count} more waiting)").format(count=len(running) - 1) if len(running) > 1 else ""
         stuck = _(" The worker does not answer; press Restart under Study, Advanced.")
-        ui.jobLabel.text = first.text() + more + (stuck if self.work.client.state == "stuck" else "")
+        self._job.show(first.text() + more + (stuck if self.work.client.state == "stuck" else ""))
         ui.jobProgressBar.setRange(0, first.total)  # 0 to 0 shows that something happens
         ui.jobProgressBar.setValue(first.done)
         ui.cancelButton.enabled = not first.cancelling
+
+    # What comes next
+
+    def _onAllAnswered(self) -> None:
+        """Every request is answered: learn from them, or ask for more."""
+        if self.work.isRunning("train"):
+            self.messages.tell(_("All requests are answered. The next ones can be suggested when the training ends."))
+            return
+        text = _("All requests are answered.")
+        newer = self.session.requests.annotatedCount > (self.work.curve[-1]["annotated"] or 0 if self.work.curve else 0)
+        if newer:
+            tip = _("Learn from every committed slice; suggestions are better afterwards.")
+            self.messages.offer(text, _("Train now"), self.train.act(self.train.train), tip)
+        else:
+            self._offerSuggestions(text)
+
+    def _onTrained(self, count: int) -> None:
+        """A training ended: show what the model makes of the open volume, and offer the next suggestions."""
+        self._offerSuggestions(_("Learned from {count} slices.").format(count=count))
+        if self.train.parameters().showAfterTraining and self.session.case is not None:
+            self.annotate.showPrediction()
+
+    def _offerSuggestions(self, text: str) -> None:
+        tip = _("Ask for the next slices as set under Suggest.")
+        self.messages.offer(text, _("Suggest next slices"), self.suggest.act(self.suggest.suggest), tip)
+
+    def _giveKeysBack(self) -> None:
+        """Once something is chosen in a box the keys are the module's again, not the box's."""
+        for box in self.ui.panelContents.findChildren(qt.QComboBox):
+            box.activated.connect(_unfocus(box))
 
     # The module's life
 
     def enter(self) -> None:
         """The module is shown."""
         self.editor.enter()
+        self._wheel.watch(self.ui.panelContents)  # anew each time: effects of the editor come with their own boxes
         self.annotate.start()
         if self.shortcuts is not None:
             self.shortcuts.setEnabled(True)
@@ -231,10 +290,8 @@ class Wiring:
         self.editor.close()
 
 
-def _click(button: Any) -> Callable[[], None]:
-    """A slot that presses a button; a disabled one does nothing."""
+def _unfocus(widget: Any) -> Callable[..., None]:
+    def slot(*_: Any) -> None:
+        widget.clearFocus()
 
-    def click() -> None:
-        button.click()
-
-    return click
+    return slot

@@ -12,6 +12,9 @@ import vtk
 PREFIX = "ActiveSegmentation"
 """Names of all nodes here begin with it."""
 
+WAITING = "Learning curve: its first point comes when the next slices are annotated and a model is trained on them"
+"""Title of a learning curve without any point."""
+
 STATUS_COLORS = {
     "not annotated": (0.65, 0.65, 0.65),
     "requested": (1.0, 0.6, 0.0),
@@ -47,6 +50,7 @@ def learningCurveChart(curve: Sequence[Mapping[str, Any]]) -> Any:
             series.SetLineStyle(slicer.vtkMRMLPlotSeriesNode.LineStyleSolid)
             chart.AddAndObservePlotSeriesNodeID(series.GetID())
             chart.SetYAxisTitle(f"Dice on {name}")
+    chart.SetTitle("Learning curve" if chart.GetNumberOfPlotSeriesNodes() else WAITING)
     several = chart.GetNumberOfPlotSeriesNodes() > 1
     chart.SetLegendVisibility(several)  # a legend would lie on the curve, whose place is at the top
     if several:
@@ -59,6 +63,7 @@ class LossChart:
 
     def __init__(self) -> None:
         self.chart = _chart("Training", "Step", "Loss, Dice")
+        self.chart.SetTitle("Training: waiting for the first steps")
         self._tables: dict[str, Any] = {}
 
     def clear(self) -> None:
@@ -68,6 +73,7 @@ class LossChart:
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
         """Add what one progress report told (loss, dice)."""
+        self.chart.SetTitle("Training")
         for name, value in values.items():
             if name in self._tables:
                 _append(self._tables[name], (step, value))

@@ -27,6 +27,9 @@ TITLES = {
 COUNTED = {"Predicting volumes": "Segmenting volume", "Scoring volumes": "Scoring volume"}
 """Stages that go from volume to volume, and what is done to each."""
 
+TRAINING = "Training"
+"""What the stages of a training begin with."""
+
 
 @dataclass
 class Running:
@@ -63,23 +66,30 @@ class Running:
         return self.study is None or (present is not None and present.id == self.study.id)
 
     def text(self) -> str:
-        """One line for people: "Learning: epoch 3, 40 of 200, about 2 min left"."""
-        title = self.title if self.isHere or self.study is None else f"{self.title} (study {self.study.folder.name})"
-        if self.stage in COUNTED and self.total > 0:
-            parts = [f"{COUNTED[self.stage]} {min(self.done + 1, self.total)} of {self.total}"]
-        else:
-            parts = [f"{title}: {self.stage}" if self.stage and self.stage != self.title else title]
-            parts += [f"{self.done} of {self.total}"] if self.total > 1 else []
+        """One line for people, such as "Segmenting volume 3 of 12, about 2 min left"."""
+        parts = [self._doing() if self.isHere or self.study is None else f"{self._doing()} (study {self._studyName()})"]
         if self.cancelling:
             parts.append("stopping")
         elif self.left is not None:
             parts.append(f"about {duration(self.left)} left")
         return ", ".join(parts)
 
+    def _studyName(self) -> str:
+        return self.study.folder.name if self.study is not None else ""
+
+    def _doing(self) -> str:
+        """What is being done now, and how far it is."""
+        if self.stage in COUNTED and self.total > 0:
+            return f"{COUNTED[self.stage]} {min(self.done + 1, self.total)} of {self.total}"
+        if self.stage.startswith(TRAINING):  # steps say nothing to a person; the time left does
+            return f"{self.title}{self.stage.removeprefix(TRAINING)}"
+        text = f"{self.title}: {self.stage[:1].lower()}{self.stage[1:]}" if self.stage else self.title
+        return f"{text} ({self.done} of {self.total})" if self.total > 1 else text
+
 
 def duration(seconds: float) -> str:
-    """Seconds in words: "40 s", "3 min", "1 h 20 min"."""
+    """Seconds in words and round numbers: "5 s", "40 s", "3 min", "1 h 20 min"."""
     if seconds < 90:
-        return f"{max(1, round(seconds))} s"
+        return f"{max(5, 5 * round(seconds / 5))} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ActiveSegmentationLib.cohort import Cohort, SliceId
+from ActiveSegmentationLib.cohort import Cohort, Preview, SliceId
 from ActiveSegmentationLib.common.errors import ActiveSegmentationError, BadInput
 from ActiveSegmentationLib.scene.jobs import Jobs, Then
 from ActiveSegmentationLib.scene.offers import PREDICTION, REQUESTS, SUGGEST, AutoTrain, Offer
@@ -101,19 +101,28 @@ class Work(Jobs):
             return ""
         return next((known["hindrance"] for known in self.strategies if known["name"] == name), "")
 
-    def index(self, path: Path, then: Callable[[Cohort, LabelSet | None], None]) -> Job | None:
+    def index(
+        self,
+        path: Path,
+        then: Callable[[Cohort, LabelSet | None], None],
+        pictures: Path | None = None,
+        previewed: Callable[[list[Preview]], None] = lambda previews: None,
+    ) -> Job | None:
         """Look what images there are, without learning anything from them.
 
         Args:
             path: Folder, table or file.
             then: Called with the cohort and the labels that it brings.
+            pictures: Folder for pictures of a few slices; no image is read without.
+            previewed: Called before ``then`` with what was looked at.
         """
 
         def done(answer: dict[str, Any]) -> None:
             labels = LabelSet.from_json(answer["labels"]) if answer["labels"] else None
+            previewed([Preview.from_json(value) for value in answer["previews"]])
             then(Cohort.from_json(answer["cohort"], Path(answer["root"])), labels)
 
-        return self._start("index", {"path": str(path)}, done)
+        return self._start("index", {"path": str(path), **({"pictures": str(pictures)} if pictures else {})}, done)
 
     def suggest(
         self,

@@ -39,9 +39,10 @@ def describe(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
 
 def index(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """Index the cohort at ``path`` (with ``layout``, ``axis``, ``pattern``, ``split``): its ``root`` and ``cohort``,
-    and ``labels`` (None where the cohort brings none).
+    ``labels`` (None where the cohort brings none), and ``previews``, pictures of a few slices in the folder
+    ``pictures`` (none where no folder is given).
     """
-    from ActiveSegmentationLib.cohort import discover, read_split, with_roles
+    from ActiveSegmentationLib.cohort import discover, read_split, with_roles, write_previews
     from ActiveSegmentationLib.study import label_set_for
 
     chosen = {name: options[name] for name in ("layout", "axis", "pattern") if options.get(name) is not None}
@@ -51,7 +52,9 @@ def index(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     labels = None
     if cohort.labels or any(volume.mask is not None for volume in cohort.volumes):
         labels = label_set_for(cohort, None, progress).to_json()
-    return {"root": str(cohort.root), "cohort": cohort.to_json(), "labels": labels}
+    previews = write_previews(cohort, Path(options["pictures"])) if options.get("pictures") else []
+    shown = [preview.to_json() for preview in previews]
+    return {"root": str(cohort.root), "cohort": cohort.to_json(), "labels": labels, "previews": shown}
 
 
 def strategies(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:

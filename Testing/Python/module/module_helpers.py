@@ -119,11 +119,24 @@ class OpenModule:
     def click(self, name):
         """Press a button that can be pressed."""
         button = getattr(self.ui, name)
+        self.unfold(button)
         assert button.enabled, f"{name} is disabled: {button.toolTip}"
         assert button.isVisibleTo(self.widget.uiWidget), f"{name} is not visible"
         self.clicks += 1
         button.click()
         self.settle()
+
+    def unfold(self, widget):
+        """Open the folded sections that a widget lies in, by a click each."""
+        sections = []
+        while widget is not self.widget.uiWidget:
+            widget = widget.parentWidget()
+            if type(widget).__name__ == "ctkCollapsibleButton" and widget.collapsed:
+                sections.append(widget)
+        for section in reversed(sections):
+            self.clicks += 1
+            section.collapsed = False
+            self.settle()
 
     def finish(self, seconds=300):
         """Wait for the worker."""

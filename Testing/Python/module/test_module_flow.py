@@ -105,7 +105,7 @@ def test_scribbles(module, tmp_path, kind):
     module.logic.suggest(2)
     module.logic.openRequest(1)
     module.settle()
-    assert "undecided" in module.ui.hintLabel.text
+    assert "unlabelled" in module.ui.hintLabel.text
     plane = truth(module.session, AnnotationKind.SCRIBBLE)
     module.drawTruth(plane)
     sliceId = module.session.task.slice

@@ -162,7 +162,7 @@ class Flow:
         self.module.work.suggest(3)
         self.settle()
         assert self.module.work.isRunning("suggest")
-        assert not self.module.ui.suggestButton.enabled
+        assert self.module.ui.suggestButton.text == "Stop"
 
     def answer(self):
         self.held.answer(**self.answers)

@@ -1,0 +1,46 @@
+"""Which sections of the panel are open: while a slice is annotated, what was done before it folds away."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ActiveSegmentationLib.scene.requestRows import OPEN
+from ActiveSegmentationLib.scene.session import Session
+
+
+class Folding:
+    """Opens and folds sections when the work goes on to another step; in between they are the person's.
+
+    Args:
+        ui: Widgets of the module.
+        session: The session.
+    """
+
+    def __init__(self, ui: Any, session: Session) -> None:
+        self._ui, self._session = ui, session
+        self._step = ""
+
+    def update(self) -> None:
+        """Follow the session."""
+        step = self._present()
+        if step != self._step:
+            self._step = step
+            self._show(step)
+
+    def _present(self) -> str:
+        session = self._session
+        if session.study is None:
+            return "study"
+        rows = session.requests.rows
+        answered = bool(rows) and all(row.status != OPEN for row in rows)
+        if session.task is not None and not (answered and session.task.row is not None):
+            return "annotate"
+        return "requests" if rows else "suggest"
+
+    def _show(self, step: str) -> None:
+        ui = self._ui
+        ui.studyCollapsibleButton.collapsed = step != "study"
+        ui.suggestCollapsibleButton.collapsed = step not in ("suggest", "requests")
+        ui.annotateCollapsibleButton.collapsed = step not in ("annotate", "requests")
+        if step == "annotate":
+            ui.panelScrollArea.ensureWidgetVisible(ui.annotateCollapsibleButton)

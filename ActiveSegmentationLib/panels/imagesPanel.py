@@ -1,0 +1,189 @@
+"""The images of a study, open or to be made: what was understood of them, three pictures, and a row for each volume."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import qt
+from slicer.i18n import tr as _
+
+from ActiveSegmentationLib.cohort import Cohort, Preview, Volume
+from ActiveSegmentationLib.panels.panel import Panel
+from ActiveSegmentationLib.panels.tables import fillTable, identityOf, setHeader
+from ActiveSegmentationLib.panels.understood import understood
+from ActiveSegmentationLib.study import Study
+
+SLICES_WIDTH = 44
+PROBLEM_HEIGHT = 52
+PICTURES = 3
+GREY = (120, 120, 120)
+RED = (170, 30, 30)
+
+
+class ImagesPanel(Panel):
+    """Showing what a cohort holds, and leaving volumes out."""
+
+    def setup(self) -> None:
+        """Connect the widgets."""
+        ui = self.ui
+        self._excluded: dict[str, str] = {}
+        self._study: Study | None = None
+        ui.leaveOutButton.clicked.connect(self.act(lambda: self.leaveOut(self._chosen())))
+        ui.takeBackButton.clicked.connect(self.act(lambda: self.takeBack(self._chosen())))
+        ui.cohortTable.itemSelectionChanged.connect(lambda *args: self.update())
+        setHeader(ui.cohortTable, 5)
+        ui.cohortTable.horizontalHeader().setSectionResizeMode(2, qt.QHeaderView.Interactive)  # problems begin here
+        ui.cohortTable.setColumnWidth(2, SLICES_WIDTH)
+        self._pictures = [getattr(ui, f"previewLabel{number}") for number in range(PICTURES)]
+        self.clear()
+
+    def clear(self) -> None:
+        """Show nothing."""
+        ui = self.ui
+        self._study = None
+        ui.cohortTable.setRowCount(0)
+        ui.cohortLabel.text = ui.understoodLabel.text = ""
+        ui.previewFrame.setVisible(False)
+
+    def showFound(self, cohort: Cohort, previews: Sequence[Preview]) -> None:
+        """Show what was found, before a study is made of it."""
+        self._excluded = {}
+        self._show(cohort, previews)
+        self.ui.imagesCollapsibleButton.collapsed = False
+
+    def _showStudy(self, study: Study) -> None:
+        """Show the volumes of the open study, and which of them are left out."""
+        self._study, self._excluded = study, study.excluded()
+        self._show(study.cohort, ())
+        self.ui.imagesCollapsibleButton.collapsed = True
+
+    # Volumes that are left out
+
+    def leaveOut(self, volume: str) -> None:
+        """Go on without a volume; what was drawn on it is kept.
+
+        Raises:
+            BadInput: If no study is open, there is no such volume, or the study cannot be written.
+        """
+        study = self.session.requireStudy()
+        case = self.session.case
+        if case is not None and case.volume.id == volume:
+            self.session.closeCase()
+        study.exclude(volume, _("left out in 3D Slicer by {name}").format(name=self.session.annotator))
+        self._changed()
+        text = _("{volume} is left out; what was drawn on it is kept.").format(volume=volume)
+        tip = _("Use this volume again.")
+        self.messages.offer(text, _("Undo"), self.act(lambda: self.takeBack(volume)), tip)
+
+    def takeBack(self, volume: str) -> None:
+        """Use a volume again that was left out.
+
+        Raises:
+            BadInput: If no study is open, there is no such volume, or the study cannot be written.
+        """
+        self.session.requireStudy().include(volume)
+        self._changed()
+        self.messages.tell(_("{volume} is used again.").format(volume=volume))
+
+    def _changed(self) -> None:
+        self.session.refresh()
+        chosen = self.ui.cohortTable.currentRow()
+        study = self.session.requireStudy()
+        self._excluded = study.excluded()
+        self._fill(study.cohort)
+        self.ui.cohortTable.selectRow(chosen)
+        self.update()
+
+    def _chosen(self) -> str:
+        return identityOf(self.ui.cohortTable, self.ui.cohortTable.currentRow())
+
+    # Showing
+
+    def _show(self, cohort: Cohort, previews: Sequence[Preview]) -> None:
+        self._fill(cohort)
+        self.ui.cohortLabel.text = _summary(cohort)
+        self.ui.understoodLabel.text = "<br>".join(_escaped(line) for line in understood(cohort, previews))
+        self.ui.previewFrame.setVisible(bool(previews))
+        for number, label in enumerate(self._pictures):
+            self._showPicture(label, previews[number] if number < len(previews) else None)
+
+    def _showPicture(self, label: Any, preview: Preview | None) -> None:
+        label.setVisible(preview is not None)
+        if preview is None:
+            return
+        where = _("{volume}, slice {number}").format(volume=preview.slice.volume, number=preview.slice.index + 1)
+        label.toolTip = "\n".join(filter(None, (where, preview.problem)))
+        label.clear()
+        if preview.file is None:
+            label.text = _("cannot be read")
+        else:
+            label.setPixmap(qt.QPixmap(str(preview.file)))
+
+    def _fill(self, cohort: Cohort) -> None:
+        table = self.ui.cohortTable
+        problems = _problems(cohort)
+        usable = {volume.id for volume in cohort.volumes}
+        broken = [where for where in problems if where not in usable]  # what cannot be used comes first
+        rows: list[tuple[Any, ...]] = [("", where, "; ".join(problems[where]), "", "", "") for where in broken]
+        rows += [self._row(volume, problems) for volume in cohort.volumes]
+        table.clearSpans()
+        fillTable(table, rows, [*broken, *(volume.id for volume in cohort.volumes)])
+        for row in range(len(broken)):  # a problem needs the room of all that is unknown
+            table.setSpan(row, 2, 1, 4)
+            table.setRowHeight(row, PROBLEM_HEIGHT)
+            table.item(row, 1).setForeground(qt.QBrush(qt.QColor(*RED)))
+        for row, volume in enumerate(cohort.volumes, start=len(broken)):
+            if volume.id in self._excluded:
+                for column in range(table.columnCount):
+                    table.item(row, column).setForeground(qt.QBrush(qt.QColor(*GREY)))
+
+    def _row(self, volume: Volume, problems: Mapping[str, Sequence[str]]) -> tuple[Any, ...]:
+        size = " x ".join(map(str, volume.geometry.size))
+        spacing = " x ".join(f"{value:.3g}" for value in volume.geometry.spacing)
+        state = "; ".join(problems.get(volume.id, [])) or _("fine")
+        if volume.role != "pool":
+            state = f"{state} ({volume.role})"
+        if volume.id in self._excluded:
+            state = _("left out: {reason}").format(reason=self._excluded[volume.id])
+        return (volume.patient, volume.id, volume.slice_count, size, spacing, state)
+
+    def update(self) -> None:
+        """Enable what can be done with the selected volume."""
+        ui, study = self.ui, self.session.study
+        making = ui.newStudyButton.checked
+        if (study is None or making) and self._study is not None:
+            self.clear()
+        elif study is not None and not making and study is not self._study:
+            self._showStudy(study)
+        ui.imagesCollapsibleButton.setVisible(ui.cohortTable.rowCount > 0)
+        for button in (ui.leaveOutButton, ui.takeBackButton):
+            button.setVisible(self._study is not None)
+        chosen = self._chosen()
+        known = study is not None and any(volume.id == chosen for volume in study.cohort.volumes)
+        none = "" if known else _("Select a volume in the table first.")
+        out = chosen in self._excluded
+        self.enable(ui.leaveOutButton, none, _("This volume is left out already.") if out else "")
+        self.enable(ui.takeBackButton, none, "" if out else _("This volume is not left out."))
+
+
+def _problems(cohort: Cohort) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for problem in cohort.problems:
+        found.setdefault(problem.where, []).append(f"{problem.message} {problem.advice}".strip())
+    return found
+
+
+def _summary(cohort: Cohort) -> str:
+    text = _("{volumes} volumes of {patients} patients, {slices} slices (layout: {layout}). Problems: {problems}.")
+    return text.format(
+        volumes=len(cohort.volumes),
+        patients=len({volume.patient for volume in cohort.volumes}),
+        slices=sum(volume.slice_count for volume in cohort.volumes),
+        layout=cohort.layout,
+        problems=len(cohort.problems),
+    )
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;")

@@ -7,8 +7,8 @@ from ActiveSegmentationLib.cohort.io import read_image, read_label_map, read_lab
 from ActiveSegmentationLib.cohort.phantom import write_phantom
 from ActiveSegmentationLib.cohort.preprocessing import PRESETS as STACK_PRESETS
 from ActiveSegmentationLib.cohort.preprocessing import StackSettings, reduced_size
-from ActiveSegmentationLib.cohort.problems import ProblemGroup, grouped_problems, repeated
 from ActiveSegmentationLib.cohort.previews import Preview, write_previews
+from ActiveSegmentationLib.cohort.problems import ProblemGroup, grouped_problems, repeated
 from ActiveSegmentationLib.cohort.scribbles import scribble_from_mask
 from ActiveSegmentationLib.cohort.split import read_split, split_text, with_roles
 from ActiveSegmentationLib.cohort.stack import SliceStack, StackVolume, open_stack

@@ -27,7 +27,6 @@ class AnnotatePanel(Panel):
         """Connect the widgets."""
         ui = self.ui
         self._saved = ""
-        self._chosen = ""
         self._overlap: SliceId | None = None
         self._task = ElidedLabel(ui.taskLabel)
         self._why = ElidedLabel(ui.whyLabel, qt.Qt.ElideRight)
@@ -37,8 +36,8 @@ class AnnotatePanel(Panel):
         ui.nextButton.clicked.connect(self.act(lambda: self.step(1)))
         ui.previousButton.clicked.connect(self.act(lambda: self.step(-1)))
         for button in (ui.hereButton, ui.offHereButton):
-            button.clicked.connect(self.act(self.openShown))
-        ui.backButton.clicked.connect(self.act(self.back))
+            button.clicked.connect(self.act(self.session.annotateShown))
+        ui.backButton.clicked.connect(self.act(self.session.goBack))
         ui.commitButton.clicked.connect(self.act(lambda: self.commit(empty=False)))
         ui.emptyButton.clicked.connect(self.act(lambda: self.commit(empty=True)))
         ui.skipButton.clicked.connect(self.act(self.skip))
@@ -48,6 +47,8 @@ class AnnotatePanel(Panel):
         ui.firstSliceButton.clicked.connect(self.act(self.markFirst))
         ui.lastSliceButton.clicked.connect(self.act(self.markLast))
         ui.clearExtentButton.clicked.connect(self.act(self.clearExtent))
+        box = ui.channelComboBox
+        box.activated.connect(self.act(lambda: self.session.setChannel(box.currentIndex)))
         ui.predictionButton.clicked.connect(self.act(self.startFromPrediction))
         ui.showPredictionCheckBox.clicked.connect(self.act(self._onShowPrediction))
         ui.uncertaintyCheckBox.clicked.connect(self.act(self._onShowUncertainty))
@@ -88,27 +89,13 @@ class AnnotatePanel(Panel):
         self.session.openRequest(row)
         return True
 
-    def back(self) -> None:
-        """Show the slice that is being annotated again, after scrolling away."""
-        if self.session.task is not None:
-            self.session.openSlice(self.session.task.slice)
-
-    def openShown(self) -> None:
-        """Annotate the slice that the view shows, which nobody asked for."""
-        self.session.openSlice(self._shownSlice())
-
     def _shownSlice(self) -> SliceId:
         """The slice that the view shows."""
-        case = self.session.case
-        index = self._shownIndex()
+        case, index = self.session.case, self.session.shownIndex
         if case is None or index is None:
             advice = _("Scroll to a slice of the open volume; Next brings the view back to it.")
             raise BadInput(_("The view shows no slice of the open volume."), where=_("annotate"), advice=advice)
         return case.sliceId(index)
-
-    def _shownIndex(self) -> int | None:
-        case = self.session.case
-        return self.session.display.shownIndex(case) if case is not None else None
 
     # What becomes of the slice
 
@@ -159,7 +146,6 @@ class AnnotatePanel(Panel):
 
     def chooseLabel(self, segment: str) -> None:
         """Draw this label from now on."""
-        self._chosen = segment
         self.session.editor.selectSegment(segment)
         self.session.editor.paint()
         self._showLabels()
@@ -179,7 +165,21 @@ class AnnotatePanel(Panel):
             entries = [LabelEntry(segmentId(label.value), label.name, label.color) for label in study.labels.labels]
             if study.annotation == AnnotationKind.SCRIBBLE:
                 entries.append(LabelEntry(BACKGROUND_SEGMENT, _("Background"), BACKGROUND_COLOR))
-        self.labels.show(entries, self._chosen)
+        self.labels.show(entries, self.session.editor.tool().segment)
+
+    def _showChannels(self) -> None:
+        """A choice of the channel, where the image has several."""
+        box, case = self.ui.channelComboBox, self.session.case
+        count = case.channels if case is not None else 1
+        self.ui.channelFrame.setVisible(count > 1)
+        blocked = box.blockSignals(True)
+        if box.count != count:
+            box.clear()
+            for number in range(count):
+                box.addItem(_("{number} of {count}").format(number=number + 1, count=count))
+        if case is not None:
+            box.setCurrentIndex(case.channel)
+        box.blockSignals(blocked)
 
     # Where the structures are
 
@@ -291,6 +291,7 @@ class AnnotatePanel(Panel):
         """Show the slice being annotated, and enable what can be done."""
         self._showTask()
         self._showLabels()
+        self._showChannels()
         self._enableSteps()
         self._enableCommit()
         self._enableMarks()
@@ -322,29 +323,15 @@ class AnnotatePanel(Panel):
             self.enable(button, noStudy, noRequest)
         self.enable(ui.hereButton, self._noSlice())
 
-    def _awayText(self) -> str:
-        """Why what is meant for the open slice cannot be done: the view shows another one; "" where it does not."""
-        task, shown = self.session.task, self._shownIndex()
-        view = self.session.display.views.annotationView()
-        if task is None or view is None or shown == task.slice.index:
-            return ""
-        kind = _("the request") if task.row is not None else _("the slice you chose")
-        if shown is None:
-            return _("The view shows no slice of this volume; {kind} is slice {wanted}.").format(
-                kind=kind, wanted=task.slice.index + 1
-            )
-        text = _("You are on slice {shown}; {kind} is slice {wanted}.")
-        return text.format(shown=shown + 1, kind=kind, wanted=task.slice.index + 1)
-
     def _enableCommit(self) -> None:
         ui, session, task = self.ui, self.session, self.session.task
-        noSlice, away = self._noSlice(), self._awayText()
+        noSlice, away = self._noSlice(), self.session.offSliceText()
         ui.offSliceFrame.setVisible(bool(away))
         ui.stateLabel.setVisible(not away)
         if away and task is not None:
             self._offSlice.show(away)
             ui.backButton.text = _("Back to slice {number}").format(number=task.slice.index + 1)
-            self.enable(ui.offHereButton, "" if self._shownIndex() is not None else away)
+            self.enable(ui.offHereButton, "" if session.shownIndex is not None else away)
         empty = session.case is None or task is None or session.case.isEmpty(task.slice.index)
         nothing = _("Nothing is drawn on this slice. If none of the structures is on it, press None on this slice.")
         self.enable(ui.commitButton, noSlice, away, nothing if empty else "")
@@ -352,9 +339,8 @@ class AnnotatePanel(Panel):
         self.enable(ui.emptyButton, noSlice, away, drawn)
         for widget in (ui.skipButton, ui.flagButton):
             self.enable(widget, noSlice, away)
-        self.enable(
-            ui.revertButton, noSlice, "" if session.isDirty else _("Nothing has changed since the last commit.")
-        )
+        clean = "" if session.isDirty else _("Nothing has changed since the last commit.")
+        self.enable(ui.revertButton, noSlice, away, clean)
         overlap = task is not None and self._overlap == task.slice
         self.enable(ui.overlapButton, noSlice, "" if overlap else _("No overlap stands in the way of a commit."))
 
@@ -374,4 +360,3 @@ class AnnotatePanel(Panel):
         ui.showPredictionCheckBox.checked = self.session.display.predictionShown
         ui.uncertaintyCheckBox.checked = self.session.display.uncertaintyShown
         ui.uncertaintySlider.setVisible(self.session.display.uncertaintyShown)
-        ui.channelFrame.setVisible(False)

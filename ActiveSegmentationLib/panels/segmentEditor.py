@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import slicer
@@ -25,11 +26,16 @@ class SegmentEditor(Editor):
 
     Args:
         widget: qMRMLSegmentEditorWidget.
+
+    Attributes:
+        toolChanged: Called without arguments when another segment is selected.
     """
 
     def __init__(self, widget: Any) -> None:
         self._widget = widget
         self._entered = False
+        self.toolChanged: Callable[[], None] = lambda: None
+        widget.currentSegmentIDChanged.connect(lambda *args: self.toolChanged())
         widget.setMRMLSegmentEditorNode(self._node())
         widget.setEffectNameOrder(list(EFFECTS))
         widget.unorderedEffectsVisible = False

@@ -67,6 +67,7 @@ class Wiring:
         self.session.changed = self.scheduleUpdate
         self.session.viewChanged = self.scheduleUpdate
         self.session.failed = self.messages.error
+        self.editor.toolChanged = self.scheduleUpdate
         self.work.changed = self.scheduleUpdate
         self.work.failed = self.messages.error
         self.work.said = self.messages.tell
@@ -93,17 +94,8 @@ class Wiring:
             self.review,
             self.map,
         )
-        self.work.reported = self.train.report
         self.plots = PlotView()
-        self.plots.picked = self.map.pick
-        self.train.showChart = self.plots.show  # type: ignore[method-assign]
-        self.map.showChart = self.plots.show  # type: ignore[method-assign]
-        self.study.beforeWriting = self.logic.dependencies.ensureLight  # type: ignore[method-assign]
-        self.study.onOpened = self._onOpened  # type: ignore[method-assign]
-        self.study.onFound = self.images.showFound  # type: ignore[method-assign]
-        self.annotate.onCommitted = self.train.trainWhenDue  # type: ignore[method-assign]
-        self.annotate.onAllAnswered = self._onAllAnswered  # type: ignore[method-assign]
-        self.train.onTrained = self._onTrained  # type: ignore[method-assign]
+        self._joinPanels()
         self.folding = Folding(ui, self.session)
         self._job = ElidedLabel(ui.jobLabel)
         self._wheel = WheelGuard()
@@ -116,6 +108,19 @@ class Wiring:
         ui.pythonPathLineEdit.currentPathChanged.connect(lambda *args: self._onPython())
         self.shortcuts = self._makeShortcuts()
         self.scheduleUpdate()
+
+    def _joinPanels(self) -> None:
+        """What a step leads to in another panel."""
+        self.work.reported = self.train.report
+        self.plots.picked = self.map.pick
+        self.train.showChart = self.plots.show  # type: ignore[method-assign]
+        self.map.showChart = self.plots.show  # type: ignore[method-assign]
+        self.study.beforeWriting = self.logic.dependencies.ensureLight  # type: ignore[method-assign]
+        self.study.onOpened = self._onOpened  # type: ignore[method-assign]
+        self.study.onFound = self.images.showFound  # type: ignore[method-assign]
+        self.annotate.onCommitted = self.train.trainWhenDue  # type: ignore[method-assign]
+        self.annotate.onAllAnswered = self._onAllAnswered  # type: ignore[method-assign]
+        self.train.onTrained = self._onTrained  # type: ignore[method-assign]
 
     def _makeShortcuts(self) -> Shortcuts | None:
         if slicer.app.commandOptions().noMainWindow:
@@ -282,6 +287,7 @@ class Wiring:
             self.shortcuts.remove()
         self.session.changed = lambda: None
         self.session.viewChanged = lambda: None
+        self.editor.toolChanged = lambda: None
         self.work.changed = lambda: None
         self.work.failed = lambda error: None  # that a running job was stopped is no news any more
         self.work.client.stateChanged = lambda: None

@@ -202,9 +202,14 @@ class StudySession(VTKObservationMixin):
     def nextRow(self, step: int = 1) -> RequestRow | None:
         """The next open request after the current one, going round at the end; None where all are done.
 
-        Without a current one, after the one that was tried last, whose image may not be readable.
+        Where the person has chosen another slice meanwhile, the request that was left comes first. Without an open
+        slice, the one after that tried last, whose image may not be readable.
         """
         row = self.task.row if self.task is not None else None
+        if self.task is not None and row is None and self._place:
+            left = self.requests.row(self._place) if self._place <= len(self.requests.rows) else None
+            if left is not None and left.status == OPEN:
+                return left
         return self.requests.next(self._place if row is None else row.number, step)
 
     @contextlib.contextmanager
@@ -355,14 +360,14 @@ class StudySession(VTKObservationMixin):
         return len(dirty)
 
     def describeTask(self) -> str:
-        """The line that is written in the view."""
-        if self.task is None:
+        """The line that is written in the view, such as "Slice 6 of 8 · patient005 · request 1 of 10"."""
+        if self.task is None or self.case is None:
             return ""
-        row = self.task.row
-        if row is None:
-            return f"{self.task.slice.volume}, slice {self.task.slice.index + 1} (your choice)"
-        state = "" if row.status == OPEN else f" ({row.status})"
-        return f"Request {row.number} of {len(self.requests.rows)}{state}: {row.request.reason}"
+        volume, row = self.case.volume, self.task.row
+        name = volume.id if volume.patient in volume.id else f"{volume.patient}, {volume.id}"
+        request = "your choice" if row is None else f"request {row.number} of {len(self.requests.rows)}"
+        state = "" if row is None or row.status == OPEN else f" ({row.status})"
+        return f"Slice {self.task.slice.index + 1} of {volume.slice_count} · {name} · {request}{state}"
 
     def _mark(self) -> None:
         if self.case is not None and self.task is not None:

@@ -302,7 +302,7 @@ def checkPanel(module, folder):
     geometry = session.case.volume.geometry
     assert shownSlice(view.sliceNode, geometry, session.case.volume.axis) == 3
     assert view.sliceLogic.GetSliceIndexFromOffset(view.sliceLogic.GetSliceOffset(), session.case.volumeNode) == 4
-    assert "slice 4" in session.display.text
+    assert "Slice 4 of" in session.display.text
     assert ui.segmentEditorWidget.segmentationNode() is session.case.segmentationNode
     assert ui.segmentEditorWidget.activeEffect().name == "Paint"
     assert not ui.commitButton.enabled

@@ -62,7 +62,8 @@ def test_whole_loop(module, tmp_path):
         task = module.session.task
         view = module.views.view
         assert shownSlice(view.sliceNode, module.session.case.volume.geometry, 2) == task.slice.index
-        assert module.session.display.text.startswith(f"Request {task.row.number} of 4")
+        place = f"Slice {task.slice.index + 1} of {module.session.case.volume.slice_count}"
+        assert module.session.display.text == f"{place} · {task.slice.volume} · request {task.row.number} of 4"
         plane = truth(module.session)
         module.drawTruth(plane)
         module.click("commitButton" if plane.any() else "emptyButton")

@@ -216,6 +216,26 @@ def test_off_the_slice_the_panel_says_so_with_a_way_back_and_a_way_to_stay(drawi
     assert ui.emptyButton.enabled
 
 
+def test_next_returns_to_the_half_drawn_request(drawing):
+    drawing.draw(1, np.ones(drawing.session.case.volume.plane_shape, dtype=bool))
+    scrollAway(drawing, 4)
+    drawing.click("offHereButton")
+    assert drawing.session.task.row is None
+    assert "your choice" in drawing.ui.taskLabel.text
+    drawing.click("nextButton")
+    assert drawing.session.task.row.number == 1
+    assert drawing.session.isDirty
+    drawing.click("nextButton")
+    assert drawing.session.task.row.number == 2
+
+
+def test_the_view_names_slice_volume_and_request(drawing):
+    volume = drawing.session.case.volume
+    assert drawing.session.display.text == f"Slice 2 of 5 · {volume.id} · request 1 of 4"
+    assert drawing.ui.taskLabel.toolTip == drawing.session.display.text
+    assert drawing.ui.whyLabel.toolTip == "Why: no slice of this patient is annotated yet"
+
+
 def test_keys_off_the_slice_store_nothing_and_say_why(drawing):
     keys = drawing.wiring.keys()
     drawn = np.ones(drawing.session.case.volume.plane_shape, dtype=bool)

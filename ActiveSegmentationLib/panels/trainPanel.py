@@ -9,7 +9,7 @@ from slicer.i18n import tr as _
 
 from ActiveSegmentationLib.panels.panel import Panel
 from ActiveSegmentationLib.scene.charts import LossChart, learningCurveChart
-from ActiveSegmentationLib.scene.work import Running
+from ActiveSegmentationLib.scene.running import Running
 
 NAMES = {"loss": "loss", "dice": "Dice on the annotated slices"}
 """Numbers of a running training that are shown, with their names."""

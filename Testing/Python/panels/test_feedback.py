@@ -10,7 +10,7 @@ from module.module_panel import SlicerModulePanel
 
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.scene.charts import learningCurveChart
-from ActiveSegmentationLib.scene.work import TITLES, Running, duration
+from ActiveSegmentationLib.scene.running import TITLES, Running, duration
 from ActiveSegmentationLib.worker.client import Job
 
 qt = qtshim.build()

@@ -12,7 +12,7 @@ from ActiveSegmentationLib.cohort.problems import ProblemGroup, grouped_problems
 from ActiveSegmentationLib.cohort.scribbles import scribble_from_mask
 from ActiveSegmentationLib.cohort.split import read_split, split_text, with_roles
 from ActiveSegmentationLib.cohort.stack import SliceStack, StackVolume, open_stack
-from ActiveSegmentationLib.cohort.stack_building import build_stack
+from ActiveSegmentationLib.cohort.stack_building import UnusableVolumes, build_stack
 from ActiveSegmentationLib.cohort.stack_contents import image_hashes
 from ActiveSegmentationLib.cohort.turns import Turn
 from ActiveSegmentationLib.cohort.types import (
@@ -53,6 +53,7 @@ __all__ = [
     "StackSettings",
     "StackVolume",
     "Turn",
+    "UnusableVolumes",
     "Volume",
     "build_stack",
     "describe_axes",

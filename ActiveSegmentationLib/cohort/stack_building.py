@@ -7,7 +7,7 @@ import importlib.metadata
 import os
 import platform
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -43,6 +43,25 @@ ADVICE = (
 )
 
 
+class UnusableVolumes(BadInput):
+    """Some volumes of a cohort cannot be prepared; the others can be without them.
+
+    Attributes:
+        problems: What is wrong with each of them, by id.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        where: str | Path | None = None,
+        advice: str = "",
+        problems: Mapping[str, BadInput] | None = None,
+    ) -> None:
+        super().__init__(message, where=where, advice=advice)
+        self.problems = dict(problems or {})
+
+
 def build_stack(
     cohort: Cohort,
     settings: StackSettings,
@@ -65,8 +84,9 @@ def build_stack(
         progress: Told of every volume, which also is where a cancel takes effect.
 
     Raises:
-        BadInput: If there is no volume, volumes differ in their channels, or some cannot be read: every such volume is
-            named, and the work on the others is kept.
+        UnusableVolumes: If volumes differ in their channels, or some cannot be read: every such volume is named, and
+            the work on the others is kept.
+        BadInput: If there is no volume.
         JobFailed: If the disk or the memory is too small.
         Cancelled: If the person asked to stop; the volumes finished so far are kept.
     """
@@ -129,7 +149,7 @@ class _Builder:
             progress: Told of every volume.
 
         Raises:
-            BadInput: Naming every volume that could not be prepared.
+            UnusableVolumes: Naming every volume that could not be prepared.
         """
         self._remove_leftovers()
         self._reusable = find_reusable(self._cache, skip=self._folder)
@@ -144,7 +164,7 @@ class _Builder:
         if failures:
             lines = [f"  {v.id}: {failures[v.id]}" for v in volumes if v.id in failures]
             message = f"{len(failures)} of {len(volumes)} volume(s) cannot be used:\n" + "\n".join(lines) + "\n"
-            raise BadInput(message, where=self._cohort.root, advice=ADVICE)
+            raise UnusableVolumes(message, where=self._cohort.root, advice=ADVICE, problems=failures)
         self._finish()
 
     def _fill(self, volume: Volume) -> None:
@@ -255,7 +275,7 @@ def _channel_count(volume: Volume) -> int:
 
 
 def _require_channels(volumes: Sequence[Volume], settings: StackSettings) -> None:
-    """Raise ``BadInput`` unless all volumes have the same channels, or the ones that the settings choose."""
+    """Raise ``UnusableVolumes`` unless all volumes have the same channels, or the ones that the settings choose."""
     counts = {volume.id: _channel_count(volume) for volume in volumes}
     if settings.channels is not None:
         expected = f"the channel(s) {', '.join(str(n) for n in settings.channels)} (counted from 0)"
@@ -267,7 +287,12 @@ def _require_channels(volumes: Sequence[Volume], settings: StackSettings) -> Non
     if others:
         named = ", ".join(f"{name} ({counts[name]})" for name in others)
         advice = "Leave these volumes out (activesegmentation exclude STUDY VOLUME), or make a study of each kind."
-        raise BadInput(f"{len(others)} volume(s) do not have {expected}: {named}.", where="channels", advice=advice)
+        message = f"{len(others)} volume(s) do not have {expected}: {named}."
+        problems = {
+            name: BadInput(f"It has {counts[name]} channel(s), not {expected}.", where=name, advice="Leave it out.")
+            for name in others
+        }
+        raise UnusableVolumes(message, where="channels", advice=advice, problems=problems)
 
 
 def _workers(volumes: Sequence[Volume]) -> int:

@@ -15,15 +15,17 @@ from ActiveSegmentationLib.cohort import (
     Role,
     Volume,
     read_image,
+    read_label_map,
     volume_order,
     write_label_map,
     write_volume,
 )
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import write_json, write_text
+from ActiveSegmentationLib.loop.review import known_review, usable
 from ActiveSegmentationLib.loop.study_loop import StudyLoop
 from ActiveSegmentationLib.loop.training import VolumeScore, evaluate_volumes, volumes_of
-from ActiveSegmentationLib.segmentation import predict_volume
+from ActiveSegmentationLib.segmentation import Ensemble, predict_volume
 from ActiveSegmentationLib.study import Study, check_reference, export_annotations
 from ActiveSegmentationLib.uncertainty import entropy_map
 
@@ -62,28 +64,44 @@ def predict_study(
         BadInput: If no model is trained or a volume unknown.
     """
     _, model = loop.require_model()
-    chosen = [loop.cohort.volume(name) for name in volumes] or list(loop.cohort.volumes)
+    chosen = usable(loop, volumes)
     endings = ("", *(["_probabilities"] if probabilities else []), *(["_uncertainty"] if uncertainty else []))
     targets = [out / f"{volume.id}{ending}{suffix}" for volume in chosen for ending in endings]
     loop.study.cohort.require_apart(out, targets)
     written: list[Path] = []
     for number, volume in enumerate(chosen):
         loop.progress.update("Predicting volumes", number, len(chosen))
-        prediction = predict_volume(model, loop.stack, volume.id, device=loop.device)
-        values = loop.study.labels.to_values(prediction.labels)
+        try:
+            maps = _maps_of(loop, model, volume, probabilities=probabilities, uncertainty=uncertainty)
+        except BadInput as error:
+            loop.note_left_out({volume.id: error})
+            continue
         like = loop.cohort.image_path(volume)
-        written.append(out / f"{volume.id}{suffix}")
-        write_label_map(written[-1], volume_order(values, volume.axis), volume.geometry, like)
-        if probabilities:
-            written.append(out / f"{volume.id}_probabilities{suffix}")
-            probable = volume_order(prediction.probabilities, volume.axis)
-            write_volume(written[-1], probable, volume.geometry, like)
-        if uncertainty:
-            written.append(out / f"{volume.id}_uncertainty{suffix}")
-            entropy = entropy_map(prediction.probabilities)
-            write_volume(written[-1], volume_order(entropy, volume.axis), volume.geometry, like)
+        for ending, array in maps.items():
+            written.append(out / f"{volume.id}{ending}{suffix}")
+            write = write_volume if ending else write_label_map
+            write(written[-1], array, volume.geometry, like)
     loop.progress.update("Predicting volumes", len(chosen), len(chosen))
     return written
+
+
+def _maps_of(
+    loop: StudyLoop, model: Ensemble, volume: Volume, *, probabilities: bool, uncertainty: bool
+) -> dict[str, np.ndarray]:
+    """What a model says of a volume, by the ending of the file: "" for label values.
+
+    Where label values are enough, a prediction that was made before is taken.
+    """
+    known = None if probabilities or uncertainty else known_review(loop, model, volume)
+    if known is not None:
+        return {"": read_label_map(Path(known.labels), volume.geometry)}
+    prediction = predict_volume(model, loop.stack, volume.id, device=loop.device)
+    maps = {"": volume_order(loop.study.labels.to_values(prediction.labels), volume.axis)}
+    if probabilities:
+        maps["_probabilities"] = volume_order(prediction.probabilities, volume.axis)
+    if uncertainty:
+        maps["_uncertainty"] = volume_order(entropy_map(prediction.probabilities), volume.axis)
+    return maps
 
 
 def evaluate_study(loop: StudyLoop, *, metrics: Sequence[str] = METRICS) -> tuple[Role, list[VolumeScore]]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ActiveSegmentationLib.cohort import Volume, volume_order, write_label_map, write_volume
+from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import read_json, write_json
 from ActiveSegmentationLib.loop.study_loop import StudyLoop
 from ActiveSegmentationLib.segmentation import Ensemble, predict_volume
@@ -53,28 +54,68 @@ def review_study(loop: StudyLoop, volumes: Sequence[str] = ()) -> list[VolumeRev
         volumes: Ids of the volumes, all unless told.
 
     Returns:
-        One review a volume, the most doubtful first.
+        One review a volume, the most uncertain first; none of volumes in ``loop.left_out``.
 
     Raises:
         BadInput: If no model is trained or a volume unknown.
     """
     _, model = loop.require_model()
-    chosen = [loop.cohort.volume(name) for name in volumes] or list(loop.cohort.volumes)
-    folder = loop.study.cache_folder / "predictions" / model.key[:16]
+    chosen = usable(loop, volumes)
+    folder = predictions_folder(loop, model)
     reviews = []
     for number, volume in enumerate(chosen):
         loop.progress.update("Predicting volumes", number, len(chosen))
-        reviews.append(_review(loop, model, volume, folder))
+        try:
+            reviews.append(_review(loop, model, volume, folder))
+        except BadInput as error:
+            loop.note_left_out({volume.id: error})
     loop.progress.update("Predicting volumes", len(chosen), len(chosen))
     return sorted(reviews, key=lambda review: (-review.doubt, review.volume))
 
 
-def _review(loop: StudyLoop, model: Ensemble, volume: Volume, folder: Path) -> VolumeReview:
-    content = loop.stack.volume(volume.id).content
-    record = folder / f"{volume.id}-{content[:16]}.json"
-    if record.is_file():
+def usable(loop: StudyLoop, volumes: Sequence[str]) -> list[Volume]:
+    """Volumes that were asked for, all where none were named, without those that had to be left out.
+
+    Raises:
+        BadInput: If a volume is unknown or excluded, or none can be used.
+    """
+    _ = loop.stack  # which volumes can be used is known once they are prepared
+    named = [name for name in volumes if name not in loop.left_out]
+    if volumes:
+        return [loop.cohort.volume(name) for name in named]
+    return list(loop.cohort.volumes)
+
+
+def predictions_folder(loop: StudyLoop, model: Ensemble) -> Path:
+    """Where the predictions of a model are kept."""
+    return loop.study.cache_folder / "predictions" / model.key[:16]
+
+
+def known_review(loop: StudyLoop, model: Ensemble, volume: Volume) -> VolumeReview | None:
+    """What a model predicted of a volume before, or None where that is not kept, or can no longer be read."""
+    record = _record(loop, volume, predictions_folder(loop, model))
+    if not record.is_file():
+        return None
+    try:
         known = read_json(record)
-        return VolumeReview(**{**known, "slice_doubt": tuple(known["slice_doubt"])})
+        review = VolumeReview(**{**known, "slice_doubt": tuple(known["slice_doubt"])})
+    except (BadInput, KeyError, TypeError):  # it is made again, as anything in the cache is
+        return None
+    labels, uncertainty = record.with_suffix(".labels.nrrd"), record.with_suffix(".uncertainty.nrrd")
+    if not (labels.is_file() and uncertainty.is_file()):
+        return None
+    return replace(review, labels=str(labels), uncertainty=str(uncertainty))  # the study may have been moved
+
+
+def _record(loop: StudyLoop, volume: Volume, folder: Path) -> Path:
+    return folder / f"{volume.id}-{loop.stack.volume(volume.id).content[:16]}.json"
+
+
+def _review(loop: StudyLoop, model: Ensemble, volume: Volume, folder: Path) -> VolumeReview:
+    known = known_review(loop, model, volume)
+    if known is not None:
+        return known
+    record = _record(loop, volume, folder)
     prediction = predict_volume(model, loop.stack, volume.id, device=loop.device)
     entropy = entropy_map(prediction.probabilities) / math.log(model.classes)
     open_pixels = prediction.probabilities[0] < CERTAIN_BACKGROUND

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ActiveSegmentationLib.acquisition import Choice, Constraints, Situation, create_strategy
-from ActiveSegmentationLib.cohort import Cohort, Role, SliceStack, build_stack, image_hashes
+from ActiveSegmentationLib.cohort import Cohort, Role, SliceId, SliceStack, UnusableVolumes, build_stack, image_hashes
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.progress import Progress, or_silent
 from ActiveSegmentationLib.loop.device import describe_device, resolve_device, versions
@@ -20,9 +21,11 @@ from ActiveSegmentationLib.loop.suggestion import LOSS_HEAD, Question, require_u
 from ActiveSegmentationLib.loop.training import train
 from ActiveSegmentationLib.loop.unseen import score_unseen
 from ActiveSegmentationLib.segmentation import Ensemble, is_trained, load_ensemble
-from ActiveSegmentationLib.study import Request, RequestList, Study
+from ActiveSegmentationLib.study import Request, RequestList, SliceAnnotation, Study
 from ActiveSegmentationLib.study.extents import Extents
 from ActiveSegmentationLib.study.study_file import STUDY_FILE
+
+CHANGED = "Restore the file, or leave this volume out."
 
 
 class StudyLoop:
@@ -32,26 +35,59 @@ class StudyLoop:
         study: The study.
         device: "auto" or a torch device.
         progress: Told of every long step.
+        leave_out: Whether volumes that cannot be used are left out and noted; otherwise they are errors.
+
+    Attributes:
+        left_out: Why volumes were left out so far, by id.
 
     Raises:
         BadInput: If the device is not there, or the study's settings are damaged.
     """
 
-    def __init__(self, study: Study, *, device: str = "auto", progress: Progress | None = None) -> None:
+    def __init__(
+        self, study: Study, *, device: str = "auto", progress: Progress | None = None, leave_out: bool = False
+    ) -> None:
         self.study = study
+        self.left_out: dict[str, BadInput] = {}
+        self._leaves_out = leave_out
         self.device = resolve_device(device)
         self.progress = or_silent(progress)
         self.settings = LoopSettings.from_json(study.settings, where=study.folder / STUDY_FILE)
 
-    @cached_property
+    @property
     def cohort(self) -> Cohort:
-        """The study's cohort without the excluded volumes."""
-        excluded = self.study.excluded()
-        volumes = tuple(volume for volume in self.study.cohort.volumes if volume.id not in excluded)
-        if not volumes:
-            advice = "Take a volume back, or make a new study of another cohort."
-            raise BadInput("Every volume of the cohort is excluded.", where=self.study.folder, advice=advice)
-        return self.study.cohort.with_volumes(volumes)
+        """The study's cohort without the excluded volumes and those in ``left_out``.
+
+        Raises:
+            BadInput: If no volume is left.
+        """
+        volumes = tuple(
+            v for v in self.study.cohort.volumes if v.id not in self._excluded and v.id not in self.left_out
+        )
+        if volumes:
+            return self.study.cohort.with_volumes(volumes)
+        if self.left_out:
+            name, problem = next(iter(self.left_out.items()))
+            message = f"No volume can be used; of {name}: {problem.message}"
+            raise BadInput(message, where=problem.where, advice=problem.advice)
+        advice = "Take a volume back, or make a new study of another cohort."
+        raise BadInput("Every volume of the cohort is excluded.", where=self.study.folder, advice=advice)
+
+    @cached_property
+    def _excluded(self) -> dict[str, str]:
+        return self.study.excluded()
+
+    def note_left_out(self, problems: Mapping[str, BadInput]) -> None:
+        """Leave volumes out from now on and tell so.
+
+        Raises:
+            BadInput: The first problem, where volumes are not to be left out.
+        """
+        for name, problem in problems.items():
+            if not self._leaves_out:
+                raise problem
+            self.left_out[name] = problem
+            self.progress.message(f"Left out: {name}: {problem}")
 
     @cached_property
     def stack(self) -> SliceStack:
@@ -61,10 +97,32 @@ class StudyLoop:
             BadInput: If images changed since the study first used them, or as ``build_stack`` does.
         """
         hashes = self._image_hashes()
+        if self._leaves_out:
+            self.note_left_out(
+                {
+                    name: BadInput("The image changed since this study first used it.", where=paths[0], advice=CHANGED)
+                    for name, paths in self.study.changed_images(hashes).items()
+                }
+            )
+            hashes = {name: found for name, found in hashes.items() if name not in self.left_out}
         self.study.check_images(hashes)
-        stack = build_stack(self.cohort, self.settings.stack, self._stacks, progress=self.progress)
-        self.study.record_images(hashes)
+        stack = self._build_stack()
+        self.study.record_images({name: found for name, found in hashes.items() if name not in self.left_out})
         return stack
+
+    def _build_stack(self) -> SliceStack:
+        try:
+            return build_stack(self.cohort, self.settings.stack, self._stacks, progress=self.progress)
+        except UnusableVolumes as error:
+            if not self._leaves_out:
+                raise
+            self.note_left_out(error.problems)
+            return self._build_stack()
+
+    def annotations(self) -> dict[SliceId, SliceAnnotation]:
+        """The latest commit of every slice of the volumes that can be used."""
+        usable = {volume.id for volume in self.stack.volumes}
+        return {key: found for key, found in self.study.annotations().items() if key.volume in usable}
 
     def accept_changed_images(self) -> list[str]:
         """Take images that changed on disk as they are now; ids of their volumes."""
@@ -122,7 +180,7 @@ class StudyLoop:
         if last is not None and last.parameters == parameters and self._is_unanswered(last):
             self.progress.message(f"No request of round {last.round} is answered yet; these are its requests.")
             return last
-        number, annotations, model = self.study.next_round(), self.study.annotations(), self.latest_model()
+        number, annotations, model = self.study.next_round(), self.annotations(), self.latest_model()
         require_usable(strategy, self._situation(model, extents))
         suggestion = suggest(
             Question(strategy, count, seed, number, constraints=constraints, unit=unit),
@@ -185,7 +243,7 @@ class StudyLoop:
             settings = with_loss_head(settings)
         model = train(
             self.stack,
-            self.study.annotations(),
+            self.annotations(),
             self.study.labels,
             settings,
             seed=settings.seed,
@@ -198,7 +256,7 @@ class StudyLoop:
         record = {
             "settings": settings.to_json(),
             "model": model.key,
-            "annotated slices": len(self.study.annotations()),
+            "annotated slices": len(self.annotations()),
             "versions": versions(),
             "device": describe_device(self.device),
         }
@@ -208,7 +266,7 @@ class StudyLoop:
     def _test_before_training(self) -> None:
         """Score the model of an earlier round on this round's annotations, once they are about to be learned from."""
         model, number = self._earlier_model(), self._last_round()
-        new = {key: found for key, found in self.study.annotations().items() if found.round == number}
+        new = {key: found for key, found in self.annotations().items() if found.round == number}
         if model is not None and new:
             options: dict[str, Any] = {"device": self.device, "progress": self.progress}
             score = score_unseen(model, self.stack, new, self.study.labels, **options)

@@ -165,6 +165,31 @@ class StudySession(VTKObservationMixin):
             self.annotator = name
             self.refresh()
 
+    def excludeVolume(self, volumeId: str, reason: str) -> None:
+        """Leave a volume out of everything; what was committed on it is kept, as are drafts. See ``includeVolume``.
+
+        Raises:
+            BadInput: If no study is open, or it has no such volume.
+        """
+        study = self.requireStudy()
+        if self.case is not None and self.case.volume.id == volumeId:
+            self.closeCase()
+        study.exclude(volumeId, reason.strip() or "left out")
+        self.refresh()
+
+    def includeVolume(self, volumeId: str) -> None:
+        """Take a volume back that was left out.
+
+        Raises:
+            BadInput: If no study is open, or it has no such volume.
+        """
+        self.requireStudy().include(volumeId)
+        self.refresh()
+
+    def excluded(self) -> dict[str, str]:
+        """Why each volume is left out, by id; {} without a study."""
+        return self.study.excluded() if self.study is not None else {}
+
     # Requests
 
     def setThumbnails(self, requests: RequestList, files: Sequence[str]) -> None:

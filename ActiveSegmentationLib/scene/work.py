@@ -143,6 +143,7 @@ class Work(Jobs):
         asked = self.session.task.slice if self.session.task is not None else None
 
         def done(answer: dict[str, Any]) -> None:
+            self._noteLeftOut(answer)
             self.session.setThumbnails(RequestList.from_json(answer["requests"]), answer["thumbnails"])
             self._withdraw(SUGGEST, REQUESTS)
             if openFirst:
@@ -183,7 +184,7 @@ class Work(Jobs):
         """Learn from what is committed now; annotation goes on meanwhile."""
 
         def done(answer: dict[str, Any]) -> None:
-            self._forgetOther()
+            self._noteLeftOut(answer)
             self._curve = answer["curve"]
             self.session.forgetReviews()
             self.readStrategies()
@@ -322,7 +323,8 @@ class Work(Jobs):
 
     def export(self, formatName: str, out: Path, then: Then | None = None, **options: Any) -> Job | None:
         """Write annotations, or with format "predictions" what the latest model predicts, to a folder."""
-        return self._startForStudy("export", {"format": formatName, "out": str(out), **options}, None, then)
+        options = {"format": formatName, "out": str(out), **options}
+        return self._startForStudy("export", options, self._noteLeftOut, then)
 
     def evaluate(self, then: Then | None = None) -> Job | None:
         """Score the latest model against the cohort's reference masks."""
@@ -341,7 +343,7 @@ class Work(Jobs):
         """Lay all slices out in a plane."""
 
         def done(answer: dict[str, Any]) -> None:
-            self._forgetOther()
+            self._noteLeftOut(answer)
             self._sliceMap = answer
 
         return self._startForStudy("slice_map", {"method": method}, done, then)

@@ -1,5 +1,8 @@
 """What the worker can do: each job opens what it needs, does one piece of work and answers JSON values.
 
+A volume that cannot be used does not stop the others: jobs over many volumes answer ``left_out`` too, a list of volume,
+message, where and advice.
+
 Libraries are imported by the jobs that need them, so that the worker says hello at once, and indexing a cohort works
 before torch is installed.
 """
@@ -88,7 +91,8 @@ def suggest(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
         )
         slices = [request.slice for request in found.requests]
         pictures = write_thumbnails(loop.stack, slices, _thumbnails(loop))
-    return {"requests": found.to_json(), "thumbnails": [str(pictures[slice_id]) for slice_id in slices]}
+    thumbnails = [str(pictures[slice_id]) for slice_id in slices]
+    return {"requests": found.to_json(), "thumbnails": thumbnails, "left_out": _left_out(loop)}
 
 
 def thumbnails(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
@@ -115,7 +119,8 @@ def train(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
         if any(volume.role == Role.TEST and volume.mask is not None for volume in loop.cohort.volumes):
             evaluate_study(loop, metrics=("dice",))
         curve = loop.learning_curve()
-    return {"round": number, "model": model.key, "annotated": curve[-1]["annotated"], "curve": curve}
+    answer = {"round": number, "model": model.key, "annotated": curve[-1]["annotated"], "curve": curve}
+    return answer | {"left_out": _left_out(loop)}
 
 
 def curve(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
@@ -129,7 +134,8 @@ def predict(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     from ActiveSegmentationLib.loop import review_study
 
     with _loop(options, progress) as loop:
-        return {"reviews": [review.to_json() for review in review_study(loop, options.get("volumes", ()))]}
+        reviews = [review.to_json() for review in review_study(loop, options.get("volumes", ()))]
+        return {"reviews": reviews, "left_out": _left_out(loop)}
 
 
 def evaluate(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
@@ -166,7 +172,8 @@ def export(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
             uncertainty=options.get("uncertainty", False),
             suffix=options.get("suffix", ".nii.gz"),
         )
-    return {"files": [str(path) for path in files]}
+        left_out = _left_out(loop)
+    return {"files": [str(path) for path in files], "left_out": left_out}
 
 
 def slice_map(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
@@ -184,6 +191,7 @@ def slice_map(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
         "slices": list(found.indices),
         "places": places,
         "embedding": found.embedding,
+        "left_out": _left_out(loop),
     }
 
 
@@ -216,7 +224,15 @@ def _loop(options: Mapping[str, Any], progress: Progress) -> Iterator[StudyLoop]
         raise BadInput("No study is open.", where="study", advice="Open or make a study first.")
     study = Study.open(Path(options["study"]))
     with study.lock():
-        yield StudyLoop(study, device=options.get("device", "auto"), progress=progress)
+        yield StudyLoop(study, device=options.get("device", "auto"), progress=progress, leave_out=True)
+
+
+def _left_out(loop: StudyLoop) -> list[dict[str, str]]:
+    """Volumes that the job could not use, and why."""
+    return [
+        {"volume": name, "message": found.message, "where": found.where or "", "advice": found.advice}
+        for name, found in sorted(loop.left_out.items())
+    ]
 
 
 def _thumbnails(loop: StudyLoop) -> Path:

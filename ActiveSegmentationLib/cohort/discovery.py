@@ -71,7 +71,7 @@ def discover(
     _require_text(path)
     found = _named(layout) if layout is not None else _detected(path, pattern)
     with explained(path):
-        draft = plain.read_folder(path, pattern) if found.name == "folder" else found.read(path)
+        draft = _draft(found, path, pattern, or_silent(progress))
         if path.is_dir():
             draft.problems += _rest(path, draft, found.name)
     if not draft.candidates and not draft.problems:
@@ -80,6 +80,12 @@ def discover(
     root = path if path.is_dir() else path.parent
     cohort = assemble(root, found.name, draft, axis=axis, progress=or_silent(progress))
     return replace(cohort, problems=(*cohort.problems, *name_problems(cohort)))
+
+
+def _draft(found: Layout, path: Path, pattern: str | None, progress: Progress) -> Draft:
+    if found.name == "folder":
+        return plain.read_folder(path, pattern)
+    return found.read(path) if found.read_slowly is None else found.read_slowly(path, progress)
 
 
 def _named(name: str) -> Layout:

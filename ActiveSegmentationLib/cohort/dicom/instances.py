@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import functools
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ActiveSegmentationLib.cohort.dicom.kinds import (
     CONTOURS,
-    DEFLATED,
     DIRECTORY,
-    NATIVE,
     SEGMENTATIONS,
-    can_unpack,
     is_screenshot,
     lies_in_patient,
     not_an_image,
 )
+from ActiveSegmentationLib.cohort.dicom.pixel_check import require_pixels
 from ActiveSegmentationLib.cohort.dicom.planes import Plane, planes_of
 from ActiveSegmentationLib.cohort.dicom.tags import BadValue, damaged, number, quiet, text
 from ActiveSegmentationLib.common.files import explained
@@ -159,15 +156,15 @@ def read_instance(path: Path) -> Instance | None:
     with quiet(), explained(path), open(path, "rb") as file:
         try:
             dataset = _dataset(file)
-            rest = size - file.tell()
             found = _identity(path, dataset)
         except damaged() as error:
             broken = Instance(path, problem=f"The header is damaged ({error}).", advice=_COPY)
             return broken if _has_mark(path) else None
         if not found.sop_class and "Rows" not in dataset and not found.series:
-            return None if not _has_mark(path) else found
+            found.problem, found.advice = "The file is empty or damaged.", _COPY
+            return found if _has_mark(path) else None
         try:
-            _describe(found, dataset, rest)
+            _describe(found, dataset, file, size)
         except BadValue as error:
             found.problem, found.advice = str(error), found.advice or _LEAVE_OUT
         except damaged() as error:
@@ -176,7 +173,7 @@ def read_instance(path: Path) -> Instance | None:
 
 
 _COPY = "Copy or export the file again."
-_LEAVE_OUT = "Export the series again, or leave it out."
+_LEAVE_OUT = "Export the series again, convert it to NIfTI or NRRD, or leave it out."
 
 
 def _has_mark(path: Path) -> bool:
@@ -219,7 +216,7 @@ def _person_id(dataset: Any) -> str:
     return text(dataset, "PatientID").replace("\\", "/")
 
 
-def _describe(found: Instance, dataset: Any, rest: int) -> None:
+def _describe(found: Instance, dataset: Any, file: BinaryIO, size: int) -> None:
     """Fill in what kind of object the file holds and where its planes lie."""
     if found.sop_class == DIRECTORY or found.path.name.upper() == "DICOMDIR":
         found.kind = "directory"
@@ -236,10 +233,10 @@ def _describe(found: Instance, dataset: Any, rest: int) -> None:
     if other is not None:
         found.kind, found.name = "other", other
         return
-    _describe_image(found, dataset, rest)
+    _describe_image(found, dataset, file, size)
 
 
-def _describe_image(found: Instance, dataset: Any, rest: int) -> None:
+def _describe_image(found: Instance, dataset: Any, file: BinaryIO, size: int) -> None:
     kinds = text(dataset, "ImageType").upper().split("\\")
     if any(part in ("LOCALIZER", "SCOUT", "TOPOGRAM") for part in kinds):
         found.kind = "localizer"
@@ -248,63 +245,13 @@ def _describe_image(found: Instance, dataset: Any, rest: int) -> None:
     if is_screenshot(found.sop_class) and not (placed and lies_in_patient("", found.modality)):
         found.kind = "screenshot"
         return
-    _require_pixels(dataset, rest)
+    require_pixels(dataset, file, size)
     if "MOSAIC" in kinds:
         found.advice = "Convert the series with dcm2niix, which takes the mosaic apart, and use the NIfTI files."
         raise BadValue("The file holds all slices in one picture (Siemens mosaic).")
     slope = number(dataset, "RescaleSlope")
     found.flat_rescale = slope == 0
     found.planes = planes_of(found.path, dataset, needs_place=lies_in_patient(found.sop_class, found.modality))
-
-
-def _require_pixels(dataset: Any, rest: int) -> None:
-    """Refuse a file whose pixels are encrypted, compressed in an unknown way, missing or cut off.
-
-    Args:
-        dataset: Header.
-        rest: Bytes in the file from the element of the pixels on.
-    """
-    if "EncryptedAttributesSequence" in dataset and rest <= 0:
-        raise BadValue("The file is encrypted.")
-    meta = getattr(dataset, "file_meta", None)
-    syntax = str(getattr(meta, "TransferSyntaxUID", "") or NATIVE[0])
-    if not can_unpack(syntax):
-        raise BadValue(f"The pixels are compressed in a way that is not read: {_syntax_name(syntax)}.")
-    _require_format(dataset)
-    rows, columns = (number(dataset, name) for name in ("Rows", "Columns"))
-    if not rows or not columns:
-        raise BadValue("The file tells no number of rows and columns.")
-    if rest <= 0 and syntax != DEFLATED:
-        raise BadValue("The file is truncated, or was written without pixels.")
-    if syntax in NATIVE and syntax != DEFLATED:
-        frames, samples = (number(dataset, name) or 1 for name in ("NumberOfFrames", "SamplesPerPixel"))
-        bits = rows * columns * frames * samples * (number(dataset, "BitsAllocated") or 16)
-        if text(dataset, "PhotometricInterpretation") == "YBR_FULL_422":
-            bits = bits * 2 / 3
-        if rest < math.floor(bits / 8):
-            raise BadValue("The file is truncated: pixels are missing.")
-
-
-def _require_format(dataset: Any) -> None:
-    """Refuse a file that does not say how its pixels are stored."""
-    allocated, stored, sign = (number(dataset, name) for name in ("BitsAllocated", "BitsStored", "PixelRepresentation"))
-    if allocated not in (1, 8, 16, 32, 64):
-        raise BadValue("The file does not tell how many bits a pixel has (BitsAllocated).")
-    is_float = allocated >= 32 and stored is None
-    if not is_float and (stored is None or not 0 < stored <= allocated or sign not in (0, 1)):
-        raise BadValue("The file does not tell how its pixels are stored (BitsStored, PixelRepresentation).")
-    samples, colors = number(dataset, "SamplesPerPixel"), text(dataset, "PhotometricInterpretation")
-    if samples not in (1, 3) or not colors.startswith(_COLORS[int(samples)]):
-        raise BadValue("The file does not tell what its pixels mean (SamplesPerPixel, PhotometricInterpretation).")
-
-
-_COLORS = {1: ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"), 3: ("RGB", "YBR_")}
-
-
-def _syntax_name(syntax: str) -> str:
-    from pydicom.uid import UID
-
-    return UID(syntax).name
 
 
 def _describe_segmentation(found: Instance, dataset: Any) -> None:

@@ -19,6 +19,7 @@ from ActiveSegmentationLib.common.files import explained
 _COPY = "Copy or export it again, or leave the volume out."
 _CHANGED = "Index the cohort again."
 _FORMAT = ("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PlanarConfiguration", "PhotometricInterpretation")
+_PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _BITS = ("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelData")
 _LOOKUP = tuple(
     f"{color}PaletteColorLookupTable{part}" for color in ("Red", "Green", "Blue") for part in ("Data", "Descriptor")
@@ -73,9 +74,12 @@ def _dataset(path: Path) -> Any:
 
     with quiet(), explained(path):
         try:
-            return pydicom.dcmread(path, force=True)
+            dataset = pydicom.dcmread(path, force=True)
         except damaged() as error:
             raise BadInput(f"The file is damaged or truncated ({error}).", where=path, advice=_COPY) from error
+    if not any(name in dataset for name in _PIXELS):
+        raise BadInput("The file is truncated: pixels are missing.", where=path, advice=_COPY)
+    return dataset
 
 
 def _read_file(
@@ -88,6 +92,7 @@ def _read_file(
             for frame, number in zip(frames, numbers, strict=True):
                 _require_place(planes[frame or 0], geometry, number)
             stored = _stored(path, dataset, frames)
+            _require_shape(path, stored, geometry)
             return [_rescaled(dataset, frame, pixels) for frame, pixels in zip(frames, stored, strict=True)]
         except BadValue as error:
             raise BadInput(str(error), where=path, advice=_CHANGED) from error
@@ -111,6 +116,13 @@ def _require_place(plane: Plane, geometry: Geometry, number: int) -> None:
     if distance > 0.2 * max(geometry.spacing):
         message = f"Slice {number + 1} lies {distance:.2f} mm away from where it was indexed."
         raise BadInput(message, where=plane.path, advice=_CHANGED)
+
+
+def _require_shape(path: Path, stored: Sequence[np.ndarray], geometry: Geometry) -> None:
+    wrong = [pixels.shape for pixels in stored if pixels.shape[:2] != geometry.array_shape[1:]]
+    if wrong:
+        message = f"The compressed picture has {wrong[0][0]} x {wrong[0][1]} pixels, its header tells another size."
+        raise BadInput(message, where=path, advice=_COPY)
 
 
 def _stored(path: Path, dataset: Any, frames: Sequence[int | None]) -> list[np.ndarray]:

@@ -40,7 +40,7 @@ class Plane:
         components: Values a pixel.
         position: LPS position of the first pixel in mm; empty for a picture without a place.
         orientation: Direction cosines of the rows, then of the columns; empty as above.
-        spacing: Millimetres between rows and between columns.
+        spacing: Millimetres between rows and between columns; empty for a picture that tells none.
         distance: Millimetres between slices as the file tells them, for a single slice; None where it does not.
         marks: Values of ``MARKS`` as text, as far as the file tells them.
         times: Values of ``TIMES``, as far as the file tells them.
@@ -82,7 +82,7 @@ def planes_of(path: Path, dataset: Any, *, needs_place: bool) -> list[Plane]:
     if dataset.get("PerFrameFunctionalGroupsSequence"):
         return _frames(dataset, common, frames)
     if frames > 1:
-        raise BadValue(f"The file holds {frames} frames that tell no position: a video or projections, not slices.")
+        raise BadValue(f"The {frames} frames of the file tell no position: a video, projections or a scan of old kind.")
     return [_single(dataset, common, needs_place)]
 
 
@@ -138,7 +138,7 @@ def _spacing(dataset: Any, *, required: bool) -> tuple[float, ...]:
             return found
     if required:
         raise BadValue("PixelSpacing is missing, so the size of the pixels is unknown.")
-    return 1.0, 1.0
+    return ()
 
 
 def _single_marks(dataset: Any) -> dict[str, str]:

@@ -18,6 +18,8 @@ from ActiveSegmentationLib.cohort.types import Geometry, Problem, Source
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained, hash_bytes
 
+_SIZES = "Sizes in mm and scores in mm mean nothing for it."
+
 
 @dataclass
 class Series:
@@ -125,11 +127,13 @@ def picture_candidates(root: Path, series: Sequence[Series]) -> tuple[list[Candi
             continue
         for number, plane in enumerate(pictures):
             rows, columns = plane.shape
-            geometry = Geometry((columns, rows, 1), (plane.spacing[1], plane.spacing[0], 1.0))
+            down, across = plane.spacing or (1.0, 1.0)
+            geometry = Geometry((columns, rows, 1), (across, down, 1.0))
             mark = f"{number + 1:0{len(str(len(pictures)))}d}" if len(pictures) > 1 else ""
-            odd = tuple(_oddities([instance for instance in one.instances if instance.path == plane.path]))
+            odd = _oddities([instance for instance in one.instances if instance.path == plane.path])
+            odd += [] if plane.spacing else [("The file tells no size of its pixels; 1 mm is assumed.", _SIZES)]
             name = "_".join(part for part in (one.name, mark) if part)
-            candidates.append(_candidate(one.patient, name, Stack(Fit((plane,), geometry, 0.0)), odd))
+            candidates.append(_candidate(one.patient, name, Stack(Fit((plane,), geometry, 0.0)), tuple(odd)))
     return candidates, problems
 
 
@@ -186,7 +190,7 @@ def _tell_broken(found: Outcome, broken: list[Instance], count: int) -> None:
             text = f"{first.path.name}: {message} It is left out{share}."
             found.warnings.append((text, "Check that the volume is complete without it."))
         else:
-            found.errors.append((first.path, f"{message}{share}", first.advice))
+            found.errors.insert(0, (first.path, f"{message}{share}", first.advice))
 
 
 def _oddities(instances: Sequence[Instance]) -> list[tuple[str, str]]:

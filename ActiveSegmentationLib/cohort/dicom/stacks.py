@@ -133,7 +133,7 @@ def _volumes(
         return result
     reasons = list(dict.fromkeys(reason for _, _, reason in result if reason))
     if reasons:
-        message = f"The series holds {len(result)} volumes, told apart by {' and '.join(reasons)}; each stands alone."
+        message = f"The series holds {len(result)} volumes, told apart by {' and '.join(reasons)}."
         found.notes.append((message, "Exclude those that are not wanted."))
     return [Stack(stack, _joined(name, mark)) for stack, mark, _ in result]
 

@@ -56,10 +56,12 @@ def text(dataset: Any, keyword: str) -> str:
     raw = _raw(dataset, keyword)
     if raw is None:
         return ""
-    if isinstance(raw, bytes) and not _is_binary(keyword) and (raw.isascii() or _SETS not in dataset):
+    plain = isinstance(raw, bytes) and raw.isascii() and b"\x1b" not in raw  # an escape changes the character set
+    if isinstance(raw, bytes) and not _is_binary(keyword) and (plain or _SETS not in dataset):
         return _clean(_guessed(raw))
     try:
-        value = dataset.get(keyword)
+        element = dataset.get(_tag(keyword))
+        value = None if element is None else element.value
     except damaged():
         return _clean(_guessed(raw)) if isinstance(raw, bytes) else ""
     if value is None:

@@ -1,13 +1,13 @@
-"""Files of a folder that may be DICOM, linked folders included."""
+"""Files of a folder that may be DICOM."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from ActiveSegmentationLib.cohort.dicom.instances import looks_like_dicom
-from ActiveSegmentationLib.cohort.naming import IMAGE_SUFFIXES, is_hidden, natural_key
+from ActiveSegmentationLib.cohort.naming import IMAGE_SUFFIXES
+from ActiveSegmentationLib.cohort.walking import walk
 
 _OTHER = (
     *IMAGE_SUFFIXES,
@@ -18,26 +18,17 @@ _OTHER = (
 
 
 def candidates(root: Path) -> Iterator[Path]:
-    """Visible files below a folder that may be DICOM by their name; each linked folder is walked once."""
-    seen = set()
-    for folder, below, names in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:
-            below.clear()
-            continue
-        seen.add(real)
-        below[:] = sorted((name for name in below if not _is_hidden(name)), key=natural_key)
-        for name in sorted(names, key=natural_key):
-            if not name.lower().endswith(_OTHER) and not _is_hidden(name):
-                yield Path(folder) / name
+    """Visible files below a folder that may be DICOM by their name, in natural order; linked folders are followed.
 
-
-def _is_hidden(name: str) -> bool:
-    return is_hidden(Path("/", name), Path("/"))
+    A file instead of a folder stands for itself.
+    """
+    if root.is_file():
+        return iter([root])
+    return (path for path in walk(root).files if not path.name.lower().endswith(_OTHER))
 
 
 def holds_dicom(root: Path) -> bool:
-    """Whether any file below a folder is DICOM; a file that cannot be opened is not."""
+    """Whether a file, or any file below a folder, is DICOM; a file that cannot be opened is not."""
     for path in candidates(root):
         try:
             if path.name.upper() != "DICOMDIR" and looks_like_dicom(path):

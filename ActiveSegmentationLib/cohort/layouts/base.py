@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ActiveSegmentationLib.cohort.assembly import Draft
+from ActiveSegmentationLib.common.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -18,12 +19,14 @@ class Layout:
         summary: One line that describes it.
         recognises: Whether a path looks like it; cheap.
         read: Find the volumes below a path.
+        read_slowly: The same with a progress, for layouts that open every file to find them.
     """
 
     name: str
     summary: str
     recognises: Callable[[Path], bool]
     read: Callable[[Path], Draft]
+    read_slowly: Callable[[Path, Progress], Draft] | None = None
 
 
 def folders(path: Path) -> list[Path]:

@@ -15,6 +15,7 @@ from ActiveSegmentationLib.cohort.layouts.base import Layout
 from ActiveSegmentationLib.cohort.naming import natural_key, safe_id
 from ActiveSegmentationLib.cohort.types import Problem
 from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.progress import Progress, or_silent
 
 _DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 _SKIPPED = {
@@ -24,13 +25,14 @@ _SKIPPED = {
 
 
 def _recognises(path: Path) -> bool:
-    return path.is_dir() and holds_dicom(path)
+    return holds_dicom(path)
 
 
-def _read(path: Path) -> Draft:
+def _read(path: Path, progress: Progress) -> Draft:
     """Every series of every patient; what is no image, left out or damaged is told."""
     draft = Draft([])
-    instances = _instances(path, draft)
+    instances = _instances(path, draft, progress)
+    path = path if path.is_dir() else path.parent
     patients = _patients(path, instances)
     series = _series(path, instances, patients)
     made = [(one, series_candidates(path, one)) for one in series]
@@ -47,9 +49,12 @@ def _read(path: Path) -> Draft:
     return draft
 
 
-def _instances(path: Path, draft: Draft) -> list[Instance]:
+def _instances(path: Path, draft: Draft, progress: Progress) -> list[Instance]:
     found = []
-    for file in candidates(path):
+    files = list(candidates(path))
+    path = path if path.is_dir() else path.parent
+    for number, file in enumerate(files):
+        progress.update("Reading DICOM headers", number, len(files))
         try:
             instance = read_instance(file)
         except BadInput as error:
@@ -104,7 +109,7 @@ def _series(root: Path, instances: Sequence[Instance], patients: dict[str, str])
 
 def _shortened(text: str) -> str:
     """A text that is short enough to be a part of a file name on every system, whatever its script."""
-    return text.encode("utf-8")[:80].decode("utf-8", errors="ignore")
+    return text.encode("utf-8")[:48].decode("utf-8", errors="ignore")
 
 
 def _one_id_for_several(instances: Sequence[Instance]) -> list[Problem]:
@@ -167,4 +172,10 @@ def _shown(root: Path, file: Path) -> str:
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-LAYOUT = Layout("dicom", "Folders of DICOM files; patients and series from the tags.", _recognises, _read)
+LAYOUT = Layout(
+    "dicom",
+    "Folders of DICOM files; patients and series from the tags.",
+    _recognises,
+    lambda path: _read(path, or_silent(None)),
+    _read,
+)

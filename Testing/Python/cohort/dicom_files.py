@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 from pathlib import Path
 
 import numpy as np
 import pydicom
+import SimpleITK as sitk
+from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, EnhancedMRImageStorage, ExplicitVRLittleEndian
+from pydicom.uid import (
+    CTImageStorage,
+    EnhancedMRImageStorage,
+    ExplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+    JPEGLSLossless,
+    RLELossless,
+)
 
 AXIAL = (1, 0, 0, 0, 1, 0)
 CORONAL = (1, 0, 0, 0, 0, -1)
@@ -143,3 +153,67 @@ def _item(**tags) -> Dataset:
     dataset = Dataset()
     put(dataset, tags)
     return dataset
+
+
+def compress(path: Path, compressor: str) -> None:
+    """Compress the pixels of a file without loss ("JPEG", "JPEG2000", "JPEG-LS", "RLE")."""
+    dataset = pydicom.dcmread(path)
+    if compressor in ("JPEG-LS", "RLE"):
+        syntax = JPEGLSLossless if compressor == "JPEG-LS" else RLELossless
+        dataset.compress(syntax, generate_instance_uid=False)
+    else:
+        writer = sitk.ImageFileWriter()
+        writer.SetFileName(str(path.with_suffix(".tmp.dcm")))
+        writer.UseCompressionOn()
+        writer.SetCompressor(compressor)
+        writer.Execute(sitk.GetImageFromArray(dataset.pixel_array))
+        packed = pydicom.dcmread(path.with_suffix(".tmp.dcm"))
+        path.with_suffix(".tmp.dcm").unlink()
+        dataset.file_meta.TransferSyntaxUID = packed.file_meta.TransferSyntaxUID
+        for keyword in ("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelData"):
+            dataset[keyword] = packed[keyword]
+    dataset.save_as(path)
+
+
+def encode_jpeg(dataset: Dataset, plane: np.ndarray) -> None:
+    """Put a colour picture into a dataset as JPEG, as ultrasound devices do."""
+    stream = io.BytesIO()
+    Image.fromarray(plane).save(stream, "JPEG", quality=95)
+    dataset.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+    dataset.PhotometricInterpretation = "YBR_FULL_422"
+    dataset.PixelData = pydicom.encaps.encapsulate([stream.getvalue()])
+    dataset["PixelData"].VR = "OB"
+
+
+def write_segmentation(path: Path, images: list[Path], mask: np.ndarray, names: list[str]) -> Path:
+    """A DICOM segmentation of a series; the mask is (k, j, i), or (k, j, i, segments) where segments overlap."""
+    import highdicom
+    from pydicom.sr.codedict import codes
+
+    segments = [
+        highdicom.seg.SegmentDescription(
+            segment_number=number,
+            segment_label=name,
+            segmented_property_category=codes.cid7150.Tissue,
+            segmented_property_type=codes.cid7166.ConnectiveTissue,
+            algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.MANUAL,
+        )
+        for number, name in enumerate(names, start=1)
+    ]
+    segmentation = highdicom.seg.Segmentation(
+        source_images=[pydicom.dcmread(image) for image in images],
+        pixel_array=mask,
+        segmentation_type="BINARY",
+        segment_descriptions=segments,
+        series_instance_uid=uid(),
+        series_number=9,
+        sop_instance_uid=uid(),
+        instance_number=1,
+        manufacturer="m",
+        manufacturer_model_name="m",
+        software_versions="1",
+        device_serial_number="1",
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    segmentation.save_as(path)
+    return path

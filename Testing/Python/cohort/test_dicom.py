@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 
 import numpy as np
@@ -12,22 +13,24 @@ from dicom_files import (
     CORONAL,
     SAGITTAL,
     add_pixels,
+    compress,
+    encode_jpeg,
     header,
     pixels,
     save,
     write_enhanced,
+    write_segmentation,
     write_series,
     write_slice,
 )
 from pydicom.uid import (
     EncapsulatedPDFStorage,
     GrayscaleSoftcopyPresentationStateStorage,
-    RLELossless,
     RTStructureSetStorage,
     SecondaryCaptureImageStorage,
 )
 
-from ActiveSegmentationLib.cohort import Cohort, discover, read_image
+from ActiveSegmentationLib.cohort import AnnotationKind, Cohort, discover, read_image, read_labels
 from ActiveSegmentationLib.cohort.dicom import planes as planes_module
 from ActiveSegmentationLib.common.errors import BadInput
 
@@ -84,12 +87,39 @@ def test_a_slope_that_is_not_a_number_is_named(tmp_path, slope):
     assert "RescaleSlope" in told(cohort, "error")
 
 
-def test_run_length_encoding(tmp_path):
-    for file in write_series(tmp_path, pixels()):
-        dataset = pydicom.dcmread(file)
-        dataset.compress(RLELossless, generate_instance_uid=False)
-        dataset.save_as(file)
-    assert np.array_equal(only_image(tmp_path)[0], pixels())
+@pytest.mark.parametrize("compressor", ["JPEG", "JPEG2000", "JPEG-LS", "RLE"])
+@pytest.mark.parametrize("cut", [0, 60])
+def test_lossless_compression(tmp_path, compressor, cut):
+    array = pixels((4, 32, 40)) - 300
+    files = write_series(tmp_path, array, RescaleSlope=0.5, RescaleIntercept=-3, Modality="PT")
+    for file in files:
+        compress(file, compressor)
+    files[3].write_bytes(files[3].read_bytes()[: -cut or None])
+    found = only_image(tmp_path)[0]
+    assert np.array_equal(found, (array * 0.5 - 3)[: 3 if cut else 4])
+    assert ("truncated" in told(discover(tmp_path))) == bool(cut)
+
+
+def test_frames_of_a_compressed_file_have_their_own_rescale(tmp_path):
+    array = pixels((4, 32, 40))
+    path = write_enhanced(tmp_path / "e", [(array[k], (0, 0, 5.0 * k), {"slope": k + 1}) for k in (3, 1, 0, 2)])
+    compress(path, "JPEG-LS")
+    assert np.array_equal(only_image(tmp_path)[0], array * np.reshape([1, 2, 3, 4], (4, 1, 1)) + 1)
+
+
+def test_jpeg_colours(tmp_path):
+    color = np.zeros((4, 32, 40, 3), np.uint8)
+    color[..., :20, :] = 200, 50, 0
+    color[..., 20:, :] = 0, 50, 120
+    for k, plane in enumerate(color):
+        path = write_slice(tmp_path / f"IM{k}", pixels()[0], (0, 0, 5 * k), InstanceNumber=k + 1)
+        dataset = pydicom.dcmread(path)
+        add_pixels(dataset, plane)
+        encode_jpeg(dataset, plane)
+        dataset.save_as(path)
+    difference = np.abs(only_image(tmp_path) - np.moveaxis(color, -1, 0))
+    assert float(np.median(difference)) <= 1  # lossy only where the colours meet
+    assert difference[..., :16].max() <= 3
 
 
 def test_a_compression_that_cannot_be_unpacked_is_refused_at_index(tmp_path):
@@ -187,7 +217,7 @@ def test_gaps_and_uneven_spacing(tmp_path, offsets, text):
         ({"PixelSpacing": None}, "PixelSpacing is missing"),
         ({"PixelSpacing": [0, 0]}, "impossible"),
         ({"Rows": 0}, "rows and columns"),
-        ({"NumberOfFrames": 3, "PixelData": bytes(3 * 60)}, "3 frames that tell no position"),
+        ({"NumberOfFrames": 3, "PixelData": bytes(3 * 60)}, "3 frames of the file tell no position"),
         ({"ImageType": ["ORIGINAL", "PRIMARY", "M", "MOSAIC"]}, "mosaic"),
     ],
 )
@@ -387,6 +417,81 @@ def test_enhanced_time_points_and_b_values(tmp_path):
     assert "copy" not in told(cohort)
 
 
+def test_enhanced_frames_of_several_orientations_are_no_stack(tmp_path):
+    path = write_enhanced(tmp_path / "e", [(pixels()[k], (0, 0, 5.0 * k), {}) for k in range(4)])
+    dataset = pydicom.dcmread(path)
+    del dataset.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence
+    for k, group in enumerate(dataset.PerFrameFunctionalGroupsSequence):
+        group.PlaneOrientationSequence = [pydicom.Dataset()]
+        group.PlaneOrientationSequence[0].ImageOrientationPatient = list((AXIAL, CORONAL, SAGITTAL, AXIAL)[k])
+    dataset.save_as(path)
+    cohort = discover(tmp_path)
+    assert cohort.volumes == ()
+    assert "3 different sizes or orientations" in told(cohort, "error")
+
+
+# ------------------------------------------------------------------------------------------------ segmentations
+
+
+@pytest.fixture
+def drawn() -> np.ndarray:
+    mask = np.zeros((4, 6, 5), np.uint8)
+    mask[1:3, 1:5, 1:4] = 1
+    mask[2, 2:4, 2:4] = 2
+    return mask
+
+
+def test_a_segmentation_is_the_label_of_its_series(tmp_path, drawn):
+    for patient, names in (("A", ["liver", "tumor"]), ("B", ["tumor", "liver"])):
+        files = write_series(tmp_path / patient / "images", pixels(), PatientID=patient)
+        write_segmentation(tmp_path / patient / "seg" / "1", files, drawn, names)
+    cohort = discover(tmp_path)
+    assert told(cohort) == ""
+    assert cohort.labels == {1: "liver", 2: "tumor"}
+    swapped = np.array([0, 2, 1])[drawn]
+    for volume, expected in zip(cohort.volumes, (drawn, swapped), strict=True):
+        assert np.array_equal(read_labels(cohort, volume, AnnotationKind.MASK), expected)
+
+
+def test_segmentations_of_one_series(tmp_path, drawn):
+    files = write_series(tmp_path / "images", pixels())
+    write_segmentation(tmp_path / "1", files, (drawn == 1).astype(np.uint8), ["liver"])
+    write_segmentation(tmp_path / "2", files, (drawn == 2).astype(np.uint8), ["tumor"])
+    cohort = discover(tmp_path)
+    found = read_labels(cohort, cohort.volumes[0], AnnotationKind.MASK)
+    values = {name: value for value, name in cohort.labels.items()}
+    assert np.array_equal(found == values["liver"], drawn == 1)
+    assert np.array_equal(found == values["tumor"], drawn == 2)
+    write_segmentation(tmp_path / "3", files, drawn, ["liver", "vessel"])
+    cohort = discover(tmp_path)
+    assert cohort.volumes[0].mask is None
+    assert "3 segmentations of the series have a segment 'liver'" in told(cohort, "error")
+
+
+def test_overlapping_segments_and_lost_series(tmp_path, drawn):
+    files = write_series(tmp_path / "images", pixels())
+    both = np.stack([drawn > 0, drawn > 0], -1).astype(np.uint8)
+    write_segmentation(tmp_path / "1", files, both, ["liver", "tumor"])
+    elsewhere = write_series(tmp_path / "gone", pixels(), SeriesInstanceUID="1.2.99", StudyInstanceUID="1.2.98")
+    write_segmentation(tmp_path / "2", elsewhere, drawn, ["liver", "tumor"])
+    shutil.rmtree(tmp_path / "gone")
+    cohort = discover(tmp_path)
+    assert sizes(cohort) == [(5, 6, 4)]
+    assert cohort.volumes[0].mask is None
+    assert "The segments overlap" in told(cohort, "error")
+    assert "a series that is not here" in told(cohort, "warning")
+
+
+def test_without_highdicom_the_images_can_be_used(tmp_path, drawn, monkeypatch):
+    files = write_series(tmp_path / "images", pixels())
+    write_segmentation(tmp_path / "1", files, drawn, ["liver", "tumor"])
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "highdicom" else real(name))
+    cohort = discover(tmp_path)
+    assert sizes(cohort) == [(5, 6, 4)]
+    assert "pip install highdicom" in told(cohort, "error")
+
+
 # ------------------------------------------------------------------------------------------------ what is no image
 
 
@@ -457,6 +562,7 @@ def test_files_without_preamble(tmp_path):
         ("GB18030", "患者02", "gb18030"),
         (None, "Jürg-7", "latin-1"),
         (None, "患者03", "utf-8"),
+        ("\\ISO 2022 IR 87", "山田7", "iso2022_jp"),
         ("ISO_IR 192", "Jürg-8", "latin-1"),
         ("NO SUCH SET", "Jürg-9", "latin-1"),
     ],

@@ -65,7 +65,6 @@ class ActiveSegmentationParameterNode:
         uncertaintyOpacity: Opacity of the uncertainty over the image.
         autoTrain: Whether to train automatically.
         trainAfter: Committed slices after which to train automatically.
-        showAfterTraining: Whether to show the prediction of the open volume after a training.
         models: Ensemble members to train.
         steps: Training steps, 0 for the study's setting.
         studyFolder: The study that was open when the scene was saved, "" for none.
@@ -80,7 +79,6 @@ class ActiveSegmentationParameterNode:
     uncertaintyOpacity: Annotated[float, WithinRange(0.0, 1.0), Default(0.5)]
     autoTrain: Annotated[bool, Default(False)]
     trainAfter: Annotated[int, WithinRange(1, 500), Default(10)]
-    showAfterTraining: Annotated[bool, Default(True)]
     models: Annotated[int, WithinRange(1, 20), Default(1)]
     steps: Annotated[int, WithinRange(0, 100000), Default(0)]
     studyFolder: Annotated[str, Default("")]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import qt
 from slicer.i18n import tr as _
@@ -49,7 +48,7 @@ class AnnotatePanel(Panel):
         ui.clearExtentButton.clicked.connect(self.act(self.clearExtent))
         box = ui.channelComboBox
         box.activated.connect(self.act(lambda: self.session.setChannel(box.currentIndex)))
-        ui.predictionButton.clicked.connect(self.act(self.startFromPrediction))
+        ui.predictionButton.clicked.connect(self.act(self.work.startFromPrediction))
         ui.showPredictionCheckBox.clicked.connect(self.act(self._onShowPrediction))
         ui.uncertaintyCheckBox.clicked.connect(self.act(self._onShowUncertainty))
         ui.uncertaintySlider.valueChanged.connect(lambda *args: self._onOpacity())
@@ -59,9 +58,6 @@ class AnnotatePanel(Panel):
         self._tick = qt.QTimer()
         self._tick.setInterval(TICK_MILLISECONDS)
         self._tick.timeout.connect(self._showState)
-
-    def onCommitted(self) -> None:
-        """A slice was committed; the module replaces this by the training that may be due."""
 
     def onAllAnswered(self) -> None:
         """No request is open any more; the module replaces this by the offer of the next suggestions."""
@@ -81,13 +77,12 @@ class AnnotatePanel(Panel):
     # From slice to slice
 
     def step(self, direction: int) -> bool:
-        """Open the next or the previous open request; False where all are answered."""
+        """Open the next or the previous open request; False where all are answered, or its image cannot be read."""
         row = self.session.nextRow(direction)
         if row is None:
             self.onAllAnswered()
             return False
-        self.session.openRequest(row)
-        return True
+        return self.openSlice(row.request.slice)
 
     def _shownSlice(self) -> SliceId:
         """The slice that the view shows."""
@@ -124,11 +119,8 @@ class AnnotatePanel(Panel):
 
     def _done(self, text: str, sliceId: SliceId) -> None:
         """Say what became of a slice, and open the next request."""
-        try:
-            self.onCommitted()
-        finally:  # the slice is stored, whatever becomes of the training
-            if self.step(1):
-                self.messages.tell(text.format(number=sliceId.index + 1, volume=sliceId.volume))
+        if self.step(1):
+            self.messages.tell(text.format(number=sliceId.index + 1, volume=sliceId.volume))
 
     def flag(self) -> None:
         """Mark the slice to be looked at again."""
@@ -216,48 +208,17 @@ class AnnotatePanel(Panel):
 
     # The model's prediction
 
-    def startFromPrediction(self) -> None:
-        """Draw the prediction on the slice, once the volume is predicted."""
-        self._withReview(self._drawPrediction)
-
-    def _drawPrediction(self) -> None:
-        self.session.startFromPrediction()
-        case, task = self.session.case, self.session.task
-        if case is not None and task is not None and case.isEmpty(task.slice.index):
-            self.messages.tell(_("Nothing to draw: the prediction is empty here."))
-
-    def showPrediction(self) -> None:
-        """Draw the outlines of the prediction, once the volume is predicted."""
-        self._withReview(lambda: self.session.showPrediction(True))
-
     def _onShowPrediction(self) -> None:
-        if self.ui.showPredictionCheckBox.checked:
-            self.showPrediction()
-        else:
-            self.session.showPrediction(False)
+        self.session.wantPrediction(self.ui.showPredictionCheckBox.checked)
 
     def _onShowUncertainty(self) -> None:
-        if self.ui.uncertaintyCheckBox.checked:
-            self._withReview(lambda: self.session.showUncertainty(self.parameters().uncertaintyOpacity))
-        else:
-            self.session.showUncertainty(0.0)
+        self.session.wantUncertainty(
+            self.parameters().uncertaintyOpacity if self.ui.uncertaintyCheckBox.checked else 0.0
+        )
 
     def _onOpacity(self) -> None:
-        if self.session.display.uncertaintyShown:
+        if self.session.uncertaintyWanted > 0:
             self.session.setUncertaintyOpacity(self.ui.uncertaintySlider.value)
-
-    def _withReview(self, action: Any) -> None:
-        """Do it now if the open volume is predicted, else when it is."""
-        case = self.session.case
-        if case is None or self.session.review() is not None:
-            action()
-            return
-
-        def then(answer: dict[str, Any]) -> None:
-            if self.session.case is case:
-                self.act(action)()
-
-        self.work.predict([case.volume.id], then)
 
     # Time
 
@@ -353,10 +314,11 @@ class AnnotatePanel(Panel):
         ui.extentLabel.text = self._extentText()
 
     def _enablePrediction(self) -> None:
-        ui = self.ui
+        ui, session = self.ui, self.session
         noModel = "" if self.work.curve else _("Train a model first.")
-        for widget in (ui.predictionButton, ui.showPredictionCheckBox, ui.uncertaintyCheckBox):
-            self.enable(widget, self._noSlice(), noModel)
-        ui.showPredictionCheckBox.checked = self.session.display.predictionShown
-        ui.uncertaintyCheckBox.checked = self.session.display.uncertaintyShown
-        ui.uncertaintySlider.setVisible(self.session.display.uncertaintyShown)
+        self.enable(ui.predictionButton, self._noSlice(), noModel, session.offSliceText())
+        for box in (ui.showPredictionCheckBox, ui.uncertaintyCheckBox):
+            self.enable(box, self._noSlice(), noModel)
+        ui.showPredictionCheckBox.checked = session.predictionWanted
+        ui.uncertaintyCheckBox.checked = session.uncertaintyWanted > 0
+        ui.uncertaintySlider.setVisible(session.uncertaintyWanted > 0)

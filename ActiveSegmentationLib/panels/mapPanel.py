@@ -61,7 +61,7 @@ class MapPanel(Panel):
         """Open the slice of a dot."""
         number = self._chart.picked(seriesId, row) if self._chart is not None else None
         if number is not None:
-            self.act(lambda: self.session.openSlice(self.work.mapSlice(number)))()
+            self.act(lambda: self.openSlice(self.work.mapSlice(number)))()
 
     def forgetNodes(self) -> None:
         """The scene is being closed."""

@@ -8,7 +8,8 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from ActiveSegmentationLib.common.errors import ActiveSegmentationError
+from ActiveSegmentationLib.cohort import SliceId
+from ActiveSegmentationLib.common.errors import ActiveSegmentationError, BadInput
 from ActiveSegmentationLib.panels.messages import Messages
 from ActiveSegmentationLib.scene.session import Session
 from ActiveSegmentationLib.scene.work import Work
@@ -81,6 +82,42 @@ class Panel:
     def reason(self, widget: Any) -> str:
         """Why a widget cannot be used now, "" where it can; as of the last update."""
         return self._reasons.get(widget.objectName, "")
+
+    def openSlice(self, sliceId: SliceId) -> bool:
+        """Open a slice; where its volume cannot be used, say so and offer to go on without it.
+
+        Returns:
+            Whether it is open.
+        """
+        row = self.session.requests.rowOf(sliceId)
+        try:
+            if row is not None:
+                self.session.openRequest(row)
+            else:
+                self.session.openSlice(sliceId)
+        except BadInput as error:
+            self._tellUnusable(error, sliceId.volume)
+            self.update()
+            return False
+        return True
+
+    def _tellUnusable(self, error: BadInput, volume: str) -> None:
+        study = self.session.study
+        if study is None:
+            self.messages.error(error)
+        elif volume in study.excluded():
+            take = self.act(lambda: self.takeBack(volume))
+            self.messages.error(error, _("Take it back"), take, _("Use {volume} again.").format(volume=volume))
+        else:
+            tip = _("Suggestions, training and prediction go on without {volume}. Nothing is deleted.")
+            leave = self.act(lambda: self.leaveOut(volume))
+            self.messages.error(error, _("Leave this volume out"), leave, tip.format(volume=volume))
+
+    def takeBack(self, volume: str) -> None:
+        """Use a volume again that was left out; the module replaces this."""
+
+    def leaveOut(self, volume: str) -> None:
+        """Go on without a volume; the module replaces this."""
 
     # Buttons that start a job, and stop it while it is under way
 

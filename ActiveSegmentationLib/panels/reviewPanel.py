@@ -48,7 +48,7 @@ class ReviewPanel(Panel):
         if volume not in self.session.reviews:  # forgotten meanwhile; the table follows
             return
         doubts = self.session.reviews[volume]["slice_doubt"]
-        self.session.openSlice(SliceId(volume, max(range(len(doubts)), key=lambda index: doubts[index])))
+        self.openSlice(SliceId(volume, max(range(len(doubts)), key=lambda index: doubts[index])))
 
     def export(self) -> None:
         """Write what is chosen."""

@@ -72,17 +72,12 @@ class SuggestPanel(Panel):
             parameters.strategy,
             parameters.seed,
             constraints,
-            lambda answer: self._onSuggested(),
+            openFirst=True,
         )
-
-    def _onSuggested(self) -> None:
-        row = self.session.nextRow()
-        if row is not None and not self.session.isDirty:
-            self.act(lambda: self.session.openRequest(row))()
 
     def _open(self, tableRow: int) -> None:
         volume, _separator, index = identityOf(self.ui.requestsTable, tableRow).rpartition("/")
-        self.session.openSlice(SliceId(volume, int(index)))
+        self.openSlice(SliceId(volume, int(index)))
 
     def _fillStrategies(self, strategies: list[dict[str, Any]]) -> None:
         box = self.ui.strategyComboBox

@@ -9,6 +9,7 @@ from slicer.i18n import tr as _
 
 from ActiveSegmentationLib.panels.panel import Panel
 from ActiveSegmentationLib.scene.charts import LossChart, learningCurveChart
+from ActiveSegmentationLib.scene.offers import AutoTrain
 from ActiveSegmentationLib.scene.running import Running
 
 NAMES = {"loss": "loss", "dice": "Dice on the annotated slices"}
@@ -26,24 +27,17 @@ class TrainPanel(Panel):
         self.ui.trainButton.clicked.connect(self.startOrStop("train", self.train))
         self.ui.curveButton.clicked.connect(self.act(self.showCurve))
 
-    def onTrained(self, count: int) -> None:
-        """A training on so many slices ended; the module replaces this."""
-
     def train(self) -> None:
         """Train; annotation can go on."""
         parameters = self.parameters()
-        self.work.train(parameters.models, parameters.steps, lambda answer: self.onTrained(answer["annotated"]))
+        self.work.train(parameters.models, parameters.steps)
 
-    def trainWhenDue(self) -> None:
-        """Train if enough was committed since the last training and nothing else is being learned."""
+    def automatic(self) -> AutoTrain | None:
+        """When to train automatically, or None where the person does not want it."""
         parameters = self.parameters()
-        if parameters.autoTrain and not self.work.isRunning("train") and self._sinceTraining() >= parameters.trainAfter:
-            self.train()
-
-    def _sinceTraining(self) -> int:
-        """Slices that were committed since the last training."""
-        trained = self.work.curve[-1]["annotated"] if self.work.curve else 0
-        return self.session.requests.annotatedCount - (trained or 0)
+        if not parameters.autoTrain:
+            return None
+        return AutoTrain(parameters.trainAfter, parameters.models, parameters.steps)
 
     def showCurve(self) -> None:
         """Show a plot: the running training's loss and Dice, or else the learning curve."""
@@ -96,6 +90,8 @@ class TrainPanel(Panel):
             return _("No model yet. Training uses the committed slices only; you can go on annotating meanwhile.")
         last = self.work.curve[-1]
         parts = [_("Trained on {count} slices.").format(count=last["annotated"])]
+        if self.work.untrainedCount:
+            parts.append(_("{count} more are committed since.").format(count=self.work.untrainedCount))
         known = [entry for entry in self.work.curve if entry["unseen"] is not None]
         if known:
             text = _("On the slices annotated next, the model of {count} slices reached Dice {dice:.2f}.")

@@ -19,6 +19,7 @@ from ActiveSegmentationLib.panels.imagesPanel import ImagesPanel
 from ActiveSegmentationLib.panels.labelButtons import LABEL_KEYS
 from ActiveSegmentationLib.panels.mapPanel import MapPanel
 from ActiveSegmentationLib.panels.messages import Messages
+from ActiveSegmentationLib.panels.offersPanel import OffersPanel
 from ActiveSegmentationLib.panels.panel import Panel
 from ActiveSegmentationLib.panels.reviewPanel import ReviewPanel
 from ActiveSegmentationLib.panels.segmentEditor import SegmentEditor
@@ -85,6 +86,7 @@ class Wiring:
         self.train = TrainPanel(*arguments)
         self.review = ReviewPanel(*arguments)
         self.map = MapPanel(*arguments)
+        self.offers = OffersPanel(*arguments)
         self.panels: tuple[Panel, ...] = (
             self.study,
             self.images,
@@ -93,6 +95,7 @@ class Wiring:
             self.train,
             self.review,
             self.map,
+            self.offers,
         )
         self.plots = PlotView()
         self._joinPanels()
@@ -112,15 +115,18 @@ class Wiring:
     def _joinPanels(self) -> None:
         """What a step leads to in another panel."""
         self.work.reported = self.train.report
+        self.work.automatic = self.train.automatic
+        self.work.suggestNext = self.suggest.act(self.suggest.suggest)
         self.plots.picked = self.map.pick
         self.train.showChart = self.plots.show  # type: ignore[method-assign]
         self.map.showChart = self.plots.show  # type: ignore[method-assign]
         self.study.beforeWriting = self.logic.dependencies.ensureLight  # type: ignore[method-assign]
         self.study.onOpened = self._onOpened  # type: ignore[method-assign]
+        for panel in self.panels:
+            panel.leaveOut = self.images.leaveOut  # type: ignore[method-assign]
+            panel.takeBack = self.images.takeBack  # type: ignore[method-assign]
         self.study.onFound = self.images.showFound  # type: ignore[method-assign]
-        self.annotate.onCommitted = self.train.trainWhenDue  # type: ignore[method-assign]
         self.annotate.onAllAnswered = self._onAllAnswered  # type: ignore[method-assign]
-        self.train.onTrained = self._onTrained  # type: ignore[method-assign]
 
     def _makeShortcuts(self) -> Shortcuts | None:
         if slicer.app.commandOptions().noMainWindow:
@@ -227,18 +233,11 @@ class Wiring:
             self.messages.tell(_("All requests are answered. The next ones can be suggested when the training ends."))
             return
         text = _("All requests are answered.")
-        newer = self.session.requests.annotatedCount > (self.work.curve[-1]["annotated"] or 0 if self.work.curve else 0)
-        if newer:
+        if self.work.untrainedCount:
             tip = _("Learn from every committed slice; suggestions are better afterwards.")
             self.messages.offer(text, _("Train now"), self.train.act(self.train.train), tip)
         else:
             self._offerSuggestions(text)
-
-    def _onTrained(self, count: int) -> None:
-        """A training ended: show what the model makes of the open volume, and offer the next suggestions."""
-        self._offerSuggestions(_("Learned from {count} slices.").format(count=count))
-        if self.train.parameters().showAfterTraining and self.session.case is not None:
-            self.annotate.showPrediction()
 
     def _offerSuggestions(self, text: str) -> None:
         tip = _("Ask for the next slices as set under Suggest.")

@@ -1,0 +1,127 @@
+"""What is offered and what is due: next suggestions, volumes that cannot be used, automatic training."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+from panels.test_feedback import HeldClient
+
+from ActiveSegmentationLib.scene.offers import REQUESTS, SUGGEST
+
+
+@pytest.fixture
+def worker(asked, monkeypatch):
+    return HeldClient(monkeypatch, asked.work)
+
+
+def finish(module, worker, name, **answer):
+    """Let the job of this name end."""
+    job = next(job for job in worker.jobs if job.name == name and job.active)
+    job.active = False
+    job.done(answer)
+    module.settle()
+
+
+def shown(module):
+    return module.ui.offerFrame.isVisibleTo(module.widget.uiWidget)
+
+
+def commitAll(module):
+    for _ in module.session.requests.rows:
+        module.click("nextButton") if module.session.task is None else None
+        module.draw(1, np.ones(module.session.case.volume.plane_shape, dtype=bool))
+        module.click("commitButton")
+
+
+def test_training_starts_by_itself_and_the_next_suggestions_are_offered(asked, worker):
+    parameters = asked.widget.logic.getParameterNode()
+    parameters.autoTrain, parameters.trainAfter, parameters.models = True, 4, 2
+    commitAll(asked)
+    (training,) = [job for job in worker.jobs if job.name == "train"]
+    assert training.options["models"] == 2
+    assert "when the training ends" in asked.message
+    assert asked.ui.trainButton.text == "Stop"
+    assert not shown(asked)
+    finish(asked, worker, "train", curve=[{"annotated": 4, "unseen": None, "reference": None}], annotated=4)
+    assert shown(asked)
+    assert "4 slices" in asked.ui.offerLabel.text
+    assert asked.ui.offerButton.text == "Suggest next slices"
+    asked.click("offerButton")
+    assert worker.jobs[-1].name == "suggest"
+    assert not shown(asked)
+
+
+def test_without_automatic_training_it_is_offered_when_all_is_answered(asked, worker):
+    commitAll(asked)
+    assert not [job for job in worker.jobs if job.name == "train"]
+    assert asked.message == "All requests are answered."
+    assert asked.ui.messageButton.text == "Train now"
+    asked.click("messageButton")
+    assert worker.jobs[-1].name == "train"
+
+
+def test_when_all_is_answered_and_learned_the_next_are_offered(asked, worker):
+    asked.work._study, asked.work._curve = asked.session.study, [{"annotated": 9, "unseen": None, "reference": None}]
+    commitAll(asked)
+    assert asked.ui.messageButton.text == "Suggest next slices"
+
+
+def test_an_offer_can_be_declined(asked, worker):
+    asked.work._offer(REQUESTS, "4 slices are requested. Open the first?", asked.session.requests.rows[0].request.slice)
+    asked.settle()
+    assert asked.ui.offerButton.text == "Open it"
+    asked.work._offer(SUGGEST, "Choose the next slices?")
+    asked.settle()
+    assert "(1 more)" in asked.ui.offerLabel.text
+    asked.click("offerDismissButton")
+    assert asked.ui.offerLabel.text == "Choose the next slices?"
+    asked.click("offerDismissButton")
+    assert not shown(asked)
+    assert not asked.work.offers
+
+
+def test_an_offer_is_accepted(asked, worker):
+    asked.work._offer(REQUESTS, "4 slices are requested. Open the first?", asked.session.requests.rows[2].request.slice)
+    asked.settle()
+    asked.click("offerButton")
+    assert asked.session.task.row.number == 3
+
+
+def test_volumes_that_a_job_could_not_use_can_be_left_out(asked, worker):
+    names = [volume.id for volume in asked.session.study.cohort.volumes[:2]]
+    asked.work.predict()
+    problems = [
+        {"volume": name, "where": f"{name}.nii.gz", "message": "It ends early.", "advice": ""} for name in names
+    ]
+    finish(asked, worker, "predict", reviews=[], left_out=problems)
+    assert names[0] in asked.ui.offerLabel.text
+    assert "It ends early" in asked.ui.offerLabel.text
+    asked.click("offerButton")
+    assert list(asked.session.study.excluded()) == names[:1]
+    assert asked.ui.messageButton.text == "Undo"
+    assert names[1] in asked.ui.offerLabel.text
+    asked.click("offerDismissButton")
+    assert not shown(asked)
+    assert list(asked.session.study.excluded()) == names[:1]
+
+
+def test_a_volume_that_cannot_be_opened_can_be_left_out_at_once(module, cohort, tmp_path):
+    from ActiveSegmentationLib.cohort import SliceId
+    from ActiveSegmentationLib.study import Request, RequestList
+
+    study = module.logic.createStudy(tmp_path / "study", shutil.copytree(cohort, tmp_path / "cohort"))
+    volumes = study.cohort.volumes[:2]
+    requests = tuple(Request(SliceId(v.id, 1), v.patient, v.axis, None, "because") for v in volumes)
+    study.write_requests(RequestList(study.next_round(), "strided", 0, {}, requests))
+    study.cohort.path(volumes[0].channels[0].paths[0]).write_bytes(b"no image")
+    module.session.refresh()
+    module.settle()
+    module.click("nextButton")
+    assert volumes[0].id in module.message
+    assert module.ui.messageButton.text == "Leave this volume out"
+    module.click("messageButton")
+    assert list(study.excluded()) == [volumes[0].id]
+    module.click("nextButton")
+    assert module.session.task.slice.volume == volumes[1].id

@@ -264,7 +264,9 @@ class AnnotatePanel(Panel):
         study, task = session.study, session.task
         self._task.show(session.describeTask() if task is not None else _("No slice is open."))
         reason = task.row.request.reason if task is not None and task.row is not None else ""
-        self._why.show(_("Why: {reason}").format(reason=reason) if reason else "")
+        learned = any(entry.get("round", -1) >= session.requests.round for entry in self.work.curve)
+        why = _("Why, before the last training: {reason}") if learned else _("Why: {reason}")
+        self._why.show(why.format(reason=reason) if reason else "")
         scribbles = study is not None and study.annotation == AnnotationKind.SCRIBBLE
         self.ui.hintLabel.setVisible(scribbles)
         if scribbles:

@@ -14,7 +14,9 @@ from ActiveSegmentationLib.panels.tables import fillTable, identityOf, setHeader
 from ActiveSegmentationLib.panels.understood import understood
 from ActiveSegmentationLib.study import Study
 
-SLICES_WIDTH = 44
+WIDTHS = {0: 76, 1: 92, 2: 44}
+"""Widths of the columns patient, volume and slices in pixels; long names are elided, problems begin in the third."""
+
 PROBLEM_HEIGHT = 52
 PICTURES = 3
 GREY = (120, 120, 120)
@@ -33,8 +35,9 @@ class ImagesPanel(Panel):
         ui.takeBackButton.clicked.connect(self.act(lambda: self.takeBack(self._chosen())))
         ui.cohortTable.itemSelectionChanged.connect(lambda *args: self.update())
         setHeader(ui.cohortTable, 5)
-        ui.cohortTable.horizontalHeader().setSectionResizeMode(2, qt.QHeaderView.Interactive)  # problems begin here
-        ui.cohortTable.setColumnWidth(2, SLICES_WIDTH)
+        for column, width in WIDTHS.items():
+            ui.cohortTable.horizontalHeader().setSectionResizeMode(column, qt.QHeaderView.Interactive)
+            ui.cohortTable.setColumnWidth(column, width)
         self._pictures = [getattr(ui, f"previewLabel{number}") for number in range(PICTURES)]
         self.clear()
 

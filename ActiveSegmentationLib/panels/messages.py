@@ -21,10 +21,14 @@ class Messages:
 
     Args:
         ui: Widgets of the module.
+
+    Attributes:
+        comfort: Gives what is to be said after an error, such as that the strokes are still there; "" for nothing.
     """
 
     def __init__(self, ui: Any) -> None:
         self._ui = ui
+        self.comfort: Callable[[], str] = lambda: ""
         self._action: Callable[[], Any] | None = None
         ui.messageButton.clicked.connect(lambda *_: self._act())
         ui.dismissButton.clicked.connect(lambda *_: self.clear())
@@ -71,6 +75,7 @@ class Messages:
             text = f"{type(error).__name__}: {error}"
             details = "".join(traceback.format_exception(error))
         logging.error("ActiveSegmentation: %s", text)
+        text = f"{text} {self.comfort()}".strip()
         self._show(f"<b>{_escaped(text)}</b>", details)
         _showStatus(text)
         if action is not None:

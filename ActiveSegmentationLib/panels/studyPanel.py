@@ -35,6 +35,9 @@ DEVICES = ("auto", "cpu", "cuda")
 SIDES = (128, 256, 0)
 """Longer side of a prepared slice in the order of the box; 0 keeps the images' own pixels."""
 
+SMALL_SIDE, MIDDLE_SIDE = 128, 320
+"""Up to the first longer side, in pixels, images are proposed at their own size; up to the second quickly, at 128."""
+
 SAMPLE_PATIENTS = 6
 
 
@@ -160,6 +163,7 @@ class StudyPanel(Panel):
         self._cohort = cohort
         self.onFound(cohort, self._previews)
         self._showLabels(labels.labels if labels is not None else ())
+        self._proposeDefaults(cohort)
         if not self.ui.studyPathLineEdit.currentPath:
             self.ui.studyPathLineEdit.currentPath = str(_freeFolder(cohort.root))
         self.update()
@@ -168,6 +172,14 @@ class StudyPanel(Panel):
             tip = _("Make the study in {folder}. The images stay where they are.")
             folder = self.ui.studyPathLineEdit.currentPath
             self.messages.offer(text, _("Create study"), self.act(self.create), tip.format(folder=folder))
+
+    def _proposeDefaults(self, cohort: Cohort) -> None:
+        """Choose what fits the images; the person can choose otherwise."""
+        onlyScribbles = any(v.scribble for v in cohort.volumes) and not any(v.mask for v in cohort.volumes)
+        self.ui.kindComboBox.setCurrentIndex(KINDS.index(AnnotationKind.SCRIBBLE if onlyScribbles else KINDS[0]))
+        side = max((max(volume.plane_shape) for volume in cohort.volumes), default=0)
+        fitting = 0 if side <= SMALL_SIDE else SIDES[0] if side <= MIDDLE_SIDE else SIDES[1]
+        self.ui.resolutionComboBox.setCurrentIndex(SIDES.index(fitting))
 
     def _showLabels(self, labels: Any) -> None:
         table = self.ui.labelsTable

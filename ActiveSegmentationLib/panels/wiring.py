@@ -65,6 +65,7 @@ class Wiring:
         self.session, self.work = self.logic.session, self.logic.work
         self.work.device = settings.value("Device", "auto")
         self.session.annotator = settings.value("Annotator", "annotator")
+        self.messages.comfort = self._comfort
         self.session.changed = self.scheduleUpdate
         self.session.viewChanged = self.scheduleUpdate
         self.session.failed = self.messages.error
@@ -191,6 +192,8 @@ class Wiring:
 
     def _onOpened(self) -> None:
         """A study is open: fetch what the panels show of it, if that costs no installation."""
+        if not self.session.requests.rows and not self.messages.text:
+            self._offerSuggestions(_("The study is open."))
         if settings.value("Python") or not self.logic.dependencies.missing():
             self.work.readCurve()
             self.work.fetchThumbnails()
@@ -224,6 +227,10 @@ class Wiring:
         ui.jobProgressBar.setRange(0, first.total)  # 0 to 0 shows that something happens
         ui.jobProgressBar.setValue(first.done)
         ui.cancelButton.enabled = not first.cancelling
+
+    def _comfort(self) -> str:
+        """What an error does not touch."""
+        return _("Your strokes are still there.") if self.session.isDirty else ""
 
     # What comes next
 

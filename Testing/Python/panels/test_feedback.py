@@ -191,6 +191,22 @@ def test_an_error_offers_what_helps(asked):
     assert not asked.ui.messageButton.isVisibleTo(asked.widget.uiWidget)
 
 
+def test_an_error_says_that_the_strokes_are_still_there(drawing):
+    drawing.wiring.messages.error(BadInput("The worker ended.", where="study"))
+    assert "strokes" not in drawing.message
+    drawing.draw(1, mask(drawing))
+    drawing.wiring.messages.error(BadInput("The worker ended.", where="study"))
+    assert "study: The worker ended. Your strokes are still there." in drawing.message
+
+
+def test_a_reason_stays_true_after_a_training(drawing):
+    assert drawing.ui.whyLabel.toolTip == "Why: no slice of this patient is annotated yet"
+    entry = {"round": drawing.session.requests.round, "annotated": 4, "unseen": None, "reference": None}
+    drawing.work._study, drawing.work._curve = drawing.session.study, [entry]
+    drawing.wiring.update()
+    assert drawing.ui.whyLabel.toolTip.startswith("Why, before the last training: ")
+
+
 def test_an_overlap_is_settled_from_the_message(drawing):
     from ActiveSegmentationLib.scene.strokes import writeSegmentPlanes
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import SimpleITK
@@ -43,6 +45,20 @@ def test_the_images_are_shown_before_anything_is_created(module, tmp_path):
     module.click("messageButton")
     assert module.session.study is not None, module.message
     assert not pictures(module)
+
+
+@pytest.mark.parametrize(
+    ("size", "kept", "side", "kind"),
+    [((36, 30), "mask", 2, 0), ((200, 180), "mask", 0, 0), ((36, 30), "scribble", 2, 1)],
+)
+def test_size_and_kind_of_annotation_fit_the_images(module, tmp_path, size, kept, side, kind):
+    write_phantom(tmp_path / "cohort", patients=1, slices=2, size=size)
+    found = discover(tmp_path / "cohort")
+    other = "scribble" if kept == "mask" else "mask"
+    cohort = found.with_volumes(tuple(replace(volume, **{other: None}) for volume in found.volumes))
+    module.wiring.study._onIndexed(cohort, None)
+    assert module.ui.resolutionComboBox.currentIndex == side
+    assert module.ui.kindComboBox.currentIndex == kind
 
 
 def write_ct(folder, count=2):

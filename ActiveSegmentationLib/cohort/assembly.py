@@ -38,6 +38,7 @@ class Candidate:
         role: What the layout says the volume is for.
         header: Header of the first channel, where the layout has read it already.
         warnings: What a person should know of the volume: (message, advice).
+        expected_channels: Number of channels that the layout says, or None; a file of several components has as many.
     """
 
     patient: str
@@ -48,6 +49,7 @@ class Candidate:
     role: Role = Role.POOL
     header: Header | None = None
     warnings: tuple[tuple[str, str], ...] = ()
+    expected_channels: int | None = None
 
 
 @dataclass
@@ -106,6 +108,7 @@ def _volume(root: Path, candidate: Candidate, name: str) -> tuple[Volume | None,
     try:
         headers = [candidate.header or _header(candidate.channels[0]), *map(_header, candidate.channels[1:])]
         _require_same_grid(candidate, headers)
+        _require_channels(candidate, headers)
     except ActiveSegmentationError as error:
         return None, [_problem(root, name, error)]
     geometry = headers[0].geometry
@@ -158,6 +161,14 @@ def _require_same_grid(candidate: Candidate, headers: Sequence[Header]) -> None:
             raise BadInput(
                 f"The channel's grid differs from the first: {difference}.", where=source.paths[0], advice=advice
             )
+
+
+def _require_channels(candidate: Candidate, headers: Sequence[Header]) -> None:
+    found, wanted = sum(header.components for header in headers), candidate.expected_channels
+    if wanted is not None and found != wanted:
+        advice = "Restore the missing channel files, or correct channel_names (or modality) in dataset.json."
+        where = candidate.channels[0].paths[0]
+        raise BadInput(f"{found} of {wanted} channels are there.", where=where, advice=advice)
 
 
 def _require_label_grid(labels: LabelSource, geometry: Geometry) -> None:

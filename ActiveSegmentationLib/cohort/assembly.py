@@ -144,8 +144,8 @@ def _volume(root: Path, candidate: Candidate, name: str) -> tuple[Volume | None,
 
 
 def _header(source: Source) -> Header:
-    first = read_header(Path(source.paths[0]))
-    if source.kind == "file":
+    first = read_header(Path(source.paths[0]), channels=source.kind == "channels")
+    if source.kind in ("file", "channels"):
         return first
     size = first.geometry.size
     return replace(first, geometry=replace(first.geometry, size=(size[0], size[1], len(source.paths))))
@@ -174,6 +174,10 @@ def _require_channels(candidate: Candidate, headers: Sequence[Header]) -> None:
 def _require_label_grid(labels: LabelSource, geometry: Geometry) -> None:
     if labels.source.kind == "segmentation":
         return  # held against the grid by the layout
+    if labels.source.kind == "structures":
+        for path in labels.source.paths:
+            _require_label_grid(LabelSource(file_source(Path(path))), geometry)
+        return
     header = _header(labels.source)
     if labels.source.kind == "file":
         refuse_layers(header.components, Path(labels.source.paths[0]))

@@ -39,15 +39,19 @@ class Header:
     warnings: tuple[str, ...] = ()
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: Path, *, channels: bool = False) -> Header:
     """Read the header of a volume file or a 2D image.
+
+    Args:
+        path: The file.
+        channels: Whether the fourth axis of a NIfTI file are channels, and not time points.
 
     Raises:
         BadInput: If there is no such file, it cannot be read, is complex-valued, has several time points, no voxel or
             an impossible spacing, or is shorter than its header says.
     """
     if is_nifti(path):
-        return _nifti_header(path)
+        return _nifti_header(path, channels=channels)
     if not has_pixel_files(path):
         return _image_header(path, _reader(path))
     with explained(path):
@@ -70,33 +74,34 @@ def reading_error(path: Path, error: RuntimeError) -> BadInput:
     return BadInput(message, where=path, advice="Copy or export it again, or leave the volume out.")
 
 
-def _nifti_header(path: Path) -> Header:
+def _nifti_header(path: Path, *, channels: bool) -> Header:
     nifti = read_nifti(path)
     if nifti.dtype.kind == "c":
         raise _complex(path)
     require_whole(nifti)
     try:
-        header = _image_header(path, _reader(path))
+        header = _image_header(path, _reader(path), channels=channels)
     except _Unplaced:
-        header = _header_by_nibabel(nifti, path)
+        header = _header_by_nibabel(nifti, path, channels=channels)
     warning = transform_warning(nifti, header.geometry)
     return Header(header.geometry, header.components, header.bytes, (warning,) if warning else ())
 
 
-def _header_by_nibabel(nifti: Nifti, path: Path) -> Header:
+def _header_by_nibabel(nifti: Nifti, path: Path, *, channels: bool) -> Header:
     """Header of what SimpleITK cannot read: NIfTI-2, gzip data under .nii, types of 128 bits."""
     shape = nifti.shape
     vector = len(shape) == 5 and shape[3] == 1 and int(nifti.header["intent_code"]) == 1007
-    _require_one_time(path, shape[3:4] if vector else shape[3:])
-    components = (shape[4] if vector else 1) * len(nifti.dtype.fields or "1")
+    times = 1 if channels else _require_one_time(path, shape[3:4] if vector else shape[3:])
+    along = shape[4] if vector else math.prod(shape[3:]) if channels else times
+    components = along * len(nifti.dtype.fields or "1")
     return Header(nifti_geometry(nifti, path), components, nifti.end - nifti.offset)
 
 
-def _image_header(path: Path, reader: Any) -> Header:
+def _image_header(path: Path, reader: Any, *, channels: bool = False) -> Header:
     size, spacing = list(reader.GetSize()), list(reader.GetSpacing())
     dimension = reader.GetDimension()
     origin, direction = list(reader.GetOrigin()), list(reader.GetDirection())
-    _require_one_time(path, size[3:])
+    along = math.prod(size[3:]) if channels else _require_one_time(path, size[3:])
     if dimension < 2:
         raise BadInput(f"The image has {dimension} dimension(s).", where=path, advice=REPAIR)
     pixel_type = _type_name(reader.GetPixelID())
@@ -111,14 +116,15 @@ def _image_header(path: Path, reader: Any) -> Header:
         raise BadInput(f"Size {size[:3]} with spacing {spacing[:3]} mm is impossible.", where=path, advice=REPAIR)
     geometry = Geometry(tuple(size[:3]), tuple(spacing[:3]), tuple(origin[:3]), tuple(direction))
     width = next((count for name, count in _BYTES.items() if pixel_type.find(name) >= 0), 1)
-    components = reader.GetNumberOfComponents()
-    return Header(geometry, components, math.prod(size) * width * components)
+    components = reader.GetNumberOfComponents() * along
+    return Header(geometry, components, math.prod(size[:3]) * width * components)
 
 
-def _require_one_time(path: Path, sizes: Sequence[int]) -> None:
+def _require_one_time(path: Path, sizes: Sequence[int]) -> int:
     if math.prod(sizes) > 1:
         advice = "Split it into one 3D file a time point, or use one time point."
         raise BadInput(f"The image has {math.prod(sizes)} time points, and one is needed.", where=path, advice=advice)
+    return 1
 
 
 def _complex(path: Path) -> BadInput:
@@ -136,6 +142,7 @@ def _reader(path: Path) -> Any:
         pass  # tells a missing or forbidden file apart from one that is no image
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
+    reader.SetImageIO(image_io(path))
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
@@ -150,6 +157,11 @@ def _reader(path: Path) -> Any:
         told = unreadable(path, otherwise)
         raise _Unplaced(told.message, where=told.where, advice=told.advice) from error
     return reader
+
+
+def image_io(path: Path) -> str:
+    """SimpleITK's reader for a file that it would refuse for the case of its suffix (.MHA), otherwise ""."""
+    return "MetaImageIO" if path.suffix.lower() in (".mha", ".mhd") and path.suffix != path.suffix.lower() else ""
 
 
 def _type_name(pixel_id: int) -> str:

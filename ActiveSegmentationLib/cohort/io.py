@@ -12,7 +12,7 @@ import numpy as np
 from ActiveSegmentationLib.cohort.contents import REPAIR
 from ActiveSegmentationLib.cohort.dicom.pixels import read_planes
 from ActiveSegmentationLib.cohort.dicom.segments import read_segmentations
-from ActiveSegmentationLib.cohort.headers import read_header, reading_error
+from ActiveSegmentationLib.cohort.headers import image_io, read_header, reading_error
 from ActiveSegmentationLib.cohort.label_values import (
     label_values,
     mask_kind,
@@ -24,6 +24,7 @@ from ActiveSegmentationLib.cohort.nifti import is_nifti, read_nifti_pixels
 from ActiveSegmentationLib.cohort.nifti_transforms import carry_transforms, pack
 from ActiveSegmentationLib.cohort.pictures import is_picture, read_label_picture
 from ActiveSegmentationLib.cohort.pixel_files import has_pixel_files, pixel_files, require_sound
+from ActiveSegmentationLib.cohort.structures import combine_structures
 from ActiveSegmentationLib.cohort.types import UNDECIDED, AnnotationKind, Cohort, Geometry, LabelSource, Source, Volume
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import atomic_path, explained
@@ -187,8 +188,11 @@ def _read_source(cohort: Cohort, source: Source, geometry: Geometry, *, labels: 
         return read_planes(paths, source.frames, geometry)
     if source.kind == "segmentation":
         return read_segmentations(paths, geometry)
-    _require_grid(paths[0], read_header(paths[0]).geometry, geometry)
-    return read(paths[0])
+    if source.kind == "structures":
+        return combine_structures(paths, lambda path: read_stored_labels(path, geometry))
+    header = read_header(paths[0], channels=source.kind == "channels")
+    _require_grid(paths[0], header.geometry, geometry)
+    return read_nifti_pixels(paths[0]) if source.kind == "channels" and is_nifti(paths[0]) else read(paths[0])
 
 
 def _read_frames(paths: Sequence[Path], geometry: Geometry, read: Callable[[Path], np.ndarray]) -> np.ndarray:
@@ -234,7 +238,7 @@ def _read(path: Path) -> Any:
     import SimpleITK as sitk
 
     try:
-        return sitk.ReadImage(str(path))
+        return sitk.ReadImage(str(path), imageIO=image_io(path))
     except RuntimeError as error:
         raise reading_error(path, error) from error
 

@@ -140,12 +140,13 @@ class Source:
 
     Attributes:
         kind: "file" (one file), "series" (DICOM, one path a slice in slice order), "frames" (2D images in order of time
-            or place), "segmentation" (DICOM segmentations).
+            or place), "segmentation" (DICOM segmentations), "channels" (one 4D file whose fourth axis are channels),
+            "structures" (one binary label map a structure; the n-th, counted from 1, has the stored value n).
         paths: Paths relative to the cohort's root with "/" between parts, or absolute where they lie outside of it.
         frames: For a series of multi-frame files: the 0-based frame of each path; otherwise empty.
     """
 
-    kind: Literal["file", "series", "frames", "segmentation"]
+    kind: Literal["file", "series", "frames", "segmentation", "channels", "structures"]
     paths: tuple[str, ...]
     frames: tuple[int, ...] = ()
 

@@ -20,7 +20,7 @@ from ActiveSegmentationLib.cohort.layouts.description import (
 )
 from ActiveSegmentationLib.cohort.layouts.label_table import LabelTable, channel_count, label_table
 from ActiveSegmentationLib.cohort.naming import stem
-from ActiveSegmentationLib.cohort.types import LabelSource, Problem, Role
+from ActiveSegmentationLib.cohort.types import LabelSource, Problem, Role, Source
 from ActiveSegmentationLib.common.errors import BadInput
 
 
@@ -92,11 +92,12 @@ def _candidate(
         draft.problems.append(Problem(name, message, "Restore the file, or take the case out of the list."))
         return None
     found = [image for image in images.values() if image is not None]
+    several = len(found) == 1 and channels is not None and channels > 1  # one 4D file has them all
     mask = _mask(path, role, pair, found[0], name, draft)
     return Candidate(
         patient=name,
         name=name,
-        channels=tuple(map(file_source, found)),
+        channels=(Source("channels", (str(found[0]),)),) if several else tuple(map(file_source, found)),
         mask=LabelSource(file_source(mask), labels.ignore, labels.values) if mask else None,
         role=role,
         expected_channels=channels,

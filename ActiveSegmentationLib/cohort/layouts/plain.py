@@ -1,47 +1,34 @@
-"""A plain folder: one volume a file, labels beside the images or in folders of their own."""
+"""A plain folder: one volume a file or a file a channel, labels next to the images or in folders of their own."""
 
 from __future__ import annotations
 
 import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ActiveSegmentationLib.cohort.assembly import Candidate, Draft, file_source
 from ActiveSegmentationLib.cohort.layouts.base import Layout
-from ActiveSegmentationLib.cohort.naming import stem
-from ActiveSegmentationLib.cohort.types import UNDECIDED, LabelSource
+from ActiveSegmentationLib.cohort.layouts.channels import units_of
+from ActiveSegmentationLib.cohort.layouts.matching import ImageUnit, Match, Matcher, named_file
+from ActiveSegmentationLib.cohort.layouts.patients import Place, patients_of
+from ActiveSegmentationLib.cohort.layouts.words import without_image_words, words_of
+from ActiveSegmentationLib.cohort.naming import natural_key, stem
+from ActiveSegmentationLib.cohort.types import UNDECIDED, LabelSource, Problem, Source
 from ActiveSegmentationLib.cohort.walking import volume_files
 from ActiveSegmentationLib.common.errors import BadInput
 
-_SCRIBBLE = re.compile(r"[_-](scribbles?)$", re.IGNORECASE)
-_MASK = re.compile(r"[_-](gt|mask|seg|segmentation|label|labels)$", re.IGNORECASE)
-_MASK_FOLDERS = {"labels", "masks", "labelstr", "segmentations", "gt"}
-_SCRIBBLE_FOLDERS = {"scribbles", "scribble"}
-_IMAGE_FOLDERS = {"images", "imagestr", "image", "img", "volumes"}
-
-
-def _kind(file: Path, root: Path) -> str:
-    folders = {part.lower() for part in file.relative_to(root).parts[:-1]}
-    if _SCRIBBLE.search(stem(file)) or folders & _SCRIBBLE_FOLDERS:
-        return "scribble"
-    if _MASK.search(stem(file)) or folders & _MASK_FOLDERS or file.name.lower().endswith(".seg.nrrd"):
-        return "mask"
-    return "image"
-
-
-def _base(file: Path, root: Path) -> str:
-    """Where a file belongs: its name without what marks a label, below the folders that are no mere sorting."""
-    sorting = _MASK_FOLDERS | _SCRIBBLE_FOLDERS | _IMAGE_FOLDERS
-    folders = [part for part in file.relative_to(root).parts[:-1] if part.lower() not in sorting]
-    name = _MASK.sub("", _SCRIBBLE.sub("", stem(file)))
-    return "/".join([*folders, name])
+_OPINIONS = re.compile(r"(rater|reader|observer|annotator|expert|version|v|run|copy|old|new|final)?_?\d*")
+"""Names that tell label files of one structure apart."""
 
 
 def read_folder(path: Path, pattern: str | None = None) -> Draft:
     """Find the volumes of a plain folder.
 
-    A file whose name ends in _gt, _mask, _seg, _segmentation, _label or _scribble, that is a .seg.nrrd, or that lies in
-    a folder called labels, masks or scribbles, holds the labels of the image of the same name; in scribbles 255 means
-    undecided. The patient is the folder an image lies in, or the image's own name where it lies at the top.
+    A file with a word such as seg, label, mask or gt in its name, that is a .seg.nrrd, or that lies in a folder called
+    labels or masks, holds labels; likewise for scribbles, in which 255 means unlabelled. It belongs to the image of
+    the same name, without such words and without image, ct, t1 ..., or to the only image of its folder. Several label
+    files of an image that name structures are put together. A label file without image is a problem, never an image.
 
     Args:
         path: The folder, or a single image file.
@@ -51,31 +38,101 @@ def read_folder(path: Path, pattern: str | None = None) -> Draft:
         BadInput: If the pattern is no regular expression with that group.
     """
     expression = _compile(pattern) if pattern else None
-    root = path if path.is_dir() else path.parent
-    files = volume_files(path) if path.is_dir() else [path]
-    labels: dict[tuple[str, str], Path] = {}
-    images = []
-    for file in files:
-        kind = _kind(file, root) if path.is_dir() else "image"
-        if kind == "image":
-            images.append(file)
-        else:
-            labels[kind, _base(file, root)] = file
+    if not path.is_dir():
+        unit = ImageUnit((named_file(path, path.parent),), (), stem(path))
+        return _draft([unit], [], None, expression, path.parent)
+    files = [named_file(file, path) for file in volume_files(path)]
+    labels = [file for file in files if file.kind != "image"]
+    units, channels = units_of([file for file in files if file.kind == "image"], labels)
+    matcher = Matcher(units)
+    return _draft(units, [matcher.match(label) for label in labels], channels, expression, path)
+
+
+def _draft(
+    units: Sequence[ImageUnit],
+    matches: Sequence[Match],
+    channels: int | None,
+    expression: re.Pattern[str] | None,
+    root: Path,
+) -> Draft:
     draft = Draft([])
-    for file in images:
-        base = _base(file, root)
-        mask, scribble = labels.get(("mask", base)), labels.get(("scribble", base))
-        patient, name = _names(base, stem(file), expression)
+    found: dict[tuple[Path, str], list[Match]] = defaultdict(list)
+    for match in matches:
+        if len(match.images) == 1:
+            found[match.images[0].first.path, match.label.kind].append(match)
+        else:
+            draft.problems.append(_unmatched(match, root))
+    structures = _structures(found.values())
+    draft.labels = {value: name for name, value in structures.items()}
+    places = [Place(unit.first.folders, unit.name) for unit in units]
+    names = [_names(place, expression) for place in places]
+    for unit, (patient, name), guess in zip(units, names, patients_of(places), strict=True):
+        masks, scribbles = (found.get((unit.first.path, kind), []) for kind in ("mask", "scribble"))
         draft.candidates.append(
             Candidate(
-                patient=patient,
+                patient=patient or guess,
                 name=name,
-                channels=(file_source(file),),
-                mask=LabelSource(file_source(mask)) if mask else None,
-                scribble=LabelSource(file_source(scribble), UNDECIDED) if scribble else None,
+                channels=tuple(file_source(file.path) for file in unit.files),
+                mask=_labels(name, masks, structures, draft),
+                scribble=_scribbles(name, scribbles, draft),
+                role=unit.first.role,
+                expected_channels=channels if channels and len(unit.files) > 1 else None,
             )
         )
     return draft
+
+
+def _unmatched(match: Match, root: Path) -> Problem:
+    where = match.label.path.relative_to(root).as_posix()
+    if not match.images:
+        advice = "Name it like its image, for example p1_seg.nii.gz for p1.nii.gz, or name both in a table."
+        return Problem(where, "The file looks like labels and belongs to no image.", advice)
+    named = ", ".join(unit.first.path.relative_to(root).as_posix() for unit in match.images[:3])
+    advice = "Name it after its image, or name both in a table."
+    return Problem(where, f"The file looks like labels and fits several images: {named}.", advice)
+
+
+def _structures(found: Iterable[Sequence[Match]]) -> dict[str, int]:
+    """Label value of each structure, where an image has a label file for each; empty where none has."""
+    found = list(found)
+    if not any(len(matches) > 1 and _are_structures(matches) for matches in found):
+        return {}
+    names = {match.structure for matches in found if _are_structures(matches) for match in matches}
+    return {name: value for value, name in enumerate(sorted(names, key=natural_key), start=1)}
+
+
+def _are_structures(matches: Sequence[Match]) -> bool:
+    names = [match.structure for match in matches]
+    return len(set(names)) == len(names) and not any(_OPINIONS.fullmatch(name) for name in names)
+
+
+def _labels(name: str, matches: Sequence[Match], structures: dict[str, int], draft: Draft) -> LabelSource | None:
+    """The masks of an image: one file, or a file a structure."""
+    if not matches:
+        return None
+    if structures and _are_structures(matches):
+        ordered = sorted(matches, key=lambda match: structures[match.structure])
+        source = Source("structures", tuple(str(match.label.path) for match in ordered))
+        values = tuple((n, structures[match.structure]) for n, match in enumerate(ordered, start=1))
+        return LabelSource(source, None, values)
+    return LabelSource(file_source(matches[0].label.path)) if _is_one(name, matches, draft) else None
+
+
+def _scribbles(name: str, matches: Sequence[Match], draft: Draft) -> LabelSource | None:
+    if not matches or not _is_one(name, matches, draft):
+        return None
+    return LabelSource(file_source(matches[0].label.path), UNDECIDED)
+
+
+def _is_one(name: str, matches: Sequence[Match], draft: Draft) -> bool:
+    """Whether there is one label file; of several none is taken, and the image's row says so."""
+    if len(matches) == 1:
+        return True
+    named = ", ".join(match.label.path.name for match in matches[:3])
+    advice = "Keep one of them, or name it in a table; the volume is used without labels."
+    draft.problems.append(Problem(name, f"{len(matches)} label files belong to the image: {named}.", advice))
+    draft.aside += [match.label.path for match in matches]
+    return False
 
 
 def _compile(pattern: str) -> re.Pattern[str]:
@@ -83,27 +140,39 @@ def _compile(pattern: str) -> re.Pattern[str]:
     try:
         expression = re.compile(pattern)
     except re.error as error:
-        raise BadInput(f"'{pattern}' is no regular expression ({error}).", where="pattern", advice=advice) from error
+        message = f"'{pattern}' is not a regular expression ({error})."
+        raise BadInput(message, where="pattern", advice=advice) from error
     if "patient" not in expression.groupindex:
         raise BadInput(f"'{pattern}' has no group called patient.", where="pattern", advice=advice)
     return expression
 
 
-def _names(base: str, name: str, expression: re.Pattern[str] | None) -> tuple[str, str]:
-    """Patient and volume of an image."""
-    if expression is not None:
-        match = expression.search(base)
-        if match is None:
-            advice = "Change the pattern so that it fits every image."
-            raise BadInput(f"The pattern does not fit '{base}'.", where="pattern", advice=advice)
-        groups = match.groupdict()
-        return groups["patient"], groups.get("volume") or base.replace("/", "_")
-    folder, _, last = base.rpartition("/")
-    return (folder.rpartition("/")[2] if folder else last), (base.replace("/", "_") if folder else name)
+def _names(place: Place, expression: re.Pattern[str] | None) -> tuple[str | None, str]:
+    """Patient of an image by the pattern, if there is one, and name of the volume."""
+    base = "/".join([*place.folders, place.stem])
+    if expression is None:
+        return None, _volume_name(place)
+    match = expression.search(base)
+    if match is None:
+        advice = "Change the pattern so that it fits every image."
+        raise BadInput(f"The pattern does not fit '{base}'.", where="pattern", advice=advice)
+    groups = match.groupdict()
+    return groups["patient"], groups.get("volume") or base.replace("/", "_")
+
+
+def _volume_name(place: Place) -> str:
+    """Folders and name; a name that only says image or repeats its folder adds nothing."""
+    if not place.folders:
+        return place.stem
+    folders = "_".join(place.folders)
+    own, last = words_of(place.stem), words_of(place.folders[-1])
+    if own[: len(last)] == last:
+        return "_".join([*place.folders[:-1], place.stem])
+    return f"{folders}_{place.stem}" if without_image_words(own) else folders
 
 
 def _recognises(path: Path) -> bool:
     return bool(volume_files(path)) if path.is_dir() else path.is_file()
 
 
-LAYOUT = Layout("folder", "Plain folder: one volume a file, patient from the sub-folder.", _recognises, read_folder)
+LAYOUT = Layout("folder", "Plain folder: one volume a file, labels by their names.", _recognises, read_folder)

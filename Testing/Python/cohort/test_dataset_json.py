@@ -331,3 +331,21 @@ def test_fields_named_twice_and_no_object(tmp_path):
     (tmp_path / "dataset.json").write_text("[]")
     with pytest.raises(BadInput, match=r"dataset\.json"):
         discover(tmp_path)
+
+
+def test_the_fourth_axis_of_several_modalities_are_channels(tmp_path):
+    decathlon(tmp_path, held=(), modality={"0": "FLAIR", "1": "T1w", "2": "T2w"})
+    written = save_image(tmp_path / "imagesTr" / "case_1.nii.gz", 3, (3, 3, 12, 10))
+    save_image(tmp_path / "imagesTr" / "case_2.nii.gz", 4, (2, 3, 12, 10))
+    cohort = discover(tmp_path)
+    (volume,) = cohort.volumes
+    assert (volume.components, volume.geometry.size, volume.mask is not None) == (3, (10, 12, 3), True)
+    assert np.array_equal(read_image(cohort, volume), written)
+    assert "2 of 3 channels" in errors(cohort)["case_2"]
+    assert Cohort.from_json(cohort.to_json(), cohort.root) == cohort
+
+
+def test_time_points_are_no_channels(tmp_path):
+    decathlon(tmp_path, held=(), modality={"0": "MRI"})
+    save_image(tmp_path / "imagesTr" / "case_1.nii.gz", 3, (3, 3, 12, 10))
+    assert "3 time points" in errors(discover(tmp_path))["case_1"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 from ActiveSegmentationLib.cohort.assembly import Candidate, Draft
 from ActiveSegmentationLib.cohort.dicom.instances import Instance
 from ActiveSegmentationLib.cohort.dicom.segments import FILE_STEP, INSTALL, require_grid
-from ActiveSegmentationLib.cohort.dicom.series import Series
+from ActiveSegmentationLib.cohort.dicom.series import Series, shown_path
 from ActiveSegmentationLib.cohort.naming import safe_id
 from ActiveSegmentationLib.cohort.types import LabelSource, Problem, Source
 from ActiveSegmentationLib.common.errors import BadInput
@@ -45,84 +46,122 @@ def attach_labels(
     root: Path, draft: Draft, objects: Sequence[Instance], series: Sequence[Series], names: LabelNames
 ) -> None:
     """Give the volumes of a draft the segmentations that refer to them; whatever cannot be used is told in its row."""
-    series_of = {instance.uid: one for one in series for instance in one.instances}
-    by_uid = {one.uid: one for one in series if one.uid}
+    images = _Images(series)
     for found in objects:
         if found.kind == "contours":
-            target = next((by_uid[uid].name for uid in found.references if uid in by_uid), None)
-            where = safe_id(target) if target else _shown(root, found.path)
+            target = next((images.names[uid] for uid in found.references if uid in images.names), None)
+            where = safe_id(target) if target else shown_path(root, found.path)
             message = f"{found.path.name} holds contours (RTSTRUCT), which are not read."
             draft.problems.append(Problem(where, message, _CONTOURS, "warning"))
     users: dict[int, list[Instance]] = {}
-    for found in objects:
-        if found.kind != "segmentation":
-            continue
-        numbers = [number for number, one in enumerate(draft.candidates) if _refers(found, one, by_uid, series_of)]
-        if not numbers:
-            message = "The segmentation refers to a series that is not here, so it is not used."
-            advice = found.advice if found.problem else "Add the series that it was drawn on."
-            draft.problems.append(Problem(_shown(root, found.path), found.problem or message, advice, "warning"))
+    for found in _without_copies(objects):
+        numbers = _targets(found, draft.candidates, images)
         for number in numbers:
             users.setdefault(number, []).append(found)
+        if not numbers:
+            message = "The segmentation refers to a series that is not here, so it is not used."
+            if not found.references:
+                message = "The segmentation names no series and does not fit exactly one volume, so it is not used."
+            advice = found.advice if found.problem else "Add the series that it was drawn on."
+            draft.problems.append(Problem(shown_path(root, found.path), found.problem or message, advice, "warning"))
     for number, files in sorted(users.items()):
         candidate = draft.candidates[number]
         try:
-            labels = _labels(files, names)
-            if candidate.header is not None:
-                require_grid([found.path for found in files], candidate.header.geometry)
-            draft.candidates[number] = replace(candidate, mask=labels)
+            draft.candidates[number] = replace(candidate, mask=_labels(files, candidate, names))
         except BadInput as error:
-            draft.problems.append(Problem(safe_id(candidate.name), f"{error.where}: {error.message}", error.advice))
+            where = shown_path(root, Path(error.where)) if error.where else root.name
+            draft.problems.append(Problem(safe_id(candidate.name), f"{where}: {error.message}", error.advice))
 
 
-def _refers(found: Instance, candidate: Candidate, by_uid: dict[str, Series], series_of: dict[str, Series]) -> bool:
-    """Whether a segmentation was drawn on a volume: on its images, or where it names none, on its series."""
-    own = {path for source in candidate.channels for path in source.paths}
-    if found.instances:
-        named = [
-            str(instance.path)
-            for uid in found.instances
-            if uid in series_of
-            for instance in series_of[uid].instances
-            if instance.uid == uid
-        ]
-        if named:
-            return bool(own.intersection(named))
-    return any(
-        str(instance.path) in own for uid in found.references if uid in by_uid for instance in by_uid[uid].instances
-    )
+class _Images:
+    """Files of the images, by image, by series and by study."""
+
+    def __init__(self, series: Sequence[Series]) -> None:
+        self.names = {one.uid: one.name for one in series if one.uid}
+        self.of_image: dict[str, set[str]] = {}
+        self.of_series: dict[str, set[str]] = {}
+        self.of_study: dict[str, set[str]] = {}
+        for one in series:
+            for instance in one.instances:
+                path = str(instance.path)
+                self.of_image.setdefault(instance.uid, set()).add(path)
+                self.of_series.setdefault(instance.series, set()).add(path)
+                self.of_study.setdefault(instance.study, set()).add(path)
 
 
-def _labels(files: Sequence[Instance], names: LabelNames) -> LabelSource:
+def _without_copies(objects: Sequence[Instance]) -> list[Instance]:
+    """The segmentations, each SOP instance UID once."""
+    once: dict[str, Instance] = {}
+    for found in objects:
+        if found.kind == "segmentation":
+            once.setdefault(found.uid or str(found.path), found)
+    return list(once.values())
+
+
+def _targets(found: Instance, candidates: Sequence[Candidate], images: _Images) -> list[int]:
+    """Places of the volumes that a segmentation was drawn on.
+
+    They are those of its images, where it names none those of its series, and where it names no series either the one
+    volume of its study that has its grid.
+    """
+    named = set().union(*(images.of_image.get(uid, set()) for uid in found.instances))
+    named = named or set().union(*(images.of_series.get(uid, set()) for uid in found.references))
+    anywhere = not named and not found.references and not found.problem
+    if anywhere:
+        named = images.of_study.get(found.study, set())
+    numbers = [
+        number
+        for number, candidate in enumerate(candidates)
+        if any(path in named for source in candidate.channels for path in source.paths)
+    ]
+    if anywhere:
+        numbers = [number for number in numbers if _has_grid(found, candidates[number])]
+        return numbers if len(numbers) == 1 else []
+    return numbers
+
+
+def _has_grid(found: Instance, candidate: Candidate) -> bool:
+    try:
+        _require_grid([found], candidate)
+    except BadInput:
+        return False
+    return True
+
+
+def _require_grid(files: Sequence[Instance], candidate: Candidate) -> None:
+    if candidate.header is not None:
+        require_grid([found.path for found in files], candidate.header.geometry)
+
+
+def _labels(files: Sequence[Instance], candidate: Candidate, names: LabelNames) -> LabelSource:
     """The labels of one volume from one segmentation, or from several with different segments.
 
     Raises:
         BadInput: If one cannot be used, or two have segments of the same name.
     """
-    seen: dict[str, Instance] = {}
-    pairs = []
-    for place, found in enumerate(files):
+    for found in files:
         _require_usable(found)
-        for number, name in found.segments:
-            if name in seen and seen[name] is not found:
-                message = f"{len(files)} segmentations of the series have a segment '{name}', so none of them is used."
-                raise BadInput(message, where=found.path.name, advice="Keep one of them in the folder.")
-            seen[name] = found
-            pairs.append((place * FILE_STEP + number, names.value(name, number)))
+    counts = Counter(name for found in files for name in {name for _, name in found.segments})
+    common = next((name for name, count in counts.items() if count > 1), None)
+    if common is not None:
+        message = f"{len(files)} segmentations of the series have a segment '{common}', so none of them is used."
+        raise BadInput(message, where=files[0].path, advice="Keep one of them in the folder.")
+    _require_grid(files, candidate)
+    pairs = [
+        (place * FILE_STEP + number, names.value(name, number))
+        for place, found in enumerate(files)
+        for number, name in found.segments
+    ]
     return LabelSource(Source("segmentation", tuple(str(found.path) for found in files)), None, tuple(pairs))
 
 
 def _require_usable(found: Instance) -> None:
     if found.problem:
-        raise BadInput(found.problem, where=found.path.name, advice=found.advice)
+        raise BadInput(found.problem, where=found.path, advice=found.advice)
     if found.fractional:
         advice = "Export it as a binary segmentation."
-        raise BadInput("The segmentation holds probabilities (FRACTIONAL).", where=found.path.name, advice=advice)
+        raise BadInput("The segmentation holds probabilities (FRACTIONAL).", where=found.path, advice=advice)
     if not found.segments:
-        raise BadInput("The segmentation has no segment.", where=found.path.name, advice="Leave it out.")
+        raise BadInput("The segmentation has no segment.", where=found.path, advice="Leave it out.")
     if importlib.util.find_spec("highdicom") is None:
-        raise BadInput("DICOM segmentations need the package highdicom.", where=found.path.name, advice=INSTALL)
-
-
-def _shown(root: Path, path: Path) -> str:
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+        raise BadInput("DICOM segmentations need the package highdicom.", where=found.path, advice=INSTALL)

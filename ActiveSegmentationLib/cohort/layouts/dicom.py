@@ -9,7 +9,7 @@ from pathlib import Path
 from ActiveSegmentationLib.cohort.assembly import Draft
 from ActiveSegmentationLib.cohort.dicom.instances import Instance, read_instance
 from ActiveSegmentationLib.cohort.dicom.segmentations import LabelNames, attach_labels
-from ActiveSegmentationLib.cohort.dicom.series import Series, mark_of, picture_candidates, series_candidates
+from ActiveSegmentationLib.cohort.dicom.series import Series, mark_of, picture_candidates, series_candidates, shown_path
 from ActiveSegmentationLib.cohort.dicom.walk import candidates, holds_dicom
 from ActiveSegmentationLib.cohort.layouts.base import Layout
 from ActiveSegmentationLib.cohort.naming import natural_key, safe_id
@@ -58,13 +58,13 @@ def _instances(path: Path, draft: Draft, progress: Progress) -> list[Instance]:
         try:
             instance = read_instance(file)
         except BadInput as error:
-            draft.problems.append(Problem(_shown(path, file), error.message, error.advice))
+            draft.problems.append(Problem(shown_path(path, file), error.message, error.advice))
             continue
         if instance is not None:
             found.append(instance)
         elif file.name.lower().endswith(_DICOM_SUFFIXES):
             advice = "Copy or export it again, or remove it."
-            draft.problems.append(Problem(_shown(path, file), "This is not a readable DICOM file.", advice))
+            draft.problems.append(Problem(shown_path(path, file), "This is not a readable DICOM file.", advice))
     return found
 
 
@@ -157,7 +157,7 @@ def _others(root: Path, instances: Sequence[Instance]) -> list[Problem]:
     for kind, (name, advice) in _SKIPPED.items():
         files = [instance.path for instance in instances if instance.kind == kind]
         if files:
-            message = f"{len(files)} {name} left out (for example {_shown(root, files[0])})."
+            message = f"{len(files)} {name} left out (for example {shown_path(root, files[0])})."
             problems.append(Problem(f"{root.name} (folder)", message, advice, "warning"))
     others = Counter(instance.name for instance in instances if instance.kind == "other")
     if others:
@@ -165,11 +165,6 @@ def _others(root: Path, instances: Sequence[Instance]) -> list[Problem]:
         message = f"DICOM objects that hold no image to annotate are left out: {named}."
         problems.append(Problem(f"{root.name} (folder)", message, "Nothing has to be done.", "warning"))
     return problems
-
-
-def _shown(root: Path, file: Path) -> str:
-    name = file.relative_to(root).as_posix() if file.is_relative_to(root) else str(file)
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 LAYOUT = Layout(

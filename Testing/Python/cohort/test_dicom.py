@@ -468,6 +468,25 @@ def test_segmentations_of_one_series(tmp_path, drawn):
     assert "3 segmentations of the series have a segment 'liver'" in told(cohort, "error")
 
 
+def test_a_copied_segmentation_and_one_that_names_no_series(tmp_path, drawn):
+    files = write_series(tmp_path / "images", pixels())
+    write_series(tmp_path / "other", pixels(), SeriesInstanceUID="1.2.99", PixelSpacing=[2, 2])
+    seg = write_segmentation(tmp_path / "1", files, drawn, ["liver", "tumor"])
+    dataset = pydicom.dcmread(seg)
+    del dataset.ReferencedSeriesSequence
+    dataset.save_as(seg)
+    shutil.copy(seg, tmp_path / "2")
+    cohort = discover(tmp_path)
+    assert told(cohort) == ""
+    (labelled,) = [volume for volume in cohort.volumes if volume.mask is not None]
+    assert labelled.geometry.spacing == (1.5, 1.5, 5)
+    assert np.array_equal(read_labels(cohort, labelled, AnnotationKind.MASK), drawn)
+    write_series(tmp_path / "third", pixels(), SeriesInstanceUID="1.2.100")
+    cohort = discover(tmp_path)
+    assert all(volume.mask is None for volume in cohort.volumes)
+    assert "does not fit exactly one volume" in told(cohort, "warning")
+
+
 def test_overlapping_segments_and_lost_series(tmp_path, drawn):
     files = write_series(tmp_path / "images", pixels())
     both = np.stack([drawn > 0, drawn > 0], -1).astype(np.uint8)
@@ -510,6 +529,23 @@ def test_objects_without_images_are_told_once(tmp_path):
     assert "1 Encapsulated PDF, 3 Grayscale Softcopy Presentation State" in text
     assert "1 secondary capture(s)" in text
     assert "RTSTRUCT" in text
+    assert told(cohort, "error") == ""
+
+
+@pytest.mark.parametrize(
+    ("places", "count"),
+    [((0, 5, 10, 15), 1), ((0,), 0), ((0, 0, 0), 0)],
+)
+def test_secondary_captures_are_screenshots_unless_they_are_a_stack(tmp_path, places, count):
+    write_series(tmp_path / "ct", pixels(), SeriesInstanceUID="1.2.70")
+    for n, z in enumerate(places):
+        tags = {"SOPClassUID": SecondaryCaptureImageStorage, "SeriesInstanceUID": "1.2.71", "InstanceNumber": n + 1}
+        write_slice(tmp_path / "sc" / f"{n}", pixels(seed=n)[0], (0, 0, z), **tags)
+    tags = {"SOPClassUID": SecondaryCaptureImageStorage, "SeriesInstanceUID": "1.2.70"}
+    write_slice(tmp_path / "ct" / "dose", pixels(seed=9)[0], (0, 0, 5), **tags)
+    cohort = discover(tmp_path)
+    assert sizes(cohort) == [(5, 6, 4)] * (1 + count)
+    assert f"{1 if count else 1 + len(places)} secondary capture(s)" in told(cohort, "warning")
     assert told(cohort, "error") == ""
 
 

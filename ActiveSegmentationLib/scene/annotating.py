@@ -179,7 +179,7 @@ class Annotating(StudySession):
         case.setSeconds(index, 0.0)
         self.timer.start()
         self._dirty = None
-        self.refresh()
+        self._refreshVolume(case.volume.id)
         self.committed(annotation.slice)
         return annotation.slice
 
@@ -190,12 +190,12 @@ class Annotating(StudySession):
             OffSlice: If another slice is in view.
             BadInput: If no slice is open, no reason is given, or this annotator has committed it.
         """
-        study, _, _ = self._inView()
+        study, case, _ = self._inView()
         if not reason.strip():
             raise BadInput("A reason is missing.", where=self._where(), advice="Say why it cannot be judged.")
         assert self.task is not None
         study.skip(self.task.slice, self.annotator, reason.strip(), round=self.task.round)
-        self.refresh()
+        self._refreshVolume(case.volume.id)
         return self.task.slice
 
     def flagSlice(self, note: str) -> SliceId:
@@ -205,16 +205,16 @@ class Annotating(StudySession):
             OffSlice: If another slice is in view.
             BadInput: If no slice is open.
         """
-        study, _, _ = self._inView()
+        study, case, _ = self._inView()
         assert self.task is not None
         study.flag(self.task.slice, self.annotator, note.strip() or "to be looked at again")
-        self.refresh()
+        self._refreshVolume(case.volume.id)
         return self.task.slice
 
     def revertSlice(self) -> None:
         """Show again what was last committed on the slice, or nothing; can be undone in the editor."""
         study, case, index = self._inView()
-        known = study.annotations(self.annotator).get(case.sliceId(index))
+        known = study.annotations(self.annotator, volume=case.volume.id).get(case.sliceId(index))
         self.editor.saveStateForUndo()
         with self._quiet():
             case.revert(index, None if known is None else known.labels)

@@ -74,8 +74,8 @@ class Case:
         self._clean: dict[int, str] = {}
         self._prelabels: dict[int, str] = {}
         self._seconds: dict[int, float] = {}
-        committed = {s.index: a for s, a in study.annotations(annotator).items() if s.volume == volume.id}
-        drafts = {s.index: draft for s, draft in study.drafts(annotator).items() if s.volume == volume.id}
+        committed = {s.index: a for s, a in study.annotations(annotator, volume=volume.id).items()}
+        drafts = {s.index: draft for s, draft in study.drafts(annotator, volume.id).items()}
         self.channels = channelCount(volume)
         self.channel = min(channel, self.channels - 1)
         self.volumeNode = self._volumeNode(study.cohort, study.id)

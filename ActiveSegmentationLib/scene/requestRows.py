@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ActiveSegmentationLib.cohort import SliceId
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.study import Request, RequestList, Study
+from ActiveSegmentationLib.study import Request, RequestList, SliceFile, Study
 
 OPEN, DONE, SKIPPED = "open", "committed", "skipped"
 """Statuses of a request."""
@@ -32,6 +32,21 @@ class RequestRow:
     thumbnail: str | None
 
 
+@dataclass
+class _Said:
+    """What was said of the slices of a volume by anybody.
+
+    Attributes:
+        statuses: Committed or skipped; a commit counts more than a skip.
+        flagged: Slices to be looked at again.
+        answered: Slices whose request of the latest round is answered.
+    """
+
+    statuses: dict[SliceId, str]
+    flagged: set[SliceId]
+    answered: set[SliceId]
+
+
 class RequestRows:
     """What was asked for in the latest round of a study, and what became of every slice, as of the last ``read``.
 
@@ -43,7 +58,10 @@ class RequestRows:
     def __init__(self) -> None:
         self.round = 0
         self.rows: list[RequestRow] = []
-        self._statuses: dict[SliceId, str] = {}
+        self._requests: tuple[Request, ...] = ()
+        self._excluded: set[str] = set()
+        self._said: dict[str, _Said] = {}
+        self._rowOf: dict[SliceId, RequestRow] = {}
         self._thumbnails: dict[SliceId, str] = {}
 
     def read(self, study: Study) -> None:
@@ -52,23 +70,50 @@ class RequestRows:
         Raises:
             BadInput: If the study is damaged or gone.
         """
-        self._statuses = _statuses(study)
-        self.round = max(study.rounds(), default=0)
-        if self.round == 0:
-            self.rows = []
-            return
-        flagged = set(study.flagged())
-        waiting = {request.slice for request in study.open_requests(self.round)}
-        self.rows = [
-            RequestRow(
-                number=number,
-                request=request,
-                status=OPEN if request.slice in waiting else self._statuses.get(request.slice, SKIPPED),
-                flagged=request.slice in flagged,
-                thumbnail=self._thumbnails.get(request.slice),
-            )
-            for number, request in enumerate(study.requests(self.round).requests, start=1)
-        ]
+        latest = max(study.rounds(), default=0)
+        self._requests = study.requests(latest).requests if latest else ()
+        self.round = latest
+        self._excluded = set(study.excluded())
+        files: dict[str, list[SliceFile]] = {}
+        for file in study.slice_files():
+            files.setdefault(file.volume, []).append(file)
+        self._said = {volume: self._sayingsOf(found) for volume, found in files.items()}
+        self._makeRows()
+
+    def readVolume(self, study: Study, volumeId: str) -> None:
+        """Read anew what was said of one volume; no file of the others is looked at.
+
+        Raises:
+            BadInput: If the study is damaged or gone.
+        """
+        self._said[volumeId] = self._sayingsOf(study.slice_files(volumeId))
+        self._makeRows()
+
+    def _sayingsOf(self, files: Iterable[SliceFile]) -> _Said:
+        said = _Said({}, set(), set())
+        for file in files:
+            for index, record in file.slices.items():
+                sliceId = SliceId(file.volume, index)
+                if record.committed:
+                    said.statuses[sliceId] = DONE
+                elif record.skipped_at:
+                    said.statuses.setdefault(sliceId, SKIPPED)
+                if record.flagged_at:
+                    said.flagged.add(sliceId)
+                if record.answers(self.round):
+                    said.answered.add(sliceId)
+        return said
+
+    def _makeRows(self) -> None:
+        self.rows = [self._row(number, request) for number, request in enumerate(self._requests, start=1)]
+        self._rowOf = {row.request.slice: row for row in reversed(self.rows)}
+
+    def _row(self, number: int, request: Request) -> RequestRow:
+        wanted = request.slice
+        said = self._said.get(wanted.volume, _Said({}, set(), set()))
+        isOpen = wanted not in said.answered and wanted.volume not in self._excluded
+        status = OPEN if isOpen else said.statuses.get(wanted, SKIPPED)
+        return RequestRow(number, request, status, wanted in said.flagged, self._thumbnails.get(wanted))
 
     def setThumbnails(self, requests: RequestList, files: Sequence[str]) -> None:
         """Note the pictures of the requests of a round; rows bear them from the next ``read`` on."""
@@ -87,7 +132,7 @@ class RequestRows:
 
     def rowOf(self, sliceId: SliceId) -> RequestRow | None:
         """The request of a slice, or None where this round does not ask for it."""
-        return next((row for row in self.rows if row.request.slice == sliceId), None)
+        return self._rowOf.get(sliceId)
 
     def next(self, here: int, step: int = 1) -> RequestRow | None:
         """The next open request after number ``here``, going round at the end; None where all are done.
@@ -108,26 +153,18 @@ class RequestRows:
         row = self.rowOf(sliceId)
         if row is not None and row.status == OPEN:
             return "requested"
-        return {DONE: "annotated", SKIPPED: "skipped"}.get(self._statuses.get(sliceId, ""), "not annotated")
+        return {DONE: "annotated", SKIPPED: "skipped"}.get(self._statusOf(sliceId), "not annotated")
+
+    def _statusOf(self, sliceId: SliceId) -> str:
+        said = self._said.get(sliceId.volume)
+        return said.statuses.get(sliceId, "") if said is not None else ""
 
     @property
     def annotatedCount(self) -> int:
         """Number of slices that somebody committed."""
-        return sum(status == DONE for status in self._statuses.values())
+        return sum(status == DONE for said in self._said.values() for status in said.statuses.values())
 
     def annotated(self) -> list[SliceId]:
         """The slices that somebody committed, in order."""
-        return sorted(sliceId for sliceId, status in self._statuses.items() if status == DONE)
-
-
-def _statuses(study: Study) -> dict[SliceId, str]:
-    """What was said of each slice by anybody: a commit counts more than a skip."""
-    found: dict[SliceId, str] = {}
-    for file in study.slice_files():
-        for index, record in file.slices.items():
-            sliceId = SliceId(file.volume, index)
-            if record.committed:
-                found[sliceId] = DONE
-            elif record.skipped_at:
-                found.setdefault(sliceId, SKIPPED)
-    return found
+        known = (found for said in self._said.values() for found in said.statuses.items())
+        return sorted(sliceId for sliceId, status in known if status == DONE)

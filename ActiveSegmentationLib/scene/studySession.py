@@ -211,6 +211,12 @@ class StudySession(VTKObservationMixin):
         self._renewTask()
         self.changed()
 
+    def _refreshVolume(self, volumeId: str) -> None:
+        """Read anew what was said of one volume; cheap, however many there are."""
+        self.requests.readVolume(self.requireStudy(), volumeId)
+        self._renewTask()
+        self.changed()
+
     def _renewTask(self) -> None:
         """Let the task know its row as it is now."""
         if self.task is not None:

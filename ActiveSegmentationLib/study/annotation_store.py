@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,8 @@ from ActiveSegmentationLib.study.segment_file import Encoding
 from ActiveSegmentationLib.study.slice_records import SliceFile, SliceRecord, SliceStatus
 from ActiveSegmentationLib.study.times import now
 
+_SLICES = ".slices.json"
+
 
 class AnnotationStore:
     """The ``annotations`` folder of a study.
@@ -37,6 +40,7 @@ class AnnotationStore:
         self._labels = labels
         self._ledger = ledger
         self._known: dict[Path, tuple[str, list[SliceAnnotation]]] = {}
+        self._files: dict[Path, tuple[tuple[int, int, int], SliceFile]] = {}
 
     def commit(self, annotations: Sequence[SliceAnnotation]) -> None:
         """Store annotations, one atomic write a volume and annotator; all are checked before the first is stored.
@@ -134,31 +138,46 @@ class AnnotationStore:
             raise BadInput(f"The study has no volume '{volume_id}'.", where=self._folder, advice="Check the spelling.")
         return self._volumes[volume_id]
 
-    def files(self) -> Iterator[tuple[AnnotationFiles, Volume]]:
-        """Every annotator's files in every volume, in order of their names.
+    def files(self, volume_id: str | None = None) -> Iterator[tuple[AnnotationFiles, Volume]]:
+        """Every annotator's files in every volume, or in one, in order of their names.
 
         Raises:
             BadInput: If there are annotations of a volume that the cohort does not have.
         """
-        with explained(self._folder):
-            folders = sorted(self._folder.iterdir()) if self._folder.is_dir() else []
-        for folder in folders:
-            with explained(folder):
-                names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-            for name in names:
-                if name.endswith(".slices.json") and not name.startswith("."):
-                    yield AnnotationFiles(folder, name.removesuffix(".slices.json")), self.volume(folder.name)
+        for name in _names(self._folder) if volume_id is None else [volume_id]:
+            for file in _names(self._folder / name):
+                if file.endswith(_SLICES) and not file.startswith("."):
+                    yield AnnotationFiles(self._folder / name, file.removesuffix(_SLICES)), self.volume(name)
 
-    def slice_files(self) -> Iterator[SliceFile]:
-        """What is known of the slices, for every annotator and volume; reads no label map."""
-        for files, volume in self.files():
-            found = files.read_slices(volume)
+    def slice_files(self, volume_id: str | None = None) -> Iterator[SliceFile]:
+        """What is known of the slices, for every annotator and volume, or for one; reads no label map.
+
+        Files that did not change are not read again.
+        """
+        for files, volume in self.files(volume_id):
+            found = self._parsed(files, volume)
             if found is not None:
-                yield found[1]
+                yield found
 
-    def annotations(self) -> Iterator[SliceAnnotation]:
-        """Every annotator's latest commit of every slice; files that did not change are not read again."""
-        for files, volume in self.files():
+    def _parsed(self, files: AnnotationFiles, volume: Volume) -> SliceFile | None:
+        with explained(files.slices):
+            try:
+                stat = os.stat(files.slices)
+            except FileNotFoundError:
+                return None
+        signature = stat.st_mtime_ns, stat.st_size, stat.st_ino  # a file is replaced, never changed in place
+        known = self._files.get(files.slices)
+        if known is not None and known[0] == signature:
+            return known[1]
+        found = files.read_slices(volume)
+        if found is None:
+            return None
+        self._files[files.slices] = signature, found[1]
+        return found[1]
+
+    def annotations(self, volume_id: str | None = None) -> Iterator[SliceAnnotation]:
+        """Every annotator's latest commit of every slice, or of one volume's; unchanged files are not read again."""
+        for files, volume in self.files(volume_id):
             found = files.read_slices(volume)
             if found is None:
                 continue
@@ -176,6 +195,12 @@ class AnnotationStore:
                 files.read_labels(volume)
             except BadInput as problem:
                 yield str(problem)
+
+
+def _names(folder: Path) -> list[str]:
+    """Names in a folder, sorted; none where there is no such folder."""
+    with explained(folder):
+        return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
 
 
 def _nothing(volume: Volume) -> np.ndarray:

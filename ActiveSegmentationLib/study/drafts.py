@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -71,15 +72,15 @@ class DraftStore:
                 saved_at=draft.saved_at or now(),
             )
 
-    def all(self, annotator: str) -> dict[SliceId, Draft]:
-        """Every draft of an annotator, in order of slices.
+    def all(self, annotator: str, volume: str | None = None) -> dict[SliceId, Draft]:
+        """Every draft of an annotator, or those of one volume, in order of slices.
 
         Raises:
             BadInput: If a file is damaged; it names the file.
         """
         folder = self._folder / annotator_stem(annotator)
         with explained(folder):
-            paths = sorted(folder.glob("*/*.npz")) if folder.is_dir() else []
+            paths = sorted(folder.glob(f"{'*' if volume is None else glob.escape(volume)}/*.npz"))
         drafts = [self._read(path) for path in paths if path.parent.name in self._volumes and path.stem.isdecimal()]
         return {draft.slice: draft for draft in sorted(drafts, key=lambda draft: draft.slice)}
 

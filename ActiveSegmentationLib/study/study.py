@@ -236,13 +236,13 @@ class Study:
         check_slice(draft.slice, self._store.volume(draft.slice.volume))
         self._drafts.save(draft, annotator)
 
-    def drafts(self, annotator: str) -> dict[SliceId, Draft]:
-        """What an annotator has drawn and neither committed nor discarded, in order of slices.
+    def drafts(self, annotator: str, volume: str | None = None) -> dict[SliceId, Draft]:
+        """What an annotator has drawn and neither committed nor discarded, in order of slices; of one volume if named.
 
         Raises:
             BadInput: If a draft is damaged; it names the file.
         """
-        return self._drafts.all(annotator)
+        return self._drafts.all(annotator, volume)
 
     def discard_draft(self, slice_id: SliceId, annotator: str) -> None:
         """Forget the draft of a slice; does nothing where there is none."""
@@ -257,13 +257,14 @@ class Study:
             raise BadInput(f"Volume '{volume_id}' is excluded.", where=self.folder, advice=advice)
 
     def annotations(
-        self, annotator: str | None = None, *, include_excluded: bool = False
+        self, annotator: str | None = None, *, include_excluded: bool = False, volume: str | None = None
     ) -> dict[SliceId, SliceAnnotation]:
         """The latest commit of every slice, in order of slices; the arrays are read-only.
 
         Args:
             annotator: Only this annotator's commits; None for the latest over all annotators.
             include_excluded: Also those of excluded volumes.
+            volume: Only those of this volume; no other file is read.
 
         Raises:
             BadInput: If a file is damaged, was changed outside of the study, or belongs to no volume of the cohort.
@@ -271,7 +272,7 @@ class Study:
         stem = None if annotator is None else annotator_stem(annotator)
         excluded = {} if include_excluded else self.excluded()
         latest: dict[SliceId, SliceAnnotation] = {}
-        for found in self._store.annotations():
+        for found in self._store.annotations(volume):
             if found.slice.volume in excluded or (stem is not None and annotator_stem(found.annotator) != stem):
                 continue
             known = latest.get(found.slice)
@@ -478,10 +479,10 @@ class Study:
         """
         return study_status(self)
 
-    def slice_files(self) -> Iterable[SliceFile]:
-        """What is known of the slices, one file an annotator and volume, without excluded volumes."""
+    def slice_files(self, volume: str | None = None) -> Iterable[SliceFile]:
+        """What is known of the slices, one file an annotator and volume, without excluded volumes; of one if named."""
         excluded = self.excluded()
-        return (file for file in self._store.slice_files() if file.volume not in excluded)
+        return (file for file in self._store.slice_files(volume) if file.volume not in excluded)
 
 
 def relocate(folder: Path, cohort_root: Path) -> Study:

@@ -103,12 +103,14 @@ def build_stack(
     contents, failures = content_hashes(cohort, cache / "hashes.json", workers=workers, progress=progress)
     key = stack_key(cohort.volumes, settings, contents)
     folder = cache / key
-    if not folder.is_dir():
+    built = not folder.is_dir()
+    if built:
         with _held(cache / f"{key}.lock", progress):
             if not folder.is_dir():  # another process may have finished it meanwhile
                 _Builder(cohort, settings, cache, key, contents).build(workers, failures, progress)
     stack = SliceStack(folder)
-    _tell_large(cohort.volumes, settings, progress)
+    if built or settings.crop:
+        _tell_large(cohort.volumes, settings, progress)
     _tell_problems(stack, progress)
     return stack
 

@@ -155,8 +155,8 @@ def _predictions(benchmark: Benchmark, results: Sequence[ResultRow]) -> list[Pic
     for word, volume_id, score in chosen:
         truth = benchmark.stack.truth(volume_id, AnnotationKind.MASK)
         assert truth is not None  # it was scored
-        predicted = predict_volume(model, benchmark.stack, volume_id, device=benchmark.device).labels
-        labels = benchmark.plan.design.labels.to_values(predicted)
+        predicted = predict_volume(model, benchmark.stack, volume_id, device=benchmark.device, keep_probabilities=False)
+        labels = benchmark.plan.design.labels.to_values(predicted.labels)
         index = int(((truth != BACKGROUND) & (truth != UNDECIDED)).sum(axis=(1, 2)).argmax())
         pixels = _pixels(benchmark, SliceId(volume_id, index))
         reference, prediction = (_without_border(benchmark, array[index], volume_id) for array in (truth, labels))

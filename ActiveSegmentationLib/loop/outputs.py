@@ -25,7 +25,7 @@ from ActiveSegmentationLib.common.files import write_json, write_text
 from ActiveSegmentationLib.loop.review import known_review, usable
 from ActiveSegmentationLib.loop.study_loop import StudyLoop
 from ActiveSegmentationLib.loop.training import VolumeScore, evaluate_volumes, volumes_of
-from ActiveSegmentationLib.segmentation import Ensemble, predict_volume
+from ActiveSegmentationLib.segmentation import Ensemble, predict_planes
 from ActiveSegmentationLib.study import Study, check_reference, export_annotations
 from ActiveSegmentationLib.uncertainty import entropy_map
 
@@ -95,13 +95,15 @@ def _maps_of(
     known = None if probabilities or uncertainty else known_review(loop, model, volume)
     if known is not None:
         return {"": read_label_map(Path(known.labels), volume.geometry)}
-    prediction = predict_volume(model, loop.stack, volume.id, device=loop.device)
-    maps = {"": volume_order(loop.study.labels.to_values(prediction.labels), volume.axis)}
-    if probabilities:
-        maps["_probabilities"] = volume_order(prediction.probabilities, volume.axis)
-    if uncertainty:
-        maps["_uncertainty"] = volume_order(entropy_map(prediction.probabilities), volume.axis)
-    return maps
+    endings = ("", *(["_probabilities"] if probabilities else []), *(["_uncertainty"] if uncertainty else []))
+    found: dict[str, list[np.ndarray]] = {ending: [] for ending in endings}
+    for planes in predict_planes(model, loop.stack, volume.id, device=loop.device):
+        found[""].append(loop.study.labels.to_values(planes.argmax(1).astype(np.uint8)))
+        if probabilities:
+            found["_probabilities"].append(np.moveaxis(planes, 1, 0))
+        if uncertainty:
+            found["_uncertainty"].append(entropy_map(planes, axis=1))
+    return {ending: volume_order(np.concatenate(parts, axis=-3), volume.axis) for ending, parts in found.items()}
 
 
 def evaluate_study(loop: StudyLoop, *, metrics: Sequence[str] = METRICS) -> tuple[Role, list[VolumeScore]]:

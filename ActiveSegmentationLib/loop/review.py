@@ -14,7 +14,7 @@ from ActiveSegmentationLib.cohort import Volume, volume_order, write_label_map, 
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import read_json, write_json
 from ActiveSegmentationLib.loop.study_loop import StudyLoop
-from ActiveSegmentationLib.segmentation import Ensemble, predict_volume
+from ActiveSegmentationLib.segmentation import Ensemble, predict_planes
 from ActiveSegmentationLib.uncertainty import entropy_map
 
 CERTAIN_BACKGROUND = 0.99
@@ -116,11 +116,14 @@ def _review(loop: StudyLoop, model: Ensemble, volume: Volume, folder: Path) -> V
     if known is not None:
         return known
     record = _record(loop, volume, folder)
-    prediction = predict_volume(model, loop.stack, volume.id, device=loop.device)
-    entropy = entropy_map(prediction.probabilities) / math.log(model.classes)
-    open_pixels = prediction.probabilities[0] < CERTAIN_BACKGROUND
+    found, entropies, possible = [], [], []
+    for planes in predict_planes(model, loop.stack, volume.id, device=loop.device):
+        found.append(loop.study.labels.to_values(planes.argmax(1).astype(np.uint8)))
+        entropies.append(entropy_map(planes, axis=1) / math.log(model.classes))
+        possible.append(planes[:, 0] < CERTAIN_BACKGROUND)
+    entropy, open_pixels = np.concatenate(entropies), np.concatenate(possible)
     labels, uncertainty = record.with_suffix(".labels.nrrd"), record.with_suffix(".uncertainty.nrrd")
-    write_label_map(labels, volume_order(loop.study.labels.to_values(prediction.labels), volume.axis), volume.geometry)
+    write_label_map(labels, volume_order(np.concatenate(found), volume.axis), volume.geometry)
     write_volume(uncertainty, volume_order(entropy, volume.axis), volume.geometry)
     review = VolumeReview(
         volume=volume.id,

@@ -157,7 +157,7 @@ def _score(
     volume = stack.volume(volume_id)
     truth = stack.truth(volume_id, AnnotationKind.MASK)
     assert truth is not None  # the caller took only volumes that have it
-    predicted = predict_volume(model, stack, volume_id, device=device).labels
+    predicted = predict_volume(model, stack, volume_id, device=device, keep_probabilities=False).labels
     found = volume_metrics(
         volume_order(predicted, volume.axis),
         volume_order(labels.to_classes(truth), volume.axis),

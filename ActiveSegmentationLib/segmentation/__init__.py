@@ -3,7 +3,7 @@
 from ActiveSegmentationLib.segmentation.ensemble import Ensemble, fit_ensemble, is_trained, load_ensemble, trained_key
 from ActiveSegmentationLib.segmentation.examples import Examples, closed_background, examples_from_annotations
 from ActiveSegmentationLib.segmentation.losses import partial_cross_entropy, partial_dice, segmentation_loss
-from ActiveSegmentationLib.segmentation.prediction import Sampler, VolumePrediction, predict_volume
+from ActiveSegmentationLib.segmentation.prediction import Sampler, VolumePrediction, predict_planes, predict_volume
 from ActiveSegmentationLib.segmentation.predictor import Predictor, iterate_images
 from ActiveSegmentationLib.segmentation.segmenter import Segmenter, load_segmenter
 from ActiveSegmentationLib.segmentation.settings import TRAINING_PRESETS, AugmentationSettings, TrainingSettings
@@ -31,6 +31,7 @@ __all__ = [
     "load_segmenter",
     "partial_cross_entropy",
     "partial_dice",
+    "predict_planes",
     "predict_volume",
     "segmentation_loss",
     "trained_key",

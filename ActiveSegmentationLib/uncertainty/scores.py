@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.progress import Progress
-from ActiveSegmentationLib.segmentation import Predictor, Sampler, Slices, predict_volume
+from ActiveSegmentationLib.segmentation import Predictor, Sampler, Slices, predict_planes
 from ActiveSegmentationLib.uncertainty.accumulation import Accumulator, accumulate
 
 
@@ -210,7 +210,7 @@ def uncertainty_volume(
     Returns:
         (S, h, w) float32 in nats, 0 to ln C; 0 outside of the stack's grid.
     """
-    prediction = predict_volume(
+    planes = predict_planes(
         model, stack, volume_id, sampler=sampler, device=device, batch_size=batch_size, progress=progress
     )
-    return entropy_map(prediction.probabilities)
+    return np.concatenate([entropy_map(probabilities, axis=1) for probabilities in planes])

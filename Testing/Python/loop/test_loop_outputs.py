@@ -44,7 +44,7 @@ def study(tmp_path, phantom_cohort):
 
 @pytest.fixture(autouse=True)
 def _background_everywhere(monkeypatch):
-    def predict(model, stack, volume_id, *, device):
+    def predict(model, stack, volume_id, **options):
         volume = stack.volume(volume_id)
         return SimpleNamespace(labels=np.zeros((volume.slice_count, *volume.plane_shape), np.uint8))
 

@@ -14,6 +14,7 @@ from ActiveSegmentationLib.cohort.axes import with_axes
 from ActiveSegmentationLib.cohort.headers import Header, read_header
 from ActiveSegmentationLib.cohort.label_values import refuse_layers
 from ActiveSegmentationLib.cohort.naming import natural_key, unique_ids
+from ActiveSegmentationLib.cohort.segments import match_segments
 from ActiveSegmentationLib.cohort.types import Cohort, Geometry, LabelSource, Problem, Role, Source, Volume
 from ActiveSegmentationLib.common.errors import ActiveSegmentationError, BadInput
 from ActiveSegmentationLib.common.files import explained, hash_bytes
@@ -101,7 +102,7 @@ def assemble(root: Path, layout: str, draft: Draft, *, axis: int | str | None, p
             readers.shutdown(cancel_futures=True)
     volumes, axis_problems = with_axes(volumes, layout, axis)
     problems += [*axis_problems, *_duplicates(root, volumes), *_in_two_parts(volumes)]
-    return Cohort(root, layout, tuple(volumes), tuple(problems), dict(draft.labels))
+    return match_segments(Cohort(root, layout, tuple(volumes), tuple(problems), dict(draft.labels)))
 
 
 def _volume(root: Path, candidate: Candidate, name: str) -> tuple[Volume | None, list[Problem]]:
@@ -139,6 +140,7 @@ def _volume(root: Path, candidate: Candidate, name: str) -> tuple[Volume | None,
         mask=labels["mask"],
         scribble=labels["scribble"],
         role=candidate.role,
+        transforms=headers[0].transforms,
     )
     return volume, problems
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ActiveSegmentationLib.cohort.contents import REPAIR, unreadable
 from ActiveSegmentationLib.cohort.nifti import Nifti, is_nifti, read_nifti, require_whole
-from ActiveSegmentationLib.cohort.nifti_transforms import nifti_geometry, transform_warning
+from ActiveSegmentationLib.cohort.nifti_transforms import nifti_geometry, transform_warning, transforms_of
 from ActiveSegmentationLib.cohort.pixel_files import has_pixel_files, pixel_files, require_files, require_sizes
+from ActiveSegmentationLib.cohort.transforms import Transforms
 from ActiveSegmentationLib.cohort.types import Geometry
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained
@@ -31,12 +32,14 @@ class Header:
         components: Values a voxel.
         bytes: Bytes that the pixels take uncompressed.
         warnings: What is ambiguous about the image, though it can be used.
+        transforms: Both transforms of a NIfTI image.
     """
 
     geometry: Geometry
     components: int
     bytes: int
     warnings: tuple[str, ...] = ()
+    transforms: Transforms | None = None
 
 
 def read_header(path: Path, *, channels: bool = False) -> Header:
@@ -53,14 +56,14 @@ def read_header(path: Path, *, channels: bool = False) -> Header:
     if is_nifti(path):
         return _nifti_header(path, channels=channels)
     if not has_pixel_files(path):
-        return _image_header(path, _reader(path))
+        return _image_header(path, open_header(path))
     with explained(path):
         empty = path.stat().st_size == 0
     if empty:
         raise unreadable(path)
     files = pixel_files(path)
     require_files(files)
-    header = _image_header(path, _reader(path))
+    header = _image_header(path, open_header(path))
     require_sizes(files, header.bytes)
     return header
 
@@ -80,11 +83,11 @@ def _nifti_header(path: Path, *, channels: bool) -> Header:
         raise _complex(path)
     require_whole(nifti)
     try:
-        header = _image_header(path, _reader(path), channels=channels)
+        header = _image_header(path, open_header(path), channels=channels)
     except _Unplaced:
         header = _header_by_nibabel(nifti, path, channels=channels)
     warning = transform_warning(nifti, header.geometry)
-    return Header(header.geometry, header.components, header.bytes, (warning,) if warning else ())
+    return replace(header, warnings=(warning,) if warning else (), transforms=transforms_of(nifti))
 
 
 def _header_by_nibabel(nifti: Nifti, path: Path, *, channels: bool) -> Header:
@@ -135,7 +138,12 @@ class _Unplaced(BadInput):
     """SimpleITK cannot read a header."""
 
 
-def _reader(path: Path) -> Any:
+def open_header(path: Path) -> Any:
+    """SimpleITK's reader of a file after it has read the header.
+
+    Raises:
+        BadInput: If it cannot be read.
+    """
     import SimpleITK as sitk
 
     with explained(path), open(path, "rb"):

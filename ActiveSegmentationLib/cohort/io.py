@@ -25,6 +25,7 @@ from ActiveSegmentationLib.cohort.nifti_transforms import carry_transforms, pack
 from ActiveSegmentationLib.cohort.pictures import is_picture, read_label_picture
 from ActiveSegmentationLib.cohort.pixel_files import has_pixel_files, pixel_files, require_sound
 from ActiveSegmentationLib.cohort.structures import combine_structures
+from ActiveSegmentationLib.cohort.transforms import Transforms
 from ActiveSegmentationLib.cohort.types import UNDECIDED, AnnotationKind, Cohort, Geometry, LabelSource, Source, Volume
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import atomic_path, explained
@@ -108,30 +109,30 @@ def read_label_map(path: Path, geometry: Geometry, ignore_value: int | None = No
     return label_values(read_stored_labels(path, geometry), source, path)
 
 
-def write_label_map(path: Path, labels: np.ndarray, geometry: Geometry, like: Path | None = None) -> None:
+def write_label_map(path: Path, labels: np.ndarray, geometry: Geometry, transforms: Transforms | None = None) -> None:
     """Write (k, j, i) uint8 labels as NIfTI, NRRD or MetaImage (by suffix), compressed, atomically.
 
     Args:
         path: The file.
         labels: The labels.
         geometry: Their grid.
-        like: Image whose grid it is; see ``write_volume``.
+        transforms: Those of the image, see ``write_volume``.
     """
-    write_volume(path, np.ascontiguousarray(labels, dtype=np.uint8), geometry, like)
+    write_volume(path, np.ascontiguousarray(labels, dtype=np.uint8), geometry, transforms)
 
 
-def write_volume(path: Path, array: np.ndarray, geometry: Geometry, like: Path | None = None) -> None:
+def write_volume(path: Path, array: np.ndarray, geometry: Geometry, transforms: Transforms | None = None) -> None:
     """Write a (k, j, i) array, or (C, k, j, i) as one component a channel, compressed, atomically.
 
     Args:
         path: The file; its suffix names the format.
         array: The values.
         geometry: Their grid.
-        like: Image whose grid it is. Where both are NIfTI, the file carries the image's sform and qform with their
-            codes, so that programs that prefer one or the other all see it lie on the image.
+        transforms: Those of the NIfTI image whose grid it is, or None. A NIfTI file carries them, so that programs
+            that prefer the sform and those that prefer the qform all see it lie on the image.
 
     Raises:
-        BadInput: If the folder cannot be written, the suffix names no format, or the image cannot be read.
+        BadInput: If the folder cannot be written or the suffix names no format.
         JobFailed: If the disk is full.
     """
     import SimpleITK as sitk
@@ -142,13 +143,13 @@ def write_volume(path: Path, array: np.ndarray, geometry: Geometry, like: Path |
     image.SetSpacing(geometry.spacing)
     image.SetOrigin(geometry.origin)
     image.SetDirection(geometry.direction)
-    carries = like is not None and is_nifti(path) and is_nifti(like)
+    carries = transforms is not None and is_nifti(path)
     with atomic_path(path) as temporary:
         plain = temporary.with_name(temporary.name.removesuffix(".gz")) if carries else temporary
         try:
             sitk.WriteImage(image, str(plain), useCompression=not carries)
-            if carries and like is not None:
-                carry_transforms(like, plain)
+            if carries and transforms is not None:
+                carry_transforms(transforms, plain)
             if plain != temporary:
                 pack(plain, temporary)
         except RuntimeError as error:

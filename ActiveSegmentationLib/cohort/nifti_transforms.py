@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from ActiveSegmentationLib.cohort.contents import REPAIR
-from ActiveSegmentationLib.cohort.nifti import Nifti, read_nifti
+from ActiveSegmentationLib.cohort.nifti import Nifti
+from ActiveSegmentationLib.cohort.transforms import Transforms
 from ActiveSegmentationLib.cohort.types import Geometry
 from ActiveSegmentationLib.common.errors import BadInput
 
 _ROWS = ("srow_x", "srow_y", "srow_z")
 _QUATERNION = ("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z")
-_CODES = ("qform_code", "sform_code")
 _MILLIMETRES = {1: 1000.0, 2: 1.0, 3: 0.001}
 """Length of the units that xyzt_units names: metre, millimetre, micrometre."""
 
@@ -77,25 +77,41 @@ def transform_warning(nifti: Nifti, geometry: Geometry) -> str | None:
     )
 
 
-def carry_transforms(source: Path, target: Path) -> None:
-    """Give a NIfTI file both transforms of the image that it belongs to, so that every program sees it lie on it.
+def transforms_of(nifti: Nifti) -> Transforms | None:
+    """Both transforms of a file; None where it is Analyze, which has none, or they are not finite."""
+    header = nifti.header
+    if "sform_code" not in header:
+        return None
+    axes = min(len(nifti.shape), 3) + 1
+    found = Transforms(
+        sform_code=int(header["sform_code"]),
+        qform_code=int(header["qform_code"]),
+        sform=tuple(float(value) for row in _ROWS for value in header[row]),
+        qform=tuple(float(header[name]) for name in _QUATERNION),
+        pixdim=tuple(float(value) for value in header["pixdim"][:axes]),
+        units=int(header["xyzt_units"]) & 7,
+    )
+    return found if np.isfinite([*found.sform, *found.qform, *found.pixdim]).all() else None
+
+
+def carry_transforms(transforms: Transforms, target: Path) -> None:
+    """Give a file both transforms of the image that it belongs to, so that every program sees it lie on it.
 
     Args:
-        source: The image, NIfTI of the same grid; Analyze files have no transforms to carry.
+        transforms: Those of an image of the same grid.
         target: An unpacked single-file NIfTI-1 file, changed in place.
     """
     import nibabel
 
-    given = read_nifti(source)
-    if "sform_code" not in given.header:
-        return
     with open(target, "r+b") as file:
-        header = nibabel.Nifti1Header.from_fileobj(file, check=False)
-        for name in (*_CODES, *_QUATERNION, *_ROWS):
-            header[name] = given.header[name]
-        axes = min(len(given.shape), 3) + 1  # the first value is the handedness of the qform
-        header["pixdim"][:axes] = given.header["pixdim"][:axes]
-        header["xyzt_units"] = int(given.header["xyzt_units"]) & 7
+        header = nibabel.Nifti1Header(file.read(348), check=False)
+        header["sform_code"], header["qform_code"] = transforms.sform_code, transforms.qform_code
+        for row, values in zip(_ROWS, np.reshape(transforms.sform, (3, 4)), strict=True):
+            header[row] = values
+        for name, value in zip(_QUATERNION, transforms.qform, strict=True):
+            header[name] = value
+        header["pixdim"][: len(transforms.pixdim)] = transforms.pixdim
+        header["xyzt_units"] = transforms.units
         file.seek(0)
         file.write(header.binaryblock)
 

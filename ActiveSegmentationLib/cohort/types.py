@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from ActiveSegmentationLib.cohort.transforms import Transforms
 from ActiveSegmentationLib.cohort.turns import AS_STORED, Turn
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import hash_json
@@ -199,6 +200,7 @@ class Volume:
         role: What the volume is used for.
         axis_reason: Why ``axis`` is the slice axis; empty in studies of earlier versions.
         turn: How planes are turned in the slice stack, so that those of a cohort lie alike; default: as stored.
+        transforms: Both transforms of a NIfTI image; None for other formats and in studies of earlier versions.
     """
 
     id: str
@@ -212,6 +214,7 @@ class Volume:
     role: Role = Role.POOL
     axis_reason: str = ""
     turn: Turn = AS_STORED
+    transforms: Transforms | None = None
 
     @property
     def slice_count(self) -> int:
@@ -253,6 +256,7 @@ class Volume:
             "role": str(self.role),
             **reason,
             **turn,
+            **({"transforms": self.transforms.to_json()} if self.transforms else {}),
         }
 
     @classmethod
@@ -270,6 +274,7 @@ class Volume:
             role=Role(value["role"]),
             axis_reason=value.get("axis_reason", ""),
             turn=Turn.from_json(value.get("turn")),
+            transforms=Transforms.from_json(value["transforms"]) if "transforms" in value else None,
         )
 
 
@@ -305,10 +310,6 @@ class Cohort:
     def path(self, relative: str) -> Path:
         """Absolute path of a file named by a source."""
         return self.root / relative
-
-    def image_path(self, volume: Volume) -> Path:
-        """Absolute path of the first image file of a volume."""
-        return self.path(volume.channels[0].paths[0])
 
     def require_apart(self, out: Path, targets: Iterable[Path]) -> None:
         """Refuse to write where the cohort's own files are; called before the first write.

@@ -76,11 +76,10 @@ def predict_study(
         except BadInput as error:
             loop.note_left_out({volume.id: error})
             continue
-        like = loop.cohort.image_path(volume)
         for ending, array in maps.items():
             written.append(out / f"{volume.id}{ending}{suffix}")
             write = write_volume if ending else write_label_map
-            write(written[-1], array, volume.geometry, like)
+            write(written[-1], array, volume.geometry, volume.transforms)
     loop.progress.update("Predicting volumes", len(chosen), len(chosen))
     return written
 
@@ -205,12 +204,12 @@ def _export_nnunet(study: Study, out: Path) -> list[Path]:
     channels_inside = [out / "imagesTr" / f"{name}_{n:04d}.nii.gz" for name in annotated for n in range(100)]
     study.cohort.require_apart(out, [*inside, *channels_inside])
     for volume in (study.cohort.volume(name) for name in annotated):
-        image, like = read_image(study.cohort, volume), study.cohort.image_path(volume)
+        image = read_image(study.cohort, volume)
         for channel, pixels in enumerate(image):
             written.append(out / "imagesTr" / f"{volume.id}_{channel:04d}.nii.gz")
-            write_volume(written[-1], pixels, volume.geometry, like)
+            write_volume(written[-1], pixels, volume.geometry, volume.transforms)
         written.append(out / "labelsTr" / f"{volume.id}.nii.gz")
-        write_label_map(written[-1], _classes_of_volume(study, volume, ignore), volume.geometry, like)
+        write_label_map(written[-1], _classes_of_volume(study, volume, ignore), volume.geometry, volume.transforms)
     names = {"background": 0} | {label.name: n for n, label in enumerate(study.labels.labels, 1)} | {"ignore": ignore}
     channels = {str(number): f"channel {number}" for number in range(len(image))}
     description = {

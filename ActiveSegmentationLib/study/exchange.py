@@ -9,12 +9,21 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from ActiveSegmentationLib.cohort import UNDECIDED, AnnotationKind, SliceId, Volume, slices_first, volume_order
-from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.cohort import (
+    UNDECIDED,
+    AnnotationKind,
+    LabelSource,
+    SliceId,
+    Source,
+    Volume,
+    slices_first,
+    volume_order,
+)
+from ActiveSegmentationLib.common.errors import ActiveSegmentationError, BadInput
 from ActiveSegmentationLib.common.files import explained
 from ActiveSegmentationLib.common.progress import Progress, or_silent
 from ActiveSegmentationLib.study.annotations import SliceAnnotation
-from ActiveSegmentationLib.study.segment_file import read_foreign_segments
+from ActiveSegmentationLib.study.segment_file import has_segments, read_foreign_segments
 from ActiveSegmentationLib.study.study import Study
 
 SUFFIXES = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
@@ -22,6 +31,9 @@ SUFFIXES = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 
 FORMATS = {"nifti": ".nii.gz", "nrrd": ".nrrd"}
 """Formats of exported label maps and their suffixes."""
+
+MOST_HELD = 512 << 20
+"""Bytes of slices that an import keeps in memory between checking all maps and committing them."""
 
 Slices = Literal["non-empty", "all"] | Sequence[int]
 
@@ -67,18 +79,18 @@ def import_annotations(
 ) -> dict[str, Imported]:
     """Commit the slices of label maps.
 
-    Which slices count: with undecided pixels in the map (``ignore_value``, or 255, which no label can have), every
-    slice on which something is decided. Without, a map cannot tell an empty slice from one nobody looked at: then
+    Which slices count: with unlabelled pixels in the map (``ignore_value``, or 255, which no label can have), every
+    slice on which something is labelled. Without, a map cannot tell an empty slice from one nobody looked at: then
     slices with a label count, or those told by ``slices``. Slices that this annotator has committed with the same
     pixels and kind are left as they are, so an import that was interrupted can simply be repeated.
 
     Args:
         study: The study.
         source: A label map, or a folder of them, named by volume id (``<volume>.nii.gz``, ``.nrrd``, ``.seg.nrrd``,
-            ``.mha``, ...). The segments of a ``.seg.nrrd`` are matched to the labels by name.
+            ``.mha``, ...). The segments of a segmentation saved by Slicer are matched to the labels by name.
         annotator: Who drew them.
         kind: Masks or scribbles.
-        ignore_value: Stored value of undecided pixels; for scribbles the cohort's own or 255 where None.
+        ignore_value: Stored value of unlabelled pixels; for scribbles the cohort's own or 255 where None.
         slices: "non-empty", "all", or 0-based indices that count in every map.
         round: Round that asked for them; None for the round whose request of the slice this annotator has open.
         progress: Told of every volume.
@@ -88,7 +100,7 @@ def import_annotations(
 
     Raises:
         BadInput: If a map belongs to no volume, cannot be read, has another grid or foreign values, or holds scribbles
-            and no undecided pixel; if no slice of any map counts.
+            and no unlabelled pixel; if 255 is its only value but 0 and may be a structure; if no slice counts.
     """
     if isinstance(slices, str) and slices not in ("non-empty", "all"):
         advice = "Use 'non-empty', 'all', or a list of 0-based indices."
@@ -97,49 +109,111 @@ def import_annotations(
     rounds = {request.slice: number for number in study.rounds() for request in study.open_requests(number, annotator)}
     known = study.annotations(annotator)
     asked = _Import(annotator, AnnotationKind(kind), ignore_value, slices, known, rounds, round)
-    counts: dict[str, Imported] = {}
-    for number, (volume, path) in enumerate(maps):
-        or_silent(progress).update("Importing annotations", number, len(maps))
-        counts[volume.id] = _import(study, volume, path, asked)
-    or_silent(progress).update("Importing annotations", len(maps), len(maps))
-    if not any(sum(count) for count in counts.values()):
+    checked = _checked(study, maps, asked, or_silent(progress))
+    if not any(count for count, _ in checked.values()):
         advice = "Draw something and save again, or count empty slices as background (--all-slices)."
-        raise BadInput("Nothing is decided in any label map.", where=source, advice=advice)
+        raise BadInput("Nothing is labelled in any label map.", where=source, advice=advice)
+    counts: dict[str, Imported] = {}
+    try:
+        for number, (volume, path) in enumerate(maps):
+            or_silent(progress).update("Importing annotations", number, len(maps))
+            _, held = checked[volume.id]
+            drawn = held if held is not None else _drawn(study, volume, path, asked)
+            new = [found for found in drawn if not _same(known.get(found.slice), found.labels, asked.kind)]
+            study.commit(new)
+            counts[volume.id] = Imported(len(new), len(drawn) - len(new))
+    except ActiveSegmentationError as error:
+        raise _with_kept(error, counts) from error
+    or_silent(progress).update("Importing annotations", len(maps), len(maps))
     return counts
 
 
-def _import(study: Study, volume: Volume, path: Path, asked: _Import) -> Imported:
+def _checked(
+    study: Study, maps: Sequence[tuple[Volume, Path]], asked: _Import, progress: Progress
+) -> dict[str, tuple[int, list[SliceAnnotation] | None]]:
+    """Read every map before anything is committed.
+
+    Returns:
+        For each volume, how many slices count, and these slices unless they would take too much memory together.
+    """
+    found: dict[str, tuple[int, list[SliceAnnotation] | None]] = {}
+    held = 0
+    for number, (volume, path) in enumerate(maps):
+        progress.update("Checking label maps", number, len(maps))
+        drawn = _drawn(study, volume, path, asked)
+        held += sum(annotation.labels.nbytes for annotation in drawn)
+        found[volume.id] = (len(drawn), drawn if held <= MOST_HELD else None)
+    return found
+
+
+def _with_kept(error: ActiveSegmentationError, counts: Mapping[str, Imported]) -> ActiveSegmentationError:
+    """The same error, telling what was committed before it."""
+    new = {volume: count.new for volume, count in counts.items() if count.new}
+    kept = f"{sum(new.values())} slices of {', '.join(new)} are committed" if new else "Nothing is committed"
+    message = f"{error.message} {kept}; run the same command again for the rest."
+    return type(error)(message, where=error.where, advice=error.advice)
+
+
+def _drawn(study: Study, volume: Volume, path: Path, asked: _Import) -> list[SliceAnnotation]:
+    """The slices of a map that count, checked."""
     labels, partial = _labels(study, volume, path, asked)
     study.labels.check(labels, str(path))
-    if asked.kind == AnnotationKind.SCRIBBLE and not (labels == UNDECIDED).any():
-        advice = "Name the stored value of undecided pixels as ignore value, or import the map as masks."
-        raise BadInput("Scribbles were expected, but every pixel is decided.", where=path, advice=advice)
     planes = slices_first(labels, volume.axis)
-    chosen = _chosen(planes, asked.slices, partial, volume)
-    new = [
+    return [
         SliceAnnotation(
-            slice_id, planes[slice_id.index], asked.kind, asked.annotator, asked.round_of(slice_id), 0.0, ""
+            slice_id, planes[slice_id.index].copy(), asked.kind, asked.annotator, asked.round_of(slice_id), 0.0, ""
         )
-        for slice_id in (SliceId(volume.id, n) for n in chosen)
-        if not _same(asked.known.get(slice_id), planes[slice_id.index], asked.kind)
+        for slice_id in (SliceId(volume.id, n) for n in _chosen(planes, asked.slices, partial, volume))
     ]
-    study.commit(new)
-    return Imported(len(new), len(chosen) - len(new))
 
 
 def _labels(study: Study, volume: Volume, path: Path, asked: _Import) -> tuple[np.ndarray, bool]:
-    """Label values of a file, (k, j, i) uint8, and whether it says of each pixel if it is decided (255 where not)."""
-    if path.name.lower().endswith(".seg.nrrd"):
+    """Label values of a file, (k, j, i) uint8, and whether it says of each pixel if it is labelled (255 where not)."""
+    if has_segments(path):
         labels = read_foreign_segments(path, volume.geometry, study.labels, asked.kind)
+        _require_drawn(asked, labels, path)
         return labels, asked.kind == AnnotationKind.SCRIBBLE
-    from ActiveSegmentationLib.cohort import read_label_map
+    from ActiveSegmentationLib.cohort.io import read_stored_labels
+    from ActiveSegmentationLib.cohort.label_values import label_values, only_255
 
     ignore = asked.ignore_value
     reference = volume.labels(asked.kind)
     if ignore is None and asked.kind == AnnotationKind.SCRIBBLE:
         ignore = UNDECIDED if reference is None or reference.undecided is None else reference.undecided
-    labels = read_label_map(path, volume.geometry, ignore)
+    stored = read_stored_labels(path, volume.geometry)
+    if asked.ignore_value is None and ignore in (None, UNDECIDED) and only_255(stored):
+        _require_unlabelled(slices_first(stored, volume.axis), path, study, asked.kind)
+    source = LabelSource(Source("file", (str(path),)), ignore, ((UNDECIDED, UNDECIDED),))
+    labels = label_values(stored, source, path)
+    _require_drawn(asked, labels, path)
     return labels, ignore is not None or bool((labels == UNDECIDED).any())
+
+
+def _require_drawn(asked: _Import, labels: np.ndarray, path: Path) -> None:
+    if asked.kind == AnnotationKind.SCRIBBLE and not (labels == UNDECIDED).any():
+        advice = "Name the stored value of unlabelled pixels (--ignore-value), or import the map as masks."
+        raise BadInput("Scribbles were expected, but every pixel is labelled.", where=path, advice=advice)
+
+
+def _require_unlabelled(planes: np.ndarray, path: Path, study: Study, kind: AnnotationKind) -> None:
+    """Refuse a map of 0 and 255 alone unless 255 can only mean unlabelled, which is what it means in label maps here.
+
+    In masks that is so where every slice is either labelled or not; in scribbles where little is labelled.
+    """
+    unlabelled = planes == UNDECIDED
+    if kind == AnnotationKind.MASK:
+        clear = bool((unlabelled.all(axis=(1, 2)) | ~unlabelled.any(axis=(1, 2))).all())
+    else:
+        clear = 2 * int(unlabelled.sum()) > unlabelled.size
+    if clear:
+        return
+    values = " or ".join(f"{label.value} ({label.name})" for label in study.labels.labels)
+    advice = (
+        f"Save the map with {values} in place of 255; if 255 does stand for unlabelled pixels, "
+        "import it with --ignore-value 255."
+    )
+    message = "The only value of the label map but 0 is 255, which means unlabelled and not a structure."
+    raise BadInput(message, where=path, advice=advice)
 
 
 def _chosen(planes: np.ndarray, slices: Slices, partial: bool, volume: Volume) -> list[int]:
@@ -247,7 +321,7 @@ def export_annotations(
                 planes[slice_id.index] = _exported(annotation.labels, ignore_value)
         written.append(Path(out) / f"{volume_id}{FORMATS[format]}")
         array = np.ascontiguousarray(volume_order(planes, volume.axis))
-        write_label_map(written[-1], array, volume.geometry, study.cohort.image_path(volume))
+        write_label_map(written[-1], array, volume.geometry, volume.transforms)
     or_silent(progress).update("Exporting annotations", len(volumes), len(volumes))
     return written
 

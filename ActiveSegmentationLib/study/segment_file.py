@@ -13,15 +13,16 @@ from typing import Any
 import numpy as np
 
 from ActiveSegmentationLib.cohort import UNDECIDED, AnnotationKind, Geometry
+from ActiveSegmentationLib.cohort.headers import read_header
+from ActiveSegmentationLib.cohort.segments import (
+    BACKGROUND_SEGMENT,
+    UNDECIDED_SEGMENT,
+    read_segments_of,
+    segments_in,
+)
 from ActiveSegmentationLib.common.errors import BadInput, JobFailed
 from ActiveSegmentationLib.common.files import atomic_path
 from ActiveSegmentationLib.study.labels import Label, LabelSet
-
-BACKGROUND_SEGMENT = "Background"
-"""Name and id of the segment of drawn background."""
-
-UNDECIDED_SEGMENT = "Undecided"
-"""Name and id of the segment of pixels that a partial mask leaves open."""
 
 _TISSUE = (
     "Segmentation category and type - 3D Slicer General Anatomy list~SCT^85756007^Tissue~SCT^85756007^Tissue~^^"
@@ -194,12 +195,13 @@ def _tags(terminology: str, annotator: str) -> str:
     return "".join(f"{key}:{value}|" for key, value in tags.items())
 
 
-@dataclass(frozen=True)
-class Segment:
-    """One segment of any ``.seg.nrrd`` file: its name and its value in the label map."""
+def has_segments(path: Path) -> bool:
+    """Whether a label map is a segmentation saved by Slicer, whose segments are matched by name.
 
-    name: str
-    value: int
+    Raises:
+        BadInput: If it cannot be read.
+    """
+    return path.name.lower().endswith(".seg.nrrd") or bool(read_segments_of(path))
 
 
 def read_foreign_segments(path: Path, geometry: Geometry, labels: LabelSet, kind: AnnotationKind) -> np.ndarray:
@@ -221,6 +223,7 @@ def read_foreign_segments(path: Path, geometry: Geometry, labels: LabelSet, kind
     Raises:
         BadInput: If the file cannot be read, names a structure that is not in the set, or lies on another grid.
     """
+    read_header(path)  # tells what is wrong with a file that cannot be read
     image = _read(path)
     array = _array(image, path)
     table = np.full(UNDECIDED + 1, UNDECIDED, dtype=np.uint8)
@@ -228,14 +231,14 @@ def read_foreign_segments(path: Path, geometry: Geometry, labels: LabelSet, kind
     table[0] = rest
     values = {label.name.strip().casefold(): label.value for label in labels.labels}
     values |= {BACKGROUND_SEGMENT.casefold(): 0, UNDECIDED_SEGMENT.casefold(): UNDECIDED}
-    segments = _segments(image)
-    unknown = sorted({segment.name for segment in segments if segment.name.strip().casefold() not in values})
+    segments = segments_in({key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}, path)
+    unknown = sorted({segment.name for segment in segments if segment.key not in values})
     if unknown or not segments:
         advice = f"Name the segments as the labels: {', '.join(label.name for label in labels.labels)}."
         names = ", ".join(f"'{name}'" for name in unknown) or "none"
         raise BadInput(f"Segments that are not in the label set: {names}.", where=path, advice=advice)
     for segment in segments:
-        table[segment.value] = values[segment.name.strip().casefold()]
+        table[segment.value] = values[segment.key]
     foreign = sorted(set(np.unique(array).tolist()) - {0} - {segment.value for segment in segments})
     if foreign:
         advice = "Save the segmentation again in Slicer."
@@ -243,19 +246,6 @@ def read_foreign_segments(path: Path, geometry: Geometry, labels: LabelSet, kind
     whole = np.full(geometry.array_shape, rest, dtype=np.uint8)
     _paste(table[array], image, whole, geometry, path)
     return whole
-
-
-def _segments(image: Any) -> list[Segment]:
-    keys = set(image.GetMetaDataKeys())
-    found = []
-    number = 0
-    while f"Segment{number}_Name" in keys:
-        value = f"Segment{number}_LabelValue"
-        found.append(
-            Segment(image.GetMetaData(f"Segment{number}_Name"), int(image.GetMetaData(value)) if value in keys else 1)
-        )
-        number += 1
-    return found
 
 
 def _paste(part: np.ndarray, image: Any, whole: np.ndarray, geometry: Geometry, path: Path) -> None:

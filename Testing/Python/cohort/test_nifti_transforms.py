@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import nibabel
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from ActiveSegmentationLib.cohort import discover, read_image, write_label_map, write_volume
+from ActiveSegmentationLib.cohort import Cohort, discover, read_image, write_label_map, write_volume
 from ActiveSegmentationLib.cohort.headers import read_header
 
 ARRAY = np.random.default_rng(5).integers(0, 900, (4, 6, 5)).astype(np.int16)
@@ -52,12 +53,16 @@ def test_outputs_lie_on_their_image_for_every_program(tmp_path, codes, suffix):
     source.parent.mkdir()
     nibabel.save(image(*codes), source)
     cohort = discover(source.parent)
+    cohort = Cohort.from_json(json.loads(json.dumps(cohort.to_json())), cohort.root)
     volume = cohort.volumes[0]
     assert [problem.severity for problem in cohort.problems] == ["warning"]
     labels = (ARRAY > 400).astype(np.uint8)
-    write_label_map(tmp_path / f"labels{suffix}", labels, volume.geometry, source)
+    write_label_map(tmp_path / f"labels{suffix}", labels, volume.geometry, volume.transforms)
     write_volume(
-        tmp_path / f"classes{suffix}", np.stack([labels, 1 - labels]).astype(np.float32), volume.geometry, source
+        tmp_path / f"classes{suffix}",
+        np.stack([labels, 1 - labels]).astype(np.float32),
+        volume.geometry,
+        volume.transforms,
     )
     for name in ("labels", "classes"):
         for found, expected in zip(places(tmp_path / f"{name}{suffix}"), places(source), strict=True):
@@ -68,9 +73,9 @@ def test_outputs_lie_on_their_image_for_every_program(tmp_path, codes, suffix):
 
 def test_the_same_content_gives_the_same_bytes(tmp_path):
     nibabel.save(image(1, 1), tmp_path / "a.nii.gz")
-    geometry = read_header(tmp_path / "a.nii.gz").geometry
+    header = read_header(tmp_path / "a.nii.gz")
     for name in ("one.nii.gz", "two.nii.gz"):
-        write_label_map(tmp_path / name, (ARRAY > 9).astype(np.uint8), geometry, tmp_path / "a.nii.gz")
+        write_label_map(tmp_path / name, (ARRAY > 9).astype(np.uint8), header.geometry, header.transforms)
     assert (tmp_path / "one.nii.gz").read_bytes() == (tmp_path / "two.nii.gz").read_bytes()
 
 
@@ -126,9 +131,9 @@ def test_units_other_than_millimetres_and_other_forms_of_the_image(tmp_path):
     cohort = discover(tmp_path)
     assert len(cohort.volumes) == 3
     for volume in cohort.volumes:
-        source, out = cohort.image_path(volume), tmp_path / "out" / f"{volume.id}.nii.gz"
+        source, out = cohort.path(volume.channels[0].paths[0]), tmp_path / "out" / f"{volume.id}.nii.gz"
         assert np.array_equal(read_image(cohort, volume)[0], ARRAY)
-        write_label_map(out, (ARRAY > 9).astype(np.uint8), volume.geometry, source)
+        write_label_map(out, (ARRAY > 9).astype(np.uint8), volume.geometry, volume.transforms)
         assert np.allclose(nibabel.load(out).affine, nibabel.load(source).affine, atol=1e-4), volume.id
         assert read_header(out).geometry.difference(volume.geometry) is None, volume.id
 
@@ -139,9 +144,7 @@ def test_an_image_of_one_plane(tmp_path):
     nibabel.save(made, tmp_path / "flat.nii.gz")
     cohort = discover(tmp_path)
     volume = cohort.volumes[0]
-    write_label_map(
-        tmp_path / "out.nii.gz", (ARRAY[:1] > 9).astype(np.uint8), volume.geometry, tmp_path / "flat.nii.gz"
-    )
+    write_label_map(tmp_path / "out.nii.gz", (ARRAY[:1] > 9).astype(np.uint8), volume.geometry, volume.transforms)
     found = read_header(tmp_path / "out.nii.gz").geometry
     assert found.size == volume.geometry.size
     assert np.allclose(found.spacing[:2], volume.geometry.spacing[:2])

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ActiveSegmentationLib.cohort import AnnotationKind, LabelSource, SliceId, Source, slices_first
-from ActiveSegmentationLib.common.errors import BadInput, Cancelled
+from ActiveSegmentationLib.common.errors import BadInput, Cancelled, JobFailed
 from ActiveSegmentationLib.common.progress import Progress
 from ActiveSegmentationLib.study import (
     Imported,
@@ -157,7 +157,7 @@ def test_with_undecided_pixels_every_decided_slice_counts(sparse):
 
 def test_scribbles_need_undecided_pixels(sparse):
     study, path, array = sparse
-    with pytest.raises(BadInput, match=r"every pixel is decided.*ignore value"):
+    with pytest.raises(BadInput, match=r"every pixel is labelled.*ignore-value"):
         import_annotations(study, path, annotator="A", kind=SCRIBBLE)
     array[array == 0] = 255
     array[2, 0] = 0
@@ -185,6 +185,10 @@ def test_repeating_an_import_changes_nothing_and_an_interrupted_one_goes_on(make
 
     asked = iter([False, False, True])
     with pytest.raises(Cancelled):
+        import_annotations(second, tmp_path, annotator="A", kind=MASK, progress=Progress(lambda: next(asked)))
+    assert second.annotations() == {}  # it was still looking whether every map can be used
+    asked = iter([*[False] * 4, False, False, True])
+    with pytest.raises(Cancelled, match="2 slices of v000, v001 are committed"):
         import_annotations(second, tmp_path, annotator="A", kind=MASK, progress=Progress(lambda: next(asked)))
     assert len(second.annotations()) == 2
     counts = import_annotations(second, tmp_path, annotator="A", kind=MASK)
@@ -224,7 +228,7 @@ def test_maps_without_anything_decided_are_refused(sparse):
     study, path, array = sparse
     for empty, slices in ((0, "non-empty"), (255, "all")):
         write(path, np.full_like(array, empty), study)
-        with pytest.raises(BadInput, match=r"Nothing is decided.*--all-slices"):
+        with pytest.raises(BadInput, match=r"Nothing is labelled.*--all-slices"):
             import_annotations(study, path.parent, annotator="A", kind=MASK, slices=slices)
     write(path, np.zeros_like(array), study)
     assert import_annotations(study, path, annotator="A", kind=MASK, slices="all") == {"v000": (len(array), 0)}
@@ -301,3 +305,153 @@ def test_slices_are_counted_along_the_volumes_axis(make_study, tmp_path):
     ((slice_id, annotation),) = study.annotations().items()
     assert slice_id.index == 2
     assert np.array_equal(annotation.labels, slices_first(array, 1)[2])
+
+
+@pytest.mark.parametrize("held", [None, 0])
+def test_one_map_that_cannot_be_used_keeps_all_others_out(make_study, annotate, tmp_path, monkeypatch, held):
+    if held is not None:
+        monkeypatch.setattr("ActiveSegmentationLib.study.exchange.MOST_HELD", held)
+    first, second = make_study(volumes=3), make_study(volumes=3)
+    first.commit([annotate(first, 1, n, volume=f"v00{n}") for n in range(3)])
+    export_annotations(first, tmp_path)
+    good = read(tmp_path / "v002.nii.gz")
+    write(tmp_path / "v002.nii.gz", np.where(good == 85, 7, good).astype(np.uint8), second, "v002")
+    with pytest.raises(BadInput, match=r"v002\.nii\.gz: .*7"):
+        import_annotations(second, tmp_path, annotator="A", kind=MASK)
+    assert second.annotations() == {}
+    write(tmp_path / "v002.nii.gz", good, second, "v002")
+    assert len(import_annotations(second, tmp_path, annotator="A", kind=MASK)) == 3
+
+
+def test_what_is_kept_of_an_import_that_fails_is_told(make_study, annotate, tmp_path, monkeypatch):
+    first, second = make_study(volumes=3), make_study(volumes=3)
+    first.commit([annotate(first, 1, n, volume=f"v00{n}") for n in range(3)])
+    export_annotations(first, tmp_path)
+    commit = second.commit
+
+    def full_disk(annotations):
+        if any(annotation.slice.volume == "v001" for annotation in annotations):
+            raise JobFailed("The disk is full.", where=tmp_path)
+        commit(annotations)
+
+    monkeypatch.setattr(second, "commit", full_disk)
+    with pytest.raises(JobFailed, match=r"disk is full\. 1 slices of v000 are committed"):
+        import_annotations(second, tmp_path, annotator="A", kind=MASK)
+    assert [slice_id.volume for slice_id in second.annotations()] == ["v000"]
+
+
+def white(shape, *planes: int) -> np.ndarray:
+    """A map of 0 and 255 with a square drawn on some planes."""
+    array = np.zeros(shape, np.uint8)
+    for plane in planes:
+        array[plane, 1:4, 2:5] = 255
+    return array
+
+
+def test_masks_drawn_in_white_are_not_taken_for_unlabelled(sparse):
+    study, path, array = sparse
+    write(path, white(array.shape, 1, 2), study)
+    with pytest.raises(BadInput, match=r"v000\.nii\.gz.*255.*unlabelled and not a structure.*--ignore-value 255"):
+        import_annotations(study, path, annotator="A", kind=MASK)
+    with pytest.raises(BadInput, match=r"every pixel is labelled|not a structure"):
+        import_annotations(study, path, annotator="A", kind=SCRIBBLE)
+    assert study.annotations() == {}
+    assert import_annotations(study, path, annotator="A", kind=MASK, ignore_value=255) == {"v000": (4, 0)}
+
+
+def test_empty_slices_among_unlabelled_ones_are_background(sparse):
+    study, path, array = sparse
+    empty = np.full_like(array, 255)
+    empty[2] = 0
+    write(path, empty, study)
+    assert import_annotations(study, path, annotator="A", kind=MASK) == {"v000": (1, 0)}
+    assert (study.annotations()[SliceId("v000", 2)].labels == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("value", "named"), [(np.nan, "nan"), (0.5, r"0\.5"), (-1, "-1"), (300, "300"), (np.inf, "inf")]
+)
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd"])
+def test_values_that_are_not_labels_are_named(sparse, value, named, suffix):
+    study, path, array = sparse
+    path.unlink()
+    odd = array.astype(np.float64)
+    odd[0, 0, 0] = value
+    path = write(path.parent / f"v000{suffix}", odd, study)
+    with pytest.raises(BadInput, match=rf"v000\{suffix}: .*not labels: {named}"):
+        import_annotations(study, path, annotator="A", kind=MASK)
+    write(path, array.astype(np.float64) + 1e-6, study)
+    assert import_annotations(study, path, annotator="A", kind=MASK) == {"v000": (2, 0)}
+
+
+def segmentation(path: Path, array: np.ndarray, study: Study, segments: dict[str, int]) -> Path:
+    """A label map as Slicer writes one, with numbered segments."""
+    import SimpleITK
+
+    geometry = study.cohort.volume("v000").geometry
+    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(array), isVector=array.ndim == 4)
+    image.SetSpacing(geometry.spacing)
+    image.SetOrigin(geometry.origin)
+    image.SetDirection(geometry.direction)
+    for number, (name, value) in enumerate(segments.items()):
+        image.SetMetaData(f"Segment{number}_ID", f"Segment_{number + 1}")
+        image.SetMetaData(f"Segment{number}_Name", name.partition("#")[0])
+        image.SetMetaData(f"Segment{number}_LabelValue", str(value))
+        image.SetMetaData(f"Segment{number}_Layer", "0")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    SimpleITK.WriteImage(image, str(path), True)
+    return path
+
+
+@pytest.mark.parametrize("name", ["v000.seg.nrrd", "v000.nrrd"])
+def test_segments_are_matched_by_name_whatever_the_files_are_called(sparse, name):
+    study, path, array = sparse
+    stored = np.where(array == 5, 2, np.where(array == 200, 1, 0)).astype(np.uint8)
+    path = segmentation(path.parent / "s" / name, stored, study, {"Right ventricle": 1, "left ventricle": 2})
+    import_annotations(study, path, annotator="A", kind=MASK)
+    for slice_id, annotation in study.annotations().items():
+        assert np.array_equal(annotation.labels, array[slice_id.index])
+
+
+@pytest.mark.parametrize(
+    ("segments", "message"),
+    [
+        ({"left ventricle": 1, "right ventricle": 1}, "share the value 1"),
+        ({"left ventricle": 0}, "has the value '0'"),
+        ({"left ventricle": 999}, "has the value '999'"),
+        ({"atrium": 1}, "'atrium'"),
+    ],
+)
+def test_segments_that_contradict_each_other_are_refused(sparse, segments, message):
+    study, path, array = sparse
+    path = segmentation(path.parent / "s" / "v000.seg.nrrd", (array > 0).astype(np.uint8), study, segments)
+    with pytest.raises(BadInput, match=message):
+        import_annotations(study, path, annotator="A", kind=MASK)
+
+
+def test_layers_and_colours_are_read_whole_or_refused(sparse):
+    study, path, array = sparse
+    folder = path.parent / "s"
+    layers = np.stack([array, np.roll(array, 1, axis=2)], axis=-1)
+    for name in ("v000.seg.nrrd", "v000.nrrd"):
+        segmentation(folder / name, layers, study, {"left ventricle": 5} if "seg" in name else {})
+        with pytest.raises(BadInput, match=r"layers.*overlap"):
+            import_annotations(study, folder / name, annotator="A", kind=MASK)
+    segmentation(folder / "v000.nrrd", np.stack([array] * 3, axis=-1), study, {})
+    assert import_annotations(study, folder / "v000.nrrd", annotator="A", kind=MASK) == {"v000": (2, 0)}
+    for slice_id, annotation in study.annotations().items():
+        assert np.array_equal(annotation.labels, array[slice_id.index])
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".seg.nrrd", ".mha"])
+def test_cut_maps_are_refused_with_the_reason(make_study, tmp_path, suffix):
+    study = make_study(size=(40, 40, 9))
+    array = np.random.default_rng(0).choice(np.array([0, 5, 85, 200], np.uint8), (9, 40, 40))
+    path = segmentation(tmp_path / f"v000{suffix}", array, study, {"left ventricle": 5})
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 3 // 4])
+    with pytest.raises(BadInput, match=r"truncated|damaged"):
+        import_annotations(study, path, annotator="A", kind=MASK)
+    path.write_bytes(b"<html>")
+    with pytest.raises(BadInput, match="HTML"):
+        import_annotations(study, path, annotator="A", kind=MASK)

@@ -37,7 +37,7 @@ def test_a_new_study_opens_as_it_was_made(make_cohort, tmp_path):
         assert study.labels == LABELS
         assert study.annotation == AnnotationKind.SCRIBBLE
         assert study.settings == settings
-        assert study.cohort == cohort
+        assert study.cohort == cohort.with_labels(LABELS.names)
         assert study.annotations() == {}
         assert study.excluded() == {}
     assert made.id == opened.id

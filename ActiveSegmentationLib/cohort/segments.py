@@ -1,0 +1,139 @@
+"""Segments of segmentations saved by 3D Slicer: their names and values, and one meaning of each value for a cohort."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ActiveSegmentationLib.cohort.types import BACKGROUND, UNDECIDED, Cohort, LabelSource, Problem
+from ActiveSegmentationLib.common.errors import BadInput
+
+BACKGROUND_SEGMENT = "Background"
+"""Name and id of the segment of drawn background."""
+
+UNDECIDED_SEGMENT = "Undecided"
+"""Name and id of the segment of pixels that a partial mask leaves open."""
+
+_RESERVED = {BACKGROUND_SEGMENT.casefold(): BACKGROUND, UNDECIDED_SEGMENT.casefold(): UNDECIDED}
+_AGAIN = "Save the segmentation again in Slicer."
+_NRRD = (".nrrd", ".nhdr")
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One segment: its name and its value in the label map."""
+
+    name: str
+    value: int
+
+    @property
+    def key(self) -> str:
+        """The name as it is compared."""
+        return self.name.strip().casefold()
+
+
+def segments_in(metadata: Mapping[str, str], path: Path) -> list[Segment]:
+    """Segments that the header of an NRRD file describes, in the order of their numbers; none for other files.
+
+    Raises:
+        BadInput: If a value is not one of a label map, or two segments share one.
+    """
+    numbers = sorted({int(match[1]) for key in metadata if (match := re.fullmatch(r"Segment(\d+)_(Name|ID)", key))})
+    found: list[Segment] = []
+    for number in numbers:
+        name = metadata.get(f"Segment{number}_Name") or metadata[f"Segment{number}_ID"]
+        text = metadata.get(f"Segment{number}_LabelValue", "1").strip()
+        if not text.isdecimal() or not 0 < int(text) <= UNDECIDED:
+            raise BadInput(f"Segment '{name}' has the value '{text}', not 1 to 255.", where=path, advice=_AGAIN)
+        other = next((segment for segment in found if segment.value == int(text)), None)
+        if other is not None:
+            message = f"The segments '{other.name}' and '{name}' share the value {text}."
+            raise BadInput(message, where=path, advice=_AGAIN)
+        found.append(Segment(name, int(text)))
+    return found
+
+
+def read_segments_of(path: Path) -> list[Segment]:
+    """Segments that a file's header describes; none where it is not an NRRD file or describes none.
+
+    Raises:
+        BadInput: If the file cannot be read, or its segments contradict each other.
+    """
+    if not path.name.lower().endswith(_NRRD):
+        return []
+    from ActiveSegmentationLib.cohort.headers import open_header
+
+    reader: Any = open_header(path)
+    return segments_in({key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}, path)
+
+
+def match_segments(cohort: Cohort) -> Cohort:
+    """Give every value one meaning in a cohort whose masks are segmentations with named segments.
+
+    Slicer numbers the segments of each file by their order, so that a value can stand for another structure in every
+    file. Files are matched by the names of their segments: to the names that the layout knows, or to those of the first
+    file. A name that the layout does not know leaves its file's values as they are.
+    """
+    tables, problems = _tables(cohort)
+    if not tables and not problems:
+        return cohort
+    refused = {problem.where for problem in problems if problem.severity == "error"}
+    known = {name.strip().casefold(): value for value, name in cohort.labels.items()}
+    names = dict(cohort.labels) or _names_of(tables.values())
+    wanted = known or {name.strip().casefold(): value for value, name in names.items()}
+    volumes = []
+    for volume in cohort.volumes:
+        mask = volume.mask
+        if volume.id in tables and mask is not None:
+            mask = _matched(mask, tables[volume.id], wanted)
+        volumes.append(replace(volume, mask=None if volume.id in refused else mask))
+    return replace(cohort, volumes=tuple(volumes), labels=names, problems=cohort.problems + problems)
+
+
+def _tables(cohort: Cohort) -> tuple[dict[str, list[Segment]], tuple[Problem, ...]]:
+    """Segments of the masks of each volume, as far as they are described and have names of their own."""
+    tables: dict[str, list[Segment]] = {}
+    problems = []
+    for volume in cohort.volumes:
+        if volume.mask is None or volume.mask.source.kind != "file":
+            continue
+        name = volume.mask.source.paths[0]
+        try:
+            segments = read_segments_of(cohort.path(name))
+        except BadInput as error:
+            problems.append(Problem(volume.id, f"{name}: {error.message}", error.advice))
+            continue
+        if len({segment.key for segment in segments}) < len(segments):
+            advice = "Give every segment a name of its own."
+            message = f"{name}: Segments share a name; the values of this file are taken as they are."
+            problems.append(Problem(volume.id, message, advice, "warning"))
+        elif segments:
+            tables[volume.id] = segments
+    return tables, tuple(problems)
+
+
+def _names_of(tables: Iterable[Sequence[Segment]]) -> dict[int, str]:
+    """A value for each name: the one of the first file that has it, or the smallest free one where that is taken."""
+    names: dict[int, str] = {}
+    keys: set[str] = set(_RESERVED)
+    for segment in (segment for table in tables for segment in table):
+        if segment.key in keys:
+            continue
+        keys.add(segment.key)
+        free = segment.value if segment.value not in names else next(n for n in range(1, UNDECIDED) if n not in names)
+        names[free] = segment.name.strip()
+    return names
+
+
+def _matched(mask: LabelSource, segments: Sequence[Segment], wanted: Mapping[str, int]) -> LabelSource:
+    """How a file's values are to be read so that each segment has the value of its name."""
+    meaning = {**wanted, **_RESERVED}
+    if any(segment.key not in meaning for segment in segments):
+        return mask
+    pairs = tuple(
+        (segment.value, meaning[segment.key]) for segment in segments if segment.value != meaning[segment.key]
+    )
+    return replace(mask, values=mask.values + pairs)

@@ -1,0 +1,36 @@
+"""The two transforms of a NIfTI image as its header stores them, kept with the volume and given to what is written."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Transforms:
+    """What a NIfTI header says about where the image lies, field by field and in its own units.
+
+    Attributes:
+        sform_code: Code of the sform, 0 where it does not count.
+        qform_code: Code of the qform, 0 where it does not count.
+        sform: The rows srow_x, srow_y and srow_z, 12 numbers.
+        qform: quatern_b, quatern_c, quatern_d, qoffset_x, qoffset_y, qoffset_z.
+        pixdim: Handedness of the qform, and the spacing of up to three axes.
+        units: The spatial part of xyzt_units: 1 metre, 2 millimetre, 3 micrometre, 0 not told.
+    """
+
+    sform_code: int
+    qform_code: int
+    sform: tuple[float, ...]
+    qform: tuple[float, ...]
+    pixdim: tuple[float, ...]
+    units: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The transforms as JSON values."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Transforms:
+        """Inverse of ``to_json``."""
+        return cls(**{name: tuple(part) if isinstance(part, list) else part for name, part in value.items()})

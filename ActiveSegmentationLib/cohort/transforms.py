@@ -33,4 +33,5 @@ class Transforms:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Transforms:
         """Inverse of ``to_json``."""
-        return cls(**{name: tuple(part) if isinstance(part, list) else part for name, part in value.items()})
+        parts: dict[str, Any] = {name: tuple(part) if isinstance(part, list) else part for name, part in value.items()}
+        return cls(**parts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
 import slicer
@@ -150,6 +151,41 @@ def test_case_of_a_cohort(application, phantom_cohort):
     assert np.array_equal(slicer.util.arrayFromVolume(node), sitk.GetArrayFromImage(sitk.ReadImage(str(path))))
     with pytest.raises(BadInput, match="channel with number 1"):
         loadVolumeNode(cohort, volume, channel=1)
+
+
+def test_slices_of_dicom_files_lie_in_the_scene_where_their_headers_say(application, tmp_path):
+    for k, slope in enumerate((0.25, 3.0, 1e-3)):
+        position = [10.0, 20.0 + 4 * (2 - k), 30.0]  # stored against the order of the places
+        writeDicomSlice(tmp_path / str(k), position, slope)
+    cohort = discover(tmp_path)
+    volume = cohort.volumes[0]
+    node = loadVolumeNode(cohort, volume)
+    requireGrid(node, volume.geometry)
+    array = slicer.util.arrayFromVolume(node)
+    assert array.dtype == np.float32
+    matrix = vtk.vtkMatrix4x4()
+    node.GetIJKToRASMatrix(matrix)
+    for k in range(3):
+        dataset = pydicom.dcmread(cohort.path(volume.channels[0].paths[k]))
+        values = dataset.pixel_array * float(dataset.RescaleSlope)
+        assert np.allclose(array[k], values, rtol=1e-6)
+        x, y, z = dataset.ImagePositionPatient
+        assert np.allclose(matrix.MultiplyPoint((0, 0, k, 1))[:3], (-x, -y, z))
+
+
+def writeDicomSlice(path, position, slope):
+    dataset = pydicom.Dataset()
+    dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    dataset.SOPClassUID, dataset.SOPInstanceUID = pydicom.uid.MRImageStorage, f"1.2.3.4{path.name}"
+    dataset.PatientID, dataset.SeriesInstanceUID, dataset.Modality = "P", "1.2.3", "MR"
+    dataset.ImagePositionPatient, dataset.ImageOrientationPatient = position, [1, 0, 0, 0, 0, -1]
+    dataset.PixelSpacing, dataset.RescaleSlope, dataset.RescaleIntercept = [2, 1.5], slope, 0
+    dataset.Rows, dataset.Columns, dataset.SamplesPerPixel = 3, 4, 1
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 16, 15, 0
+    dataset.PhotometricInterpretation = "MONOCHROME2"
+    dataset.PixelData = (np.arange(12, dtype=np.uint16) * 7 + int(path.name)).tobytes()
+    dataset.save_as(path, enforce_file_format=True)
 
 
 def writeCohort(folder, array, geometry, vector=False):

@@ -37,7 +37,7 @@ class Candidate:
         mask: Reference masks, paths absolute.
         scribble: Reference scribbles, paths absolute.
         role: What the layout says the volume is for.
-        header: Header of the first channel, where the layout has read it already.
+        headers: Header of each channel, None for those that the layout has not read; empty where it has read none.
         warnings: What a person should know of the volume: (message, advice).
         expected_channels: Number of channels that the layout says, or None; a file of several components has as many.
     """
@@ -48,7 +48,7 @@ class Candidate:
     mask: LabelSource | None = None
     scribble: LabelSource | None = None
     role: Role = Role.POOL
-    header: Header | None = None
+    headers: tuple[Header | None, ...] = ()
     warnings: tuple[tuple[str, str], ...] = ()
     expected_channels: int | None = None
 
@@ -107,7 +107,8 @@ def assemble(root: Path, layout: str, draft: Draft, *, axis: int | str | None, p
 
 def _volume(root: Path, candidate: Candidate, name: str) -> tuple[Volume | None, list[Problem]]:
     try:
-        headers = [candidate.header or _header(candidate.channels[0]), *map(_header, candidate.channels[1:])]
+        known = candidate.headers or [None] * len(candidate.channels)
+        headers = [had or _header(source) for had, source in zip(known, candidate.channels, strict=True)]
         _require_same_grid(candidate, headers)
         _require_channels(candidate, headers)
     except ActiveSegmentationError as error:

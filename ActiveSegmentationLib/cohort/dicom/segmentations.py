@@ -129,8 +129,9 @@ def _has_grid(found: Instance, candidate: Candidate) -> bool:
 
 
 def _require_grid(files: Sequence[Instance], candidate: Candidate) -> None:
-    if candidate.header is not None:
-        require_grid([found.path for found in files], candidate.header.geometry)
+    header = candidate.headers[0]
+    if header is not None:
+        require_grid([found.path for found in files], header.geometry)
 
 
 def _labels(files: Sequence[Instance], candidate: Candidate, names: LabelNames) -> LabelSource:

@@ -120,7 +120,7 @@ def _candidate(patient: str, name: str, stack: Stack, warnings: tuple[tuple[str,
     planes = stack.fit.planes
     frames = tuple(plane.frame or 0 for plane in planes) if any(plane.frame is not None for plane in planes) else ()
     source = Source("series", tuple(str(plane.path) for plane in planes), frames)
-    return Candidate(patient, name, (source,), header=header_of(stack), warnings=warnings)
+    return Candidate(patient, name, (source,), headers=(header_of(stack),), warnings=warnings)
 
 
 def header_of(stack: Stack) -> Header:

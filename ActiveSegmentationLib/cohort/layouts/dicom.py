@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from ActiveSegmentationLib.cohort.assembly import Draft
+from ActiveSegmentationLib.cohort.assembly import Candidate, Draft
 from ActiveSegmentationLib.cohort.dicom.instances import Instance, read_instance
 from ActiveSegmentationLib.cohort.dicom.segmentations import LabelNames, attach_labels
 from ActiveSegmentationLib.cohort.dicom.series import Series, mark_of, picture_candidates, series_candidates, shown_path
@@ -15,6 +15,7 @@ from ActiveSegmentationLib.cohort.layouts.base import Layout
 from ActiveSegmentationLib.cohort.naming import natural_key, safe_id
 from ActiveSegmentationLib.cohort.types import Problem
 from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.files import explained
 from ActiveSegmentationLib.common.progress import Progress, or_silent
 
 _DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
@@ -47,6 +48,25 @@ def _read(path: Path, progress: Progress) -> Draft:
     draft.labels = names.table()
     draft.problems += [*_one_id_for_several(instances), *_lost_series(series), *_others(path, instances)]
     return draft
+
+
+def named_volume(path: Path) -> Candidate | None:
+    """The one volume of a DICOM file or folder that somebody names; None where it holds no DICOM.
+
+    Raises:
+        BadInput: If it holds no usable volume, or several.
+    """
+    with explained(path):
+        if not holds_dicom(path):
+            return None
+        draft = _read(path, or_silent(None))
+    if len(draft.candidates) == 1:
+        return draft.candidates[0]
+    advice = "Name the folder of one series, or index the folder with --layout dicom."
+    if draft.candidates:
+        raise BadInput(f"{path.name} holds {len(draft.candidates)} volumes.", where=path, advice=advice)
+    message, advice = next(((p.message, p.advice) for p in draft.problems if p.severity == "error"), ("", advice))
+    raise BadInput(f"{path.name} holds no volume. {message}".strip(), where=path, advice=advice)
 
 
 def _instances(path: Path, draft: Draft, progress: Progress) -> list[Instance]:

@@ -6,7 +6,9 @@ import re
 from pathlib import Path
 
 from ActiveSegmentationLib.cohort.assembly import Candidate, Draft, file_source
+from ActiveSegmentationLib.cohort.dicom.instances import looks_like_dicom
 from ActiveSegmentationLib.cohort.layouts.base import Layout
+from ActiveSegmentationLib.cohort.layouts.dicom import named_volume
 from ActiveSegmentationLib.cohort.naming import image_suffix
 from ActiveSegmentationLib.cohort.roles import role_of_word
 from ActiveSegmentationLib.cohort.types import UNDECIDED, LabelSource, Problem, Role
@@ -94,21 +96,44 @@ def _candidate(path: Path, row: dict[str, str], encoding: str) -> Candidate:
     several = [name for name in ("mask", "scribble") if len(files[name]) > 1]
     if several:
         raise BadInput("There are several files.", where=several[0], advice="Merge them into one label map.")
+    series = [_series(image) for image in files["image"]]
     return Candidate(
         patient=row["patient"],
         name=row["volume"],
-        channels=tuple(file_source(image) for image in files["image"]),
+        channels=tuple(
+            file_source(image) if found is None else found.channels[0]
+            for image, found in zip(files["image"], series, strict=True)
+        ),
+        headers=tuple(None if found is None else found.headers[0] for found in series),
+        warnings=tuple(warning for found in series if found is not None for warning in found.warnings),
         mask=LabelSource(file_source(*files["mask"])) if files["mask"] else None,
         scribble=LabelSource(file_source(*files["scribble"]), UNDECIDED) if files["scribble"] else None,
         role=role,
     )
 
 
+def _series(image: Path) -> Candidate | None:
+    """The volume of a DICOM file or folder; None for other files."""
+    if image_suffix(image):
+        return None
+    try:
+        found = named_volume(image)
+    except BadInput as error:
+        raise BadInput(error.message, where="image", advice=error.advice) from error
+    if found is None and image.is_dir():
+        raise BadInput(f"The folder {image.name} holds no DICOM.", where="image", advice="Name a file.")
+    return found
+
+
 def _file(table: Path, column: str, cell: str, encoding: str) -> Path:
     """The file that a cell names; "\\" separates folders where the table was written on Windows."""
     for name in (cell, cell.replace("\\", "/")):
-        if (table.parent / name).is_file():
-            return table.parent / name
+        named = table.parent / name
+        if named.is_file() or (column == "image" and named.is_dir()):
+            if column != "image" and looks_like_dicom(named):
+                advice = "Save it as NIfTI, NRRD or MetaImage on the grid of the image."
+                raise BadInput("DICOM segmentations in a table are not read.", where=column, advice=advice)
+            return named
     advice = "Paths are relative to the table."
     if encoding and not cell.isascii():
         advice += f" The table is not UTF-8 and was read as {encoding}; save it as UTF-8."

@@ -631,6 +631,19 @@ def test_one_patient_id_for_several_people_is_told_without_their_names(tmp_path)
     assert "secret" not in text.lower()
 
 
+def test_a_table_names_folders_and_files(tmp_path):
+    write_series(tmp_path / "a" / "T1", pixels(), RescaleSlope=0.5, RescaleIntercept=0)
+    write_series(tmp_path / "a" / "T2", pixels(seed=2))
+    write_enhanced(tmp_path / "b.dcm", [(pixels()[k], (0, 0, 5.0 * k), {"slope": k}) for k in (1, 2, 3)])
+    rows = ["patient,volume,image,role", "A,one,a/T1;a/T2,test", "B,two,b.dcm,", "C,three,a,"]
+    (tmp_path / "table.csv").write_text("\n".join(rows))
+    cohort = discover(tmp_path / "table.csv")
+    assert [(volume.id, volume.role) for volume in cohort.volumes] == [("one", "test"), ("two", "pool")]
+    assert np.array_equal(read_image(cohort, cohort.volumes[0]), np.stack([pixels() * 0.5, pixels(seed=2)]))
+    assert np.array_equal(read_image(cohort, cohort.volumes[1])[0], pixels()[1:] * np.reshape([1, 2, 3], (3, 1, 1)) + 1)
+    assert "a holds 2 volumes" in told(cohort, "error")
+
+
 def test_a_file_replaced_after_the_index_is_refused_by_name(tmp_path):
     files = write_series(tmp_path, pixels())
     cohort = discover(tmp_path)

@@ -14,7 +14,7 @@ from ActiveSegmentationLib.panels.tables import fillTable, identityOf, setHeader
 from ActiveSegmentationLib.panels.understood import understood
 from ActiveSegmentationLib.study import Study
 
-WIDTHS = {0: 76, 1: 92, 2: 44}
+WIDTHS = {0: 84, 1: 100, 2: 44}
 """Widths of the columns patient, volume and slices in pixels; long names are elided, problems begin in the third."""
 
 PROBLEM_HEIGHT = 52

@@ -23,7 +23,10 @@ CHOOSABLE, NOT_CHOOSABLE = 33, 0
 """Values of that role: selectable and enabled, or neither."""
 
 THUMBNAIL_SIDE = 56
-NAME_WIDTH = 80
+NAME_WIDTH = 88
+PATIENT = 1
+"""Column of the patient."""
+
 ROW_HEIGHT = 40
 """Height of a row without a picture, in pixels: two lines of a reason."""
 
@@ -169,6 +172,8 @@ class SuggestPanel(Panel):
                 continue
             self._fillRow(table, number, row)
         self._shown = list(rows)
+        told = all(row.request.patient in row.request.slice.volume for row in rows)
+        table.setColumnHidden(PATIENT, told)  # the reason needs the room
         table.blockSignals(blocked)
 
     def _fillRow(self, table: Any, number: int, row: RequestRow) -> None:

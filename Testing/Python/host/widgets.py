@@ -448,6 +448,8 @@ class UiLoader(qt.QUiLoader):
         root = super().load(buffer, parent)
         if root is None:
             raise RuntimeError(f"the .ui file cannot be loaded: {self.errorString()}")
+        for section in root.findChildren(ctkCollapsibleButton):  # what came into a folded section is hidden as well
+            section._onToggled(not section.collapsed)
         named = {widget.name: widget for widget in [root, *root.findChildren(qt.QWidget)] if widget.name}
         for sender, receiver in sceneConnections:
             if not isinstance(named[receiver], qMRMLSegmentEditorWidget):

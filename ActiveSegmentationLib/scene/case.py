@@ -23,6 +23,7 @@ from ActiveSegmentationLib.scene.segmentations import (
     writePlanes,
 )
 from ActiveSegmentationLib.scene.strokes import layerPlanes, segmentPlanes, writeSegmentPlanes
+from ActiveSegmentationLib.scene.subjects import patientItem, placeUnderPatient, tidyPatient
 from ActiveSegmentationLib.scene.volumeNodes import channelCount, gridNode, loadVolumeNode, readChannel, requireGrid
 from ActiveSegmentationLib.study import BACKGROUND_SEGMENT, UNDECIDED_SEGMENT, Draft, SliceAnnotation, Study
 
@@ -82,6 +83,8 @@ class Case:
         self.contrast = Contrast(self.volumeNode, slicer.util.arrayFromVolume(self.volumeNode))
         try:
             self.segmentationNode = self._makeSegmentation(study.id)
+            for node in self.nodes():
+                placeUnderPatient(node, study.id, volume.patient)
             self._fill(committed, drafts)
         except Exception:
             self.remove()
@@ -366,9 +369,11 @@ def removeNodes(nodes: Iterable[Any]) -> None:
         parts = _partsOf(node)
         others = [other for other in slicer.util.getNodesByClass("vtkMRMLDisplayableNode") if other is not node]
         used = {part.GetID() for other in others for part in _partsOf(other)} if parts else set()
+        folder = patientItem(node)
         for part in (node, *(part for part in parts if part.GetID() not in used)):
             if scene.IsNodePresent(part):
                 scene.RemoveNode(part)
+        tidyPatient(node, folder)
 
 
 def _partsOf(node: Any) -> list[Any]:

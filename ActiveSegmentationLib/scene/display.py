@@ -13,6 +13,7 @@ from ActiveSegmentationLib.scene.fitting import fitToSlice
 from ActiveSegmentationLib.scene.highlight import COMMITTED, REQUESTED, SliceHighlight
 from ActiveSegmentationLib.scene.overlays import addPredictionNode, addUncertaintyNode, removeColors
 from ActiveSegmentationLib.scene.sliceViews import SavedView, alignToSlice, restoreView, saveView, shownSlice
+from ActiveSegmentationLib.scene.subjects import placeUnderPatient
 from ActiveSegmentationLib.scene.views import View, Views
 from ActiveSegmentationLib.scene.viewWatch import ViewWatch
 from ActiveSegmentationLib.study import LabelSet
@@ -149,6 +150,7 @@ class Display:
             path = Path(review["uncertainty"])
             self._uncertainty = addUncertaintyNode(path, case.volume.geometry, f"{case.volume.id} uncertainty")
             markOwned(self._uncertainty, studyId, case.volume.id)
+            placeUnderPatient(self._uncertainty, studyId, case.volume.patient)
             self._models["uncertainty"] = review["model"]
         for view in self._all():
             composite = view.sliceLogic.GetSliceCompositeNode()
@@ -173,6 +175,7 @@ class Display:
             name = f"{volume.id} prediction"
             self._prediction = addPredictionNode(path, case.volumeNode, volume.geometry, volume.axis, labels, name)
             markOwned(self._prediction, studyId, volume.id)
+            placeUnderPatient(self._prediction, studyId, volume.patient)
             self._models["prediction"] = review["model"]
 
     def forget(self, node: Any) -> bool:

@@ -29,6 +29,7 @@ from ActiveSegmentationLib.scene.layers import (
     replacePlanes,
 )
 from ActiveSegmentationLib.study import BACKGROUND_SEGMENT, UNDECIDED_SEGMENT, Label, LabelSet
+from ActiveSegmentationLib.study.terminology import terminology_for
 
 BACKGROUND_COLOR = (0.45, 0.45, 0.45)
 """Colour of drawn background, as in the study's files."""
@@ -249,8 +250,8 @@ def slicesOf(layers: Iterable[Layer], volumeNode: Any, axis: int) -> list[int]:
 
 def _segment(label: Label, image: Any) -> Any:
     segment = _namedSegment(label.name, label.color, label.value, image)
-    if label.terminology:
-        segment.SetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), label.terminology)
+    entry = label.terminology or terminology_for(label.name)
+    segment.SetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), entry)
     return segment
 
 

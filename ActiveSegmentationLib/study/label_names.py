@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ActiveSegmentationLib.cohort import UNDECIDED, AnnotationKind, Cohort, SliceStack, Volume, read_labels
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.progress import Progress, or_silent
 from ActiveSegmentationLib.study.labels import LabelSet
+from ActiveSegmentationLib.study.terminology import TISSUE, terminology_for
 
 
 def label_set_for(cohort: Cohort, text: str | None = None, progress: Progress | None = None) -> LabelSet:
@@ -29,7 +32,13 @@ def label_set_for(cohort: Cohort, text: str | None = None, progress: Progress | 
     if not names:
         advice = "Name the labels, for example: --labels 1=liver,2=tumour."
         raise BadInput("The cohort names no labels and has no reference labels.", where=cohort.root, advice=advice)
-    return LabelSet.from_names(names)
+    return _with_terminology(LabelSet.from_names(names), cohort.root.name)
+
+
+def _with_terminology(labels: LabelSet, place: str) -> LabelSet:
+    """The labels with the entries that their names and that of the cohort tell."""
+    found = ((label, terminology_for(label.name, place)) for label in labels.labels)
+    return LabelSet(tuple(replace(label, terminology="" if entry == TISSUE else entry) for label, entry in found))
 
 
 def check_reference(cohort: Cohort, stack: SliceStack, volume: Volume, kind: AnnotationKind, labels: LabelSet) -> None:

@@ -23,12 +23,8 @@ from ActiveSegmentationLib.cohort.segments import (
 from ActiveSegmentationLib.common.errors import BadInput, JobFailed
 from ActiveSegmentationLib.common.files import atomic_path
 from ActiveSegmentationLib.study.labels import Label, LabelSet
+from ActiveSegmentationLib.study.terminology import TISSUE, terminology_for
 
-_TISSUE = (
-    "Segmentation category and type - 3D Slicer General Anatomy list~SCT^85756007^Tissue~SCT^85756007^Tissue~^^"
-    "~Anatomic codes - DICOM master list~^^~^^"
-)
-"""Slicer's own terminology entry for a segment of which nothing more is known."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +166,7 @@ def _header(
             "LabelValue": str(label.value),
             "Layer": "0",
             "Extent": extent,
-            "Tags": _tags(label.terminology, annotator),
+            "Tags": _tags(label.terminology or terminology_for(label.name), annotator),
         }
         header.update({f"Segment{number}_{key}": value for key, value in fields.items()})
     return header
@@ -190,7 +186,7 @@ def _tags(terminology: str, annotator: str) -> str:
     tags = {
         "ActiveSegmentation.Annotator": annotator.replace("|", "/"),
         "Segmentation.Status": "inprogress",
-        "TerminologyEntry": terminology or _TISSUE,
+        "TerminologyEntry": terminology or TISSUE,
     }
     return "".join(f"{key}:{value}|" for key, value in tags.items())
 

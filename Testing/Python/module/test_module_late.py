@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import slicer
+import vtk
 
 from ActiveSegmentationLib.cohort import SliceId, volume_order, write_label_map, write_volume
 from ActiveSegmentationLib.scene.offers import PREDICTION, REQUESTS, SUGGEST, AutoTrain
+from ActiveSegmentationLib.scene.subjects import patientOf
 from ActiveSegmentationLib.study import Request, RequestList
 
 from .slice_contract import rectangle, scroll, undoEditor
@@ -291,3 +294,35 @@ def test_a_volume_that_cannot_be_predicted_is_asked_for_once(late):
     late.client.answer("predict", {"reviews": [], "left_out": [problem]})
     assert not late.client.of("predict")
     assert late.work.leftOut == {late.volume.id: "x.nrrd: The image is damaged."}
+
+
+def test_predictions_lie_under_their_patient(late, tmp_path):
+    """Image, annotation, prediction and uncertainty, in the order of the label set, and nothing is left behind."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    before = hierarchy.GetNumberOfItems()
+    late.open(2)
+    late.session.setReviews([late.review(), late.review(late.other)])
+    late.session.wantPrediction(True)
+    late.session.wantUncertainty(0.4)
+    case, node = late.session.case, late.session.display.predictionNode
+    assert [patientOf(found) for found in (case.volumeNode, case.segmentationNode, node)] == [late.volume.patient] * 3
+    for found in (case.segmentationNode, node):
+        segmentation = found.GetSegmentation()
+        names = [segmentation.GetNthSegment(number).GetName() for number in range(segmentation.GetNumberOfSegments())]
+        assert names[:2] == ["one", "two"]
+        for number in range(segmentation.GetNumberOfSegments()):
+            text = vtk.reference("")
+            segmentation.GetNthSegment(number).GetTag("TerminologyEntry", text)
+            assert len(str(text).split("~")) == 7
+    assert node.GetSaveWithScene()
+    late.session.refresh()
+    late.open(4)
+    assert late.session.display.predictionNode is node, "it stays while it is wanted"
+    scene = tmp_path / "scene.mrml"
+    slicer.mrmlScene.SetURL(str(scene))
+    slicer.mrmlScene.Commit(str(scene))
+    assert f"{late.volume.id} prediction" in scene.read_text(encoding="utf-8")
+    late.open(1, late.other)
+    assert patientOf(late.session.display.predictionNode) == late.other.patient
+    late.session.closeStudy()
+    assert hierarchy.GetNumberOfItems() == before

@@ -429,8 +429,10 @@ class StudySession(VTKObservationMixin):
         if self.case is not None and node in (self.case.segmentationNode, self.case.volumeNode):
             self._loseCase()
         elif self.display.forget(node):  # who removes it wants it no more
-            self.predictionWanted = self.predictionWanted and self.display.predictionShown
-            self.uncertaintyWanted = self.uncertaintyWanted if self.display.uncertaintyShown else 0.0
+            if node.IsA("vtkMRMLSegmentationNode"):
+                self.predictionWanted = False
+            else:
+                self.uncertaintyWanted = 0.0
             self.changed()
 
     def _onSceneClose(self, caller: Any, event: Any) -> None:

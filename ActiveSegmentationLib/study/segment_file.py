@@ -26,7 +26,6 @@ from ActiveSegmentationLib.study.labels import Label, LabelSet
 from ActiveSegmentationLib.study.terminology import TISSUE, terminology_for
 
 
-
 @dataclass(frozen=True)
 class Encoding:
     """How what was drawn becomes values of a stored label map.

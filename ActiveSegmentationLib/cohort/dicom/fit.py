@@ -11,8 +11,8 @@ import numpy as np
 from ActiveSegmentationLib.cohort.dicom.planes import Plane
 from ActiveSegmentationLib.cohort.types import Geometry
 
-SAME_PLACE = 1e-3
-"""Slices that are less far apart than this part of their spacing lie at the same place."""
+SAME_PLACE = 0.02
+"""Slices that are less far apart than this part of their spacing (or thickness) lie at the same place."""
 
 ROUNDING = 0.01
 """Slices may lie this part of the spacing away from even places without a word."""
@@ -71,8 +71,8 @@ def places_of(planes: Sequence[Plane]) -> list[list[Plane]]:
     offsets = np.array([plane.position for plane in planes]) @ normal_of(planes[0])
     order = np.argsort(offsets, kind="stable")
     gaps = np.diff(offsets[order])
-    apart = gaps[gaps > SAME_PLACE]
-    limit = max(SAME_PLACE, SAME_PLACE * float(np.median(apart))) if len(apart) else SAME_PLACE
+    widest = float(gaps.max(initial=0.0))
+    limit = SAME_PLACE * min(widest, planes[0].distance or widest)
     groups = [[planes[order[0]]]]
     for gap, number in zip(gaps, order[1:], strict=True):
         if gap > limit:

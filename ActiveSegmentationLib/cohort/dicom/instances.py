@@ -160,6 +160,9 @@ def read_instance(path: Path) -> Instance | None:
         except damaged() as error:
             broken = Instance(path, problem=f"The header is damaged ({error}).", advice=_COPY)
             return broken if _has_mark(path) else None
+        if found.sop_class == DIRECTORY or path.name.upper() == "DICOMDIR":
+            found.kind = "directory"
+            return found
         if not found.sop_class and "Rows" not in dataset and not found.series:
             found.problem, found.advice = "The file is empty or damaged.", _COPY
             return found if _has_mark(path) else None
@@ -202,7 +205,7 @@ def _identity(path: Path, dataset: Any) -> Instance:
         uid=text(dataset, "SOPInstanceUID"),
         sop_class=sop_class,
         patient=_person_id(dataset),
-        person=(text(dataset, "PatientName").casefold(), text(dataset, "PatientBirthDate")),
+        person=(_same_name(text(dataset, "PatientName")), text(dataset, "PatientBirthDate")),
         study=text(dataset, "StudyInstanceUID"),
         series=text(dataset, "SeriesInstanceUID"),
         description=text(dataset, "SeriesDescription"),
@@ -212,15 +215,17 @@ def _identity(path: Path, dataset: Any) -> Instance:
     )
 
 
+def _same_name(name: str) -> str:
+    """A name without what differs between two ways to write it."""
+    return " ".join(name.casefold().replace("^", " ").split())
+
+
 def _person_id(dataset: Any) -> str:
     return text(dataset, "PatientID").replace("\\", "/")
 
 
 def _describe(found: Instance, dataset: Any, file: BinaryIO, size: int) -> None:
     """Fill in what kind of object the file holds and where its planes lie."""
-    if found.sop_class == DIRECTORY or found.path.name.upper() == "DICOMDIR":
-        found.kind = "directory"
-        return
     if found.sop_class in SEGMENTATIONS or found.modality == "SEG":
         found.kind = "segmentation"
         _describe_segmentation(found, dataset)

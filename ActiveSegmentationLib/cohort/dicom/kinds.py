@@ -36,9 +36,9 @@ def not_an_image(sop_class: str, has_pixels: bool) -> str | None:
     if sop_class in _WITH_PIXELS:
         return _WITH_PIXELS[sop_class]
     name = class_name(sop_class)
-    if has_pixels or " Image" in name or not name:
+    if has_pixels or " Image" in name or not sop_class:
         return None
-    return name
+    return name or "object(s) of a vendor's own class"
 
 
 def class_name(sop_class: str) -> str:

@@ -10,7 +10,7 @@ from ActiveSegmentationLib.cohort.assembly import Candidate, Draft
 from ActiveSegmentationLib.cohort.dicom.instances import Instance, read_instance
 from ActiveSegmentationLib.cohort.dicom.segmentations import LabelNames, attach_labels
 from ActiveSegmentationLib.cohort.dicom.series import Series, mark_of, picture_candidates, series_candidates, shown_path
-from ActiveSegmentationLib.cohort.dicom.walk import candidates, holds_dicom
+from ActiveSegmentationLib.cohort.dicom.walk import candidates, holds_dicom, is_dicom_cohort
 from ActiveSegmentationLib.cohort.layouts.base import Layout
 from ActiveSegmentationLib.cohort.naming import natural_key, safe_id
 from ActiveSegmentationLib.cohort.types import Problem
@@ -26,7 +26,7 @@ _SKIPPED = {
 
 
 def _recognises(path: Path) -> bool:
-    return holds_dicom(path)
+    return is_dicom_cohort(path)
 
 
 def _read(path: Path, progress: Progress) -> Draft:
@@ -74,7 +74,7 @@ def _instances(path: Path, draft: Draft, progress: Progress) -> list[Instance]:
     files = list(candidates(path))
     path = path if path.is_dir() else path.parent
     for number, file in enumerate(files):
-        progress.update("Reading DICOM headers", number, len(files))
+        progress.update("Reading DICOM headers", number + 1, len(files))
         try:
             instance = read_instance(file)
         except BadInput as error:
@@ -134,20 +134,22 @@ def _shortened(text: str) -> str:
 
 def _one_id_for_several(instances: Sequence[Instance]) -> list[Problem]:
     """Patient IDs that are used with several names or dates of birth; the names themselves are not told."""
-    people: dict[str, set[tuple[str, str]]] = {}
+    people: dict[str, tuple[set[str], set[str]]] = {}
     for instance in instances:
-        if instance.patient and any(instance.person):
-            people.setdefault(instance.patient, set()).add(instance.person)
+        if instance.patient:
+            for known, fact in zip(people.setdefault(instance.patient, (set(), set())), instance.person, strict=True):
+                known.update([fact] if fact else [])
     advice = "If these are different people, give each an ID of its own; otherwise nothing has to be done."
     return [
         Problem(
             safe_id(patient),
-            f"The patient ID is used with {len(found)} different names or dates of birth; they count as one patient.",
+            f"The patient ID is used with {max(map(len, found))} different names or dates of birth; they count as one "
+            "patient.",
             advice,
             "warning",
         )
         for patient, found in people.items()
-        if len(found) > 1
+        if max(map(len, found)) > 1
     ]
 
 

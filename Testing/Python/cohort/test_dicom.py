@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pydicom
 import pytest
+import SimpleITK as sitk
 from dicom_files import (
     AXIAL,
     CORONAL,
@@ -282,6 +283,16 @@ def test_time_points_are_volumes(tmp_path):
         assert np.array_equal(read_image(cohort, volume)[0], expected)
 
 
+@pytest.mark.parametrize("thickness", [8, 99, None])
+def test_time_points_whose_positions_are_rounded(tmp_path, thickness):
+    for t in range(3):
+        for k in range(4):
+            tags = {"InstanceNumber": 4 * t + k + 1, "SliceThickness": thickness}
+            write_slice(tmp_path / f"IM{t}{k}", pixels(seed=t)[k], (0, 0, 8 * k + 0.01 * t), **tags)
+    cohort = discover(tmp_path)
+    assert sizes(cohort) == [(5, 6, 4)] * 3
+
+
 def test_an_incomplete_time_series_is_refused_with_the_reason(tmp_path):
     number = 0
     for t in range(3):
@@ -519,6 +530,7 @@ def test_objects_without_images_are_told_once(tmp_path):
     for n in range(3):
         save(tmp_path / f"PR{n}", header(GrayscaleSoftcopyPresentationStateStorage, Modality="PR"))
     save(tmp_path / "report.dcm", header(EncapsulatedPDFStorage, Modality="DOC"))
+    save(tmp_path / "phoenix", header("1.3.12.2.1107.5.9.1", Modality="MR"))
     save(tmp_path / "contours", header(RTStructureSetStorage, Modality="RTSTRUCT"))
     screen = header(SecondaryCaptureImageStorage, SeriesInstanceUID="1.2.8")
     add_pixels(screen, np.zeros((8, 8, 3), np.uint8))
@@ -526,6 +538,7 @@ def test_objects_without_images_are_told_once(tmp_path):
     cohort = discover(tmp_path)
     assert sizes(cohort) == [(5, 6, 4)]
     text = told(cohort, "warning")
+    assert "vendor's own class" in text
     assert "1 Encapsulated PDF, 3 Grayscale Softcopy Presentation State" in text
     assert "1 secondary capture(s)" in text
     assert "RTSTRUCT" in text
@@ -569,7 +582,21 @@ def test_dicom_is_recognised_whatever_lies_beside_it(tmp_path, beside):
     (tmp_path / beside).write_bytes(b"no image" * 40)
     (tmp_path / "DICOMDIR").write_bytes(bytes(128) + b"DICM" + bytes(40))
     cohort = discover(tmp_path)
-    assert (cohort.layout, sizes(cohort)) == ("dicom", [(5, 6, 4)])
+    assert (cohort.layout, sizes(cohort), told(cohort)) == ("dicom", [(5, 6, 4)], "")
+
+
+def test_a_stray_series_does_not_make_a_cohort_of_other_files_dicom(tmp_path):
+    write_series(tmp_path / "raw", pixels())
+    for n in range(3):
+        sitk.WriteImage(sitk.GetImageFromArray(pixels(seed=n)), str(tmp_path / f"p{n}.nrrd"))
+    cohort = discover(tmp_path)
+    assert (cohort.layout, len(cohort.volumes)) == ("folder", 3)
+    assert "DICOM" in told(cohort, "warning")
+    for n in range(1, 3):
+        (tmp_path / f"p{n}.nrrd").unlink()
+    cohort = discover(tmp_path)
+    assert (cohort.layout, len(cohort.volumes)) == ("dicom", 1)
+    assert "nrrd" in told(cohort, "warning")
 
 
 def test_linked_folders_and_loops(tmp_path):
@@ -626,7 +653,10 @@ def test_patients_without_id_are_told_apart_by_study(tmp_path):
 def test_one_patient_id_for_several_people_is_told_without_their_names(tmp_path):
     for n, name in enumerate(("Secret^One", "Hidden^Two")):
         write_series(tmp_path / str(n), pixels(seed=n), PatientID="ANON", PatientName=name)
+        write_series(tmp_path / f"{n} again", pixels(seed=n), PatientID=f"P{n}", PatientName=name)
+        write_series(tmp_path / f"{n} other", pixels(seed=n), PatientID=f"P{n}", PatientName=f"{name.upper()}^^")
     text = told(discover(tmp_path), "warning")
+    assert text.count("different names or dates of birth") == 1
     assert "2 different names or dates of birth" in text
     assert "secret" not in text.lower()
 

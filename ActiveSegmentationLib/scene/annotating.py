@@ -10,7 +10,8 @@ from ActiveSegmentationLib.cohort import AnnotationKind, SliceId
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.scene.case import Case
 from ActiveSegmentationLib.scene.studySession import StudySession
-from ActiveSegmentationLib.study import SliceAnnotation, Study
+from ActiveSegmentationLib.study import ChangedMeanwhile, SliceAnnotation, Study, Version, hash_labels
+from ActiveSegmentationLib.study.names import annotator_stem
 
 
 class OffSlice(BadInput):
@@ -144,6 +145,8 @@ class Annotating(StudySession):
 
         Raises:
             OffSlice: If another slice is in view.
+            ChangedMeanwhile: If the slice was committed under the same name by another Slicer since it was read; doing
+                it again replaces that commit.
             BadInput: If no slice is open, nothing is drawn, segments overlap, or the segmentation does not fit; nothing
                 is lost then.
         """
@@ -168,7 +171,7 @@ class Annotating(StudySession):
             committed_at="",
             prelabel=case.prelabel(index),
         )
-        study.commit([annotation])
+        self._store(study, case, annotation)
         study.discard_draft(annotation.slice, self.annotator)
         case.drafted.discard(index)
         with self._quiet():
@@ -182,6 +185,60 @@ class Annotating(StudySession):
         self._refreshVolume(case.volume.id)
         self.committed(annotation.slice)
         return annotation.slice
+
+    def _store(self, study: Study, case: Case, annotation: SliceAnnotation) -> None:
+        index = annotation.slice.index
+        try:
+            study.commit([annotation], expected={annotation.slice: case.known.get(index)})
+        except ChangedMeanwhile as error:  # the person knows now; to do it again is a decision
+            if error.version is None:
+                case.known.pop(index, None)
+            else:
+                case.known[index] = error.version.labels_sha256
+            raise
+        case.known[index] = hash_labels(annotation.labels)
+
+    def versions(self) -> list[Version]:
+        """Commits of the open slice under this annotator's name, the latest first.
+
+        Raises:
+            BadInput: If no slice is open.
+        """
+        study, case, index = self._current()
+        for file in study.slice_files(case.volume.id):
+            if annotator_stem(file.annotator) == annotator_stem(self.annotator):
+                record = file.record(index)
+                latest = [record.committed] if record.committed else []
+                return [*latest, *reversed(record.versions)]
+        return []
+
+    def showVersion(self, version: Version) -> None:
+        """Draw an earlier commit on the slice, in place of what is drawn; one step of undo, nothing is committed.
+
+        Raises:
+            OffSlice: If another slice is in view.
+            BadInput: If no slice is open, or its pixels are not kept.
+        """
+        study, case, index = self._inView()
+        sliceId = case.sliceId(index)
+        latest = study.annotations(self.annotator, volume=case.volume.id).get(sliceId)
+        if latest is not None and hash_labels(latest.labels) == version.labels_sha256:
+            labels = latest.labels
+        else:
+            labels = study.version_labels(sliceId, self.annotator, version.labels_sha256)
+        self.editor.saveStateForUndo()
+        case.write({index: labels})
+        self.changed()
+
+    def _takeNewer(self, study: Study, case: Case, index: int) -> None:
+        """Show what another Slicer has committed on a slice meanwhile, unless strokes of ours would be lost."""
+        for file in study.slice_files(case.volume.id):
+            if annotator_stem(file.annotator) == annotator_stem(self.annotator):
+                version = file.record(index).committed
+                if version is not None and version.labels_sha256 != case.known.get(index) and not case.isDirty(index):
+                    found = study.annotations(self.annotator, volume=case.volume.id).get(case.sliceId(index))
+                    with self._quiet():
+                        case.revert(index, None if found is None else found.labels)
 
     def skipSlice(self, reason: str) -> SliceId:
         """Leave the slice out; it is not asked for again.

@@ -25,7 +25,14 @@ from ActiveSegmentationLib.scene.segmentations import (
 from ActiveSegmentationLib.scene.strokes import layerPlanes, segmentPlanes, writeSegmentPlanes
 from ActiveSegmentationLib.scene.subjects import patientItem, placeUnderPatient, tidyPatient
 from ActiveSegmentationLib.scene.volumeNodes import channelCount, gridNode, loadVolumeNode, readChannel, requireGrid
-from ActiveSegmentationLib.study import BACKGROUND_SEGMENT, UNDECIDED_SEGMENT, Draft, SliceAnnotation, Study
+from ActiveSegmentationLib.study import (
+    BACKGROUND_SEGMENT,
+    UNDECIDED_SEGMENT,
+    Draft,
+    SliceAnnotation,
+    Study,
+    hash_labels,
+)
 
 OWNER = "ActiveSegmentation.Study"
 VOLUME = "ActiveSegmentation.Volume"
@@ -58,6 +65,7 @@ class Case:
         segmentationNode: Node that is drawn on.
         restored: Slices whose strokes were not committed when they were last seen, and were drawn again.
         drafted: Slices of which the study keeps a draft.
+        known: Hash of the label values that each committed slice had when it was last read, by index.
 
     Raises:
         BadInput: If the image cannot be read or an annotation file is damaged; the scene is as before.
@@ -69,6 +77,7 @@ class Case:
         self.kind = study.annotation
         self.restored: tuple[int, ...] = ()
         self.drafted: set[int] = set()
+        self.known: dict[int, str] = {}
         self._labels = study.labels
         self._grid = gridNode(volume.geometry, volume.id)  # whatever becomes of the image's node
         self._segments: dict[str, Any] = {}
@@ -130,6 +139,7 @@ class Case:
 
     def _fill(self, committed: Mapping[int, SliceAnnotation], drafts: Mapping[int, Draft]) -> None:
         self.write({index: annotation.labels for index, annotation in committed.items()})
+        self.known = {index: hash_labels(annotation.labels) for index, annotation in committed.items()}
         for index, annotation in committed.items():
             self.markClean(index)
             if annotation.prelabel:
@@ -284,9 +294,11 @@ class Case:
         writeSegmentPlanes(self.segmentationNode, self._grid, self.volume.axis, index, {})  # of any other segment too
         if committed is None:
             self._clean.pop(index, None)
+            self.known.pop(index, None)
         else:
             self.write({index: committed})
             self.markClean(index)
+            self.known[index] = hash_labels(committed)
 
     def resolveOverlap(self, index: int) -> None:
         """Give the pixels of a slice that segments share to the label that comes last.

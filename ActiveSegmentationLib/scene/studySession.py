@@ -284,6 +284,8 @@ class StudySession(VTKObservationMixin):
         if isNew:
             self._openCase(study, sliceId)
         assert self.case is not None
+        if not isNew:
+            self._takeNewer(study, self.case, sliceId.index)
         self.editor.clearUndo()  # undo must never change a slice that is not in view
         row = self.requests.rowOf(sliceId)
         self.task = Task(sliceId, row, self.requests.round if row else None)
@@ -295,6 +297,9 @@ class StudySession(VTKObservationMixin):
         if isNew:
             self._showWanted()
         self.changed()
+
+    def _takeNewer(self, study: Study, case: Case, index: int) -> None:
+        """Show what another Slicer has committed on a slice meanwhile; see ``Annotating``."""
 
     def _showWanted(self) -> None:
         """Show on the open volume what is wanted of the model; see ``Session``."""

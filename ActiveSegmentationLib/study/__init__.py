@@ -3,6 +3,7 @@
 Importing it needs NumPy only; SimpleITK and filelock are imported by the functions that need them.
 """
 
+from ActiveSegmentationLib.study.annotation_store import ChangedMeanwhile
 from ActiveSegmentationLib.study.annotations import SliceAnnotation, hash_labels
 from ActiveSegmentationLib.study.audit import Audit
 from ActiveSegmentationLib.study.drafts import Draft
@@ -23,6 +24,7 @@ __all__ = [
     "SCHEMA",
     "UNDECIDED_SEGMENT",
     "Audit",
+    "ChangedMeanwhile",
     "Draft",
     "Imported",
     "Label",

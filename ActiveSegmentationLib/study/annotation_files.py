@@ -4,12 +4,15 @@
 committed slice in it has the hash that the former names. A commit first writes the new label map beside the old one
 (``<annotator>.pending.seg.nrrd``), then replaces the JSON file, which is the moment the commit counts, then moves the
 label map into place. Whoever reads in between finds the right label map under its first name.
+
+Label values of commits that were replaced are kept in ``<annotator>.versions``.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +20,7 @@ import numpy as np
 
 from ActiveSegmentationLib.cohort import AnnotationKind, SliceId, Volume, slices_first
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.common.files import explained, hash_file
+from ActiveSegmentationLib.common.files import atomic_path, explained, hash_file
 from ActiveSegmentationLib.study.annotations import SliceAnnotation, hash_labels
 from ActiveSegmentationLib.study.labels import LabelSet
 from ActiveSegmentationLib.study.ledger import sweep
@@ -86,6 +89,34 @@ class AnnotationFiles:
     def pending(self) -> Path:
         """A label map on its way into place."""
         return self.folder / f"{self.stem}.pending.seg.nrrd"
+
+    def version(self, index: int, labels_sha256: str) -> Path:
+        """Where the label values of an earlier commit of a slice are kept."""
+        return self.folder / f"{self.stem}.versions" / f"{index}-{labels_sha256[:16]}.npz"
+
+    def keep_version(self, index: int, labels: np.ndarray) -> None:
+        """Keep the label values of a commit that is about to be replaced."""
+        path = self.version(index, hash_labels(labels))
+        if not path.is_file():
+            with atomic_path(path) as temporary:
+                np.savez_compressed(temporary, labels=labels)
+
+    def read_version(self, index: int, labels_sha256: str) -> np.ndarray:
+        """Label values of an earlier commit of a slice, (rows, columns) uint8.
+
+        Raises:
+            BadInput: If they are not kept, which earlier programs did not, or are damaged.
+        """
+        path = self.version(index, labels_sha256)
+        advice = "The latest commit of the slice is not affected."
+        try:
+            with explained(path), np.load(path, allow_pickle=False) as stored:
+                labels = np.asarray(stored["labels"], dtype=np.uint8)
+        except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise BadInput("The earlier version is damaged.", where=path, advice=advice) from error
+        if hash_labels(labels) != labels_sha256:
+            raise BadInput("The earlier version is not what was committed.", where=path, advice=advice)
+        return labels
 
     def read_slices(self, volume: Volume) -> tuple[bytes, SliceFile] | None:
         """Content of the slices file, raw and parsed, or None where there is none.

@@ -13,15 +13,29 @@ from ActiveSegmentationLib.cohort import AnnotationKind, SliceId, Volume, slices
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained
 from ActiveSegmentationLib.study.annotation_files import AnnotationFiles, digest
-from ActiveSegmentationLib.study.annotations import SliceAnnotation, check_slice, checked
+from ActiveSegmentationLib.study.annotations import SliceAnnotation, check_slice, checked, hash_labels
 from ActiveSegmentationLib.study.labels import LabelSet
 from ActiveSegmentationLib.study.ledger import Change, Ledger
 from ActiveSegmentationLib.study.names import annotator_stem, clean_annotator
 from ActiveSegmentationLib.study.segment_file import Encoding
-from ActiveSegmentationLib.study.slice_records import SliceFile, SliceRecord, SliceStatus
+from ActiveSegmentationLib.study.slice_records import SliceFile, SliceRecord, SliceStatus, Version
 from ActiveSegmentationLib.study.times import now
 
 _SLICES = ".slices.json"
+
+
+class ChangedMeanwhile(BadInput):
+    """A slice was committed under the same name since it was last read: by another Slicer, most likely.
+
+    Attributes:
+        version: The commit that would be replaced, or None where the slice was taken back.
+    """
+
+    def __init__(
+        self, message: str, *, where: str | Path | None = None, advice: str = "", version: Version | None = None
+    ) -> None:
+        super().__init__(message, where=where, advice=advice)
+        self.version = version
 
 
 class AnnotationStore:
@@ -42,10 +56,17 @@ class AnnotationStore:
         self._known: dict[Path, tuple[str, list[SliceAnnotation]]] = {}
         self._files: dict[Path, tuple[tuple[int, int, int], SliceFile]] = {}
 
-    def commit(self, annotations: Sequence[SliceAnnotation]) -> None:
+    def commit(
+        self, annotations: Sequence[SliceAnnotation], expected: Mapping[SliceId, str | None] | None = None
+    ) -> None:
         """Store annotations, one atomic write a volume and annotator; all are checked before the first is stored.
 
+        Args:
+            annotations: What to store.
+            expected: See ``Study.commit``.
+
         Raises:
+            ChangedMeanwhile: If a slice is not what was expected.
             BadInput: If one cannot be stored as it is, or a slice occurs twice for one annotator.
             JobFailed: If the disk is full.
         """
@@ -62,13 +83,22 @@ class AnnotationStore:
                 advice = "Commit a slice once, or one after the other."
                 raise BadInput("The slice occurs twice in one commit.", where=where, advice=advice)
         for (volume_id, stem), group in groups.items():
-            self._commit(self._volumes[volume_id], stem, group)
+            self._commit(self._volumes[volume_id], stem, group, expected or {})
 
-    def _commit(self, volume: Volume, stem: str, group: Sequence[SliceAnnotation]) -> None:
+    def _commit(
+        self,
+        volume: Volume,
+        stem: str,
+        group: Sequence[SliceAnnotation],
+        expected: Mapping[SliceId, str | None],
+    ) -> None:
         files = AnnotationFiles(self._folder / volume.id, stem)
         with self._ledger.writing(stem) as writer:
             files.clean()
             file = self._current(files, volume, group[0].annotator)
+            for annotation in group:
+                _require_expected(file, annotation.slice, expected)
+            self._keep_versions(files, file, volume, group)
             stored = files.read_stored(volume) if file.committed() else _nothing(volume)
             planes, encoding = slices_first(stored, volume.axis), Encoding(file.background_value)
             for annotation in group:
@@ -79,6 +109,29 @@ class AnnotationStore:
             events = [_commit_event(file, annotation.slice.index) for annotation in group]
             moves = [(files.pending, files.segments)]
             writer.apply(Change(files.slices, file.to_bytes(), events, moves))
+
+    def _keep_versions(
+        self, files: AnnotationFiles, file: SliceFile, volume: Volume, group: Sequence[SliceAnnotation]
+    ) -> None:
+        """Keep the pixels of commits that are about to be replaced by others."""
+        known = file.committed()
+        replaced = [
+            annotation.slice.index
+            for annotation in group
+            if annotation.slice.index in known
+            and known[annotation.slice.index].labels_sha256 != hash_labels(annotation.labels)
+        ]
+        if replaced:
+            labels = files.read_labels(volume).labels
+            for index in replaced:
+                files.keep_version(index, labels[index])
+
+    def version(self, slice_id: SliceId, annotator: str, labels_sha256: str) -> np.ndarray:
+        """Label values of an earlier commit; see ``Study.version_labels``."""
+        volume = self.volume(slice_id.volume)
+        check_slice(slice_id, volume)
+        files = AnnotationFiles(self._folder / volume.id, annotator_stem(annotator))
+        return files.read_version(slice_id.index, labels_sha256)
 
     def skip(self, slice_id: SliceId, annotator: str, reason: str, round_number: int | None) -> None:
         """Note that an annotator leaves a slice out; see ``Study.skip``."""
@@ -195,6 +248,20 @@ class AnnotationStore:
                 files.read_labels(volume)
             except BadInput as problem:
                 yield str(problem)
+
+
+def _require_expected(file: SliceFile, slice_id: SliceId, expected: Mapping[SliceId, str | None]) -> None:
+    """Refuse to replace a commit that the one who commits has not seen."""
+    if slice_id not in expected:
+        return
+    found = file.committed().get(slice_id.index)
+    if (None if found is None else found.labels_sha256) == expected[slice_id]:
+        return
+    when = "" if found is None else f" at {found.committed_at}"
+    message = f"'{file.annotator}' committed this slice{when}, after it was opened here; another Slicer uses this name."
+    advice = "Commit again to replace it (the other version is kept), or Revert to see it. Give everybody a name."
+    where = f"{slice_id.volume}, slice {slice_id.index + 1}"
+    raise ChangedMeanwhile(message, where=where, advice=advice, version=found)
 
 
 def _names(folder: Path) -> list[str]:

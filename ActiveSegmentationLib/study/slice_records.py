@@ -27,7 +27,7 @@ class SliceStatus(StrEnum):
 
 @dataclass(frozen=True)
 class Version:
-    """An earlier commit of a slice; its pixels are not kept.
+    """A commit of a slice; pixels of earlier ones are kept apart, see ``Study.version_labels``.
 
     Attributes:
         labels_sha256: Hash of its label values.

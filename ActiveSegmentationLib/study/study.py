@@ -12,6 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ActiveSegmentationLib.cohort import AnnotationKind, Cohort, SliceId
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained, remove_tree, tree_size
@@ -186,13 +188,22 @@ class Study:
                 place.mkdir()
         return freed
 
-    def commit(self, annotations: Sequence[SliceAnnotation]) -> None:
+    def commit(
+        self, annotations: Sequence[SliceAnnotation], *, expected: Mapping[SliceId, str | None] | None = None
+    ) -> None:
         """Store annotated slices; when this returns they are on disk.
 
         All are checked first. Then they are stored volume by volume: a crash in between leaves each volume as before
-        or after, and what was stored earlier is never lost.
+        or after, and what was stored earlier is never lost: label values that are replaced are kept, see
+        ``version_labels``.
+
+        Args:
+            annotations: What to store.
+            expected: Hash of the label values (``hash_labels``) that each slice is believed to have now, None for one
+                that is not committed; slices that are not named are not compared.
 
         Raises:
+            ChangedMeanwhile: If somebody else has committed a slice under the same name since.
             BadInput: If one cannot be stored as it is: no such slice, another shape, values outside the label set,
                 nothing drawn, an excluded volume.
             JobFailed: If the disk is full.
@@ -200,7 +211,15 @@ class Study:
         excluded = self.excluded()
         for annotation in annotations:
             self._check_included(annotation.slice, excluded)
-        self._store.commit(annotations)
+        self._store.commit(annotations, expected)
+
+    def version_labels(self, slice_id: SliceId, annotator: str, labels_sha256: str) -> np.ndarray:
+        """Label values of an earlier commit of a slice, (rows, columns) uint8; see ``SliceRecord.versions``.
+
+        Raises:
+            BadInput: If there is no such slice, or the version is not kept or damaged.
+        """
+        return self._store.version(slice_id, annotator, labels_sha256)
 
     def skip(self, slice_id: SliceId, annotator: str, reason: str, *, round: int | None = None) -> None:
         """Leave a slice out; it is not asked for again unless somebody commits it.

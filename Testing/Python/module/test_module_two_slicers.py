@@ -1,0 +1,125 @@
+"""Two Slicers work on one study under the same name: no commit silently replaces the other's, and versions are kept."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ActiveSegmentationLib.cohort import AnnotationKind, SliceId
+from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.study import ChangedMeanwhile, SliceAnnotation, Study
+
+from .slice_contract import rectangle, undoEditor
+from .views_contract import OneView, openCohort
+
+
+@pytest.fixture
+def session(module, tmp_path):
+    views = OneView()
+    logic = openCohort(module.loaded.python, tmp_path, views, undoEditor())
+    yield logic.session
+    logic.close()
+    views.close()
+
+
+def elsewhere(session, index, value, annotator="annotator"):
+    """Another Slicer commits a slice; its label values."""
+    volume = session.study.cohort.volumes[1]
+    plane = np.zeros(volume.plane_shape, np.uint8)
+    plane[1:4, 2:6] = value
+    other = Study.open(session.study.folder)
+    sliceId = SliceId(volume.id, index)
+    other.commit([SliceAnnotation(sliceId, plane, AnnotationKind.MASK, annotator, None, 2.0, "")])
+    return plane
+
+
+def openAndDraw(session, index=2):
+    volume = session.study.cohort.volumes[1]
+    session.openSlice(SliceId(volume.id, index))
+    session.editor.stroke.paint("Segment_1", volume.axis, index, rectangle(volume))
+    return session.case.capture(index)
+
+
+def stored(session, index=2):
+    volume = session.study.cohort.volumes[1]
+    return Study.open(session.study.folder).annotations(session.annotator)[SliceId(volume.id, index)].labels
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_a_commit_of_another_slicer_is_noticed(session, earlier):
+    if earlier:
+        openAndDraw(session)
+        session.commitSlice()
+        session.editor.stroke.erase("Segment_1", session.case.volume.axis, 2, rectangle(session.case.volume))
+        session.editor.stroke.paint("Segment_2", session.case.volume.axis, 2, rectangle(session.case.volume))
+        mine = session.case.capture(2)
+    else:
+        mine = openAndDraw(session)
+    theirs = elsewhere(session, 2, 2)
+    with pytest.raises(ChangedMeanwhile, match="another Slicer") as refusal:
+        session.commitSlice()
+    assert "slice 3" in refusal.value.where
+    assert np.array_equal(stored(session), theirs)
+    assert np.array_equal(session.case.capture(2), mine)
+    session.commitSlice()
+    assert np.array_equal(stored(session), mine)
+    versions = session.versions()
+    assert len(versions) == 2 + earlier
+    session.showVersion(versions[1])
+    assert np.array_equal(session.case.capture(2), theirs)
+    session.editor.stroke.undo()
+    assert np.array_equal(session.case.capture(2), mine)
+    session.showVersion(versions[0])
+    assert not session.isDirty
+
+
+def test_revert_shows_what_the_other_has_committed(session):
+    openAndDraw(session)
+    theirs = elsewhere(session, 2, 2)
+    with pytest.raises(ChangedMeanwhile):
+        session.commitSlice()
+    session.revertSlice()
+    assert np.array_equal(session.case.capture(2), theirs)
+    session.editor.stroke.paint("Segment_1", session.case.volume.axis, 2, rectangle(session.case.volume))
+    session.commitSlice()
+
+
+def test_a_slice_that_is_opened_again_shows_the_newest_commit(session):
+    openAndDraw(session, 1)
+    session.commitSlice()
+    theirs = elsewhere(session, 3, 2)
+    session.openSlice(session.case.sliceId(3))
+    assert np.array_equal(session.case.capture(3), theirs)
+    assert not session.isDirty
+    mine = openAndDraw(session, 4)
+    session.openSlice(session.case.sliceId(1))
+    elsewhere(session, 4, 2)
+    session.openSlice(session.case.sliceId(4))
+    assert np.array_equal(session.case.capture(4), mine), "strokes of one's own stay"
+
+
+def test_other_names_do_not_stand_in_the_way(session):
+    mine = openAndDraw(session)
+    elsewhere(session, 2, 2, annotator="somebody else")
+    session.commitSlice()
+    assert np.array_equal(stored(session), mine)
+    assert len(session.versions()) == 1
+
+
+def test_a_damaged_version_costs_nothing_else(session):
+    mine = openAndDraw(session)
+    session.commitSlice()
+    session.editor.stroke.paint("Segment_2", session.case.volume.axis, 2, rectangle(session.case.volume))
+    session.commitSlice()
+    first = session.versions()[1]
+    (path,) = session.study.folder.rglob("*.versions/*.npz")
+    kept = path.read_bytes()
+    path.write_bytes(kept[: len(kept) // 2])
+    before = session.case.capture(2)
+    with pytest.raises(BadInput, match="damaged"):
+        session.showVersion(first)
+    assert np.array_equal(session.case.capture(2), before)
+    path.write_bytes(kept)
+    session.showVersion(first)
+    assert np.array_equal(session.case.capture(2), mine)
+    assert list(session.study.audit.verify()) == []

@@ -14,6 +14,7 @@ from ActiveSegmentationLib.acquisition.base import (
     Strategy,
     as_clause,
     check_choices,
+    selection_generator,
 )
 from ActiveSegmentationLib.acquisition.bayesian_sample_querying import BayesianSampleQuerying
 from ActiveSegmentationLib.acquisition.borda import Borda
@@ -132,6 +133,7 @@ __all__ = [
     "k_center_greedy",
     "make_strategy",
     "register",
+    "selection_generator",
     "strategies",
     "strategy_names",
 ]

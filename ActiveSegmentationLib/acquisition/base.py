@@ -13,6 +13,7 @@ from ActiveSegmentationLib.acquisition.options import Option, parse_options
 from ActiveSegmentationLib.acquisition.pool import Figure, Pool
 from ActiveSegmentationLib.cohort import SliceId
 from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.seeds import generator
 
 DIGITS = 6
 """Significant digits of a score that count in a ranking: what differs in later ones is rounding of some device."""
@@ -57,8 +58,9 @@ class Strategy(abc.ABC):
     """Chooses slices.
 
     A strategy is made once from its name, argument and options, keeps no state between rounds and asks the pool for
-    what it needs. All its random choices come from the generator it is handed; dropout masks and networks that are
-    trained for a choice have fixed seeds of their own, so that a score of the same slice and model is the same.
+    what it needs. All its random choices come from the generator it is handed. Dropout masks, networks that are trained
+    for a choice and the draws of strategies that cannot judge yet follow the pool's seed, so that the score of the same
+    slice by the same model and seed is the same.
 
     Args:
         argument: What follows the colon in "name:argument", None where there is no colon.
@@ -149,7 +151,7 @@ class ModelStrategy(Strategy):
         """Choose slices; see ``Strategy.select``."""
         why_not = self.hold(pool)
         if why_not:
-            return without_knowledge(pool, budget, rng, why_not)
+            return without_knowledge(pool, budget, why_not)
         return self.select_by_model(pool, budget, rng)
 
     @abc.abstractmethod
@@ -214,7 +216,7 @@ class Representativeness(Strategy):
         """Pick, again and again, the allowed slice with the largest gain, ties by position."""
         why_not = self.hold(pool)
         if why_not:
-            return without_knowledge(pool, budget, rng, why_not)
+            return without_knowledge(pool, budget, why_not)
         return pick_greedily(self.start(pool, budget, rng), pool, budget)
 
 
@@ -239,17 +241,29 @@ def pick_greedily(state: Gains, pool: Pool, budget: int) -> list[Choice]:
     return choices
 
 
-def without_knowledge(pool: Pool, budget: int, rng: np.random.Generator, why: str) -> list[Choice]:
+FALLBACK = "balanced-random"
+"""Strategy that stands in for those that cannot judge yet."""
+
+
+def selection_generator(seed: int, strategy: str, round_number: int) -> np.random.Generator:
+    """The source of a strategy's random draws in one round."""
+    return generator(seed, "acquisition", strategy, round_number)
+
+
+def without_knowledge(pool: Pool, budget: int, why: str) -> list[Choice]:
     """What strategies do that cannot judge yet: balanced random slices, and the reasons say so.
+
+    They are those that "balanced-random" draws with the pool's seed in this round, whichever strategy falls back: all
+    strategies that need a model start from the same slices.
 
     Args:
         pool: What there is to choose from.
         budget: Number of slices wanted.
-        rng: Source of randomness.
         why: What is missing, without a full stop, such as "No model is trained yet".
     """
     from ActiveSegmentationLib.acquisition.balanced_random import BalancedRandom
 
+    rng = selection_generator(pool.seed, FALLBACK, pool.round_number)
     chosen = BalancedRandom().select(pool, budget, rng)
     return [Choice(c.slice, None, f"{why}, so {as_clause(c.reason)}") for c in chosen]
 

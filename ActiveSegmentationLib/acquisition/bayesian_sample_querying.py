@@ -44,7 +44,7 @@ class BayesianSampleQuerying(Strategy):
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:
         """Choose slices; see ``Strategy.select``."""
         if not pool.annotated.any():
-            return without_knowledge(pool, budget, rng, f"No {pool.unit} is annotated yet")
+            return without_knowledge(pool, budget, f"No {pool.unit} is annotated yet")
         candidates, allowance = np.ones(len(pool), dtype=bool), pool.allowance()
         if pool.model is not None:
             candidates = shortlist(pool, self.figures[0], budget, self.options["factor"])

@@ -72,7 +72,7 @@ class Combination(Strategy):
         """Choose slices; see ``Strategy.select``."""
         no_cover, no_score = self.cover.hold(pool), self.scorer.hold(pool)
         if no_cover and no_score:
-            return without_knowledge(pool, budget, rng, no_score)
+            return without_knowledge(pool, budget, no_score)
         if no_score:
             return _because(no_score, self.cover.select(pool, budget, rng))
         scores = checked_scores(self.scorer.score(pool), pool)

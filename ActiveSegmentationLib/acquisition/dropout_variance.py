@@ -10,8 +10,8 @@ from ActiveSegmentationLib.acquisition.uncertain import AGGREGATE, DropoutUncert
 
 @register
 class DropoutVariance(DropoutUncertain):
-    """Variance of each class over passes with dropout, mean over pixels, mean over classes (Ozdemir et al. 2021,
-    Eq. 2: 17 passes).
+    """Variance of each foreground class over passes with dropout, mean over pixels, mean over these classes (Ozdemir et
+    al. 2021, Eq. 2: 17 passes, mean over the anatomies).
 
     Needs a trained model with dropout. Cost: ``passes`` predictions of every slice by every model.
     """
@@ -21,5 +21,5 @@ class DropoutVariance(DropoutUncertain):
     known_options: ClassVar = {"passes": passes_option(17), "p": dropout_option(), "aggregate": AGGREGATE}
 
     def map_name(self) -> str:
-        """Variance, mean over the classes."""
-        return "variance"
+        """Variance, mean over the foreground classes."""
+        return "foreground-variance"

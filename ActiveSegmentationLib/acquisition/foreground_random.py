@@ -70,7 +70,7 @@ class ForegroundRandom(Strategy):
         """Choose slices, those for the foreground first; see ``Strategy.select``."""
         why_not = self.hold(pool)
         if why_not:
-            return without_knowledge(pool, budget, rng, why_not)
+            return without_knowledge(pool, budget, why_not)
         shown, scores = self._shown(pool)
         draw = VolumeDraw(pool, rng)
         choices: list[Choice] = []

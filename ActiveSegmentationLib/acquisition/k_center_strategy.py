@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import ClassVar
 
 import numpy as np
 
 from ActiveSegmentationLib.acquisition.base import Choice, Representativeness
 from ActiveSegmentationLib.acquisition.k_center import Centre, Cover, fitting_device, k_center_greedy
+from ActiveSegmentationLib.acquisition.options import Option
 from ActiveSegmentationLib.acquisition.pool import Pool
 from ActiveSegmentationLib.acquisition.spaces import Space, in_words
 
@@ -17,15 +19,23 @@ class KCenterStrategy(Representativeness):
     annotated or picked one; before there is any, how much nearer it is to the mean of all than the farthest slice.
     """
 
+    known_options: ClassVar[Mapping[str, Option]] = {
+        "first": Option(
+            "random",
+            "where nothing is annotated, the very first slice is drawn at random, or is the most typical one",
+            choices=("random", "typical"),
+        )
+    }
     space: Space
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:
-        """Choose slices; see ``Strategy.select``. Draws nothing from ``rng``: k-center greedy is deterministic."""
+        """Choose slices; see ``Strategy.select``. Only the very first slice of all is drawn from ``rng``."""
         space = self.space.of(pool)
         features = pool.embeddings(space)
         device = fitting_device(pool.device, features)
-        centres = k_center_greedy(features, pool.annotated, pool.allowance(), budget, device=device)
-        return [_choice(pool, centre, space) for centre in centres]
+        drawn = rng if self.options["first"] == "random" else None
+        centres = k_center_greedy(features, pool.annotated, pool.allowance(), budget, rng=drawn, device=device)
+        return [_choice(pool, centre, space, drawn=drawn is not None) for centre in centres]
 
     def start(self, pool: Pool, budget: int, rng: np.random.Generator) -> CoverGains:
         """Distances to what is annotated; see ``Representativeness.start``."""
@@ -58,8 +68,10 @@ class CoverGains:
         return self._tell(centre)
 
 
-def _choice(pool: Pool, centre: Centre, space: str) -> Choice:
+def _choice(pool: Pool, centre: Centre, space: str, *, drawn: bool = False) -> Choice:
     by = in_words(space)
+    if centre.nearest < 0 and drawn:
+        return Choice(pool.ids[centre.position], None, "Drawn at random: the first slice, from which others differ.")
     if centre.nearest < 0:
         return Choice(
             pool.ids[centre.position], None, f"The most typical slice of the cohort by {by}: a good first one."

@@ -83,6 +83,8 @@ class Pool:
         unit: "slice" or "volume".
         round_number: Number of the round that is asked for, from 1.
         rounds: Number of rounds that are planned, None where nobody knows.
+        seed: Seed of dropout masks, of augmented predictions, of networks that are trained for one choice, and of the
+            slices that stand in where a strategy cannot judge yet.
         progress: Told of long computations.
     """
 
@@ -102,12 +104,14 @@ class Pool:
         unit: str = "slice",
         round_number: int = 1,
         rounds: int | None = None,
+        seed: int = 0,
         progress: Progress | None = None,
     ) -> None:
         if unit not in UNITS:
             raise BadInput(f"'{unit}' cannot be asked for.", where="unit", advice=f"Use {' or '.join(UNITS)}.")
         self.stack, self.device, self.model, self.unit = stack, device, model, unit
         self.round_number, self.rounds, self.progress = round_number, rounds, or_silent(progress)
+        self.seed = seed
         self.constraints = constraints or Constraints()
         slices = _Slices(stack, rows, annotated, skipped, self.constraints.blank)
         self._slices = slices
@@ -222,7 +226,7 @@ class Pool:
         """
         key = ("figure", sampler, name)
         if key not in self._known:
-            from ActiveSegmentationLib.uncertainty import slice_scores
+            from ActiveSegmentationLib.uncertainty import seeded, slice_scores
 
             if self.model is None:
                 advice = "Train a model first, or choose a strategy that needs none."
@@ -232,7 +236,7 @@ class Pool:
                 self.model,
                 self.stack,
                 self._slices.rows,
-                sampler,
+                seeded(sampler, self.seed),
                 names=tuple(wanted),
                 device=self.device,
                 progress=self.progress,

@@ -13,7 +13,7 @@ from ActiveSegmentationLib.acquisition.neighbours import distance_blocks, k_mean
 from ActiveSegmentationLib.acquisition.options import Option
 from ActiveSegmentationLib.acquisition.pool import Pool
 from ActiveSegmentationLib.acquisition.registry import register
-from ActiveSegmentationLib.acquisition.spaces import in_words, parse_space
+from ActiveSegmentationLib.acquisition.spaces import WITHOUT_GROUPS, in_words, parse_space
 
 FARTHEST = 2.0
 """No two points of length 1 are farther apart."""
@@ -34,7 +34,7 @@ class ProbCover(Representativeness):
     between slices that cover equally many, and once all slices are covered the farthest is picked, as "coreset" does,
     where the paper picks any.
 
-    The argument names the space: "learned" (the default), "learned:NAME", "pixels" or "segmenter", as for "coreset".
+    The argument names the space, as for "coreset"; the default is that of "typiclust".
     Needs: the embedding, no model and no annotation; cost O(n^2 d), memory as many numbers as there are pairs of slices
     nearer than delta.
 
@@ -59,7 +59,7 @@ class ProbCover(Representativeness):
         return _Balls(pool, points, radius, kind)
 
     def _take_argument(self, argument: str | None) -> None:
-        self.space = parse_space(argument, "learned", self.name)
+        self.space = parse_space(argument, WITHOUT_GROUPS, self.name)
         self.embeddings = self.space.embeddings
 
 

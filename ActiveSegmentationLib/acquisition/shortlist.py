@@ -29,7 +29,7 @@ def dropout_variance(options: Mapping[str, Any]) -> Figure:
     """
     from ActiveSegmentationLib.uncertainty import Dropout
 
-    return Figure(Dropout(options["passes"], options["p"] or None), "variance")
+    return Figure(Dropout(options["passes"], options["p"] or None), "foreground-variance")
 
 
 def shortlist(pool: Pool, figure: Figure, budget: int, factor: float) -> np.ndarray:

@@ -17,6 +17,10 @@ SPACES = {
 """Kinds of embedding, in words."""
 
 
+WITHOUT_GROUPS = "learned:nt-xent=1"
+"""The encoder that is trained to find a changed slice again and for nothing else, as the study trains its own."""
+
+
 class Space(NamedTuple):
     """Where slices are compared.
 

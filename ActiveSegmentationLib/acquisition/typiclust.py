@@ -12,7 +12,7 @@ from ActiveSegmentationLib.acquisition.neighbours import k_means, typicality, un
 from ActiveSegmentationLib.acquisition.options import Option
 from ActiveSegmentationLib.acquisition.pool import Pool
 from ActiveSegmentationLib.acquisition.registry import register
-from ActiveSegmentationLib.acquisition.spaces import in_words, parse_space
+from ActiveSegmentationLib.acquisition.spaces import WITHOUT_GROUPS, in_words, parse_space
 
 
 @register
@@ -33,7 +33,8 @@ class TypiClust(Representativeness):
     which ranks all slices: where the limits, or a combination's candidates, leave a cluster nothing to pick, the next
     takes its turn.
 
-    The argument names the space: "learned" (the default), "learned:NAME", "pixels" or "segmenter", as for "coreset".
+    The argument names the space, as for "coreset"; the default is "learned:nt-xent=1", an encoder trained without the
+    losses of patients and volumes, as in the paper and in Vepa 2024.
     Needs: the embedding, no model and no annotation; cost O(K n d) a round of k-means and O(sum of squared cluster
     sizes times d).
 
@@ -58,7 +59,7 @@ class TypiClust(Representativeness):
         return _Turns(points, clusters, pool.annotated, self.options["smallest"], self.options["neighbours"], kind)
 
     def _take_argument(self, argument: str | None) -> None:
-        self.space = parse_space(argument, "learned", self.name)
+        self.space = parse_space(argument, WITHOUT_GROUPS, self.name)
         self.embeddings = self.space.embeddings
 
 

@@ -34,8 +34,9 @@ class Vaal(ScoreStrategy):
     is -log of its probability that a slice is annotated: the paper's order (the lowest probability first), and still
     distinct where probabilities are rounded to 0. Annotated slices are given the target 1 and others 0; public code
     that gives 1 to both scores at random. The log says when the discriminator does hardly better than chance. Weights
-    and batches depend on the round only. Needs an annotated slice, but no model; cost: a training every round, at most
-    ``steps`` steps and ten passes of the pool (10 seconds on one core for slices of up to 64 pixels, 40 for larger).
+    and batches depend on the seed and the round only. Needs an annotated slice, but no model; cost: a training every
+    round, at most ``steps`` steps and ten passes of the pool (10 seconds on one core for slices of up to 64 pixels, 40
+    for larger).
     Networks are smaller than the paper's unless ``network=original``, which is for a GPU and more ``steps``.
     """
 
@@ -78,7 +79,7 @@ def _surprise(pool: Pool, rows: np.ndarray, settings: VaalSettings) -> np.ndarra
     annotated = np.isin(rows, pool.annotated_rows)
     if annotated.all():
         return np.zeros(len(rows))
-    seed = torch_seed(0, "vaal", pool.round_number)
+    seed = torch_seed(pool.seed, "vaal", pool.round_number)
     outcome = train_vaal(pool.stack, rows, annotated, settings, seed=seed, device=pool.device, progress=pool.progress)
     if abs(outcome.accuracy - 0.5) < NOISE:
         pool.progress.message(

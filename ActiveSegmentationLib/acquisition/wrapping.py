@@ -87,7 +87,7 @@ class ScoreWrapper(Strategy):
         """Choose slices; see ``Strategy.select``."""
         why_not = self.hold(pool)
         if why_not:
-            return without_knowledge(pool, budget, rng, why_not)
+            return without_knowledge(pool, budget, why_not)
         return self.select_by_scores(pool, checked_scores(self.scorer.score(pool), pool), budget, rng)
 
     @abc.abstractmethod

@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from ActiveSegmentationLib.cli import options as shared
+from ActiveSegmentationLib.cli.next_steps import command
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.progress import TqdmProgress
 from ActiveSegmentationLib.experiment import BenchmarkOptions, Outcome, check_request, run_benchmark, run_demo
@@ -42,7 +43,14 @@ def add_benchmark_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the results")
     text = "strategy of the first round, the same slices for all strategies of a seed; 'own' lets each choose"
     parser.add_argument("--initial", default="random", metavar="S", help=text)
+    text = "seed of the first round's slices in every run; each run's own seed unless given"
+    parser.add_argument("--initial-seed", type=shared.natural, metavar="K", help=text)
+    text = "seed of every training of a model; each run's own seed unless given"
+    parser.add_argument("--training-seed", type=shared.natural, metavar="K", help=text)
+    text = "CSV table with the columns seed, volume and slice (counted from 1): the first round's slices of each seed"
+    parser.add_argument("--initial-sets", type=Path, metavar="FILE", help=text)
     parser.add_argument("--metrics", default="dice,hd95", metavar="A,B", help="dice, dice2d, hd95, msd")
+    shared.add_absent(parser)
     parser.add_argument(
         "--labels", metavar="1=NAME,2=NAME", help="label values and names; the cohort's own unless given"
     )
@@ -64,11 +72,14 @@ def benchmark_options(options: argparse.Namespace, progress: TqdmProgress) -> Be
     Raises:
         BadInput: If the cohort or an option cannot be used.
     """
-    strategies, metrics = _words(options.strategies, "strategies"), _words(options.metrics, "metrics")
+    strategies, metrics = shared.words_of(options.strategies, "strategies"), shared.words_of(options.metrics, "metrics")
     initial = "" if options.initial == "own" else options.initial
+    if options.initial_sets is not None and options.initial_seed is not None:
+        advice = "Leave one of them out."
+        raise BadInput("--initial-sets says which slices, --initial-seed draws them.", where="seeds", advice=advice)
     check_request(strategies, initial, metrics, options.rounds)
     return BenchmarkOptions(
-        seeds=tuple(_seed(word) for word in _words(options.seeds, "seeds")),
+        seeds=tuple(_seed(word) for word in shared.words_of(options.seeds, "seeds")),
         cohort=shared.read_cohort(options, options.cohort, progress),
         name=options.cohort.resolve().name,
         strategies=strategies,
@@ -76,11 +87,15 @@ def benchmark_options(options: argparse.Namespace, progress: TqdmProgress) -> Be
         out=options.out,
         initial=initial,
         metrics=metrics,
+        absent=options.absent,
         labels=options.labels,
         annotation=options.annotation,
         constraints=shared.constraints_of(options),
         unit=options.unit,
         marks=options.marks,
+        initial_seed=options.initial_seed,
+        training_seed=options.training_seed,
+        initial_sets=options.initial_sets,
         settings=shared.settings_of(options),
         workers=options.workers,
         device=options.device,
@@ -88,30 +103,24 @@ def benchmark_options(options: argparse.Namespace, progress: TqdmProgress) -> Be
     )
 
 
-def _words(text: str, where: str) -> tuple[str, ...]:
-    words = tuple(word.strip() for word in text.split(",") if word.strip())
-    if not words or len(set(words)) < len(words):
-        advice = "Give each once, separated by commas."
-        raise BadInput(f"'{text}' is empty or names something twice.", where=where, advice=advice)
-    return words
-
-
 def _seed(word: str) -> int:
     if not word.isdecimal():
-        raise BadInput(f"'{word}' is no whole number.", where="seeds", advice="Write for example 0,1,2.")
+        raise BadInput(f"'{word}' is not a whole number.", where="seeds", advice="Write for example 0,1,2.")
     return int(word)
 
 
-def _benchmark(options: argparse.Namespace) -> None:
-    with closing(TqdmProgress()) as progress:
+def _benchmark(options: argparse.Namespace) -> str:
+    with closing(shared.progress_of(options)) as progress:
         outcome = run_benchmark(benchmark_options(options, progress), progress)
     _tell(outcome, options)
+    return f"open {outcome.report} in a browser; more --seeds or --strategies join what is finished."
 
 
-def _demo(options: argparse.Namespace) -> None:
-    with closing(TqdmProgress()) as progress:
+def _demo(options: argparse.Namespace) -> str:
+    with closing(shared.progress_of(options)) as progress:
         outcome = run_demo(options.out, device=options.device, progress=progress)
     _tell(outcome, options)
+    return f"open {outcome.report} in a browser; {command('index', 'FOLDER')} shows what your own images hold."
 
 
 def _tell(outcome: Outcome, options: argparse.Namespace) -> None:

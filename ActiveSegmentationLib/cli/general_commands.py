@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ActiveSegmentationLib.acquisition import strategies
 from ActiveSegmentationLib.cli import options as shared
+from ActiveSegmentationLib.cli.next_steps import command
 from ActiveSegmentationLib.cohort import (
     Cohort,
     Role,
@@ -26,7 +27,6 @@ from ActiveSegmentationLib.cohort import (
     with_roles,
 )
 from ActiveSegmentationLib.common.errors import BadInput, JobFailed
-from ActiveSegmentationLib.common.progress import TqdmProgress
 from ActiveSegmentationLib.loop import StudyLoop, describe_device, resolve_device, versions
 from ActiveSegmentationLib.study import Study
 
@@ -56,7 +56,7 @@ def add_commands(commands: Commands) -> None:
     parser.set_defaults(run=_strategies)
 
 
-def _doctor(options: argparse.Namespace) -> None:
+def _doctor(options: argparse.Namespace) -> str:
     found = versions()
     missing = sorted(name for name, version in found.items() if version is None)
     device = None if "torch" in missing else describe_device(resolve_device(options.device))
@@ -80,10 +80,11 @@ def _doctor(options: argparse.Namespace) -> None:
     if missing:
         advice = f"Install with: {sys.executable} -m pip install {' '.join(missing)}"
         raise JobFailed(f"Not installed: {', '.join(missing)}.", where="doctor", advice=advice)
+    return f"{command('index', 'FOLDER')} shows what your images hold."
 
 
-def _index(options: argparse.Namespace) -> None:
-    with closing(TqdmProgress()) as progress:
+def _index(options: argparse.Namespace) -> str:
+    with closing(shared.progress_of(options)) as progress:
         cohort = discover(
             options.cohort, layout=options.layout, axis=options.axis, pattern=options.pattern, progress=progress
         )
@@ -110,6 +111,7 @@ def _index(options: argparse.Namespace) -> None:
     if not cohort.volumes:
         advice = "Repair the files named above, or name the layout with --layout."
         raise BadInput("No volume of the cohort can be used.", where=options.cohort, advice=advice)
+    return command("new", "STUDY", "--cohort", options.cohort, "--annotation", "mask")
 
 
 def _print_volumes(cohort: Cohort, split: Path | None) -> None:
@@ -139,15 +141,17 @@ def _print_volumes(cohort: Cohort, split: Path | None) -> None:
         print(split_text(cohort, split))
 
 
-def _strategies(options: argparse.Namespace) -> None:
+def _strategies(options: argparse.Namespace) -> str:
     situation = None if options.study is None else StudyLoop(Study.open(options.study), device="cpu").situation()
     known = strategies(situation)
+    next_step = command("suggest", options.study or "STUDY", "--count", "10", "--strategy", "NAME")
     if options.json:
         shared.print_json([info.to_json() for info in known])
-        return
+        return next_step
     for info in known:
         print(f"{info.name:28} {info.summary}")
         if info.hindrance:
             print(f"{'':28} Not now: {info.hindrance}")
         for name, option in info.options.items():
             print(f"{'':28}   /{name}={option.default}  {option.meaning}")
+    return next_step

@@ -16,7 +16,7 @@ from ActiveSegmentationLib.common.files import explain_os_error
 DESCRIPTION = "Which slice should the expert annotate next? Slice-based active learning for 3D segmentation."
 EPILOG = (
     "Exit code 0: done; 1: the work failed; 2: the input cannot be used; 130: interrupted (Ctrl-C), what was finished "
-    "is kept. Progress and messages go to stderr."
+    "is kept. Progress, messages and what to do next go to stderr."
 )
 
 OUT_OF_MEMORY = ("out of memory", "allocate memory", "not enough memory", "alloc_failed", "bad_alloc")
@@ -46,8 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _accept_any_character()
     options = build_parser().parse_args(arguments)
     try:
-        options.run(options)
+        next_step = options.run(options)
         sys.stdout.flush()
+        if next_step and not (options.json or options.quiet):
+            print(f"Next: {next_step}", file=sys.stderr)
     except BrokenPipeError:  # the reader of a pipe (head, less) has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

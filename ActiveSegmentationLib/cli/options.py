@@ -8,7 +8,7 @@ import re
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from ActiveSegmentationLib.acquisition import UNITS, Constraints
 from ActiveSegmentationLib.cohort import (
@@ -28,6 +28,7 @@ from ActiveSegmentationLib.cohort import (
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.progress import TqdmProgress
 from ActiveSegmentationLib.embedding import EMBEDDING_PRESETS
+from ActiveSegmentationLib.evaluation import AbsentRule
 from ActiveSegmentationLib.loop import LoopSettings
 from ActiveSegmentationLib.segmentation import TRAINING_PRESETS
 
@@ -62,8 +63,38 @@ def slice_axis(text: str) -> int | str:
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
-    """Add ``--json``."""
-    parser.add_argument("--json", action="store_true", help="answer in JSON on stdout")
+    """Add ``--json`` and ``--quiet``."""
+    text = "answer in JSON on stdout; slices count from 0 in it, and from 1 everywhere else"
+    parser.add_argument("--json", action="store_true", help=text)
+    text = "neither progress bars nor a word on what to do next; warnings and errors are still told"
+    parser.add_argument("--quiet", action="store_true", help=text)
+
+
+def progress_of(options: argparse.Namespace) -> TqdmProgress:
+    """Progress on stderr, as the options want it."""
+    return TqdmProgress(bars=not options.quiet)
+
+
+def add_absent(parser: argparse.ArgumentParser) -> None:
+    """Add ``--absent``."""
+    text = (
+        "Dice of a class that neither reference nor prediction has, in a volume or for dice2d in a slice: left out of "
+        "the mean (nan), 1 (as Gaillochet 2023 count) or 0 (as the program of Vepa 2024 does)"
+    )
+    parser.add_argument("--absent", choices=get_args(AbsentRule), default="nan", help=text)
+
+
+def words_of(text: str, where: str) -> tuple[str, ...]:
+    """Words separated by commas.
+
+    Raises:
+        BadInput: If there is none, or one comes twice.
+    """
+    words = tuple(word.strip() for word in text.split(",") if word.strip())
+    if not words or len(set(words)) < len(words):
+        advice = "Give each once, separated by commas."
+        raise BadInput(f"'{text}' is empty or names something twice.", where=where, advice=advice)
+    return words
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+from ActiveSegmentationLib.cohort import Role
+from ActiveSegmentationLib.loop import ScoreSummary
 
 
 def status_text(study: str, status: Mapping[str, Any]) -> str:
@@ -14,6 +18,33 @@ def status_text(study: str, status: Mapping[str, Any]) -> str:
         status: The answer of ``study_overview``.
     """
     return "\n".join(_lines(study, status))
+
+
+SCORED_ON = {
+    Role.TEST: "the {count} test volumes",
+    Role.VALIDATION: "the {count} validation volumes (the best weights may have been chosen on them)",
+    Role.POOL: "{count} volumes of the pool, whose slices the model may have been trained on",
+}
+"""Whose reference masks scores are against."""
+
+
+def scores_text(round_number: int, role: Role, volumes: int, rows: Sequence[ScoreSummary]) -> str:
+    """Scores of a model as a table with a line that says what they are.
+
+    Args:
+        round_number: Round of the model.
+        role: Role of the scored volumes.
+        volumes: Number of them that have reference masks.
+        rows: Means and spread.
+    """
+    on = SCORED_ON[role].format(count=volumes)
+    lines = [f"Model of round {round_number} against the reference masks of {on}; SD over volumes."]
+    lines.append(f"{'class':20} {'metric':8} {'mean':>8} {'SD':>8} {'volumes':>8} {'undefined':>9}")
+    for row in rows:
+        mean, sd = ("-" if math.isnan(value) else f"{value:.4f}" for value in (row.mean, row.sd))
+        name = f"{row.class_name:20} {row.metric:8}"
+        lines.append(f"{name} {mean:>8} {sd:>8} {row.volumes:>8} {row.undefined:>9}")
+    return "\n".join(lines)
 
 
 def bytes_text(count: int) -> str:

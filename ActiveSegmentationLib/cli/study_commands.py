@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import math
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ActiveSegmentationLib.cli import options as shared
-from ActiveSegmentationLib.cli.status_text import bytes_text, status_text
-from ActiveSegmentationLib.cohort import AnnotationKind, SliceId
+from ActiveSegmentationLib.cli.next_steps import after_status, after_suggest, after_train, command
+from ActiveSegmentationLib.cli.status_text import bytes_text, scores_text, status_text
+from ActiveSegmentationLib.cohort import AnnotationKind, Role, SliceId
 from ActiveSegmentationLib.common.errors import BadInput, JobFailed
-from ActiveSegmentationLib.common.progress import TqdmProgress
 from ActiveSegmentationLib.experiment import OracleAnnotator
 from ActiveSegmentationLib.loop import (
     EXPORT_FORMATS,
+    METRICS,
     StudyLoop,
     evaluate_study,
     export_study,
     predict_study,
     study_overview,
+    summarise,
+    write_scores_csv,
 )
 from ActiveSegmentationLib.study import Imported, Study, import_annotations, label_set_for, relocate
 
@@ -52,6 +54,7 @@ def add_commands(commands: Commands) -> None:
         parser = _command(commands, name, run, text)
         shared.add_json(parser)
         if name == "evaluate":
+            _add_scores(parser)
             shared.add_device(parser)
     parser = _command(commands, "exclude", _exclude, "leave a volume out of everything, or take it back")
     parser.add_argument("volumes", nargs="+", metavar="VOLUME")
@@ -61,10 +64,7 @@ def add_commands(commands: Commands) -> None:
     parser = _command(commands, "skip", _skip, "say that a slice cannot be judged; it is not asked for again")
     parser.add_argument("volume", metavar="VOLUME")
     parser.add_argument(
-        "slice",
-        type=shared.natural,
-        metavar="SLICE",
-        help="index of the slice, counted from 0 (suggest and mark count from 1)",
+        "slice", type=shared.positive, metavar="SLICE", help="number of the slice, counted from 1 as suggest does"
     )
     parser.add_argument("--reason", required=True, help="why, for the record")
     parser.add_argument("--annotator", default="annotator", metavar="NAME", help="who says so")
@@ -84,6 +84,15 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument("--format", choices=EXPORT_FORMATS, required=True)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     shared.add_json(parser)
+
+
+def _add_scores(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--metrics", default=",".join(METRICS), metavar="A,B", help="any of dice, dice2d, hd95, msd")
+    text = "volumes to score; the test volumes where there are some, otherwise the pool"
+    parser.add_argument("--role", choices=[str(role) for role in Role], help=text)
+    shared.add_absent(parser)
+    text = "also write one row a volume, class and metric to this CSV file"
+    parser.add_argument("--out", type=Path, metavar="TABLE.csv", help=text)
 
 
 def _command(commands: Commands, name: str, run: Any, text: str) -> argparse.ArgumentParser:
@@ -154,12 +163,12 @@ def _add_predict(commands: Commands) -> None:
 def _opened(options: argparse.Namespace) -> Iterator[StudyLoop]:
     """The study, locked against other processes, with progress on stderr."""
     study = Study.open(options.study)
-    with study.lock(), contextlib.closing(TqdmProgress()) as progress:
+    with study.lock(), contextlib.closing(shared.progress_of(options)) as progress:
         yield StudyLoop(study, device=getattr(options, "device", "cpu"), progress=progress)
 
 
-def _new(options: argparse.Namespace) -> None:
-    with contextlib.closing(TqdmProgress()) as progress:
+def _new(options: argparse.Namespace) -> str:
+    with contextlib.closing(shared.progress_of(options)) as progress:
         cohort = shared.read_cohort(options, options.cohort, progress)
         labels = label_set_for(cohort, options.labels, progress)
     settings = shared.settings_of(options)
@@ -169,13 +178,13 @@ def _new(options: argparse.Namespace) -> None:
         named = {str(label.value): label.name for label in labels.labels}
         answer = {"study": str(options.study), "volumes": len(cohort.volumes), "slices": slices, "labels": named}
         shared.print_json(answer)
-        return
+        return ""
     names = ", ".join(f"{label.value} {label.name}" for label in labels.labels)
     print(f"{options.study}: {len(cohort.volumes)} volumes, {slices} slices, labels {names}.")
-    print(f"Next: activesegmentation suggest {options.study} --count 10")
+    return command("suggest", options.study, "--count", "10")
 
 
-def _suggest(options: argparse.Namespace) -> None:
+def _suggest(options: argparse.Namespace) -> str:
     with _opened(options) as loop:
         answer = loop.suggest(
             options.count,
@@ -186,13 +195,14 @@ def _suggest(options: argparse.Namespace) -> None:
         )
     if options.json:
         shared.print_json({key: answer.to_json()[key] for key in ("round", "strategy", "requests")})
-        return
+        return ""
     print(f"Round {answer.round}, {answer.strategy}: {len(answer.requests)} slices (counted from 1)")
     for number, request in enumerate(answer.requests, start=1):
         print(f"{number:3}. {request.slice.volume}, slice {request.slice.index + 1}: {request.reason}")
+    return after_suggest(options.study)
 
 
-def _annotate(options: argparse.Namespace) -> None:
+def _annotate(options: argparse.Namespace) -> str:
     with _opened(options) as loop:
         if options.oracle:
             counts = _answer_from_oracle(loop)
@@ -211,9 +221,10 @@ def _annotate(options: argparse.Namespace) -> None:
     volumes = sum(count.new > 0 for count in counts.values())
     if options.json:
         shared.print_json({"committed": new, "unchanged": unchanged, "volumes": volumes, "annotated": total})
-        return
+        return ""
     before = f", {unchanged} unchanged since they were committed" if unchanged else ""
     print(f"Committed {new} new slices of {volumes} volumes{before}; {total} slices are annotated.")
+    return command("train", options.study)
 
 
 def _answer_from_oracle(loop: StudyLoop) -> dict[str, Imported]:
@@ -228,7 +239,7 @@ def _answer_from_oracle(loop: StudyLoop) -> dict[str, Imported]:
     return {volume: Imported(n, 0) for volume, n in Counter(slice_id.volume for slice_id in slices).items()}
 
 
-def _train(options: argparse.Namespace) -> None:
+def _train(options: argparse.Namespace) -> str:
     with _opened(options) as loop:
         number, model = loop.train(members=options.models, steps=options.steps)
         answer = {
@@ -241,9 +252,10 @@ def _train(options: argparse.Namespace) -> None:
         shared.print_json(answer)
     else:
         print(f"Round {answer['round']}: trained {answer['models']} model(s) on {answer['annotated']} slices.")
+    return after_train(options.study)
 
 
-def _predict(options: argparse.Namespace) -> None:
+def _predict(options: argparse.Namespace) -> str:
     with _opened(options) as loop:
         files = predict_study(
             loop,
@@ -257,46 +269,47 @@ def _predict(options: argparse.Namespace) -> None:
         shared.print_json({"files": [str(file) for file in files]})
     else:
         print(f"Wrote {len(files)} files to {options.out}.")
+    return (
+        f"look at them in 3D Slicer; {command('evaluate', options.study)} scores them where there are reference masks."
+    )
 
 
-def _evaluate(options: argparse.Namespace) -> None:
+def _evaluate(options: argparse.Namespace) -> str:
+    role = None if options.role is None else Role(options.role)
     with _opened(options) as loop:
-        role, scores = evaluate_study(loop)
-    groups: dict[tuple[str, str], list[float]] = {}
-    for score in scores:
-        groups.setdefault((score.class_name, score.metric), []).append(score.value)
-    means = []
-    for (class_name, metric), values in groups.items():
-        defined = [value for value in values if not math.isnan(value)]
-        mean = sum(defined) / len(defined) if defined else None
-        means.append({"class": class_name, "metric": metric, "mean": mean, "volumes": len(defined)})
+        number, _ = loop.require_model()
+        metrics = shared.words_of(options.metrics, "metrics")
+        role, scores = evaluate_study(loop, metrics=metrics, role=role, absent=options.absent)
+        if options.out is not None:
+            loop.study.cohort.require_apart(options.out.parent, [options.out])
+            write_scores_csv(options.out, scores, loop.cohort, role, number)
+    rows = summarise(scores)
     if options.json:
-        shared.print_json({"scored on": str(role), "scores": means})
-        return
-    if role != "test":
-        print("No test volumes: scored on the pool, whose slices may have been trained on.")
-    for row in means:
-        shown = "undefined" if row["mean"] is None else f"{row['mean']:.4f}"
-        print(f"{row['class']:20} {row['metric']:8} {shown} over {row['volumes']} volumes")
+        shared.print_json({"scored on": str(role), "round": number, "scores": [row.to_json() for row in rows]})
+    else:
+        print(scores_text(number, role, len({score.volume for score in scores}), rows))
+    return command("suggest", options.study, "--count", "10")
 
 
-def _status(options: argparse.Namespace) -> None:
+def _status(options: argparse.Namespace) -> str:
     status = study_overview(Study.open(options.study))
     if options.json:
         shared.print_json(status)
     else:
         print(status_text(str(options.study), status))
+    return after_status(options.study, status)
 
 
-def _clear_cache(options: argparse.Namespace) -> None:
+def _clear_cache(options: argparse.Namespace) -> str:
     freed = Study.open(options.study).clear_cache()
     if options.json:
         shared.print_json({"freed bytes": freed})
     else:
         print(f"Freed {freed} bytes ({bytes_text(freed)}); what is needed again is made again.")
+    return command("status", options.study)
 
 
-def _exclude(options: argparse.Namespace) -> None:
+def _exclude(options: argparse.Namespace) -> str:
     with _opened(options) as loop:
         for volume in options.volumes:
             if options.undo:
@@ -308,19 +321,21 @@ def _exclude(options: argparse.Namespace) -> None:
         shared.print_json({"excluded": dict(sorted(excluded.items()))})
     else:
         print(f"Excluded volumes: {', '.join(sorted(excluded)) or 'none'}.")
+    return command("suggest", options.study, "--count", "10")
 
 
-def _skip(options: argparse.Namespace) -> None:
+def _skip(options: argparse.Namespace) -> str:
     with _opened(options) as loop:
-        loop.study.skip(SliceId(options.volume, options.slice), options.annotator, options.reason)
+        loop.study.skip(SliceId(options.volume, options.slice - 1), options.annotator, options.reason)
     if options.json:
         about = {"annotator": options.annotator, "reason": options.reason}
-        shared.print_json({"skipped": {"volume": options.volume, "slice": options.slice, **about}})
+        shared.print_json({"skipped": {"volume": options.volume, "slice": options.slice - 1, **about}})
     else:
-        print(f"Skipped {options.volume}, slice {options.slice} (counted from 0).")
+        print(f"Skipped {options.volume}, slice {options.slice}.")
+    return command("suggest", options.study, "--count", "10")
 
 
-def _mark(options: argparse.Namespace) -> None:
+def _mark(options: argparse.Namespace) -> str:
     ends = (options.first, options.last)
     if (ends != (None, None)) if options.clear else (None in ends):
         advice = "Name both --from and --to, or --clear alone."
@@ -337,9 +352,10 @@ def _mark(options: argparse.Namespace) -> None:
         print(f"Nothing is marked in {options.volume}.")
     else:
         print(f"Marked: the structures in {options.volume} reach from slice {options.first} to {options.last}.")
+    return command("suggest", options.study, "--count", "10")
 
 
-def _relocate(options: argparse.Namespace) -> None:
+def _relocate(options: argparse.Namespace) -> str:
     study = relocate(options.study, options.cohort)
     changed = []
     if options.accept_changed:
@@ -348,21 +364,23 @@ def _relocate(options: argparse.Namespace) -> None:
     if options.json:
         accepted = {"accepted": changed} if options.accept_changed else {}
         shared.print_json({"study": str(options.study), "cohort": str(study.cohort.root), **accepted})
-        return
+        return ""
     print(f"{options.study}: the images are read from {study.cohort.root}.")
     if options.accept_changed:
         print(f"Accepted the changed images of: {', '.join(changed) or 'no volume'}.")
+    return command("status", options.study)
 
 
-def _export(options: argparse.Namespace) -> None:
+def _export(options: argparse.Namespace) -> str:
     files = export_study(Study.open(options.study), options.out, options.format)
     if options.json:
         shared.print_json({"files": [str(file) for file in files]})
     else:
         print(f"Wrote {len(files)} files to {options.out}.")
+    return command("status", options.study)
 
 
-def _audit(options: argparse.Namespace) -> None:
+def _audit(options: argparse.Namespace) -> str:
     problems = Study.open(options.study).audit.verify()
     if options.json:
         shared.print_json({"intact": not problems, "problems": problems})
@@ -370,3 +388,4 @@ def _audit(options: argparse.Namespace) -> None:
         print("\n".join(problems) if problems else "The record is complete and unchanged.")
     if problems:
         raise JobFailed(f"{len(problems)} problem(s) in the record.", where=options.study, advice="See the list above.")
+    return command("status", options.study)

@@ -48,10 +48,19 @@ class Progress:
 
 
 class TqdmProgress(Progress):
-    """Progress bars with remaining time on a text stream (standard error unless told)."""
+    """Progress bars with remaining time on a text stream.
 
-    def __init__(self, stream: TextIO | None = None, cancelled: Callable[[], bool] | None = None) -> None:
+    Args:
+        stream: Where to; default: standard error.
+        cancelled: See ``Progress``.
+        bars: Whether to draw bars; without, only messages are printed.
+    """
+
+    def __init__(
+        self, stream: TextIO | None = None, cancelled: Callable[[], bool] | None = None, *, bars: bool = True
+    ) -> None:
         super().__init__(cancelled)
+        self._bars = bars
         self._stream = stream if stream is not None else sys.stderr
         self._stage: str | None = None
         self._bar: Any = None
@@ -60,6 +69,8 @@ class TqdmProgress(Progress):
         """Draw the report as a bar, a new one for each stage."""
         from tqdm import tqdm
 
+        if not self._bars:
+            return
         if self._bar is None or stage != self._stage or done < self._bar.n:
             self.close()
             interval = 0.1 if self._stream.isatty() else 10.0

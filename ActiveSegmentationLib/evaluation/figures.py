@@ -158,7 +158,7 @@ def prediction_gallery(
     tall = max(_proportion(view.image[window], view.aspect) for view, window in zip(views, windows, strict=True))
     tall = float(np.clip(tall, 0.4, 1.6))
     key, head, side = (0.4 if names else 0.1), 0.35, 2.5
-    row = side * tall + 0.32
+    row = side * tall + 0.15 + 0.17 * max(view.title.count("\n") + 1 for view in views)
     height = len(views) * row + head + key
     figure = new_figure(3 * side, height)
     for line, (view, window) in enumerate(zip(views, windows, strict=True)):

@@ -35,7 +35,7 @@ CONVENTIONS = (
     "strategies together (Bonferroni). The other intervals are not corrected for the number of comparisons, and the "
     "best of many strategies looks a little better than it is.",
     "Unlabelled pixels of the reference count nowhere.",
-    "Slices are numbered from 1 in this report, and from 0 in requests.csv.",
+    "Slices are numbered from 1.",
 )
 """How the figures in a report are to be read."""
 

@@ -96,13 +96,15 @@ def write_results_csv(path: Path, rows: Iterable[ResultRow]) -> None:
 def write_requests_csv(path: Path, rows: Iterable[RequestRow]) -> None:
     """Write request rows, sorted by cohort, strategy, seed, round and rank, in one atomic step.
 
-    The header is ``cohort,strategy,seed,round,rank,patient,volume,axis,slice,score,reason``.
+    The header is ``cohort,strategy,seed,round,rank,patient,volume,axis,slice,score,reason``. In the file slices count
+    from 1.
 
     Raises:
         BadInput: If the folder cannot be written.
         JobFailed: If the disk is full.
     """
-    _write(path, RequestRow, sorted(rows, key=lambda row: (row.cohort, row.strategy, row.seed, row.round, row.rank)))
+    ordered = sorted(rows, key=lambda row: (row.cohort, row.strategy, row.seed, row.round, row.rank))
+    _write(path, RequestRow, [dataclasses.replace(row, slice=row.slice + 1) for row in ordered])
 
 
 def read_results_csv(path: Path) -> list[ResultRow]:
@@ -118,9 +120,14 @@ def read_requests_csv(path: Path) -> list[RequestRow]:
     """Read what ``write_requests_csv`` wrote; columns may come in any order, and more of them are passed over.
 
     Raises:
-        BadInput: If the file is missing, a column is, or a cell is not what its column holds.
+        BadInput: If the file is missing, a column is, a cell is not what its column holds, or slices count from 0, as
+            older versions wrote them.
     """
-    return _read(path, RequestRow)
+    rows = _read(path, RequestRow)
+    if any(row.slice < 1 for row in rows):
+        message = "Slices count from 0 in this file; it is of an older version."
+        raise BadInput(message, where=path, advice="Run the same benchmark again: it only writes its tables anew.")
+    return [dataclasses.replace(row, slice=row.slice - 1) for row in rows]
 
 
 def _write(path: Path, kind: type[_Row], rows: Sequence[_Row]) -> None:

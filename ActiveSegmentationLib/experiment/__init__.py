@@ -2,6 +2,7 @@
 
 from ActiveSegmentationLib.experiment.annotators import Annotator, OracleAnnotator
 from ActiveSegmentationLib.experiment.benchmark import AnnotatorFactory, Benchmark, Plan
+from ActiveSegmentationLib.experiment.initial_sets import read_initial_sets
 from ActiveSegmentationLib.experiment.protocol import check_rounds, parse_rounds
 from ActiveSegmentationLib.experiment.reporting import Outcome, write_outcome
 from ActiveSegmentationLib.experiment.run import Design, Run
@@ -20,6 +21,7 @@ __all__ = [
     "check_request",
     "check_rounds",
     "parse_rounds",
+    "read_initial_sets",
     "run_benchmark",
     "run_demo",
     "write_outcome",

@@ -8,7 +8,7 @@ import datetime
 import io
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from ActiveSegmentationLib.common.files import explained, read_json, write_json,
 from ActiveSegmentationLib.common.progress import Progress, or_silent
 from ActiveSegmentationLib.evaluation import RequestRow, ResultRow, write_requests_csv, write_results_csv
 from ActiveSegmentationLib.experiment.annotators import Annotator, OracleAnnotator
+from ActiveSegmentationLib.experiment.duration import Remaining, duration_text, measure_speed
 from ActiveSegmentationLib.experiment.run import PROGRAMS, Design, Run
 from ActiveSegmentationLib.experiment.sweep import execute_in_processes
 from ActiveSegmentationLib.loop import describe_device, is_learned, learned_encoder, versions
@@ -84,14 +85,32 @@ class Benchmark:
             create_strategy(strategy)  # a wrong name is told before hours of work
         with self._lock():
             self._settle_design()
+            runs = [self.run(*pair) for pair in self._pending()]
+            self._tell_duration(runs, workers, or_silent(progress))
             self._prepare_encoders(progress)
-            pairs = self._pending()
-            if workers > 1 and len(pairs) > 1:
-                execute_in_processes([self.run(*pair) for pair in pairs], workers, or_silent(progress))
+            remaining = Remaining(sum(run.rounds - run.finished_rounds() for run in runs), or_silent(progress))
+            if workers > 1 and len(runs) > 1:
+                execute_in_processes(runs, workers, or_silent(progress))
             else:
-                for pair in pairs:
-                    self.run(*pair).execute(progress)
+                for run in runs:
+                    run.execute(progress, remaining.finished)
             self.write_tables()
+
+    def _tell_duration(self, runs: Sequence[Run], workers: int, progress: Progress) -> None:
+        """Say how long the runs will take, before they start; a first round that several share is computed once."""
+        rounds = sum(run.rounds - run.finished_rounds() for run in runs)
+        if not rounds:
+            return
+        if self.plan.design.shares_first_round:
+            beginning = [run.seed for run in runs if not run.finished_rounds()]
+            rounds -= len(beginning) - len(set(beginning))
+        seconds = measure_speed(self.plan.design, self.stack, self.device).round_seconds(self.plan.design)
+        at_once = min(workers, len(runs))
+        progress.message(
+            f"{len(runs)} runs with {rounds} rounds to compute, {at_once} at a time: about "
+            f"{duration_text(seconds * rounds / at_once)} on {describe_device(self.device)}, by the time of a few "
+            "steps on this machine. Dropout passes, gradients and learned networks come on top."
+        )
 
     def run(self, strategy: str, seed: int) -> Run:
         """The run of one strategy with one seed."""
@@ -186,23 +205,24 @@ class Benchmark:
         return {"started": started, "versions": versions(), "device": describe_device(self.device)}
 
     def learned_kinds(self) -> list[str]:
-        """Kinds of embedding of these strategies whose network is trained once."""
+        """Kinds of embedding of these strategies whose network is trained once a seed."""
         strategies = [*self.plan.strategies, *filter(None, [self.plan.design.initial])]
         kinds = {kind for name in strategies for kind in create_strategy(name).embeddings}
         return sorted(filter(is_learned, kinds))
 
     def _prepare_encoders(self, progress: Progress | None) -> None:
-        """Train each metric and autoencoder once, before the runs would do so at the same time."""
-        for kind in self.learned_kinds():
-            learned_encoder(
-                kind,
-                self.stack,
-                self.plan.design.rows[Role.POOL],
-                self.plan.design.settings,
-                cache=self.out / "cache",
-                device=self.device,
-                progress=progress,
-            )
+        """Train each metric and autoencoder once a seed, before the runs would do so at the same time."""
+        for seed in sorted({seed for _, seed in self._pending()}):
+            for kind in self.learned_kinds():
+                learned_encoder(
+                    kind,
+                    self.stack,
+                    self.plan.design.rows[Role.POOL],
+                    replace(self.plan.design.settings, seed=seed),
+                    cache=self.out / "cache",
+                    device=self.device,
+                    progress=progress,
+                )
 
 
 def _file_name(strategy: str) -> str:

@@ -91,15 +91,20 @@ def _notes(benchmark: Benchmark) -> list[str]:
     design = benchmark.plan.design
     volumes = {role: len(np.unique(benchmark.stack.volume_number[design.rows[role]])) for role in Role}
     first = f"chosen by {design.initial}, the same for every strategy of a seed" if design.initial else "its own choice"
+    first = "given, the same for every strategy of a seed" if design.initial_sets is not None else first
+    if design.initial_seed is not None and design.initial_sets is None:
+        first += f", drawn with the seed {design.initial_seed} in every run"
     sessions = read_json(benchmark.out / "benchmark.json")["sessions"]
     kinds = {hash_json([session["versions"], session["device"]]) for session in sessions}
     return [
         f"Annotations are {design.annotation}s by a simulated annotator; the pool has {len(design.rows[Role.POOL])} "
         f"slices of {volumes[Role.POOL]} volumes, scores are on {volumes[Role.TEST]} test volumes.",
         f"The slices of the first round are {first}.",
-        "The learned metric is trained once, without labels, on the pool, and serves all seeds."
-        if any(kind.startswith("learned") for kind in benchmark.learned_kinds())
+        "Learned metrics and autoencoders are trained once for each seed, without labels, on the pool."
+        if benchmark.learned_kinds()
         else "No learned metric was used.",
+        "Choices and learned networks follow the seed of the run, trainings of models "
+        + ("too." if design.training_seed is None else f"the seed {design.training_seed}."),
         f"{len(sessions)} sessions on different devices or with different versions computed these rounds: timings.csv "
         "says which of them computed which."
         if len(kinds) > 1

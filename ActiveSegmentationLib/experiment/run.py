@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained, hash_json, read_json, remove_tree, write_json
 from ActiveSegmentationLib.common.progress import Progress, or_silent
 from ActiveSegmentationLib.common.sole_user import sole_user
-from ActiveSegmentationLib.evaluation import RequestRow, ResultRow
+from ActiveSegmentationLib.evaluation import AbsentRule, RequestRow, ResultRow
 from ActiveSegmentationLib.experiment.annotators import Annotator
 from ActiveSegmentationLib.loop import (
     LoopSettings,
@@ -56,8 +56,12 @@ class Design:
         constraints: Limits on every choice.
         settings: Settings of the loop.
         metrics: Names of the metrics to compute.
+        absent: Dice of a class that neither the reference nor the prediction has, see ``volume_metrics``.
         unit: "slice", or "volume" to query whole volumes; the rounds count slices either way.
         marks: Whether somebody has marked the first and the last slice with structures in every volume of the pool.
+        initial_seed: Seed of the slices of the first round, the same for all runs; None for each run's own.
+        training_seed: Seed of all trainings of models, the same for all runs; None for each run's own.
+        initial_sets: Slices of the first round by the seed of the run, instead of ``initial``; None to choose them.
     """
 
     cohort: str
@@ -69,8 +73,17 @@ class Design:
     constraints: Constraints
     settings: LoopSettings
     metrics: tuple[str, ...]
+    absent: AbsentRule = "nan"
     unit: str = "slice"
     marks: bool = False
+    initial_seed: int | None = None
+    training_seed: int | None = None
+    initial_sets: Mapping[int, tuple[SliceId, ...]] | None = None
+
+    @property
+    def shares_first_round(self) -> bool:
+        """Whether all strategies of a seed start from the same slices."""
+        return bool(self.initial) or self.initial_sets is not None
 
     def to_json(self) -> dict[str, Any]:
         """The design as JSON values; the rows by their hash."""
@@ -86,8 +99,20 @@ class Design:
             "settings": self.settings.to_json(),
             "metrics": list(self.metrics),
             **({} if self.unit == "slice" else {"unit": self.unit}),
+            **({} if self.absent == "nan" else {"absent": self.absent}),
             **({"marks": True} if self.marks else {}),
+            "seeds": self._seeds(),
         }
+
+    def _seeds(self) -> dict[str, Any]:
+        """What follows which seed; experiments of versions before this had one learned metric for all seeds."""
+        seeds: dict[str, Any] = {"learned networks": "run"}
+        seeds["first round"] = "run" if self.initial_seed is None else self.initial_seed
+        seeds["training"] = "run" if self.training_seed is None else self.training_seed
+        if self.initial_sets is not None:
+            sets = sorted((seed, [[s.volume, s.index] for s in chosen]) for seed, chosen in self.initial_sets.items())
+            seeds["first round"] = f"given ({hash_json(sets)[:16]})"
+        return seeds
 
 
 class Run:
@@ -99,7 +124,7 @@ class Run:
     Args:
         folder: The run's folder.
         strategy: Name of the strategy.
-        seed: Seed of the choices and of the training.
+        seed: Seed of the choices, of learned networks and of the training, as far as the design does not set it apart.
         design: What all runs share.
         stack: The cohort's slices.
         annotator: Who answers the requests.
@@ -122,7 +147,7 @@ class Run:
         self.folder, self.strategy, self.seed = folder, strategy, seed
         self._design, self._stack, self._annotator = design, stack, annotator
         self._cache, self._device = cache, device
-        self._settings = settings_for(strategy, design.settings)
+        self._settings = replace(settings_for(strategy, design.settings), seed=seed)
 
     @property
     def rounds(self) -> int:
@@ -136,17 +161,24 @@ class Run:
             count += 1
         return count
 
-    def execute(self, progress: Progress | None = None) -> None:
-        """Do the rounds that are not done yet."""
+    def execute(self, progress: Progress | None = None, finished: Callable[[], None] | None = None) -> None:
+        """Do the rounds that are not done yet.
+
+        Args:
+            progress: Told of every step.
+            finished: Called after each of these rounds.
+        """
         progress = _Titled(or_silent(progress))
         annotations: dict[SliceId, SliceAnnotation] = {}
         for number, target in enumerate(self._design.rounds, start=1):
             if not self._round_file(number).is_file():
                 progress.title = f"{self.strategy}, seed {self.seed}, round {number} of {self.rounds}"
-                if number == 1 and self._design.initial:
+                if number == 1 and self._design.shares_first_round:
                     self._take_first_round(target, progress)
                 else:
                     self._do_round(number, target, annotations, progress)
+                if finished is not None:
+                    finished()
             requests = [SliceId(r["volume"], r["slice"]) for r in read_json(self._round_file(number))["requests"]]
             annotations.update({a.slice: a for a in self._annotator.annotate(requests, number)})
             if number > 1:
@@ -186,7 +218,7 @@ class Run:
         known = hash_json([self._design.to_json(), self._settings.to_json(), self._stack.key])[:16]
         folder = self._cache / "first-rounds" / f"{known}-seed{self.seed}"
         shared = copy.copy(self)
-        shared.folder, shared.strategy = folder, self._design.initial
+        shared.folder, shared.strategy = folder, self._design.initial or "given slices"
         with explained(folder):
             folder.mkdir(parents=True, exist_ok=True)
         with sole_user(folder / ".lock", progress, "does the same first round"):
@@ -210,7 +242,7 @@ class Run:
             known,
             self._design.labels,
             self._settings,
-            seed=self.seed,
+            seed=self.seed if self._design.training_seed is None else self._design.training_seed,
             folder=self._model_folder(number),
             device=self._device,
             validation_rows=self._design.rows[Role.VALIDATION],
@@ -224,6 +256,7 @@ class Run:
             self._design.rows[Role.TEST],
             self._design.labels,
             metrics=self._design.metrics,
+            absent=self._design.absent,
             device=self._device,
             progress=progress,
         )
@@ -245,11 +278,14 @@ class Run:
     def _choose(
         self, number: int, count: int, annotations: dict[SliceId, SliceAnnotation], progress: Progress | None
     ) -> list[dict[str, Any]]:
+        if number == 1 and self._design.initial_sets is not None:
+            return [self._given(slice_id) for slice_id in self._design.initial_sets[self.seed]]
         first = number == 1 and self._design.initial
+        initial_seed = self._design.initial_seed if number == 1 else None
         question = Question(
             strategy=self._design.initial if first else self.strategy,
             budget=count,
-            seed=self.seed,
+            seed=self.seed if initial_seed is None else initial_seed,
             round=number,
             rounds=self.rounds,
             constraints=self._design.constraints,
@@ -272,17 +308,15 @@ class Run:
             advice = "Use smaller budgets, or relax the limits on the choice."
             message = f"Only {len(suggestion.choices)} of {count} slices can be asked for in round {number}."
             raise BadInput(message, where=f"{self.strategy}, seed {self.seed}", advice=advice)
-        return [
-            {
-                "patient": self._stack.volume(choice.slice.volume).patient,
-                "volume": choice.slice.volume,
-                "axis": self._stack.volume(choice.slice.volume).axis,
-                "slice": choice.slice.index,
-                "score": choice.score,
-                "reason": choice.reason,
-            }
-            for choice in suggestion.choices
-        ]
+        return [self._request(choice.slice, choice.score, choice.reason) for choice in suggestion.choices]
+
+    def _given(self, slice_id: SliceId) -> dict[str, Any]:
+        return self._request(slice_id, None, "Given with the experiment as a slice of the first round.")
+
+    def _request(self, slice_id: SliceId, score: float | None, reason: str) -> dict[str, Any]:
+        volume = self._stack.volume(slice_id.volume)
+        about = {"patient": volume.patient, "volume": volume.id, "axis": volume.axis, "slice": slice_id.index}
+        return {**about, "score": score, "reason": reason}
 
     @cached_property
     def _truth(self) -> Callable[[np.ndarray], np.ndarray]:

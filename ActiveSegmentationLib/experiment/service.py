@@ -8,13 +8,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ActiveSegmentationLib.acquisition import Constraints, Situation, create_strategy
-from ActiveSegmentationLib.cohort import AnnotationKind, Cohort, Role, SliceStack, build_stack, with_roles
+from ActiveSegmentationLib.cohort import AnnotationKind, Cohort, Role, SliceId, SliceStack, build_stack, with_roles
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.progress import Progress, or_silent
 from ActiveSegmentationLib.common.seeds import generator
-from ActiveSegmentationLib.evaluation import check_metrics
+from ActiveSegmentationLib.evaluation import AbsentRule, check_metrics
 from ActiveSegmentationLib.experiment.annotators import OracleAnnotator
 from ActiveSegmentationLib.experiment.benchmark import AnnotatorFactory, Benchmark, Plan
+from ActiveSegmentationLib.experiment.initial_sets import read_initial_sets
 from ActiveSegmentationLib.experiment.protocol import check_rounds, parse_rounds
 from ActiveSegmentationLib.experiment.reporting import Outcome, write_outcome
 from ActiveSegmentationLib.experiment.run import Design
@@ -38,12 +39,17 @@ class BenchmarkOptions:
         out: Folder of the results.
         initial: Strategy of the first round for all; "" lets each strategy choose its own.
         metrics: Names of the metrics.
+        absent: Dice of a class that neither the reference nor the prediction has, see ``volume_metrics``.
         labels: "1=NAME,2=NAME", or None for the cohort's own.
         annotation: "mask" or "scribble".
         constraints: Limits on every choice.
         unit: "slice", or "volume" to query whole volumes.
         marks: Whether the first and the last slice with structures are marked in every volume of the pool, as a person
             does with two clicks; taken from the reference masks.
+        initial_seed: Seed of the first round's slices for all runs; None for each run's own.
+        training_seed: Seed of all trainings of models; None for each run's own.
+        initial_sets: Table with the slices of the first round for each seed, see ``read_initial_sets``; None to let
+            ``initial`` choose them.
         settings: Settings of the loop.
         workers: Runs at a time.
         device: "auto" or a torch device.
@@ -58,11 +64,15 @@ class BenchmarkOptions:
     out: Path
     initial: str = "random"
     metrics: tuple[str, ...] = ("dice", "hd95")
+    absent: AbsentRule = "nan"
     labels: str | None = None
     annotation: str = "mask"
     constraints: Constraints = field(default_factory=Constraints)
     unit: str = "slice"
     marks: bool = False
+    initial_seed: int | None = None
+    training_seed: int | None = None
+    initial_sets: Path | None = None
     settings: LoopSettings = field(default_factory=LoopSettings)
     workers: int = 1
     device: str = "auto"
@@ -110,6 +120,7 @@ def run_benchmark(
     device = resolve_device(options.device)
     cohort = _with_test_part(options.cohort, progress)
     rounds = parse_rounds(options.rounds, sum(v.slice_count for v in cohort.volumes if v.role == Role.POOL))
+    initial_sets = _initial_sets(options, cohort, rounds[0])
     labels = label_set_for(cohort, options.labels, progress)
     cohort = cohort.with_labels(labels.names)
     stack = build_stack(cohort, options.settings.stack, options.out / "cache" / "stacks", progress=progress)
@@ -125,18 +136,29 @@ def run_benchmark(
         labels=labels,
         annotation=kind,
         rounds=tuple(rounds),
-        initial=options.initial,
+        initial="" if initial_sets is not None else options.initial,
         constraints=options.constraints,
         settings=options.settings,
         metrics=options.metrics,
+        absent=options.absent,
         unit=options.unit,
         marks=options.marks,
+        initial_seed=options.initial_seed,
+        training_seed=options.training_seed,
+        initial_sets=initial_sets,
     )
     benchmark = Benchmark(
         options.out, Plan(design, options.strategies, options.seeds), stack, device=device, annotator=annotator
     )
     benchmark.execute(workers=options.workers, progress=progress)
     return write_outcome(benchmark, command=options.command)
+
+
+def _initial_sets(options: BenchmarkOptions, cohort: Cohort, count: int) -> dict[int, tuple[SliceId, ...]] | None:
+    if options.initial_sets is None:
+        return None
+    pool = {volume.id: volume.slice_count for volume in cohort.volumes if volume.role == Role.POOL}
+    return read_initial_sets(options.initial_sets, options.seeds, pool, count)
 
 
 def _situation(options: BenchmarkOptions) -> Situation:
@@ -209,17 +231,16 @@ def demo_options(cohort: Cohort, out: Path, device: str) -> BenchmarkOptions:
     settings = replace(
         settings,
         stack=replace(settings.stack, spacing=2.25, size=(64, 64)),
-        embedding=replace(settings.embedding, steps=60),
         training=replace(settings.training, steps=150),
     )
     return BenchmarkOptions(
         cohort=cohort,
         name="phantom",
-        strategies=("group-contrastive-coreset", "random"),
-        rounds="6,10,14,18",
-        seeds=(0, 1),
+        strategies=("recommended", "random"),
+        rounds="6,12,18",
+        seeds=(0, 1, 2),
         out=out,
-        initial="balanced-random",
+        initial="",
         metrics=("dice",),
         settings=settings,
         workers=min(2, os.cpu_count() or 1),

@@ -3,9 +3,10 @@
 from ActiveSegmentationLib.loop.device import describe_device, resolve_device, versions
 from ActiveSegmentationLib.loop.embeddings import embedders, is_learned, learned_encoder
 from ActiveSegmentationLib.loop.knowledge import knowledge_of, true_classes, true_extents
-from ActiveSegmentationLib.loop.outputs import EXPORT_FORMATS, evaluate_study, export_study, predict_study
+from ActiveSegmentationLib.loop.outputs import EXPORT_FORMATS, METRICS, evaluate_study, export_study, predict_study
 from ActiveSegmentationLib.loop.overview import study_overview
 from ActiveSegmentationLib.loop.review import VolumeReview, review_study
+from ActiveSegmentationLib.loop.scores import ScoreSummary, summarise, write_scores_csv
 from ActiveSegmentationLib.loop.settings import LoopSettings
 from ActiveSegmentationLib.loop.slice_map import METHODS as MAP_METHODS
 from ActiveSegmentationLib.loop.slice_map import SliceMap, slice_map
@@ -18,8 +19,10 @@ from ActiveSegmentationLib.loop.unseen import UnseenScore, score_unseen
 __all__ = [
     "EXPORT_FORMATS",
     "MAP_METHODS",
+    "METRICS",
     "LoopSettings",
     "Question",
+    "ScoreSummary",
     "SliceMap",
     "StudyLoop",
     "Suggestion",
@@ -43,11 +46,13 @@ __all__ = [
     "slice_map",
     "study_overview",
     "suggest",
+    "summarise",
     "tell_left_out",
     "train",
     "true_classes",
     "true_extents",
     "versions",
     "volumes_of",
+    "write_scores_csv",
     "write_thumbnails",
 ]

@@ -22,6 +22,7 @@ from ActiveSegmentationLib.cohort import (
 )
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import write_json, write_text
+from ActiveSegmentationLib.evaluation import AbsentRule, check_metrics
 from ActiveSegmentationLib.loop.review import known_review, usable
 from ActiveSegmentationLib.loop.study_loop import StudyLoop
 from ActiveSegmentationLib.loop.training import VolumeScore, evaluate_volumes, volumes_of
@@ -105,19 +106,31 @@ def _maps_of(
     return {ending: volume_order(np.concatenate(parts, axis=-3), volume.axis) for ending, parts in found.items()}
 
 
-def evaluate_study(loop: StudyLoop, *, metrics: Sequence[str] = METRICS) -> tuple[Role, list[VolumeScore]]:
+def evaluate_study(
+    loop: StudyLoop, *, metrics: Sequence[str] = METRICS, role: Role | None = None, absent: AbsentRule = "nan"
+) -> tuple[Role, list[VolumeScore]]:
     """Score the latest model against reference masks and keep the scores with its round.
 
-    Test volumes are scored where the cohort has some, otherwise all volumes of the pool that have reference masks; the
-    role that is returned tells which, because slices of the pool may have been trained on. Volumes of that role without
-    reference masks are left out, named to the study's progress and in the record.
+    Volumes without reference masks are left out, named to the study's progress and in the record.
+
+    Args:
+        loop: The study.
+        metrics: Names of the metrics.
+        role: Which volumes are scored; None for the test volumes where the cohort has some, otherwise those of the
+            pool. The role that is returned tells which, because slices of the pool may have been trained on.
+        absent: Dice of a class that neither the reference nor the prediction has, see ``volume_metrics``.
 
     Raises:
-        BadInput: If no model is trained, no volume of that role has reference masks, or one has values outside the
-            label set.
+        BadInput: If no model is trained, there is no volume of that role, none has reference masks, or one has values
+            outside the label set.
     """
     number, model = loop.require_model()
-    role = Role.TEST if len(loop.rows(Role.TEST)) else Role.POOL
+    check_metrics(metrics)
+    if role is None:
+        role = Role.TEST if len(loop.rows(Role.TEST)) else Role.POOL
+    if not len(loop.rows(role)):
+        advice = "Choose another part, or give the study a split that has it."
+        raise BadInput(f"The study has no {role} volumes.", where="role", advice=advice)
     for volume in loop.cohort.volumes:
         if volume.role == role:
             check_reference(loop.cohort, loop.stack, volume, AnnotationKind.MASK, loop.study.labels)
@@ -127,6 +140,7 @@ def evaluate_study(loop: StudyLoop, *, metrics: Sequence[str] = METRICS) -> tupl
         loop.rows(role),
         loop.study.labels,
         metrics=metrics,
+        absent=absent,
         device=loop.device,
         progress=loop.progress,
     )
@@ -136,6 +150,7 @@ def evaluate_study(loop: StudyLoop, *, metrics: Sequence[str] = METRICS) -> tupl
         {
             "model": model.key,
             "scored on": str(role),
+            "Dice of absent classes": absent,
             "not scored": sorted(set(volumes_of(loop.stack, loop.rows(role))) - {s.volume for s in scores}),
             "scores": [
                 {
@@ -158,7 +173,8 @@ def export_study(study: Study, out: Path, format_name: str) -> list[Path]:
         study: The study.
         out: Folder to write to.
         format_name: "nifti" or "nrrd" (one label map a volume, 255 where nothing is decided), "nnunet" (a raw data set
-            for nnU-Net v2 whose undecided pixels are its ignore label), "csv" (one line an annotated slice).
+            for nnU-Net v2 whose undecided pixels are its ignore label), "csv" (one line an annotated slice; slices
+            count from 1).
 
     Returns:
         The files written.
@@ -190,7 +206,7 @@ def _export_csv(study: Study, out: Path) -> Path:
         counts = [int((annotation.labels == label.value).sum()) for label in study.labels.labels]
         about = [annotation.kind, annotation.annotator, annotation.round, annotation.seconds, annotation.committed_at]
         undecided = int((annotation.labels == UNDECIDED).sum())
-        writer.writerow([volume.patient, volume.id, volume.axis, slice_id.index, *about, *counts, undecided])
+        writer.writerow([volume.patient, volume.id, volume.axis, slice_id.index + 1, *about, *counts, undecided])
     path = out / "annotations.csv"
     write_text(path, text.getvalue())
     return path

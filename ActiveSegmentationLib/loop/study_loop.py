@@ -278,7 +278,7 @@ class StudyLoop:
         Returns:
             In order of rounds: "round", "annotated" (slices trained on), "unseen" (mean Dice on the slices annotated
             next, see ``score_unseen``) and "reference" (mean Dice against reference masks, see ``evaluate_study``),
-            both 0..1 or None where not known.
+            both 0..1 or None where not known, and "scored on" (the role of the volumes of "reference", None likewise).
         """
         curve: list[dict[str, Any]] = []
         for number in self._trained_rounds():
@@ -288,7 +288,9 @@ class StudyLoop:
             later = (self.study.read_record(n, "unseen") for n in self.study.rounds() if n > number)
             unseen = next((record["mean"] for record in later if record), None)
             annotated, reference = config.get("annotated slices"), float(np.mean(dice)) if dice else None
-            curve.append({"round": number, "annotated": annotated, "unseen": unseen, "reference": reference})
+            role = metrics.get("scored on") if dice else None
+            entry = {"round": number, "annotated": annotated, "unseen": unseen, "reference": reference}
+            curve.append({**entry, "scored on": role})
         return curve
 
     def latest_model(self) -> Ensemble | None:

@@ -20,11 +20,11 @@ from ActiveSegmentationLib.acquisition import (
     as_clause,
     check_choices,
     create_strategy,
+    selection_generator,
 )
 from ActiveSegmentationLib.cohort import SliceId, SliceStack
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.progress import Progress, or_silent
-from ActiveSegmentationLib.common.seeds import generator
 from ActiveSegmentationLib.loop.device import describe_device, versions
 from ActiveSegmentationLib.loop.embeddings import embedders
 from ActiveSegmentationLib.loop.settings import LoopSettings
@@ -41,7 +41,7 @@ class Question:
     Attributes:
         strategy: Name of the strategy.
         budget: Number of slices wanted; with the unit "volume" the number of volumes, unless ``in_slices``.
-        seed: Seed of the strategy's random draws.
+        seed: Seed of the strategy's random draws, of dropout masks and of what it trains for this choice.
         round: Number of the round; part of the random stream, so that rounds differ.
         rounds: Number of rounds that are planned, None where nobody knows.
         constraints: Limits on the choice.
@@ -134,6 +134,7 @@ def suggest(
         unit=question.unit,
         round_number=question.round,
         rounds=question.rounds,
+        seed=question.seed,
         progress=progress,
     )
     _require_open_slice(pool)
@@ -203,7 +204,7 @@ def _choose(strategy: Strategy, pool: Pool, question: Question) -> list[Choice]:
     """The slices to ask for, whatever the unit."""
 
     def select(budget: int) -> list[Choice]:
-        rng = generator(question.seed, "acquisition", question.strategy, question.round)
+        rng = selection_generator(question.seed, question.strategy, question.round)
         choices = strategy.select(pool, budget, rng)
         check_choices(choices, pool, budget)
         return choices

@@ -11,7 +11,7 @@ import numpy as np
 from ActiveSegmentationLib.cohort import AnnotationKind, SliceId, SliceStack, volume_order
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.progress import Progress, or_silent
-from ActiveSegmentationLib.evaluation import volume_metrics
+from ActiveSegmentationLib.evaluation import AbsentRule, volume_metrics
 from ActiveSegmentationLib.loop.settings import LoopSettings
 from ActiveSegmentationLib.segmentation import (
     Ensemble,
@@ -112,11 +112,13 @@ def evaluate_volumes(
     labels: LabelSet,
     *,
     metrics: Sequence[str],
+    absent: AbsentRule = "nan",
     device: str,
     progress: Progress | None = None,
 ) -> list[VolumeScore]:
     """Score a model against the reference masks of the volumes that ``rows`` belong to, in their own geometry.
 
+    ``absent`` says what the Dice of a class is that neither reference nor prediction has, see ``volume_metrics``.
     Volumes without usable reference masks are left out and named to ``progress``.
 
     Raises:
@@ -131,7 +133,7 @@ def evaluate_volumes(
     return [
         score
         for volume in volumes
-        for score in _score(model, stack, volume, volumes, labels, metrics, device, progress)
+        for score in _score(model, stack, volume, volumes, labels, metrics, absent, device, progress)
     ]
 
 
@@ -150,6 +152,7 @@ def _score(
     volumes: Sequence[str],
     labels: LabelSet,
     metrics: Sequence[str],
+    absent: AbsentRule,
     device: str,
     progress: Progress | None,
 ) -> Iterator[VolumeScore]:
@@ -165,6 +168,7 @@ def _score(
         spacing=tuple(reversed(volume.geometry.spacing)),
         slice_axis=2 - volume.axis,
         metrics=metrics,
+        absent=absent,
     )
     for value in found:
         yield VolumeScore(volume_id, value.class_name, value.metric, float(value.value))

@@ -97,5 +97,10 @@ class TrainPanel(Panel):
             text = _("On the slices annotated next, the model of {count} slices reached Dice {dice:.2f}.")
             parts.append(text.format(count=known[-1]["annotated"], dice=known[-1]["unseen"]))
         if last["reference"] is not None:
-            parts.append(_("Dice {dice:.2f} against the test masks.").format(dice=last["reference"]))
+            text = _("Dice {dice:.2f} against the reference masks of the pool, of which it may have seen slices.")
+            if last.get("scored on") == "test":
+                text = _("Dice {dice:.2f} against the test masks.")
+            elif last.get("scored on") == "validation":
+                text = _("Dice {dice:.2f} against the validation masks.")
+            parts.append(text.format(dice=last["reference"]))
         return " ".join(parts)

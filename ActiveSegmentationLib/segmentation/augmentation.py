@@ -59,6 +59,7 @@ def change_intensities(
     changed = (changed - mean) * draw.factor(settings.contrast) + mean
     changed = changed + deviation * settings.brightness * draw.symmetric()
     amount = deviation * settings.noise * draw.uniform()
+    amount = amount + spread * settings.noise_of_range
     noise = torch.randn(images.shape, generator=generator, device=images.device)
     return torch.where(draw.chosen(settings.probability), changed + amount * noise, images)
 

@@ -8,7 +8,9 @@ from torch.nn import functional
 from ActiveSegmentationLib.cohort import UNDECIDED
 
 
-def partial_cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+def partial_cross_entropy(
+    logits: torch.Tensor, labels: torch.Tensor, *, class_weights: torch.Tensor | None = None
+) -> torch.Tensor:
     """Cross-entropy of the decided pixels: mean over those of a slice, then over slices that have any.
 
     Where every pixel is decided this is the usual mean. Averaging by slice first lets a scribbled slice count as much
@@ -17,32 +19,52 @@ def partial_cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.T
     Args:
         logits: (n, C, H, W) float.
         labels: (n, H, W) integer classes, 255 where undecided.
+        class_weights: (C,) weights of pixels by their class in the mean of a slice; None for equal ones.
 
     Returns:
         Scalar, 0 where no pixel is decided.
     """
-    losses = functional.cross_entropy(logits, labels.long(), ignore_index=UNDECIDED, reduction="none").flatten(1)
-    decided = (labels != UNDECIDED).flatten(1).sum(1)
-    by_slice = losses.sum(1) / decided.clamp(min=1)
-    return by_slice.sum() / (decided > 0).sum().clamp(min=1)
+    by_slice = _slice_cross_entropies(logits, labels, class_weights)
+    return by_slice.sum() / (labels != UNDECIDED).flatten(1).any(1).sum().clamp(min=1)
+
+
+def _slice_cross_entropies(
+    logits: torch.Tensor, labels: torch.Tensor, class_weights: torch.Tensor | None
+) -> torch.Tensor:
+    """(n,) mean over the labelled pixels of each slice, 0 where it has none."""
+    targets = labels.long()
+    losses = functional.cross_entropy(
+        logits, targets, weight=class_weights, ignore_index=UNDECIDED, reduction="none"
+    ).flatten(1)
+    known = (labels != UNDECIDED).flatten(1)
+    if class_weights is None:
+        return losses.sum(1) / known.sum(1).clamp(min=1)
+    weights = class_weights[torch.where(known, targets.flatten(1), 0)] * known
+    return losses.sum(1) / weights.sum(1).clamp(min=1e-12)
 
 
 def partial_dice(
-    logits: torch.Tensor, labels: torch.Tensor, *, background: bool = False, squared: bool = False
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    background: bool = False,
+    squared: bool = False,
+    absent: bool = False,
 ) -> torch.Tensor:
     """Soft Dice loss of the decided pixels: over the whole batch for each class, then mean over the classes present.
 
-    A class that no decided pixel of the batch has is left out: its Dice would be 0 for any prediction, and the
-    cross-entropy already counts its false positives.
+    A class that no decided pixel of the batch has is left out unless ``absent``: its Dice would be near 0 for any
+    prediction, and the cross-entropy already counts its false positives.
 
     Args:
         logits: (n, C, H, W) float.
         labels: (n, H, W) integer classes, 255 where undecided.
         background: Whether class 0 counts.
         squared: Whether probabilities are squared in the denominator.
+        absent: Whether classes without a decided pixel count; then 1e-5 is added to both sides of the fraction.
 
     Returns:
-        Scalar in [0, 1], 0 where no class is present.
+        Scalar in [0, 1], 0 where no class counts.
     """
     from monai.losses import DiceLoss  # slow to import, and most commands train nothing
 
@@ -50,9 +72,13 @@ def partial_dice(
     classes = logits.shape[1]
     known = torch.where(labels == UNDECIDED, 0, labels).long()
     target = functional.one_hot(known, classes).movedim(-1, 1).to(logits.dtype) * decided
-    dice = DiceLoss(squared_pred=squared, batch=True, reduction="none", smooth_nr=0.0, smooth_dr=1e-5)
+    dice = DiceLoss(
+        squared_pred=squared, batch=True, reduction="none", smooth_nr=1e-5 if absent else 0.0, smooth_dr=1e-5
+    )
     losses = dice(torch.softmax(logits, 1) * decided, target).flatten()
     present = (target.sum((0, 2, 3)) > 0).to(logits.dtype)
+    if absent and decided.any():
+        present = torch.ones_like(present)
     if not background:
         losses, present = losses[1:], present[1:]
     return (losses * present).sum() / present.sum().clamp(min=1)
@@ -66,6 +92,9 @@ def slice_losses(
     background: bool = False,
     squared: bool = False,
     scribble_dice: bool = False,
+    dice_share: float = 0.5,
+    absent: bool = False,
+    class_weights: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """The loss of every slice by itself: what ``segmentation_loss`` gives for a batch of that slice alone.
 
@@ -75,19 +104,21 @@ def slice_losses(
         (n,) float.
     """
     known = (labels != UNDECIDED).flatten(1)
-    pixels = functional.cross_entropy(logits, labels.long(), ignore_index=UNDECIDED, reduction="none").flatten(1)
-    cross_entropy = pixels.sum(1) / known.sum(1).clamp(min=1)
+    cross_entropy = _slice_cross_entropies(logits, labels, class_weights)
     target = functional.one_hot(torch.where(labels == UNDECIDED, 0, labels).long(), logits.shape[1])
     target = target.movedim(-1, 1).flatten(2).to(logits.dtype) * known[:, None]
     p = torch.softmax(logits, 1).flatten(2) * known[:, None]
     sizes = (p**2 + target**2 if squared else p + target).sum(2)
-    dice = 1 - 2 * (p * target).sum(2) / (sizes + 1e-5)
+    smooth = 1e-5 if absent else 0.0
+    dice = 1 - (2 * (p * target).sum(2) + smooth) / (sizes + 1e-5)
     present = (target.sum(2) > 0).to(logits.dtype)
+    if absent:
+        present = known.any(1, keepdim=True).to(logits.dtype).expand_as(present)
     if not background:
         dice, present = dice[:, 1:], present[:, 1:]
     dice = (dice * present).sum(1) / present.sum(1).clamp(min=1)
     counted = torch.ones_like(dense) if scribble_dice else dense
-    return torch.where(counted, (cross_entropy + dice) / 2, cross_entropy)
+    return torch.where(counted, (1 - dice_share) * cross_entropy + dice_share * dice, cross_entropy)
 
 
 def segmentation_loss(
@@ -98,12 +129,15 @@ def segmentation_loss(
     background: bool = False,
     squared: bool = False,
     scribble_dice: bool = False,
+    dice_share: float = 0.5,
+    absent: bool = False,
+    class_weights: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """The loss of a batch of masks, of scribbles or of both.
 
-    Half cross-entropy and half soft Dice on masks, cross-entropy alone on scribbles; in a mixed batch the cross-entropy
-    is over all slices and the Dice over the dense ones, weighted by their part of the batch, so that the loss of a
-    mixed batch lies between the two.
+    Cross-entropy and soft Dice on masks, cross-entropy alone on scribbles; in a mixed batch the cross-entropy is over
+    all slices and the Dice over the dense ones, weighted by their part of the batch, so that the loss of a mixed batch
+    lies between the two.
 
     Args:
         logits: (n, C, H, W) float.
@@ -112,17 +146,19 @@ def segmentation_loss(
         background: Whether background counts in the Dice loss.
         squared: Whether the Dice loss squares probabilities in its denominator.
         scribble_dice: Whether scribbled slices take part in the Dice loss, with their decided pixels.
+        dice_share: Share of the Dice in the loss of masks, 0..1.
+        absent: See ``partial_dice``.
+        class_weights: See ``partial_cross_entropy``.
 
     Returns:
         Scalar, 0 where no pixel is decided.
     """
-    cross_entropy = partial_cross_entropy(logits, labels)
+    cross_entropy = partial_cross_entropy(logits, labels, class_weights=class_weights)
     counted = torch.ones_like(dense) if scribble_dice else dense
-    if not bool(counted.any()):
+    if not bool(counted.any()) or dice_share == 0:
         return cross_entropy
     outside = torch.full_like(labels, UNDECIDED)
-    dice = partial_dice(
-        logits, torch.where(counted[:, None, None], labels, outside), background=background, squared=squared
-    )
-    share = counted.to(logits.dtype).mean() / 2
+    seen = torch.where(counted[:, None, None], labels, outside)
+    dice = partial_dice(logits, seen, background=background, squared=squared, absent=absent)
+    share = counted.to(logits.dtype).mean() * dice_share
     return (1 - share) * cross_entropy + share * dice

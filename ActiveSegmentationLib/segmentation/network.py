@@ -1,4 +1,4 @@
-"""The network: MONAI's 2D U-Net with dropout where it pays."""
+"""The network: a 2D U-Net of MONAI's blocks with dropout where it pays."""
 
 from __future__ import annotations
 
@@ -10,17 +10,11 @@ from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.segmentation.loss_head import LossHead
 from ActiveSegmentationLib.segmentation.settings import TrainingSettings
 
-MINIMUM_SIDE = 32
-"""Smallest height and width the network works at: two pixels at the coarsest level. Smaller slices are padded."""
-
-_ENCODER = ("conv_0", "down_1", "down_2", "down_3", "down_4")
-_DECODER = ("upcat_1", "upcat_2", "upcat_3", "upcat_4")
-
 
 class UNet(nn.Module):
-    """2D U-Net of five levels for images of any size.
+    """2D U-Net for images of any size, as many levels as there are ``features``.
 
-    Sizes that the four poolings do not divide are padded at each level by MONAI's decoder. Dropout lies by default at
+    Sizes that the poolings do not divide are padded at each level by MONAI's decoder. Dropout lies by default at
     the coarser levels only: drawing masks at full resolution costs a CPU a quarter of a step, and it is the deep
     features that passes should disagree about. Batch normalisation is the default because it learnt markedly faster in
     the few steps a CPU can afford; prediction and Monte Carlo dropout use its running statistics.
@@ -36,46 +30,38 @@ class UNet(nn.Module):
     """
 
     def __init__(self, channels: int, classes: int, settings: TrainingSettings) -> None:
-        from monai.networks.nets import BasicUNet  # slow to import, brings matplotlib, and most commands train nothing
-
         super().__init__()
-        self.net = BasicUNet(
-            spatial_dims=2,
-            in_channels=channels,
-            out_channels=classes,
-            features=(*settings.features, settings.features[0]),
-            act=("LeakyReLU", {"negative_slope": 0.01, "inplace": True}),
-            norm=_norm(settings),
-            bias=False,
-            dropout=0.5,
-        )
-        for name, p in zip(_ENCODER + _DECODER, settings.dropout + settings.decoder_dropout, strict=True):
-            _set_dropout(getattr(self.net, name), p)
+        levels = len(settings.features)
+        self._encoder = ("conv_0", *(f"down_{level}" for level in range(1, levels)))
+        self._decoder = tuple(f"upcat_{level}" for level in range(1, levels))
+        self._least = 2**levels
+        self.net = _blocks(channels, classes, settings)
+        for name, p in zip(self._encoder + self._decoder, settings.dropout + settings.decoder_dropout, strict=True):
+            _set_dropout(getattr(self.net, name), p, settings)
         # made last, so that it takes no random numbers from the weights above
         self.loss_head = LossHead(settings.features) if settings.loss_head else None
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Images (n, channels, H, W) float -> logits (n, classes, H, W)."""
-        height, width = images.shape[-2:]
-        return self.net(_padded(images))[..., :height, :width]
+        return self.decode(self.encode(images), (images.shape[-2], images.shape[-1]))
 
     def bottleneck(self, images: torch.Tensor) -> torch.Tensor:
-        """Images (n, channels, H, W) float -> coarsest feature map (n, features, about H / 16, about W / 16)."""
+        """Images (n, channels, H, W) float -> coarsest feature map (n, features, h, w), halved at every level."""
         return self.encode(images)[-1]
 
     def encode(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """Images (n, channels, H, W) float -> the encoder's maps of the five levels, finest first."""
-        maps = [_padded(images)]
-        for name in _ENCODER:
+        """Images (n, channels, H, W) float -> the encoder's maps of all levels, finest first."""
+        maps = [_padded(images, self._least)]
+        for name in self._encoder:
             maps.append(getattr(self.net, name)(maps[-1]))
         return maps[1:]
 
     def decode(self, maps: list[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
         """The encoder's maps of images of (H, W) pixels -> logits (n, classes, H, W), as ``forward`` gives them."""
         features = maps[-1]
-        for name, beside in zip(reversed(_DECODER), reversed(maps[:-1]), strict=True):
+        for name, beside in zip(reversed(self._decoder), reversed(maps[:-1]), strict=True):
             features = getattr(self.net, name)(features, beside)
-        return self.net.final_conv(features)[..., : size[0], : size[1]]
+        return self.net.get_submodule("final_conv")(features)[..., : size[0], : size[1]]
 
     def convolutions(self, part: str) -> list[nn.Conv2d]:
         """The 3 x 3 convolutions of a part of the network, in the order in which they compute.
@@ -87,7 +73,7 @@ class UNet(nn.Module):
         Raises:
             BadInput: If there is no such part.
         """
-        blocks = {"last": _DECODER[:1], "bottleneck": _ENCODER[-1:], "decoder": _DECODER[::-1]}
+        blocks = {"last": self._decoder[:1], "bottleneck": self._encoder[-1:], "decoder": self._decoder[::-1]}
         if part not in blocks:
             advice = f"Choose one of: {', '.join(blocks)}."
             raise BadInput(f"The network has no part called '{part}'.", where="network", advice=advice)
@@ -114,15 +100,62 @@ def _norm(settings: TrainingSettings) -> str | tuple[str, dict]:
     return ("instance", {"affine": True}) if settings.norm == "instance" else "batch"
 
 
-def _set_dropout(block: nn.Module, p: float) -> None:
-    for module in list(block.modules()):
-        for name, child in list(module.named_children()):
-            if isinstance(child, nn.Dropout):
-                setattr(module, name, nn.Dropout(p) if p > 0 else nn.Identity())
+def _blocks(channels: int, classes: int, settings: TrainingSettings) -> nn.Module:
+    """The parts of the U-Net under the names and in the order of MONAI's BasicUNet, which has five levels always."""
+    from monai.networks.nets.basic_unet import Down, TwoConv, UpCat  # slow to import, and most commands train nothing
+
+    act = ("LeakyReLU", {"negative_slope": 0.01, "inplace": True})
+    common = (act, _norm(settings), False, 0.5)
+    widths = settings.features
+    upsample = "nontrainable" if settings.upsample == "bilinear" else "deconv"
+    net = nn.Module()
+    net.conv_0 = TwoConv(2, channels, widths[0], *common)
+    for level in range(1, len(widths)):
+        net.add_module(f"down_{level}", Down(2, widths[level - 1], widths[level], *common))
+    for level in range(len(widths) - 1, 0, -1):
+        above, halves = widths[level - 1], level > 1
+        net.add_module(f"upcat_{level}", UpCat(2, widths[level], above, above, *common, upsample, halves=halves))
+    net.final_conv = nn.Conv2d(widths[0], classes, 1)
+    return net
 
 
-def _padded(images: torch.Tensor) -> torch.Tensor:
-    missing = [max(0, MINIMUM_SIDE - side) for side in images.shape[-2:]]
+class _Entered(nn.Module):
+    """Two convolutions with dropout on what enters them."""
+
+    def __init__(self, convolutions: nn.Module, dropout: nn.Module) -> None:
+        super().__init__()
+        self.entry = dropout
+        self.conv_0 = convolutions.get_submodule("conv_0")
+        self.conv_1 = convolutions.get_submodule("conv_1")
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """(n, c, H, W) -> (n, d, H, W)."""
+        return self.conv_1(self.conv_0(self.entry(maps)))
+
+
+def _set_dropout(block: nn.Module, p: float, settings: TrainingSettings) -> None:
+    """Put a level's dropout where the settings want it; it has MONAI's after both convolutions."""
+    kind = nn.Dropout2d if settings.dropout_kind == "channels" else nn.Dropout
+    pair = getattr(block, "convs", block)
+    kept = {"convolutions": ("conv_0", "conv_1"), "first": ("conv_0",), "entry": ()}[settings.dropout_place]
+    for name in ("conv_0", "conv_1"):
+        for module in list(getattr(pair, name).modules()):
+            for child_name, child in list(module.named_children()):
+                if isinstance(child, nn.Dropout):
+                    setattr(module, child_name, kind(p) if p > 0 and name in kept else nn.Identity())
+    if settings.dropout_place == "entry" and p > 0:
+        if pair is block:
+            raise BadInput(
+                "The finest level of the encoder has no entry for dropout.",
+                where="training settings",
+                advice="Set the first number of 'dropout' to 0.",
+            )
+        block.convs = _Entered(pair, kind(p))
+
+
+def _padded(images: torch.Tensor, least: int) -> torch.Tensor:
+    """Images of at least two pixels at the coarsest level; smaller ones are continued at the border."""
+    missing = [max(0, least - side) for side in images.shape[-2:]]
     if any(missing):
         images = functional.pad(images, (0, missing[1], 0, missing[0]), mode="replicate")
     return images.contiguous(memory_format=torch.channels_last)

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from ActiveSegmentationLib.common.errors import BadInput
 
-LEVELS = 5
-"""Resolution levels of the network: full resolution and four poolings."""
+LEVELS = (2, 6)
+"""Fewest and most resolution levels of the network; five are full resolution and four poolings."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class AugmentationSettings:
         contrast: Largest factor about the slice's mean is 1 + contrast, the smallest its inverse.
         brightness: Largest offset in standard deviations of the slice, either way.
         noise: Largest standard deviation of Gaussian noise, in standard deviations of the slice.
+        noise_of_range: Standard deviation of further Gaussian noise, always this part of the slice's intensity range.
     """
 
     probability: float = 0.8
@@ -42,10 +43,11 @@ class AugmentationSettings:
     contrast: float = 0.2
     brightness: float = 0.1
     noise: float = 0.1
+    noise_of_range: float = 0.0
 
     def __post_init__(self) -> None:
         _require(0 <= self.probability <= 1, "probability", "lie between 0 and 1")
-        for name in ("rotation", "scale", "shift", "gamma", "contrast", "brightness", "noise"):
+        for name in ("rotation", "scale", "shift", "gamma", "contrast", "brightness", "noise", "noise_of_range"):
             _require(getattr(self, name) >= 0, name, "be 0 or more")
 
 
@@ -58,14 +60,24 @@ class TrainingSettings:
         batch_size: Slices a step; with fewer examples they come up several times, each time augmented anew.
         learning_rate: Peak learning rate.
         weight_decay: Weight decay.
-        optimiser: "adamw", "adam" or "sgd" (Nesterov momentum 0.9 for "sgd").
+        optimiser: "adamw", "adam" or "sgd" (momentum 0.9 for "sgd").
+        nesterov: Whether the momentum of "sgd" is Nesterov's.
         schedule: How the rate falls after the warm-up: "cosine" to 0, "poly" as (1 - t) ** 0.9, or "constant".
         warm_up: Part of the steps, in [0, 1), over which the rate rises linearly from near 0.
         clip: Largest norm of a gradient, longer ones are shortened; 0 for no limit.
-        features: Channels of the five resolution levels, finest first.
+        features: Channels of the resolution levels, finest first; their number is that of the levels.
+        upsample: How the decoder enlarges maps: "deconv" (transposed convolutions) or "bilinear" (a 1 x 1 convolution
+            and bilinear interpolation).
         norm: "batch", "group" (8 groups or fewer) or "instance" normalisation.
-        dropout: Dropout probability of the encoder's five levels, finest first.
-        decoder_dropout: Dropout probability of the decoder's four levels, finest first.
+        dropout: Dropout probability of the encoder's levels, finest first.
+        decoder_dropout: Dropout probability of the decoder's levels, finest first, one fewer.
+        dropout_place: Where a level has dropout: after both of its "convolutions", after the "first", or at its
+            "entry", which is after the pooling or where the decoder joins maps.
+        dropout_kind: What dropout switches off: single "elements", or whole "channels" (spatial dropout).
+        dice_share: Share of the Dice loss in the loss of masks, in [0, 1]; the rest is cross-entropy.
+        dice_absent: Whether classes that no labelled pixel of a batch has count in the Dice loss.
+        class_weights: Weights of the classes in the cross-entropy: "equal", or "inverse" to their share of the labelled
+            pixels.
         dice_background: Whether background counts in the Dice loss.
         dice_squared: Whether the Dice loss squares probabilities in its denominator.
         scribble_dice: Whether a Dice over the decided pixels of scribbled slices joins their partial cross-entropy.
@@ -85,13 +97,20 @@ class TrainingSettings:
     learning_rate: float = 5e-3
     weight_decay: float = 1e-4
     optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
+    nesterov: bool = True
     schedule: Literal["cosine", "poly", "constant"] = "cosine"
     warm_up: float = 0.05
     clip: float = 1.0
     features: tuple[int, ...] = (16, 16, 32, 64, 128)
+    upsample: Literal["deconv", "bilinear"] = "deconv"
     norm: Literal["group", "batch", "instance"] = "batch"
     dropout: tuple[float, ...] = (0.0, 0.0, 0.1, 0.1, 0.1)
     decoder_dropout: tuple[float, ...] = (0.0, 0.0, 0.1, 0.1)
+    dropout_place: Literal["convolutions", "first", "entry"] = "convolutions"
+    dropout_kind: Literal["elements", "channels"] = "elements"
+    dice_share: float = 0.5
+    dice_absent: bool = False
+    class_weights: Literal["equal", "inverse"] = "equal"
     dice_background: bool = False
     dice_squared: bool = False
     scribble_dice: bool = False
@@ -110,9 +129,12 @@ class TrainingSettings:
         _require(self.learning_rate > 0, "learning_rate", "be greater than 0")
         _require(0 <= self.warm_up < 1, "warm_up", "lie between 0 and 1")
         _require(self.weight_decay >= 0 and self.clip >= 0, "weight_decay and clip", "be 0 or more")
-        _require(len(self.features) == LEVELS and min(self.features) > 0, "features", f"be {LEVELS} positive numbers")
-        _require(len(self.dropout) == LEVELS, "dropout", f"be {LEVELS} numbers, finest level first")
-        _require(len(self.decoder_dropout) == LEVELS - 1, "decoder_dropout", f"be {LEVELS - 1} numbers")
+        levels, (fewest, most) = len(self.features), LEVELS
+        fits = fewest <= levels <= most and min(self.features) > 0
+        _require(fits, "features", f"be {fewest} to {most} positive numbers")
+        _require(len(self.dropout) == levels, "dropout", f"be {levels} numbers, finest level first")
+        _require(len(self.decoder_dropout) == levels - 1, "decoder_dropout", f"be {levels - 1} numbers")
+        _require(0 <= self.dice_share <= 1, "dice_share", "lie between 0 and 1")
         _require(all(0 <= p < 1 for p in self.dropout + self.decoder_dropout), "dropout", "lie in [0, 1)")
         for name, allowed in _CHOICES.items():
             _require(getattr(self, name) in allowed, name, f"be one of {', '.join(allowed)}")
@@ -134,8 +156,11 @@ class TrainingSettings:
     def to_json(self) -> dict[str, Any]:
         """The settings as JSON values; "loss_head" only where it is on, so that keys of earlier models stay theirs."""
         value = dataclasses.asdict(self)
-        if not self.loss_head:
-            del value["loss_head"]
+        for name, usual in _LATER.items():
+            if value[name] == usual:
+                del value[name]
+        if not value["augmentation"]["noise_of_range"]:
+            del value["augmentation"]["noise_of_range"]
         return {name: list(item) if isinstance(item, tuple) else item for name, item in value.items()}
 
     @classmethod
@@ -153,7 +178,23 @@ class TrainingSettings:
         return cls(**found)
 
 
+_LATER = {
+    "loss_head": False,
+    "nesterov": True,
+    "upsample": "deconv",
+    "dropout_place": "convolutions",
+    "dropout_kind": "elements",
+    "dice_share": 0.5,
+    "dice_absent": False,
+    "class_weights": "equal",
+}
+"""Settings that came later, with what models trained before them had."""
+
 _CHOICES = {
+    "upsample": ("deconv", "bilinear"),
+    "dropout_place": ("convolutions", "first", "entry"),
+    "dropout_kind": ("elements", "channels"),
+    "class_weights": ("equal", "inverse"),
     "optimiser": ("adamw", "adam", "sgd"),
     "schedule": ("cosine", "poly", "constant"),
     "norm": ("batch", "group", "instance"),
@@ -182,17 +223,21 @@ TRAINING_PRESETS: dict[str, TrainingSettings] = {
         learning_rate=0.01,
         weight_decay=1e-4,
         optimiser="sgd",
+        nesterov=False,
         schedule="poly",
         warm_up=0.0,
         clip=0.0,
         features=(16, 32, 64, 128, 256),
+        upsample="bilinear",
         norm="batch",
+        dropout_place="first",
+        dice_absent=True,
         dropout=(0.05, 0.1, 0.2, 0.3, 0.5),
         decoder_dropout=(0.0, 0.0, 0.0, 0.0),
         dice_background=True,
         dice_squared=True,
         select="best",
-        validate_every=500,
+        validate_every=200,
         augmentation=AugmentationSettings(
             probability=0.5,
             rotation=20.0,
@@ -210,16 +255,18 @@ TRAINING_PRESETS: dict[str, TrainingSettings] = {
     "gaillochet2023": TrainingSettings(
         steps=18_750,
         batch_size=4,
-        learning_rate=1e-4,
+        learning_rate=2e-4,
         weight_decay=1e-4,
         optimiser="adam",
         schedule="cosine",
         warm_up=10 / 75,
         clip=0.0,
-        features=(32, 64, 128, 256, 512),
+        features=(64, 128, 256, 512),
         norm="batch",
-        dropout=(0.0, 0.5, 0.5, 0.5, 0.5),
-        decoder_dropout=(0.5, 0.5, 0.5, 0.5),
+        dropout=(0.0, 0.5, 0.5, 0.5),
+        decoder_dropout=(0.5, 0.5, 0.5),
+        dropout_place="entry",
+        dice_share=0.0,
         augmentation=AugmentationSettings(
             probability=1.0,
             rotation=10.0,
@@ -228,14 +275,43 @@ TRAINING_PRESETS: dict[str, TrainingSettings] = {
             gamma=0.0,
             contrast=0.0,
             brightness=0.0,
-            noise=0.01,
+            noise=0.0,
+            noise_of_range=0.01,
+        ),
+    ),
+    "ozdemir2021": TrainingSettings(
+        steps=8_000,
+        batch_size=8,
+        learning_rate=5e-4,
+        weight_decay=0.0,
+        optimiser="adam",
+        schedule="constant",
+        warm_up=0.0,
+        clip=0.0,
+        features=(16, 32, 64, 128, 256),
+        norm="batch",
+        dropout=(0.0, 0.5, 0.5, 0.5, 0.5),
+        decoder_dropout=(0.5, 0.5, 0.5, 0.5),
+        dropout_place="entry",
+        dropout_kind="channels",
+        dice_share=0.0,
+        class_weights="inverse",
+        augmentation=AugmentationSettings(
+            probability=0.0,
+            rotation=0.0,
+            scale=0.0,
+            shift=0.0,
+            flip_columns=True,
+            gamma=0.0,
+            contrast=0.0,
+            brightness=0.0,
+            noise=0.0,
         ),
     ),
 }
 """Settings by name.
 
-"default" was chosen by measurement for small grids on a CPU. The others follow the fully supervised learners of
-Vepa et al. (NeurIPS 2024; U-Net of 16 to 256 channels, SGD 0.01, batches of 6) and of Gaillochet et al. (Medical Image
-Analysis 2023; 75 epochs of 250 steps, batches of 4, Adam with warm-up and cosine), within the five levels of the
-network that all presets share: the second paper's network has four, and its steps start at 1e-6 rather than near 0.
+"default" was chosen by measurement for small grids on a CPU. The others follow the learners of Vepa et al. (NeurIPS
+2024, full supervision), Gaillochet et al. (Medical Image Analysis 2023) and Ozdemir et al. (2021); what still differs
+stands in docs/strategies.md.
 """

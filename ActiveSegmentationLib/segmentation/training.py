@@ -8,10 +8,12 @@ import platform
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from ActiveSegmentationLib import __version__
+from ActiveSegmentationLib.cohort import UNDECIDED
 from ActiveSegmentationLib.common.errors import BadInput, JobFailed
 from ActiveSegmentationLib.common.files import hash_json
 from ActiveSegmentationLib.common.progress import Progress, or_silent
@@ -137,6 +139,9 @@ class _Run:
         self._crops = _crops(stack, examples)
         self._validation = None if validation is None else _on_device(stack, validation, device)
         self._whole_validation = None if validation is None else _WholeSlices(stack, validation, device)
+        self._class_weights = (
+            _inverse_frequency(self._data[1], classes) if settings.class_weights == "inverse" else None
+        )
         self._shown_dice = 0.0
 
     def start(self, initial: Segmenter | None) -> TrainingState:
@@ -151,7 +156,7 @@ class _Run:
         parameters, rate, decay = network.net.parameters(), settings.learning_rate, settings.weight_decay
         optimiser: torch.optim.Optimizer
         if settings.optimiser == "sgd":
-            optimiser = torch.optim.SGD(parameters, rate, momentum=0.9, nesterov=True, weight_decay=decay)
+            optimiser = torch.optim.SGD(parameters, rate, momentum=0.9, nesterov=settings.nesterov, weight_decay=decay)
         elif settings.optimiser == "adam":
             optimiser = torch.optim.Adam(parameters, rate, weight_decay=decay)
         else:
@@ -201,10 +206,13 @@ class _Run:
         with torch.autocast("cuda", torch.bfloat16, enabled=mixed):
             maps = state.network.encode(images)
             logits = state.network.decode(maps, (images.shape[-2], images.shape[-1]))
-        form = {
+        form: dict[str, Any] = {
             "background": settings.dice_background,
             "squared": settings.dice_squared,
             "scribble_dice": settings.scribble_dice,
+            "dice_share": settings.dice_share,
+            "absent": settings.dice_absent,
+            "class_weights": self._class_weights,
         }
         loss = total = segmentation_loss(logits.float(), labels, dense, **form)
         if state.network.loss_head is not None:
@@ -295,6 +303,12 @@ def _on_device(stack: Slices, examples: Examples, device: str) -> tuple[torch.Te
     return torch.cat(images), torch.from_numpy(examples.labels).to(device)
 
 
+def _inverse_frequency(labels: torch.Tensor, classes: int) -> torch.Tensor:
+    """Weights (classes,) float32, inverse to the share of each class in the labelled pixels; the mean pixel has 1."""
+    counts = torch.bincount(labels[labels != UNDECIDED].long().flatten(), minlength=classes)[:classes].float()
+    return counts.sum() / (classes * counts.clamp(min=1))
+
+
 @contextlib.contextmanager
 def _private_randomness(device: str) -> Iterator[None]:
     """Within the block torch's global generators may be seeded; afterwards they are as before."""
@@ -319,8 +333,9 @@ def _validation(
 def _initial(initial: Segmenter | None, channels: int, classes: int, settings: TrainingSettings) -> Segmenter | None:
     if initial is None or not settings.warm_start:
         return None
-    shapes = (initial.channels, initial.classes, initial.settings.features, initial.settings.norm)
-    if shapes != (channels, classes, settings.features, settings.norm):
+    before = initial.settings
+    shapes = (initial.channels, initial.classes, before.features, before.norm, before.upsample)
+    if shapes != (channels, classes, settings.features, settings.norm, settings.upsample):
         advice = "Train without warm start, or keep channels, labels, features and norm as they were."
         raise BadInput("The model to start from has another shape.", where="warm start", advice=advice)
     return initial

@@ -8,6 +8,7 @@ from ActiveSegmentationLib.uncertainty.samplers import (
     EnsembleSampler,
     TestTimeAugmentation,
     dropout_active,
+    seeded,
 )
 from ActiveSegmentationLib.uncertainty.scores import (
     AGGREGATES,
@@ -33,6 +34,7 @@ __all__ = [
     "accumulate",
     "dropout_active",
     "entropy_map",
+    "seeded",
     "slice_scores",
     "uncertainty_volume",
 ]

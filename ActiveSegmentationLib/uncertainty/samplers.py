@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.seeds import torch_generator, torch_seed
-from ActiveSegmentationLib.segmentation import Ensemble, Predictor
+from ActiveSegmentationLib.segmentation import Ensemble, Predictor, Sampler
 
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 """Modules that Monte Carlo dropout switches on; all others, normalisation above all, stay in evaluation mode."""
@@ -136,6 +136,11 @@ class TestTimeAugmentation:
         """Angles in degrees (n,) float32 of a draw, on the device of the images."""
         stream = torch_generator(self.seed, "augmentation angles", batch, draw)
         return ((torch.rand(len(images), generator=stream) * 2 - 1) * self.rotation).to(images.device)
+
+
+def seeded(sampler: Sampler, seed: int) -> Sampler:
+    """The same source of predictions with its random draws following ``seed``; itself where it draws nothing."""
+    return replace(sampler, seed=seed) if isinstance(sampler, Dropout | TestTimeAugmentation) else sampler
 
 
 def rotate(values: torch.Tensor, degrees: torch.Tensor) -> torch.Tensor:

@@ -30,6 +30,7 @@ SCORES: dict[str, Callable[[Accumulator], torch.Tensor]] = {
     "mutual-information": lambda found: found.mutual_information,
     "half-sum-of-entropies": lambda found: (found.entropy + found.mean_entropy) / 2,
     "variance": lambda found: found.variance.mean(1),
+    "foreground-variance": lambda found: found.variance[:, 1:].mean(1),
     "std": lambda found: found.std.mean(1),
     "variance-ratio": lambda found: found.variance_ratio,
     "least-confidence": lambda found: 1 - found.mean.amax(1),
@@ -37,9 +38,9 @@ SCORES: dict[str, Callable[[Accumulator], torch.Tensor]] = {
 }
 """Maps (n, H, W) by name, larger where the model is less sure.
 
-"variance" and "std" are means over the classes. "half-sum-of-entropies" is half the entropy of the mean plus half the
-mean entropy: what the program released with Gaillochet et al. 2023 computes where the paper says Jensen-Shannon
-divergence.
+"variance" and "std" are means over the classes, "foreground-variance" over those that are not background.
+"half-sum-of-entropies" is half the entropy of the mean plus half the mean entropy: what the program released with
+Gaillochet et al. 2023 computes where the paper says Jensen-Shannon divergence.
 """
 
 

@@ -13,6 +13,7 @@ from ActiveSegmentationLib.acquisition import (
     Situation,
     check_choices,
     create_strategy,
+    selection_generator,
     strategies,
     strategy_names,
 )
@@ -237,3 +238,33 @@ def test_hindrances_are_told_in_words():
     for info in strategies(Situation(members=1, dropout=False, extents=False, experiment=False)):
         assert info.hindrance == "" or info.hindrance.endswith(".")
     assert not any(info.hindrance for info in strategies(Situation(5, True, True, True)))
+
+
+@pytest.mark.parametrize("drawing", ["bald/passes=2", "dropout-variance/passes=2", "tta-jsd/passes=2", "vaal/steps=3"])
+def test_what_is_drawn_for_a_score_follows_the_seed(drawing):
+    strategy = create_strategy(drawing)
+    scores = [strategy.score(make_pool(drawing, seed=seed)) for seed in (0, 0, 1)]
+    np.testing.assert_array_equal(scores[0], scores[1])
+    assert not np.array_equal(scores[0], scores[2])
+
+
+@pytest.mark.parametrize("name", ["coreset:pixels", "group-contrastive-coreset"])
+def test_the_first_centre_of_all_follows_the_seed_unless_the_typical_one_is_wanted(name):
+    for option, several in (("random", True), ("typical", False)):
+        firsts = {
+            slices(choose(f"{name}/first={option}", make_pool(name, trained=False), 3, seed))[0] for seed in range(6)
+        }
+        assert (len(firsts) > 1) is several
+
+
+def test_whoever_cannot_judge_draws_what_balanced_random_draws():
+    for seed in (0, 1):
+        pools = [
+            make_pool(name, trained=False, seed=seed) for name in ("entropy", "clasp-pe", "vaal", "balanced-random")
+        ]
+        names = ("entropy", "clasp-pe", "vaal", "balanced-random")
+        drawn = [
+            slices(create_strategy(name).select(pool, 5, selection_generator(seed, name, 1)))
+            for name, pool in zip(names, pools, strict=True)
+        ]
+        assert all(each == drawn[-1] for each in drawn)

@@ -96,11 +96,70 @@ def test_evaluation_is_written_with_the_round(trained):
     assert (trained / "rounds" / "1" / "metrics.json").is_file()
 
 
+def test_scores_say_on_what_and_how_much_they_vary(trained, tmp_path):
+    table = tmp_path / "scores" / "table.csv"
+    words = ("evaluate", trained, "--metrics", "dice,dice2d", "--absent", "one", "--out", table)
+    answer = json.loads(done(*words, "--json").out)
+    with open(table, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert answer["scored on"] == "pool"
+    assert {row["role"] for row in rows} == {"pool"}
+    assert {row["metric"] for row in rows} == {"dice", "dice2d"}
+    for found in answer["scores"]:
+        own = [r for r in rows if r["metric"] == found["metric"] and r["class"] == found["class"]]
+        if found["class"] == "all classes":
+            of_volumes: dict[str, list[float]] = {}
+            for r in rows:
+                if r["metric"] == found["metric"]:
+                    of_volumes.setdefault(r["volume"], []).append(float(r["value"]))
+            values = [np.mean(each) for each in of_volumes.values()]
+        else:
+            values = [float(r["value"]) for r in own]
+        assert found["mean"] == pytest.approx(np.mean(values))
+        assert found["sd"] == pytest.approx(np.std(values, ddof=1))
+        assert (found["volumes"], found["undefined"]) == (len(values), 0)
+    text = done("evaluate", trained, "--metrics", "dice").out
+    assert "volumes of the pool, whose slices the model may have been trained on" in text
+    assert "hd95" not in text
+    refused = run_cli("evaluate", trained, "--role", "test")
+    assert (refused.code, "no test volumes" in refused.err) == (2, True)
+    assert run_cli("evaluate", trained, "--metrics", "nonsense").code == 2
+
+
+def test_every_command_says_what_to_do_next_on_stderr_unless_quiet(tmp_path, phantom_cohort):
+    study = tmp_path / "a study"
+    words = ["new", study, "--cohort", phantom_cohort, "--annotation", "mask", *TINY]
+    assert done(*words).err.splitlines()[-1] == f"Next: activesegmentation suggest '{study}' --count 10"
+    steps = [
+        (["suggest", study, "--count", "2"], "annotate"),
+        (["status", study], "annotate"),
+        (["annotate", study, "--oracle"], "train"),
+        (["status", study], "train"),
+        (["train", study], "suggest"),
+        (["status", study], "predict"),
+        (["predict", study, "--out", tmp_path / "labels"], "evaluate"),
+        (["evaluate", study, "--metrics", "dice"], "suggest"),
+        (["index", phantom_cohort], "new"),
+        (["strategies", study], "suggest"),
+        (["audit", study], "status"),
+    ]
+    for step, following in steps:
+        last = done(*step).err.splitlines()[-1]
+        assert last.startswith("Next: "), step
+        assert f"activesegmentation {following} " in last, step
+    for step in (["status", study], ["suggest", study, "--count", "2"], ["train", study, "--steps", "7"]):
+        assert not [line for line in done(*step, "--quiet").err.splitlines() if "Next:" in line or "%|" in line]
+    assert "Next:" not in done("status", study, "--json").err
+
+
 def test_exports(trained, tmp_path):
     for name in ("nifti", "nrrd", "nnunet", "csv"):
         done("export", trained, "--format", name, "--out", tmp_path / name)
     with open(tmp_path / "csv" / "annotations.csv", newline="", encoding="utf-8") as file:
-        assert len(list(csv.DictReader(file))) == 6
+        rows = list(csv.DictReader(file))
+    annotated = {(s.volume, s.index + 1) for s in Study.open(trained).annotations()}
+    assert {(row["volume"], int(row["slice"])) for row in rows} == annotated
+    assert len(rows) == 6
     description = json.loads((tmp_path / "nnunet" / "dataset.json").read_text())
     assert description["labels"]["ignore"] == 4
     done("index", tmp_path / "nnunet", "--layout", "nnunet")
@@ -222,7 +281,7 @@ def test_skipped_slices_are_not_asked_for_again(tmp_path, phantom_cohort):
     study = new_study(tmp_path / "study", phantom_cohort)
     first = json.loads(done("suggest", study, "--count", "3", "--json").out)["requests"]
     for request in first:
-        done("skip", study, request["volume"], request["slice"], "--reason", "cannot be judged")
+        done("skip", study, request["volume"], request["slice"] + 1, "--reason", "cannot be judged")
     second = json.loads(done("suggest", study, "--count", "3", "--json").out)["requests"]
     assert not {(r["volume"], r["slice"]) for r in first} & {(r["volume"], r["slice"]) for r in second}
 
@@ -312,7 +371,9 @@ def test_commands_on_a_study_answer_in_json(tmp_path, phantom_cohort):
     assert answer("exclude", study, first, "--reason", "broken") == {"excluded": {first: "broken"}}
     assert answer("exclude", study, first, "--undo") == {"excluded": {}}
     skipped = {"volume": second, "slice": 1, "annotator": "annotator", "reason": "dark"}
-    assert answer("skip", study, second, 1, "--reason", "dark") == {"skipped": skipped}
+    assert answer("skip", study, second, 2, "--reason", "dark") == {"skipped": skipped}
+    assert run_cli("skip", study, second, 0, "--reason", "dark").code == 2
+    assert run_cli("skip", study, second, 6, "--reason", "dark").code == 2
     assert answer("mark", study, "--volume", second, "--from", 2, "--to", 4) == {"extents": {second: [1, 3]}}
     assert f"Marked: the structures in {second} reach from slice 2 to 4." in done("status", study).out
     assert run_cli("mark", study, "--volume", second, "--from", 2).code == 2

@@ -148,3 +148,14 @@ def test_more_columns_in_another_order_are_fine(tmp_path):
         "0.5,hello,dice,LV,v,1.5,10,1,0,s,c\n"
     )
     assert read_results_csv(path) == [row(percent=1.5)]
+
+
+def test_slices_count_from_1_in_the_file_and_a_file_that_counts_from_0_is_refused(tmp_path):
+    row = RequestRow("c", "s", 0, 1, 1, "p", "v", 2, 0, 1.5, "far")
+    write_requests_csv(tmp_path / "q.csv", [row])
+    text = (tmp_path / "q.csv").read_text(encoding="utf-8")
+    assert text.splitlines()[1] == "c,s,0,1,1,p,v,2,1,1.5,far"
+    assert read_requests_csv(tmp_path / "q.csv") == [row]
+    (tmp_path / "old.csv").write_text(text.replace("v,2,1,", "v,2,0,"), encoding="utf-8")
+    with pytest.raises(BadInput, match="count from 0"):
+        read_requests_csv(tmp_path / "old.csv")

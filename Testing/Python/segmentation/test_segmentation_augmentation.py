@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -108,3 +110,11 @@ def test_a_constant_slice_stays_finite():
     images, labels = torch.full((2, 3, 32, 32), 0.3), torch.zeros((2, 32, 32), dtype=torch.uint8)
     moved, _ = augment(images, labels, AugmentationSettings(probability=1.0), generator())
     assert torch.allclose(moved, images, atol=1e-5)
+
+
+def test_noise_of_the_range_is_that_part_of_each_slices_range_always():
+    factors = torch.tensor([1.0, 10.0, 500.0])[:, None, None, None]
+    ramp = torch.linspace(0, 1, 4096).reshape(1, 1, 64, 64) * factors
+    settings = replace(STILL, noise_of_range=0.01)
+    changes = (change_intensities(ramp, settings, generator()) - ramp).std((1, 2, 3))
+    assert changes.tolist() == pytest.approx([0.01, 0.1, 5.0], rel=0.05)

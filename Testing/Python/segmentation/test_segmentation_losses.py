@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from ActiveSegmentationLib.segmentation import partial_cross_entropy, partial_dice, segmentation_loss
+from ActiveSegmentationLib.segmentation.losses import slice_losses
 
 
 def random_batch(seed: int, *, undecided: float = 0.4, n: int = 3, classes: int = 4):
@@ -131,3 +132,26 @@ def test_a_slice_or_batch_without_decided_pixels_gives_no_nan(dense):
     nothing.backward()
     assert nothing.item() == 0
     assert (logits.grad == 0).all()
+
+
+def test_cross_entropy_alone_absent_classes_and_weights_by_frequency():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(3, 4, 6, 5, generator=generator)
+    labels = torch.randint(0, 3, (3, 6, 5), generator=generator)
+    labels[0, :2] = 255
+    dense = torch.ones(3, dtype=torch.bool)
+    alone = segmentation_loss(logits, labels, dense, dice_share=0.0)
+    assert alone == pytest.approx(float(partial_cross_entropy(logits, labels)))
+    weights = torch.tensor([0.5, 2.0, 3.0, 1.0])
+    of_slices = [
+        float(torch.nn.functional.cross_entropy(logits[n : n + 1], labels[n : n + 1], weights, ignore_index=255))
+        for n in range(3)
+    ]
+    weighted = partial_cross_entropy(logits, labels, class_weights=weights)
+    assert float(weighted) == pytest.approx(sum(of_slices) / 3, rel=1e-5)
+    form = {"dice_share": 0.3, "absent": True, "class_weights": weights, "background": True, "squared": True}
+    each = [segmentation_loss(logits[n : n + 1], labels[n : n + 1], dense[:1], **form) for n in range(3)]
+    assert slice_losses(logits, labels, dense, **form).tolist() == pytest.approx([float(x) for x in each], rel=1e-5)
+    seen = partial_dice(logits, labels, background=True)
+    counted = partial_dice(logits, labels, background=True, absent=True)  # class 3 is nowhere: its Dice is near 0
+    assert float(counted) == pytest.approx((3 * float(seen) + 1) / 4, abs=1e-3)

@@ -145,3 +145,52 @@ def test_validation_dice_equals_the_literal_one():
     assert found == pytest.approx(np.mean(expected))
     nothing = torch.zeros((5, 6, 6), dtype=torch.uint8)
     assert foreground_dice(Oracle(), images, nothing, 4, batch_size=2) == 0
+
+
+def dropouts(network, kind=torch.nn.modules.dropout._DropoutNd):
+    return [(name, module) for name, module in network.net.named_modules() if isinstance(module, kind)]
+
+
+def test_five_levels_are_monais_network_to_the_bit():
+    from monai.networks.nets import BasicUNet
+
+    settings = TrainingSettings()
+    ours = build_network(1, 3, settings, seed=5)
+    torch.manual_seed(5)
+    act = ("LeakyReLU", {"negative_slope": 0.01, "inplace": True})
+    features = (*settings.features, settings.features[0])
+    theirs = BasicUNet(2, 1, 3, features=features, act=act, norm="batch", bias=False, dropout=0.5)
+    assert list(ours.net.state_dict()) == list(theirs.state_dict())
+    assert all(torch.equal(a, b) for a, b in zip(ours.net.parameters(), theirs.parameters(), strict=True))
+    images = torch.randn(2, 1, 50, 43)
+    assert torch.allclose(ours.eval()(images), theirs.eval()(images), atol=1e-6)
+
+
+def test_gaillochets_network_has_four_levels_with_one_dropout_each_after_pooling_and_joining():
+    preset = TRAINING_PRESETS["gaillochet2023"]
+    network = build_network(1, 3, preset, seed=0)
+    assert len(network.encode(torch.zeros(1, 1, 32, 32))) == 4
+    names = [name for name, _ in dropouts(network)]
+    assert names == [
+        f"{part}_{level}.convs.entry" for part, levels in (("down", "123"), ("upcat", "321")) for level in levels
+    ]
+    assert {module.p for _, module in dropouts(network)} == {0.5}
+    assert (preset.learning_rate, preset.dice_share, preset.augmentation.noise_of_range) == (2e-4, 0.0, 0.01)
+    assert preset.rate(round(preset.warm_up * preset.steps)) == pytest.approx(2e-4)
+
+
+def test_vepas_network_has_one_dropout_a_level_between_its_convolutions():
+    network = build_network(1, 4, TRAINING_PRESETS["vepa2024"], seed=0)
+    found = dropouts(network)
+    assert [name.split(".")[0] for name, _ in found] == ["conv_0", "down_1", "down_2", "down_3", "down_4"]
+    assert all(".conv_0.adn." in f".{name}" for name, _ in found)
+    assert [module.p for _, module in found] == [0.05, 0.1, 0.2, 0.3, 0.5]
+    # 1,813,764 in the paper's program, whose head is a 3 x 3 convolution with bias
+    head = 16 * 4 * 9 + 4
+    norms_and_biases = sum(p.numel() for p in network.parameters()) - 1_813_764 + head - (16 * 4 + 4)
+    assert abs(norms_and_biases) < 2_500
+
+
+def test_ozdemirs_dropout_switches_off_whole_channels():
+    network = build_network(1, 3, TRAINING_PRESETS["ozdemir2021"], seed=0)
+    assert len(dropouts(network)) == len(dropouts(network, torch.nn.Dropout2d)) == 8

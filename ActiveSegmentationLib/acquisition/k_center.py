@@ -44,21 +44,21 @@ def k_center_greedy(
     allowance: Allowance,
     budget: int,
     *,
-    rng: np.random.Generator | None = None,
+    first: int | None = None,
     device: str = "cpu",
 ) -> list[Centre]:
     """Pick, again and again, the allowed point that is farthest from all centres (Vepa 2024, Eq. 2; a 2-OPT solution).
 
-    Ties go to the lowest position. Where no point is covered yet the first pick is drawn at random, as in the released
-    program of Vepa 2024, or without ``rng`` the allowed point nearest to the mean of all points, which is
-    deterministic; the papers leave the start open. Cost O((centres + budget) n d).
+    Ties go to the lowest position. Where no point is covered yet the first pick is ``first``, or without it the allowed
+    point nearest to the mean of all points, which is deterministic; the papers leave the start open. Cost O((centres +
+    budget) n d).
 
     Args:
         features: (n, d) float32 array, finite.
         covered: (n,) bool array of the centres that exist already (annotated slices).
         allowance: Which points may be picked; picks are taken from it.
         budget: Number of picks wanted.
-        rng: Source of the first pick where no point is covered; None for the point nearest to the mean.
+        first: Position of the first pick where no point is covered; None for the point nearest to the mean.
         device: Torch device for the distances.
 
     Returns:
@@ -68,10 +68,8 @@ def k_center_greedy(
     space.add(np.flatnonzero(covered))
     picks: list[Centre] = []
     while len(picks) < budget and allowance:
-        if rng is not None and not picks and not covered.any():
-            position = int(rng.choice(np.flatnonzero(allowance.mask)))
-        else:
-            position = space.farthest(allowance.mask)
+        given = first is not None and not picks and not covered.any()
+        position = first if given and first is not None else space.farthest(allowance.mask)
         picks.append(Centre(position, space.distance(position), int(space.nearest[position])))
         allowance.take(position)
         space.add(np.array([position]))

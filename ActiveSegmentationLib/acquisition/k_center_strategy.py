@@ -12,6 +12,7 @@ from ActiveSegmentationLib.acquisition.k_center import Centre, Cover, fitting_de
 from ActiveSegmentationLib.acquisition.options import Option
 from ActiveSegmentationLib.acquisition.pool import Pool
 from ActiveSegmentationLib.acquisition.spaces import Space, in_words
+from ActiveSegmentationLib.common.seeds import generator
 
 
 class KCenterStrategy(Representativeness):
@@ -29,13 +30,13 @@ class KCenterStrategy(Representativeness):
     space: Space
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:
-        """Choose slices; see ``Strategy.select``. Only the very first slice of all is drawn from ``rng``."""
+        """Choose slices; see ``Strategy.select``. Only the very first slice of all is drawn, by the pool's seed."""
         space = self.space.of(pool)
         features = pool.embeddings(space)
         device = fitting_device(pool.device, features)
-        drawn = rng if self.options["first"] == "random" else None
-        centres = k_center_greedy(features, pool.annotated, pool.allowance(), budget, rng=drawn, device=device)
-        return [_choice(pool, centre, space, drawn=drawn is not None) for centre in centres]
+        first = _first_centre(pool) if self.options["first"] == "random" else None
+        centres = k_center_greedy(features, pool.annotated, pool.allowance(), budget, first=first, device=device)
+        return [_choice(pool, centre, space, drawn=first is not None) for centre in centres]
 
     def start(self, pool: Pool, budget: int, rng: np.random.Generator) -> CoverGains:
         """Distances to what is annotated; see ``Representativeness.start``."""
@@ -66,6 +67,14 @@ class CoverGains:
         centre = Centre(position, self._cover.distance(position), int(self._cover.nearest[position]))
         self._cover.add(np.array([position]))
         return self._tell(centre)
+
+
+def _first_centre(pool: Pool) -> int | None:
+    """A slice at random: the same for all such strategies of a seed, another one for every seed."""
+    allowed = np.flatnonzero(pool.allowance().mask)
+    if not len(allowed) or pool.annotated.any():
+        return None
+    return int(generator(0, "first centre").permutation(allowed)[pool.seed % len(allowed)])
 
 
 def _choice(pool: Pool, centre: Centre, space: str, *, drawn: bool = False) -> Choice:

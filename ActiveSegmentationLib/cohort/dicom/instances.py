@@ -16,7 +16,7 @@ from ActiveSegmentationLib.cohort.dicom.kinds import (
     not_an_image,
 )
 from ActiveSegmentationLib.cohort.dicom.pixel_check import require_pixels
-from ActiveSegmentationLib.cohort.dicom.planes import Plane, planes_of
+from ActiveSegmentationLib.cohort.dicom.planes import PRIVATE_B_VALUES, Plane, planes_of
 from ActiveSegmentationLib.cohort.dicom.tags import BadValue, damaged, number, quiet, text
 from ActiveSegmentationLib.common.files import explained
 
@@ -67,6 +67,7 @@ _KEYWORDS: tuple[str, ...] = (
     "PhotometricInterpretation",
     "BitsAllocated",
     "BitsStored",
+    "HighBit",
     "PixelRepresentation",
     "RescaleSlope",
     "RescaleIntercept",
@@ -76,7 +77,6 @@ _KEYWORDS: tuple[str, ...] = (
     "SegmentSequence",
     "SegmentationType",
 )
-_SIEMENS_B_VALUE = 0x0019100C
 
 
 @dataclass
@@ -194,7 +194,7 @@ def _dataset(file: Any) -> Any:
 def _wanted() -> list[Any]:
     from pydicom.tag import Tag
 
-    return [*map(Tag, _KEYWORDS), Tag(_SIEMENS_B_VALUE)]
+    return [*map(Tag, _KEYWORDS), *map(Tag, PRIVATE_B_VALUES)]
 
 
 def _identity(path: Path, dataset: Any) -> Instance:

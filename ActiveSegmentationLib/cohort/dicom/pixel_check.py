@@ -10,7 +10,7 @@ from ActiveSegmentationLib.cohort.dicom.tags import BadValue, number, text
 
 _COLORS = {1: ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"), 3: ("RGB", "YBR_")}
 _HEAD = 12
-"""Bytes of the element of compressed pixels before its first item, and at the same time the least that it takes."""
+"""Bytes of the element of pixels before the pixels, or before the first piece of compressed ones."""
 
 _TRUNCATED = "The file is truncated: pixels are missing."
 
@@ -39,7 +39,8 @@ def require_pixels(dataset: Any, file: BinaryIO, size: int) -> None:
     if size <= start:
         raise BadValue("The file is truncated, or was written without pixels.")
     if syntax in NATIVE:
-        if size - start < _stored_bytes(dataset):
+        head = 8 if dataset.original_encoding[0] else _HEAD  # implicit value representations take no room
+        if size - start < head + _stored_bytes(dataset):
             raise BadValue(_TRUNCATED)
     else:
         _require_fragments(dataset, file, start, size)
@@ -80,6 +81,9 @@ def _require_format(dataset: Any) -> None:
     is_float = allocated >= 32 and stored is None
     if not is_float and (stored is None or not 0 < stored <= allocated or sign not in (0, 1)):
         raise BadValue("The file does not tell how its pixels are stored (BitsStored, PixelRepresentation).")
+    high = number(dataset, "HighBit")
+    if stored is not None and high is not None and high != stored - 1:
+        raise BadValue("The bits of the pixels are not the lowest ones (HighBit), which is not read.")
     samples, colors = number(dataset, "SamplesPerPixel"), text(dataset, "PhotometricInterpretation")
     if samples not in (1, 3) or not colors.startswith(_COLORS[int(samples)]):
         raise BadValue("The file does not tell what its pixels mean (SamplesPerPixel, PhotometricInterpretation).")

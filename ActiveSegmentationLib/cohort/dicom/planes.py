@@ -28,6 +28,10 @@ TIMES = ("temporal position", "trigger time", "cardiac phase", "frame reference 
 """By what time points are put in order, the first that tells all of them apart."""
 
 
+PRIVATE_B_VALUES = (0x0019100C, 0x20011003, 0x00431039)
+"""Elements in which Siemens, Philips and GE keep b-values."""
+
+
 @dataclass(frozen=True)
 class Plane:
     """One picture of a file.
@@ -142,11 +146,10 @@ def _spacing(dataset: Any, *, required: bool) -> tuple[float, ...]:
 
 
 def _single_marks(dataset: Any) -> dict[str, str]:
-    siemens = dataset.get((0x0019, 0x100C))
     return {
         "type": text(dataset, "ImageType"),
         "echo": text(dataset, "EchoTime") or text(dataset, "EchoNumbers"),
-        "b-value": text(dataset, "DiffusionBValue") or (_plain(siemens.value) if siemens is not None else ""),
+        "b-value": text(dataset, "DiffusionBValue") or _private_b_value(dataset),
         "inversion time": text(dataset, "InversionTime"),
         "flip angle": text(dataset, "FlipAngle"),
         "kernel": text(dataset, "ConvolutionKernel"),
@@ -157,8 +160,16 @@ def _single_marks(dataset: Any) -> dict[str, str]:
     }
 
 
-def _plain(value: Any) -> str:
-    return value.decode("latin-1").strip(" \0") if isinstance(value, bytes) else str(value)
+def _private_b_value(dataset: Any) -> str:
+    """The b-value as Siemens, Philips or GE keep it; GE adds a large number to it and more values."""
+    for tag in PRIVATE_B_VALUES:
+        element = dataset.get(tag)
+        if element is not None:
+            value = element.value
+            told = value.decode("latin-1").strip(" \0") if isinstance(value, bytes) else str(value)
+            first_value = told.strip("[]").replace(",", "\\").split("\\")[0]
+            return str(int(first_value) % 100_000) if first_value.isdecimal() else first_value
+    return ""
 
 
 def _single_times(dataset: Any) -> dict[str, float | None]:

@@ -206,14 +206,20 @@ def _same_pixels(one: Instance, other: Instance) -> bool:
 
 def _tell_broken(found: Outcome, broken: list[Instance], count: int) -> None:
     """One row for all files with the same fault; an error where the rest of the series cannot be used without them."""
-    for message, number in Counter(instance.problem for instance in broken).items():
-        first = next(instance for instance in broken if instance.problem == message)
+    for kind, number in Counter(_fault_of(instance) for instance in broken).items():
+        first = next(instance for instance in broken if _fault_of(instance) == kind)
+        message = first.problem
         share = "" if number == count else f" ({number} of {count} files)"
         if found.stacks:
             text = f"{first.path.name}: {message} It is left out{share}."
             found.warnings.append((text, "Check that the volume is complete without it."))
         else:
             found.errors.insert(0, (first.path, f"{message}{share}", first.advice))
+
+
+def _fault_of(instance: Instance) -> str:
+    """What is wrong with a file, without the value that it has."""
+    return (instance.problem or "").partition(": '")[0]
 
 
 def _oddities(instances: Sequence[Instance]) -> list[tuple[str, str]]:

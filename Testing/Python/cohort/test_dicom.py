@@ -218,6 +218,7 @@ def test_gaps_and_uneven_spacing(tmp_path, offsets, text):
         ({"PixelSpacing": None}, "PixelSpacing is missing"),
         ({"PixelSpacing": [0, 0]}, "impossible"),
         ({"Rows": 0}, "rows and columns"),
+        ({"BitsStored": 12, "HighBit": 15}, "HighBit"),
         ({"NumberOfFrames": 3, "PixelData": bytes(3 * 60)}, "3 frames of the file tell no position"),
         ({"ImageType": ["ORIGINAL", "PRIMARY", "M", "MOSAIC"]}, "mosaic"),
     ],
@@ -237,9 +238,14 @@ def test_position_that_is_not_a_number(tmp_path):
     cohort = discover(tmp_path)
     assert [volume.patient for volume in cohort.volumes] == ["P2"]
     assert "IM0002: ImagePositionPatient (0020,0032) is not a number: '0.0\\x.0\\14.0'." in told(cohort, "error")
+    for file in files:
+        file.write_bytes(file.read_bytes().replace(b"0.0\\", b"NaN\\"))
+    cohort = discover(tmp_path)
+    assert len(cohort.problems) == 2
+    assert "ImagePositionPatient (0020,0032) must be 3 finite number(s)" in told(cohort, "error")
 
 
-@pytest.mark.parametrize("cut", [200, 20])
+@pytest.mark.parametrize("cut", [200, 2])
 def test_a_truncated_file_is_named(tmp_path, cut):
     files = write_series(tmp_path, pixels((6, 20, 20)))
     files[5].write_bytes(files[5].read_bytes()[:-cut])  # the last slice: the others are a stack without it
@@ -303,6 +309,32 @@ def test_an_incomplete_time_series_is_refused_with_the_reason(tmp_path):
     cohort = discover(tmp_path)
     assert cohort.volumes == ()
     assert "Several images lie at the same place" in told(cohort, "error")
+
+
+def test_acquisitions_that_overlap(tmp_path):
+    for number, places in ((1, range(5)), (2, range(4, 9))):
+        for k in places:
+            write_slice(
+                tmp_path / f"IM{number}{k}", pixels((9, 6, 5), number)[k], (0, 0, 5 * k), AcquisitionNumber=number
+            )
+    cohort = discover(tmp_path)
+    assert [volume.id.rpartition("_")[2] for volume in cohort.volumes] == ["acq1", "acq2"]
+    assert np.array_equal(read_image(cohort, cohort.volumes[1])[0], pixels((9, 6, 5), 2)[4:])
+
+
+@pytest.mark.parametrize(
+    ("tag", "kind", "value"),
+    [(0x0019100C, "IS", "{}"), (0x20011003, "FL", "{}"), (0x00431039, "IS", "100000{:04d}\\8")],
+)
+def test_b_values_where_vendors_keep_them(tmp_path, tag, kind, value):
+    for b in (0, 700):
+        for k in range(4):
+            path = write_slice(tmp_path / f"{b}{k}", pixels()[k] + b, (0, 0, 5 * k))
+            dataset = pydicom.dcmread(path)
+            dataset.add_new(tag, kind, float(b) if kind == "FL" else value.format(b).split("\\"))
+            dataset.save_as(path)
+    cohort = discover(tmp_path)
+    assert [volume.id.rpartition("_")[2] for volume in cohort.volumes] == ["b0", "b700"]
 
 
 def test_echoes_and_b_values(tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from ActiveSegmentationLib.cohort import AnnotationKind, Cohort, SliceId, Volume
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.scene.contrast import Contrast
 from ActiveSegmentationLib.scene.layers import BINARY_LABELMAP, Layer, layersOf
+from ActiveSegmentationLib.scene.ownership import disown, markOwned, ownNodes, removeNodes
 from ActiveSegmentationLib.scene.segmentations import (
     capturePlane,
     createSegmentation,
@@ -23,7 +24,7 @@ from ActiveSegmentationLib.scene.segmentations import (
     writePlanes,
 )
 from ActiveSegmentationLib.scene.strokes import layerPlanes, segmentPlanes, writeSegmentPlanes
-from ActiveSegmentationLib.scene.subjects import patientItem, placeUnderPatient, tidyPatient
+from ActiveSegmentationLib.scene.subjects import placeUnderPatient
 from ActiveSegmentationLib.scene.volumeNodes import channelCount, gridNode, loadVolumeNode, readChannel, requireGrid
 from ActiveSegmentationLib.study import (
     BACKGROUND_SEGMENT,
@@ -33,11 +34,6 @@ from ActiveSegmentationLib.study import (
     Study,
     hash_labels,
 )
-
-OWNER = "ActiveSegmentation.Study"
-VOLUME = "ActiveSegmentation.Volume"
-NODE = "ActiveSegmentation.Node"
-"""Attributes of our nodes: id of the study, of the volume, and of the node itself, which a copy of it does not have."""
 
 CHANNEL = "ActiveSegmentation.Channel"
 """Attribute of a volume node: which channel it shows, 0-based."""
@@ -354,61 +350,6 @@ class Case:
         """Leave the nodes to the person, who has to rescue from them what could not be kept otherwise."""
         for node in self.nodes():
             disown(node)
-
-
-def ownNodes(studyId: str, volumeId: str | None = None) -> list[Any]:
-    """Nodes of the scene that belong to a volume of a study, or to any of its volumes.
-
-    A copy that somebody made of such a node, in the scene or by loading a saved one beside it, is that person's own.
-    """
-    found = []
-    for node in slicer.util.getNodesByClass("vtkMRMLDisplayableNode"):
-        if node.GetAttribute(OWNER) == studyId and volumeId in (None, node.GetAttribute(VOLUME)):
-            if node.GetAttribute(NODE) == node.GetID():
-                found.append(node)
-            else:
-                disown(node)
-    return found
-
-
-def removeNodes(nodes: Iterable[Any]) -> None:
-    """Remove nodes from the scene where they are in it, with display and storage nodes that no other node uses.
-
-    Those would stay otherwise, and the display node of a volume keeps its pixels in memory.
-    """
-    scene = slicer.mrmlScene
-    for node in list(nodes):
-        parts = _partsOf(node)
-        others = [other for other in slicer.util.getNodesByClass("vtkMRMLDisplayableNode") if other is not node]
-        used = {part.GetID() for other in others for part in _partsOf(other)} if parts else set()
-        folder = patientItem(node)
-        for part in (node, *(part for part in parts if part.GetID() not in used)):
-            if scene.IsNodePresent(part):
-                scene.RemoveNode(part)
-        tidyPatient(node, folder)
-
-
-def _partsOf(node: Any) -> list[Any]:
-    """Display and storage nodes of a node."""
-    parts: list[Any] = []
-    if node.IsA("vtkMRMLDisplayableNode"):
-        parts += [node.GetNthDisplayNode(number) for number in range(node.GetNumberOfDisplayNodes())]
-    if node.IsA("vtkMRMLStorableNode"):
-        parts += [node.GetNthStorageNode(number) for number in range(node.GetNumberOfStorageNodes())]
-    return [part for part in parts if part is not None]
-
-
-def markOwned(node: Any, studyId: str, volumeId: str) -> None:
-    """Note on a node that it belongs to a volume of a study."""
-    node.SetAttribute(OWNER, studyId)
-    node.SetAttribute(VOLUME, volumeId)
-    node.SetAttribute(NODE, node.GetID())
-
-
-def disown(node: Any) -> None:
-    """Let a node be the person's own."""
-    for name in (OWNER, VOLUME, NODE):
-        node.RemoveAttribute(name)
 
 
 def _fits(node: Any, volume: Volume) -> bool:

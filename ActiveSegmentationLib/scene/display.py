@@ -8,10 +8,11 @@ from typing import Any
 
 import slicer
 
-from ActiveSegmentationLib.scene.case import Case, markOwned, removeNodes
+from ActiveSegmentationLib.scene.case import Case
 from ActiveSegmentationLib.scene.fitting import fitToSlice
 from ActiveSegmentationLib.scene.highlight import COMMITTED, REQUESTED, SliceHighlight
 from ActiveSegmentationLib.scene.overlays import addPredictionNode, addUncertaintyNode, removeColors
+from ActiveSegmentationLib.scene.ownership import markOwned, removeNodes
 from ActiveSegmentationLib.scene.sliceViews import SavedView, alignToSlice, restoreView, saveView, shownSlice
 from ActiveSegmentationLib.scene.subjects import placeUnderPatient
 from ActiveSegmentationLib.scene.views import View, Views

@@ -11,8 +11,8 @@ import numpy as np
 
 from ActiveSegmentationLib.cohort import BACKGROUND, UNDECIDED, AnnotationKind, Cohort, SliceId
 from ActiveSegmentationLib.common.errors import JobFailed
-from ActiveSegmentationLib.scene.case import removeNodes
 from ActiveSegmentationLib.scene.drawing import Brush
+from ActiveSegmentationLib.scene.ownership import removeNodes
 from ActiveSegmentationLib.scene.segmentations import UNDECIDED_COLOR, capturePlane, createSegmentation, segmentId
 from ActiveSegmentationLib.scene.volumeNodes import loadVolumeNode
 from ActiveSegmentationLib.study import BACKGROUND_SEGMENT, UNDECIDED_SEGMENT, LabelSet, SliceAnnotation

@@ -10,7 +10,7 @@ from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.scene.annotating import Annotating
 from ActiveSegmentationLib.scene.editor import Editor
 from ActiveSegmentationLib.scene.overlays import readPrediction
-from ActiveSegmentationLib.scene.studySession import Task
+from ActiveSegmentationLib.scene.studyState import Task
 
 __all__ = ["Editor", "Session", "Task"]
 

@@ -19,7 +19,7 @@ from ActiveSegmentationLib.cohort import SliceId, write_phantom
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.scene import segmentId
 from ActiveSegmentationLib.scene.activity import ActivityTimer
-from ActiveSegmentationLib.scene.case import OWNER
+from ActiveSegmentationLib.scene.ownership import OWNER
 from ActiveSegmentationLib.scene.session import Session
 from ActiveSegmentationLib.scene.strokes import segmentPlanes, writeSegmentPlanes
 from ActiveSegmentationLib.study import Request, RequestList
@@ -1151,7 +1151,7 @@ host.close()
 
 
 def test_a_display_node_that_a_copy_shares_stays(host, tmp_path):
-    from ActiveSegmentationLib.scene.case import removeNodes
+    from ActiveSegmentationLib.scene.ownership import removeNodes
 
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "image")
     node.CreateDefaultDisplayNodes()

@@ -18,7 +18,7 @@ import slicer
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "Testing" / "Python"))
 
-from module import slice_contract, views_contract  # noqa: E402 - Slicer runs this file as a script
+from module import panel_contract, slice_contract, views_contract  # noqa: E402 - Slicer runs this file as a script
 
 SIZE = (18, 16, 9)
 AFFINES = {
@@ -400,7 +400,14 @@ def checkLifeOfTheModule(module, folder):
     session.closeStudy()
 
 
-WINDOW_CHECKS = (checkPanel, checkMarks, checkStrategies, checkLifeOfTheModule, *views_contract.WINDOW_CHECKS)
+WINDOW_CHECKS = (
+    checkPanel,
+    checkMarks,
+    checkStrategies,
+    checkLifeOfTheModule,
+    *views_contract.WINDOW_CHECKS,
+    *panel_contract.WINDOW_CHECKS,
+)
 """Checks that need Slicer's main window."""
 
 CHECKS = (

@@ -25,11 +25,19 @@ TAKEN_KEYS = set("BFGRTV") | set("IQWYZ") | set("HNP")
 """Slicer's slice views, the Segment Editor, and this module's other keys."""
 
 
-@pytest.fixture(params=WINDOWS, ids=["1600 x 1000", "1280 x 720"])
-def panel(request, host, asked):
-    shown = SlicerModulePanel(host, asked, request.param)
+@pytest.fixture
+def panel(host, asked):
+    shown = SlicerModulePanel(host, asked, WINDOWS[1])
     yield shown
     shown.close()
+
+
+def sizes(panel):
+    """Both windows, one after the other."""
+    for size in WINDOWS:
+        panel.area.resize(*size)
+        panel.host.settle(0.02)
+        yield size
 
 
 def test_what_is_needed_for_drawing_fits_without_scrolling(panel, asked):
@@ -37,10 +45,11 @@ def test_what_is_needed_for_drawing_fits_without_scrolling(panel, asked):
     ui = asked.ui
     assert ui.studyCollapsibleButton.collapsed
     assert ui.suggestCollapsibleButton.collapsed
-    for name in WHILE_DRAWING:
-        assert panel.inView(getattr(ui, name)), name
-    bottom = ui.segmentEditorWidget.mapTo(panel.area, qt.QPoint(0, 0)).y()
-    assert panel.area.height - bottom > 200  # room for the segments
+    for size in sizes(panel):
+        for name in WHILE_DRAWING:
+            assert panel.inView(getattr(ui, name)), (size, name)
+        bottom = ui.segmentEditorWidget.mapTo(panel.area, qt.QPoint(0, 0)).y()
+        assert panel.area.height - bottom > 200, size  # room for the segments
 
 
 def test_nothing_is_cut_at_the_side(panel, asked):
@@ -51,8 +60,9 @@ def test_nothing_is_cut_at_the_side(panel, asked):
     asked.settle()
     asked.wiring.messages.error(OSError("/a/very/long/path/without/any/blank" * 20))
     asked.settle()
-    assert panel.contents.minimumSizeHint().width() <= panel.area.width
-    assert ui.panelContents.width <= ui.panelScrollArea.viewport().width
+    for size in sizes(panel):
+        assert panel.contents.minimumSizeHint().width() <= panel.area.width, size
+        assert ui.panelContents.width <= ui.panelScrollArea.viewport().width, size
 
 
 def test_long_names_and_reasons_move_nothing(panel, asked, monkeypatch):
@@ -155,19 +165,19 @@ def state(widget):
     return widget.currentIndex if isinstance(widget, qt.QComboBox) else widget.value
 
 
-@pytest.mark.parametrize("name", BOXES)
-def test_the_wheel_changes_no_value_and_takes_no_keyboard(host, asked, name):
-    widget = getattr(asked.ui, name)
-    if isinstance(widget, qt.QComboBox):
-        widget.addItems(["one", "two", "three"])
-        widget.setCurrentIndex(1)
-    else:
-        widget.value = 5
-    before = state(widget)
-    wheel(widget, host)
-    assert state(widget) == before
-    assert widget.focusPolicy != qt.Qt.WheelFocus
-    assert not widget.hasFocus()
+def test_the_wheel_changes_no_value_and_takes_no_keyboard(host, asked):
+    for name in BOXES:
+        widget = getattr(asked.ui, name)
+        if isinstance(widget, qt.QComboBox):
+            widget.addItems(["one", "two", "three"])
+            widget.setCurrentIndex(1)
+        else:
+            widget.value = 5
+        before = state(widget)
+        wheel(widget, host)
+        assert state(widget) == before, name
+        assert widget.focusPolicy != qt.Qt.WheelFocus, name
+        assert not widget.hasFocus(), name
 
 
 def test_the_wheel_on_a_slider_changes_nothing(host, asked):

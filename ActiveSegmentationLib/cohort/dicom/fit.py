@@ -32,7 +32,7 @@ SAME_DIRECTION = 1e-3
 
 @dataclass(frozen=True)
 class Fault:
-    """Why planes are no regular stack.
+    """Why planes do not form a regular stack.
 
     Attributes:
         kind: "places" (several images at one place), "tilt", "gap" or "axes".
@@ -125,7 +125,7 @@ def _tilt_fault(planes: Sequence[Plane], offsets: np.ndarray, sideways: np.ndarr
         return None
     steady = np.allclose(sideways, offsets * (sideways[-1] / offsets[-1]), atol=0.1 * largest)
     if not steady:
-        message = f"Slices are shifted sideways against each other by up to {largest:.2f} mm, so they are no stack."
+        message = f"Slices are shifted sideways by up to {largest:.2f} mm, so they do not form a stack."
         return Fault("tilt", message, "Resample the series to a regular grid, or leave it out.")
     angle = math.degrees(math.atan2(float(sideways[-1]), float(offsets[-1])))
     message = (

@@ -15,7 +15,7 @@ DIRECTORY = "1.2.840.10008.1.3.10"
 
 _SCREENSHOTS = f"{_STORAGE}7"
 _WITH_PIXELS = {f"{_STORAGE}481.2": "RT Dose", f"{_STORAGE}77.1.6": "Whole Slide Microscopy Image"}
-"""Objects with pixels that are no images to annotate here."""
+"""Objects with pixels that are not annotated here."""
 
 _PLANAR = tuple(f"{_STORAGE}{number}" for number in (2, "2.1", "2.2", 4, "4.1", "4.3", "4.4", 128, "128.1", 130))
 _PLANAR_MODALITIES = ("CT", "MR", "PT")

@@ -35,7 +35,7 @@ def require_grid(paths: Sequence[Path], geometry: Geometry) -> None:
             except damaged() as error:
                 raise BadInput(f"The segmentation cannot be read ({error}).", where=path, advice=_AGAIN) from error
             if found is None:
-                message = "The slices of the segmentation are no regular stack."
+                message = "The slices of the segmentation do not form a regular stack."
                 raise BadInput(message, where=path, advice=_ON_GRID)
             _matched(path, found, geometry)
 

@@ -106,14 +106,16 @@ def only_volume(root: Path, series: Series) -> Candidate:
     """The one volume of a series.
 
     Raises:
-        BadInput: If its images are no volume, or several.
+        BadInput: If its images do not form a volume, or form several.
     """
     candidates, problems = series_candidates(root, series)
     if len(candidates) == 1:
         return candidates[0]
     if problems:
         raise BadInput(problems[0].message, where=series.name, advice=problems[0].advice)
-    raise BadInput("The images are no stack of slices.", where=series.name, advice="Check the files of the series.")
+    raise BadInput(
+        "The images do not form a stack of slices.", where=series.name, advice="Check the files of the series."
+    )
 
 
 def _candidate(patient: str, name: str, stack: Stack, warnings: tuple[tuple[str, str], ...]) -> Candidate:
@@ -143,7 +145,7 @@ def picture_candidates(root: Path, series: Sequence[Series]) -> tuple[list[Candi
         if len(pictures) < len(planes):
             if pictures:
                 message = f"{len(pictures)} of {len(planes)} images tell no position and are left out."
-                problems.append(Problem(safe_id(one.name), message, "Check that they are no slices.", "warning"))
+                problems.append(Problem(safe_id(one.name), message, "Check that they are not slices.", "warning"))
             continue
         for number, plane in enumerate(pictures):
             rows, columns = plane.shape

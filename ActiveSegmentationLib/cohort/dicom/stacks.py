@@ -100,7 +100,7 @@ def _same_grid(one: Plane, other: Plane) -> bool:
 def _scattered(grids: list[list[Plane]]) -> Fault:
     count = sum(len(grid) for grid in grids)
     message = f"The {count} images have {len(grids)} different sizes or orientations: a localizer or a radial series."
-    return Fault("grids", message, "Leave the series out; its images are no stack of slices.")
+    return Fault("grids", message, "Leave the series out; its images do not form a stack.")
 
 
 def _grid_names(grids: list[list[Plane]]) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ActiveSegmentationLib.cohort.assembly import Candidate, Draft
+from ActiveSegmentationLib.cohort.dicom.directory import missing_files
 from ActiveSegmentationLib.cohort.dicom.instances import Instance, read_instance
 from ActiveSegmentationLib.cohort.dicom.segmentations import LabelNames, attach_labels
 from ActiveSegmentationLib.cohort.dicom.series import Series, mark_of, picture_candidates, series_candidates, shown_path
@@ -30,7 +31,7 @@ def _recognises(path: Path) -> bool:
 
 
 def _read(path: Path, progress: Progress) -> Draft:
-    """Every series of every patient; what is no image, left out or damaged is told."""
+    """Every series of every patient; what is not an image, left out or damaged is told."""
     draft = Draft([])
     instances = _instances(path, draft, progress)
     path = path if path.is_dir() else path.parent
@@ -47,6 +48,8 @@ def _read(path: Path, progress: Progress) -> Draft:
     attach_labels(path, draft, [one for one in instances if one.kind in ("segmentation", "contours")], series, names)
     draft.labels = names.table()
     draft.problems += [*_one_id_for_several(instances), *_lost_series(series), *_others(path, instances)]
+    directories = [one.path for one in instances if one.kind == "directory"]
+    draft.problems += [problem for file in directories for problem in missing_files(path, file)]
     return draft
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -108,7 +109,7 @@ def write_series(folder: Path, array: np.ndarray, *, step=(0, 0, 5), offsets=Non
         tags: Tags of a slice by its number.
         common: Tags of all slices.
     """
-    common = {"SeriesInstanceUID": f"1.2.3.1.{abs(hash(str(folder))) % 10**9}", **common}
+    common = {"SeriesInstanceUID": f"1.2.3.1.{zlib.crc32(folder.name.encode())}", **common}
     offsets = range(len(array)) if offsets is None else offsets
     return [
         write_slice(

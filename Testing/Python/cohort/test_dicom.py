@@ -24,6 +24,7 @@ from dicom_files import (
     write_series,
     write_slice,
 )
+from pydicom.fileset import FileSet
 from pydicom.uid import (
     EncapsulatedPDFStorage,
     GrayscaleSoftcopyPresentationStateStorage,
@@ -615,6 +616,26 @@ def test_dicom_is_recognised_whatever_lies_beside_it(tmp_path, beside):
     (tmp_path / "DICOMDIR").write_bytes(bytes(128) + b"DICM" + bytes(40))
     cohort = discover(tmp_path)
     assert (cohort.layout, sizes(cohort), told(cohort)) == ("dicom", [(5, 6, 4)], "")
+
+
+def test_files_that_a_dicomdir_names_and_that_are_not_there(tmp_path):
+    files = FileSet()
+    dates = {"StudyDate": "20200101", "StudyTime": "120000"}
+    for file in write_series(tmp_path / "source", pixels(), step=(0, 0, 3), **dates):
+        files.add(file)
+    files.write(tmp_path / "medium")
+    assert told(discover(tmp_path / "medium")) == ""
+    last = sorted(path for path in (tmp_path / "medium").rglob("IM*") if path.is_file())[-1]
+    last.unlink()
+    cohort = discover(tmp_path / "medium")
+    assert sizes(cohort) == [(5, 6, 3)]
+    assert "DICOMDIR names 4 files, and 1 of them are not here" in told(cohort, "warning")
+
+
+def test_images_that_lost_their_series_are_told(tmp_path):
+    for k in range(5):
+        write_slice(tmp_path / f"IM{k}", pixels((5, 6, 5))[k], (0, 0, 5 * k), SeriesInstanceUID=f"1.2.6.{k}")
+    assert "5 images of the folder" in told(discover(tmp_path), "warning")
 
 
 def test_a_stray_series_does_not_make_a_cohort_of_other_files_dicom(tmp_path):

@@ -244,7 +244,7 @@ class _Builder:
         free = shutil.disk_usage(self._cache).free
         if needed > free:
             message = f"The prepared slices need {needed / 1e9:.2f} GB; the disk has {free / 1e9:.2f} GB left."
-            advice = "Free some space, choose larger pixels (--spacing), or use the centre of large planes only (--crop)."
+            advice = "Free some space, choose larger pixels (--spacing), or only the centre of large planes (--crop)."
             raise JobFailed(message, where=self._cache, advice=advice)
 
     def _make_images(self) -> None:

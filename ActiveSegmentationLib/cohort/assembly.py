@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from ActiveSegmentationLib.cohort.axes import with_axes
-from ActiveSegmentationLib.cohort.headers import Header, read_header
+from ActiveSegmentationLib.cohort.headers import Header, data_files, read_header
 from ActiveSegmentationLib.cohort.label_values import refuse_layers
 from ActiveSegmentationLib.cohort.naming import natural_key, unique_ids
 from ActiveSegmentationLib.cohort.segments import match_segments
@@ -212,20 +212,25 @@ def _duplicates(root: Path, volumes: Sequence[Volume]) -> list[Problem]:
     """Volumes whose image files are copies of each other; only files of equal size are looked into."""
     by_size: dict[int, list[Volume]] = {}
     for volume in volumes:
-        paths = [root / path for source in volume.channels for path in source.paths]
+        paths = _files_of(root, volume)
         with explained(paths[0]):
             by_size.setdefault(sum(path.stat().st_size for path in paths), []).append(volume)
     first_of: dict[str, str] = {}
     problems = []
     for alike in by_size.values():
         for volume in alike if len(alike) > 1 else []:
-            paths = [root / path for source in volume.channels for path in source.paths]
+            paths = _files_of(root, volume)
             frames = [str(frame) for source in volume.channels for frame in source.frames]
             known = first_of.setdefault(hash_bytes(*map(_sample, dict.fromkeys(paths)), *frames), volume.id)
             if known != volume.id:
                 advice = "Leave one of them out, or slices are asked for twice."
                 problems.append(Problem(volume.id, f"The image is a copy of {known}.", advice, "warning"))
     return problems
+
+
+def _files_of(root: Path, volume: Volume) -> list[Path]:
+    named = [root / path for source in volume.channels for path in source.paths]
+    return [file for path in named for file in (path, *data_files(path))]
 
 
 def _in_two_parts(volumes: Sequence[Volume]) -> list[Problem]:

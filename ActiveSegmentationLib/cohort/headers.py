@@ -68,6 +68,22 @@ def read_header(path: Path, *, channels: bool = False) -> Header:
     return header
 
 
+def data_files(path: Path) -> tuple[Path, ...]:
+    """Files that hold the pixels of an image in place of the file that is named.
+
+    None where it holds them itself, or where its header cannot be read, which is told when the image is read.
+    """
+    try:
+        if is_nifti(path) and not path.name.lower().removesuffix(".gz").endswith(".nii"):
+            pair = read_nifti(path)
+            return tuple({pair.head, pair.pixels} - {path})
+        if has_pixel_files(path):
+            return tuple(file for file in pixel_files(path).files if file != path and file.is_file())
+    except BadInput:
+        return ()
+    return ()
+
+
 def reading_error(path: Path, error: RuntimeError) -> BadInput:
     """The error for a file whose pixels SimpleITK cannot read, with the reason that it gives, if it gives any."""
     reason = _library_reason(error)

@@ -34,13 +34,18 @@ class Nifti:
 
     Attributes:
         header: nibabel's header.
+        head: File that holds the header.
         pixels: File that holds the pixels.
-        single: Whether header and pixels share the file.
     """
 
     header: Any
+    head: Path
     pixels: Path
-    single: bool
+
+    @property
+    def single(self) -> bool:
+        """Whether header and pixels share the file."""
+        return self.head == self.pixels
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -87,7 +92,7 @@ def read_nifti(path: Path) -> Nifti:
         advice = "Save the image with whole numbers or floating-point numbers a voxel."
         message = f"The header has a type of voxel that cannot be read ({str(error).rstrip('.')})."
         raise BadInput(message, where=head, advice=advice) from error
-    nifti = Nifti(header, pixels, pixels == head)
+    nifti = Nifti(header, head, pixels)
     least = _SINGLE[int(header["sizeof_hdr"])] if nifti.single else 0
     if nifti.offset < least:
         advice = "Save the image again with a program that writes valid NIfTI."

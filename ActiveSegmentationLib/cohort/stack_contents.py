@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from ActiveSegmentationLib.cohort.headers import data_files
 from ActiveSegmentationLib.cohort.types import Cohort, LabelSource, Source, Volume
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained, hash_file, hash_json, read_json, write_json
@@ -34,11 +35,16 @@ class FileHashes:
         self._lock = threading.Lock()
 
     def of(self, file: Path) -> str:
-        """SHA-256 of a file's content as 64 hexadecimal digits.
+        """SHA-256 of an image's content as 64 hexadecimal digits, pixels that are kept in other files included.
 
         Raises:
-            BadInput: If the file cannot be read.
+            BadInput: If a file cannot be read.
         """
+        others = data_files(file)
+        own = self._of_one(file)
+        return own if not others else hash_json([own, *(self._of_one(other) for other in others)])
+
+    def _of_one(self, file: Path) -> str:
         with explained(file):
             state = file.stat()
         stamp = f"{state.st_size} {state.st_mtime_ns}"

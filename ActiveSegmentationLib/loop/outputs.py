@@ -22,6 +22,7 @@ from ActiveSegmentationLib.cohort import (
 )
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import write_json, write_text
+from ActiveSegmentationLib.common.output_folder import output_folder
 from ActiveSegmentationLib.evaluation import AbsentRule, check_metrics
 from ActiveSegmentationLib.loop.review import known_review, usable
 from ActiveSegmentationLib.loop.study_loop import StudyLoop
@@ -62,25 +63,27 @@ def predict_study(
         The files written.
 
     Raises:
-        BadInput: If no model is trained or a volume unknown.
+        BadInput: If no model is trained or a volume unknown; if the folder holds files that were not written here, or
+            a label map that was changed since.
     """
     _, model = loop.require_model()
     chosen = usable(loop, volumes)
     endings = ("", *(["_probabilities"] if probabilities else []), *(["_uncertainty"] if uncertainty else []))
     targets = [out / f"{volume.id}{ending}{suffix}" for volume in chosen for ending in endings]
-    loop.study.cohort.require_apart(out, targets)
+    loop.study.require_output(out, targets)
     written: list[Path] = []
-    for number, volume in enumerate(chosen):
-        loop.progress.update("Predicting volumes", number, len(chosen))
-        try:
-            maps = _maps_of(loop, model, volume, probabilities=probabilities, uncertainty=uncertainty)
-        except BadInput as error:
-            loop.note_left_out({volume.id: error})
-            continue
-        for ending, array in maps.items():
-            written.append(out / f"{volume.id}{ending}{suffix}")
-            write = write_volume if ending else write_label_map
-            write(written[-1], array, volume.geometry, volume.transforms)
+    with output_folder(out, targets):
+        for number, volume in enumerate(chosen):
+            loop.progress.update("Predicting volumes", number, len(chosen))
+            try:
+                maps = _maps_of(loop, model, volume, probabilities=probabilities, uncertainty=uncertainty)
+            except BadInput as error:
+                loop.note_left_out({volume.id: error})
+                continue
+            for ending, array in maps.items():
+                written.append(out / f"{volume.id}{ending}{suffix}")
+                write = write_volume if ending else write_label_map
+                write(written[-1], array, volume.geometry, volume.transforms)
     loop.progress.update("Predicting volumes", len(chosen), len(chosen))
     return written
 
@@ -180,7 +183,8 @@ def export_study(study: Study, out: Path, format_name: str) -> list[Path]:
         The files written.
 
     Raises:
-        BadInput: If the format is unknown or nothing is annotated.
+        BadInput: If the format is unknown or nothing is annotated; if the folder holds files that were not written
+            here, or one that was changed since.
     """
     if format_name not in EXPORT_FORMATS:
         advice = f"Choose one of: {', '.join(EXPORT_FORMATS)}."
@@ -188,7 +192,7 @@ def export_study(study: Study, out: Path, format_name: str) -> list[Path]:
     if not study.annotations():
         advice = "Commit at least one slice first."
         raise BadInput("Nothing is annotated yet.", where=study.folder, advice=advice)
-    study.cohort.require_apart(out, [])
+    study.require_output(out, [])
     if format_name == "csv":
         return [_export_csv(study, out)]
     if format_name == "nnunet":
@@ -208,35 +212,42 @@ def _export_csv(study: Study, out: Path) -> Path:
         undecided = int((annotation.labels == UNDECIDED).sum())
         writer.writerow([volume.patient, volume.id, volume.axis, slice_id.index + 1, *about, *counts, undecided])
     path = out / "annotations.csv"
-    write_text(path, text.getvalue())
+    with output_folder(out, [path]):
+        write_text(path, text.getvalue())
     return path
 
 
 def _export_nnunet(study: Study, out: Path) -> list[Path]:
     ignore = study.labels.classes
     annotated = sorted({slice_id.volume for slice_id in study.annotations()})
+    volumes = [study.cohort.volume(name) for name in annotated]
+    labels = {volume.id: out / "labelsTr" / f"{volume.id}.nii.gz" for volume in volumes}
+    channels = max(len(volume.channels) * volume.components for volume in volumes)
+    images = {v.id: [out / "imagesTr" / f"{v.id}_{n:04d}.nii.gz" for n in range(channels)] for v in volumes}
+    targets = [*labels.values(), *(path for paths in images.values() for path in paths), out / "dataset.json"]
+    study.require_output(out, targets)
     written: list[Path] = []
-    inside = [out / part / f"{name}.nii.gz" for part in ("imagesTr", "labelsTr") for name in annotated]
-    channels_inside = [out / "imagesTr" / f"{name}_{n:04d}.nii.gz" for name in annotated for n in range(100)]
-    study.cohort.require_apart(out, [*inside, *channels_inside])
-    for volume in (study.cohort.volume(name) for name in annotated):
-        image = read_image(study.cohort, volume)
-        for channel, pixels in enumerate(image):
-            written.append(out / "imagesTr" / f"{volume.id}_{channel:04d}.nii.gz")
-            write_volume(written[-1], pixels, volume.geometry, volume.transforms)
-        written.append(out / "labelsTr" / f"{volume.id}.nii.gz")
-        write_label_map(written[-1], _classes_of_volume(study, volume, ignore), volume.geometry, volume.transforms)
-    names = {"background": 0} | {label.name: n for n, label in enumerate(study.labels.labels, 1)} | {"ignore": ignore}
-    channels = {str(number): f"channel {number}" for number in range(len(image))}
-    description = {
-        "channel_names": channels,
-        "labels": names,
-        "numTraining": len(annotated),
+    with output_folder(out, targets):
+        for volume in volumes:
+            for path, pixels in zip(images[volume.id], read_image(study.cohort, volume), strict=False):
+                write_volume(path, pixels, volume.geometry, volume.transforms)
+                written.append(path)
+            classes = _classes_of_volume(study, volume, ignore)
+            write_label_map(labels[volume.id], classes, volume.geometry, volume.transforms)
+            written.append(labels[volume.id])
+        write_json(out / "dataset.json", _dataset(study, channels, len(volumes), ignore))
+    return [*written, out / "dataset.json"]
+
+
+def _dataset(study: Study, channels: int, volumes: int, ignore: int) -> dict[str, object]:
+    """The description that nnU-Net reads."""
+    names = {label.name: number for number, label in enumerate(study.labels.labels, 1)}
+    return {
+        "channel_names": {str(number): f"channel {number}" for number in range(channels)},
+        "labels": {"background": 0} | names | {"ignore": ignore},
+        "numTraining": volumes,
         "file_ending": ".nii.gz",
     }
-    written.append(out / "dataset.json")
-    write_json(written[-1], description)
-    return written
 
 
 def _classes_of_volume(study: Study, volume: Volume, ignore: int) -> np.ndarray:

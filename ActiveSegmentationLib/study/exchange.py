@@ -21,6 +21,7 @@ from ActiveSegmentationLib.cohort import (
 )
 from ActiveSegmentationLib.common.errors import ActiveSegmentationError, BadInput
 from ActiveSegmentationLib.common.files import explained
+from ActiveSegmentationLib.common.output_folder import output_folder
 from ActiveSegmentationLib.common.progress import Progress, or_silent
 from ActiveSegmentationLib.study.annotations import SliceAnnotation
 from ActiveSegmentationLib.study.segment_file import has_segments, read_foreign_segments
@@ -299,7 +300,8 @@ def export_annotations(
         The files, in the order of the volumes' ids.
 
     Raises:
-        BadInput: If the format is unknown, the ignore value a label's, or the folder cannot be written.
+        BadInput: If the format is unknown, the ignore value a label's, or the folder cannot be written or holds files
+            of other origin.
     """
     if format not in FORMATS:
         raise BadInput(f"There is no format '{format}'.", where="format", advice=f"Use {' or '.join(FORMATS)}.")
@@ -310,20 +312,20 @@ def export_annotations(
 
     annotations = study.annotations(annotator)
     volumes = sorted({slice_id.volume for slice_id in annotations})
-    study.cohort.require_apart(Path(out), [Path(out) / f"{volume_id}{FORMATS[format]}" for volume_id in volumes])
-    written = []
-    for number, volume_id in enumerate(volumes):
-        or_silent(progress).update("Exporting annotations", number, len(volumes))
-        volume = study.cohort.volume(volume_id)
-        planes = np.full((volume.slice_count, *volume.plane_shape), ignore_value, dtype=np.uint8)
-        for slice_id, annotation in annotations.items():
-            if slice_id.volume == volume_id:
-                planes[slice_id.index] = _exported(annotation.labels, ignore_value)
-        written.append(Path(out) / f"{volume_id}{FORMATS[format]}")
-        array = np.ascontiguousarray(volume_order(planes, volume.axis))
-        write_label_map(written[-1], array, volume.geometry, volume.transforms)
+    targets = {volume_id: Path(out) / f"{volume_id}{FORMATS[format]}" for volume_id in volumes}
+    study.require_output(Path(out), targets.values())
+    with output_folder(Path(out), targets.values()):
+        for number, (volume_id, target) in enumerate(targets.items()):
+            or_silent(progress).update("Exporting annotations", number, len(volumes))
+            volume = study.cohort.volume(volume_id)
+            planes = np.full((volume.slice_count, *volume.plane_shape), ignore_value, dtype=np.uint8)
+            for slice_id, annotation in annotations.items():
+                if slice_id.volume == volume_id:
+                    planes[slice_id.index] = _exported(annotation.labels, ignore_value)
+            array = np.ascontiguousarray(volume_order(planes, volume.axis))
+            write_label_map(target, array, volume.geometry, volume.transforms)
     or_silent(progress).update("Exporting annotations", len(volumes), len(volumes))
-    return written
+    return list(targets.values())
 
 
 def _exported(labels: np.ndarray, ignore_value: int) -> np.ndarray:

@@ -275,6 +275,22 @@ class Study:
             advice = "Take it back first (exclude --undo)."
             raise BadInput(f"Volume '{volume_id}' is excluded.", where=self.folder, advice=advice)
 
+    def require_output(self, out: Path, targets: Iterable[Path]) -> None:
+        """Refuse to write where the cohort's images or the study's own records are; called before the first write.
+
+        Args:
+            out: Folder that is to be written to.
+            targets: Files that are to be written.
+
+        Raises:
+            BadInput: If it is the folder of the cohort, of the study, or one that the study keeps its records in.
+        """
+        self.cohort.require_apart(out, targets)
+        own = [self.folder.resolve() / name for name in ("annotations", "rounds", "drafts", "audit", "cache")]
+        if any(Path(out).resolve().is_relative_to(folder) for folder in own):
+            advice = "Choose another folder for the output."
+            raise BadInput("The study keeps its own records in this folder.", where=out, advice=advice)
+
     def annotations(
         self, annotator: str | None = None, *, include_excluded: bool = False, volume: str | None = None
     ) -> dict[SliceId, SliceAnnotation]:

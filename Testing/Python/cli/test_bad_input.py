@@ -121,7 +121,7 @@ def test_annotations_that_decide_nothing(study, tmp_path):
     image = first_image(study)
     label = sitk.ReadImage(str(image.with_name(image.name.replace(".nii.gz", "_gt.nii.gz"))))
     sitk.WriteImage(label * 0, str(maps / image.name))
-    refused(run_cli("annotate", study, "--from", maps), "maps", "Nothing is decided", "--all-slices")
+    refused(run_cli("annotate", study, "--from", maps), "maps", "Nothing is labelled", "--all-slices")
     assert run_cli("annotate", study, "--from", maps, "--all-slices").code == 0
 
 

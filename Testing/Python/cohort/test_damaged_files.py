@@ -16,6 +16,7 @@ import SimpleITK as sitk
 from ActiveSegmentationLib.cohort import discover, read_image
 from ActiveSegmentationLib.cohort.headers import read_header
 from ActiveSegmentationLib.cohort.io import read_pixels
+from ActiveSegmentationLib.cohort.stack_contents import FileHashes
 from ActiveSegmentationLib.common.errors import BadInput
 
 AFFINE = np.diag([1.5, 1.25, 5.0, 1.0])
@@ -241,3 +242,27 @@ def test_what_is_wrong_with_pixels_in_other_files_is_named(tmp_path):
         with pytest.raises(BadInput, match=message) as caught:
             read_pixels(path)
         assert caught.value.advice, path.name
+
+
+@pytest.mark.parametrize("name", ["a.mhd", "a.nhdr", "a.hdr"])
+def test_a_change_of_pixels_in_another_file_is_noticed(tmp_path, name):
+    if name == "a.hdr":
+        nifti(tmp_path / name, kind=nibabel.Nifti1Pair)
+    else:
+        sitk.WriteImage(sitk.GetImageFromArray(ARRAY), str(tmp_path / name))
+    data = next(path for path in tmp_path.iterdir() if path.name != name and path.suffix != ".json")
+    before = FileHashes(tmp_path / "hashes.json").of(tmp_path / name)
+    content = bytearray(data.read_bytes())
+    content[-1] ^= 1
+    data.write_bytes(bytes(content))
+    assert FileHashes(tmp_path / "hashes.json").of(tmp_path / name) != before
+
+
+def test_images_with_equal_headers_are_no_copies(tmp_path):
+    for name, array in (("a", ARRAY), ("b", ARRAY[::-1])):
+        nifti(tmp_path / f"{name}.hdr", array, kind=nibabel.Nifti1Pair)
+        nifti(tmp_path / f"{name}.hdr", array, kind=nibabel.Nifti1Pair)
+    assert (tmp_path / "a.hdr").read_bytes() == (tmp_path / "b.hdr").read_bytes()
+    cohort = discover(tmp_path)
+    assert len(cohort.volumes) == 2
+    assert not [problem for problem in cohort.problems if "copy" in problem.message]

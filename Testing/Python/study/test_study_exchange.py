@@ -455,3 +455,19 @@ def test_cut_maps_are_refused_with_the_reason(make_study, tmp_path, suffix):
     path.write_bytes(b"<html>")
     with pytest.raises(BadInput, match="HTML"):
         import_annotations(study, path, annotator="A", kind=MASK)
+
+
+def test_exports_leave_other_files_and_corrected_maps_alone(make_study, annotate, tmp_path):
+    study = make_study()
+    study.commit([annotate(study, 1)])
+    for name in ("annotations/v009", "rounds/7", "cache"):
+        with pytest.raises(BadInput, match="keeps its own records"):
+            export_annotations(study, study.folder / name)
+    with pytest.raises(BadInput, match="not written by this program"):
+        export_annotations(study, study.folder)
+    (path,) = export_annotations(study, tmp_path / "out")
+    assert export_annotations(study, tmp_path / "out") == [path]
+    write(path, np.full((4, 5, 6), 85, np.uint8), study)
+    with pytest.raises(BadInput, match=r"v000\.nii\.gz: The file was changed"):
+        export_annotations(study, tmp_path / "out")
+    assert (read(path) == 85).all()

@@ -145,7 +145,7 @@ def bayesian_pool(name="bayesian-sample-querying", **options):
 def test_bayesian_sample_querying_equals_its_two_stages():
     pool = bayesian_pool()
     strategy = create_strategy("bayesian-sample-querying")
-    variance = pool.figure(strategy.figures[0].sampler, "variance").copy()
+    variance = pool.figure(strategy.figures[0].sampler, "foreground-variance").copy()
     variance[pool.annotated] = -1
     uncertain = set(np.argsort(-variance, kind="stable")[:10])
     ratios = np.array(literal_ratios(pool.embeddings("infovae").astype(float), pool.annotated))
@@ -201,7 +201,7 @@ def test_negative_cosines_are_told_apart():
 def test_suggestive_annotation_equals_its_two_stages():
     strategy = create_strategy("suggestive-annotation")
     pool = bayesian_pool("suggestive-annotation")
-    variance = pool.figure(strategy.figures[0].sampler, "variance").copy()
+    variance = pool.figure(strategy.figures[0].sampler, "foreground-variance").copy()
     variance[pool.annotated] = -1
     uncertain = sorted(np.argsort(-variance, kind="stable")[:8])
     features = pool.embeddings("segmenter").astype(float)

@@ -61,7 +61,7 @@ FORMULAS = {
     "dropout-jsd": (Dropout(8), bald),
     "dropout-jsd/formula=plus": (Dropout(8), lambda p: ((h(p.mean(0), 1) + h(p, 2).mean(0)) / 2).mean((1, 2))),
     "dropout-entropy": (Dropout(10), lambda p: h(p.mean(0), 1).mean((1, 2))),
-    "dropout-variance": (Dropout(17), lambda p: p.var(0, ddof=1).mean((2, 3)).mean(1)),
+    "dropout-variance": (Dropout(17), lambda p: p.var(0, ddof=1)[:, 1:].mean((2, 3)).mean(1)),
     "mean-std": (Dropout(10, 0.1), lambda p: p.std(0, ddof=1).mean((1, 2, 3))),
     "mean-std/statistic=var": (Dropout(10, 0.1), lambda p: p.var(0, ddof=1).mean((1, 2, 3))),
     "variance-ratio": (EnsembleSampler(), variance_ratio),

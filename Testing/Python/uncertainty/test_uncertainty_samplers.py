@@ -70,6 +70,7 @@ def literal(draws: list[torch.Tensor], i: int, y: int, x: int) -> dict[str, floa
         "mean-entropy": mean_entropy,
         "mutual-information": entropy(mean) - mean_entropy,
         "variance": sum(variance) / 3,
+        "foreground-variance": sum(variance[1:]) / 2,
         "std": sum(math.sqrt(v) for v in variance) / 3,
         "variance-ratio": 1 - max(votes.count(c) for c in classes) / count,
         "least-confidence": 1 - ranked[0],

@@ -31,6 +31,10 @@ AnnotatorFactory = Callable[[SliceStack, AnnotationKind], Annotator]
 """Makes the annotator of an experiment."""
 
 
+OUTPUTS = ("results.csv", "requests.csv", "timings.csv", "learning_curve.png", "report.html", "runs")
+"""What a benchmark writes to its folder, apart from ``benchmark.json`` and its cache."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """The runs of an experiment.
@@ -177,6 +181,10 @@ class Benchmark:
         design = self.plan.design.to_json() | {"stack": self.stack.key}
         design = json.loads(json.dumps(design))  # as it will be read back
         sessions: list[dict[str, Any]] = []
+        foreign = sorted(name for name in OUTPUTS if (self.out / name).exists())
+        if foreign and not path.is_file():
+            message = f"The folder holds {', '.join(foreign)} of something else, which would be overwritten."
+            raise BadInput(message, where=self.out, advice="Choose a new or empty folder with --out.")
         if path.is_file():
             record = read_json(path)
             sessions = _sessions(record)

@@ -13,8 +13,12 @@ from typing import Any
 import numpy as np
 
 from ActiveSegmentationLib.cohort import Cohort, Role
-from ActiveSegmentationLib.common.files import write_text
+from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.files import explained, write_text
 from ActiveSegmentationLib.loop.training import VolumeScore
+
+HEADER = ("patient", "volume", "role", "round", "class", "metric", "value")
+"""Columns of the table of all scores."""
 
 ALL_CLASSES = "all classes"
 """Name of the rows that are means over the classes."""
@@ -72,17 +76,29 @@ def _summary(class_name: str, metric: str, values: Sequence[float]) -> ScoreSumm
 def write_scores_csv(path: Path, scores: Sequence[VolumeScore], cohort: Cohort, role: Role, round_number: int) -> None:
     """Write one row a volume, class and metric, in one atomic step; NaN is an empty cell.
 
-    The header is ``patient,volume,role,round,class,metric,value``.
+    The header is ``patient,volume,role,round,class,metric,value``. A table of an earlier evaluation is replaced.
 
     Raises:
-        BadInput: If the folder cannot be written.
+        BadInput: If there is another file of this name, or the folder cannot be written.
         JobFailed: If the disk is full.
     """
+    if path.exists() and not _is_table(path):
+        advice = "Name a new file, or remove this one if nobody needs it."
+        raise BadInput("This file is not a table of scores and is not overwritten.", where=path, advice=advice)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["patient", "volume", "role", "round", "class", "metric", "value"])
+    writer.writerow(HEADER)
     for score in scores:
         about = [cohort.volume(score.volume).patient, score.volume, str(role), round_number]
         value = "" if math.isnan(score.value) else repr(score.value)
         writer.writerow([*about, score.class_name, score.metric, value])
     write_text(path, text.getvalue())
+
+
+def _is_table(path: Path) -> bool:
+    start = ",".join(HEADER).encode()
+    with explained(path):
+        if not path.is_file():
+            return False
+        with open(path, "rb") as file:
+            return file.read(len(start)) == start

@@ -121,6 +121,11 @@ def test_scores_say_on_what_and_how_much_they_vary(trained, tmp_path):
     text = done("evaluate", trained, "--metrics", "dice").out
     assert "volumes of the pool, whose slices the model may have been trained on" in text
     assert "hd95" not in text
+    done(*words, "--quiet")  # a table of an earlier evaluation is replaced
+    mine = tmp_path / "mine.csv"
+    mine.write_text("volume,comment\n", encoding="utf-8")
+    assert run_cli("evaluate", trained, "--metrics", "dice", "--out", mine).code == 2
+    assert mine.read_text(encoding="utf-8") == "volume,comment\n"
     refused = run_cli("evaluate", trained, "--role", "test")
     assert (refused.code, "no test volumes" in refused.err) == (2, True)
     assert run_cli("evaluate", trained, "--metrics", "nonsense").code == 2

@@ -164,3 +164,14 @@ def test_no_global_state_of_matplotlib_is_touched():
         "slice_picture(SliceView(np.zeros((4, 4)))); assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_titles_of_two_lines_have_room_above_every_row():
+    image, labels = np.random.default_rng(0).random((40, 40)), np.zeros((40, 40), np.uint8)
+    labels[10:30, 10:30] = 1
+    heights = []
+    for title in ("one line", "one line\nand another"):
+        views = [PredictionView(image, labels, labels, title=title) for _ in range(3)]
+        png = prediction_gallery(views)
+        heights.append(int.from_bytes(png[20:24], "big"))
+    assert heights[1] - heights[0] >= 3 * 12  # a line of letters of 10 points in every row

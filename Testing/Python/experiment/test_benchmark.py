@@ -174,3 +174,14 @@ def test_slices_and_volumes_are_not_mixed_in_one_folder(make_options, units):
 def test_limits_within_volumes_are_refused_where_volumes_are_asked_for(make_options):
     with pytest.raises(BadInput, match="whole volumes"):
         run_benchmark(make_options(rounds="2", unit="volume", constraints=Constraints(min_gap=3)))
+
+
+@pytest.mark.parametrize("name", ["results.csv", "report.html"])
+def test_results_of_something_else_are_not_overwritten(make_options, name):
+    options = make_options(rounds="2")
+    options.out.mkdir(parents=True)
+    (options.out / name).write_text("mine", encoding="utf-8")
+    with pytest.raises(BadInput, match=f"holds {name} of something else"):
+        run_benchmark(options)
+    assert (options.out / name).read_text(encoding="utf-8") == "mine"
+    assert not (options.out / "benchmark.json").exists()

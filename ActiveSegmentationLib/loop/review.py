@@ -108,7 +108,9 @@ def known_review(loop: StudyLoop, model: Ensemble, volume: Volume) -> VolumeRevi
 
 
 def _record(loop: StudyLoop, volume: Volume, folder: Path) -> Path:
-    return folder / f"{volume.id}-{loop.stack.volume(volume.id).content[:16]}.json"
+    prepared = loop.stack.volume(volume.id)
+    whole = "" if prepared.grid == prepared.overview else "-whole"  # earlier versions predicted the centre only
+    return folder / f"{volume.id}-{prepared.content[:16]}{whole}.json"
 
 
 def _review(loop: StudyLoop, model: Ensemble, volume: Volume, folder: Path) -> VolumeReview:

@@ -9,9 +9,21 @@ import numpy as np
 import pytest
 from stack_phantoms import Recorder, add_volume, pixels
 
-from ActiveSegmentationLib.cohort import UNDECIDED, Cohort, StackSettings, Turn, build_stack, open_stack
+from ActiveSegmentationLib.cohort import (
+    UNDECIDED,
+    Cohort,
+    Geometry,
+    Source,
+    StackSettings,
+    Turn,
+    Volume,
+    build_stack,
+    open_stack,
+)
+from ActiveSegmentationLib.cohort.preprocessing import resolve
 from ActiveSegmentationLib.cohort.stack import FORMAT, whole_file
 from ActiveSegmentationLib.cohort.stack_building import stack_key
+from ActiveSegmentationLib.cohort.stack_preparation import overview_grid, plane_grid
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import hash_json
 
@@ -142,6 +154,24 @@ def test_whole_planes_are_taken_over_from_another_stack_and_damage_is_told(tmp_p
     path.write_bytes(path.read_bytes()[:-500])
     with pytest.raises(BadInput, match="damaged"):
         open_stack(fewer.folder)
+
+
+def test_no_pixel_of_any_plane_lies_outside_of_its_grid():
+    rng = np.random.default_rng(3)
+    for _ in range(300):
+        volumes = []
+        for _ in range(4):
+            i, j = (int(n) for n in rng.integers(3, 90, 2))
+            geometry = Geometry((i, j, 2), (*(float(mm) for mm in rng.uniform(0.3, 2.5, 2)), 5.0))
+            turn = Turn(*(bool(flip) for flip in rng.integers(0, 2, 3)))
+            volumes.append(Volume("v", "p", (Source("file", ("v.nii",)),), geometry, 2, turn=turn))
+        size = (16, 24) if rng.random() < 0.5 else None
+        settings = resolve(StackSettings(size=size), volumes)
+        for volume in volumes:
+            for grid in (plane_grid(volume, settings), overview_grid(volume, settings)):
+                values = np.zeros((2, *grid.grid), np.float32)
+                values[1] = 1
+                assert grid.probabilities_from_grid(values)[1].min() == 1
 
 
 def test_key_says_whether_planes_are_whole(tmp_path):

@@ -290,7 +290,8 @@ class AnnotatePanel(Panel):
         ui, session, task = self.ui, self.session, self.session.task
         noSlice, away = self._noSlice(), self.session.offSliceText()
         ui.offSliceFrame.setVisible(bool(away))
-        ui.stateLabel.setVisible(not away)
+        for label in (ui.whyLabel, ui.stateLabel):
+            label.setVisible(not away)
         if away and task is not None:
             self._offSlice.show(away)
             ui.backButton.text = _("Back to slice {number}").format(number=task.slice.index + 1)

@@ -43,6 +43,7 @@ class SegmentEditor(Editor):
         widget.sourceVolumeNodeSelectorVisible = False
         widget.switchToSegmentationsButtonVisible = False
         widget.addRemoveSegmentButtonsVisible = False  # the labels are the study's
+        widget.show3DButtonVisible = False  # single slices have no surface, and the list of segments needs the room
         widget.specifyGeometryButtonVisible = True  # the way out where somebody changed the geometry
         widget.maximumNumberOfUndoStates = UNDO_STATES
 

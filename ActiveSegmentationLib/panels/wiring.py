@@ -35,6 +35,9 @@ UPDATE_MILLISECONDS = 40
 """Changes within this time are shown together."""
 
 
+SCROLL_BAR_WIDTH, MOST_WIDTH = 20, 520
+"""Room for the panel's scroll bar, and the most width that the panel claims, in pixels."""
+
 SECTIONS = ("study", "images", "advanced", "suggest", "annotate", "more", "train", "review", "map")
 """Sections of the panel that fold."""
 
@@ -214,6 +217,13 @@ class Wiring:
         self.folding.update()
         for panel in self.panels:
             panel.update()
+        self._claimWidth()
+
+    def _claimWidth(self) -> None:
+        """Let Slicer give the panel the width that its contents need; a scroll area does not ask for it by itself."""
+        needed = self.ui.panelContents.layout().minimumSize().width() + SCROLL_BAR_WIDTH
+        if self.ui.panelScrollArea.minimumWidth != min(needed, MOST_WIDTH):
+            self.ui.panelScrollArea.setMinimumWidth(min(needed, MOST_WIDTH))
 
     def _updateJob(self) -> None:
         ui, running = self.ui, self.work.running

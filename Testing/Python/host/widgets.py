@@ -240,6 +240,7 @@ class ctkCollapsibleButton(qt.QAbstractButton):
 
     standIn = True
     HEADING = 24
+    collapsedHeight = _stored("collapsedHeight", int, 10)
     contentsCollapsed = qt.Signal(bool)
 
     def __init__(self, parent: qt.QWidget | None = None) -> None:

@@ -5,6 +5,7 @@ Checks of ``contract.py``: in the test host and, unchanged, in a real Slicer.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,6 +89,9 @@ def openCohort(module, folder, views, editor=None):
     return logic
 
 
+_NUMBERS = itertools.count()
+
+
 class OneView:
     """A slice view of Slicer's own classes without a window."""
 
@@ -95,7 +99,7 @@ class OneView:
         self.sliceLogic = slicer.vtkMRMLSliceLogic()
         self.sliceLogic.SetMRMLApplicationLogic(slicer.app.applicationLogic())
         self.sliceLogic.SetMRMLScene(slicer.mrmlScene)
-        self.sliceNode = self.sliceLogic.AddSliceNode("contract")
+        self.sliceNode = self.sliceLogic.AddSliceNode(f"contract{next(_NUMBERS)}")  # a closed scene keeps the earlier
         self.sliceLogic.ResizeSliceNode(*size)
 
     def annotationView(self):

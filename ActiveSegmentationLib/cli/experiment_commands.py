@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ActiveSegmentationLib.cli import options as shared
 from ActiveSegmentationLib.cli.next_steps import command
+from ActiveSegmentationLib.cohort import Cohort, Role
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.progress import TqdmProgress
 from ActiveSegmentationLib.experiment import BenchmarkOptions, Outcome, check_request, run_benchmark, run_demo
@@ -80,7 +81,7 @@ def benchmark_options(options: argparse.Namespace, progress: TqdmProgress) -> Be
     check_request(strategies, initial, metrics, options.rounds)
     return BenchmarkOptions(
         seeds=tuple(_seed(word) for word in shared.words_of(options.seeds, "seeds")),
-        cohort=shared.read_cohort(options, options.cohort, progress),
+        cohort=_scorable(shared.read_cohort(options, options.cohort, progress), options.split, progress),
         name=options.cohort.resolve().name,
         strategies=strategies,
         rounds=options.rounds,
@@ -101,6 +102,15 @@ def benchmark_options(options: argparse.Namespace, progress: TqdmProgress) -> Be
         device=options.device,
         command=" ".join(["activesegmentation", *sys.argv[1:]]),
     )
+
+
+def _scorable(cohort: Cohort, split: Path | None, progress: TqdmProgress) -> Cohort:
+    """Leave out a layout's own test part where none of it has masks, so that patients of the pool are held back."""
+    own = [volume for volume in cohort.volumes if volume.role == Role.TEST]
+    if split is not None or not own or any(volume.mask is not None for volume in own):
+        return cohort
+    progress.message(f"The {len(own)} test volumes of the layout have no masks and are left out.")
+    return cohort.with_volumes(tuple(volume for volume in cohort.volumes if volume.role != Role.TEST))
 
 
 def _seed(word: str) -> int:

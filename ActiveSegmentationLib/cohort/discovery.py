@@ -119,4 +119,4 @@ def _rest(path: Path, draft: Draft, layout: str) -> list[Problem]:
     found = walk(path)
     told = {problem.where for problem in draft.problems}
     own = [problem for problem in found.problems if problem.where not in told]
-    return own + unused_files(path, found.files, draft, layout)
+    return own + manifest.tables_in(path) + unused_files(path, found.files, draft, layout)

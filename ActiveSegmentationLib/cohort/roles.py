@@ -15,7 +15,7 @@ _WORDS = {
 _ROLE_OF = {word: role for role, words in _WORDS.items() for word in words}
 _SORTING = {
     *("image", "images", "img", "imgs", "label", "labels", "mask", "masks", "gt", "seg", "segmentation"),
-    *("segmentations", "set", "data", "dataset", "part", "cases", "volumes", "scribble", "scribbles"),
+    *("segmentations", "set", "sets", "data", "dataset", "part", "cases", "volumes", "scribble", "scribbles"),
 }
 """What stands next to such a word in names of folders: imagesTs, TestSet, test_labels."""
 

@@ -173,21 +173,18 @@ def _situation(options: BenchmarkOptions) -> Situation:
 
 
 def _with_test_part(cohort: Cohort, progress: Progress) -> Cohort:
-    """Give a cohort without test masks a test part of whole patients, always the same for the same cohort.
-
-    A layout's own test part often has no masks; its volumes stay out of the pool all the same.
-    """
-    with_masks = [volume for volume in cohort.volumes if volume.mask is not None]
-    if any(volume.role == Role.TEST for volume in with_masks):
+    """Give a cohort without test part one of whole patients of the pool, always the same for the same cohort."""
+    if any(volume.role == Role.TEST for volume in cohort.volumes):
         return cohort
-    patients = sorted({volume.patient for volume in with_masks if volume.role == Role.POOL})
+    pool = [volume for volume in cohort.volumes if volume.mask is not None and volume.role == Role.POOL]
+    patients = sorted({volume.patient for volume in pool})
     count = round(len(patients) * TEST_SHARE)
     if count < 1 or len(patients) - count < 1:
         advice = "Give more patients with masks, or a --split file."
         raise BadInput(f"{len(patients)} patient(s) are too few to hold some back for testing.", advice=advice)
     chosen = generator(0, "test part").permutation(len(patients))[:count]
     test = tuple(sorted(patients[position] for position in chosen))
-    progress.message(f"No test masks were given: {count} of {len(patients)} patients are held back for testing.")
+    progress.message(f"No test part was given: {count} of {len(patients)} patients are held back for testing.")
     return with_roles(cohort, {Role.TEST: test})
 
 

@@ -10,7 +10,9 @@ from ActiveSegmentationLib.cohort.dicom.instances import looks_like_dicom, read_
 from ActiveSegmentationLib.cohort.dicom.series import Series, only_volume
 from ActiveSegmentationLib.cohort.layouts.base import Layout
 from ActiveSegmentationLib.cohort.naming import natural_key
+from ActiveSegmentationLib.cohort.roles import role_of_folders
 from ActiveSegmentationLib.cohort.types import LabelSource, Problem, Source
+from ActiveSegmentationLib.cohort.walking import walk
 from ActiveSegmentationLib.common.errors import BadInput
 
 CT = ((255, 1),)
@@ -20,7 +22,8 @@ LABELS = {1: "liver", 2: "right kidney", 3: "left kidney", 4: "spleen"}
 
 
 def _series_folders(path: Path) -> list[Path]:
-    return sorted((f for f in path.rglob("DICOM_anon") if f.is_dir()), key=lambda f: natural_key(f.as_posix()))
+    found = {folder for file in walk(path).files for folder in file.parents if folder.name == "DICOM_anon"}
+    return sorted((f for f in found if path in f.parents), key=lambda f: natural_key(f.as_posix()))
 
 
 def _recognises(path: Path) -> bool:
@@ -59,7 +62,8 @@ def _candidate(images: Path, ground: Path, name: str, root: Path) -> tuple[Candi
         raise BadInput(f"{len(masks)} masks do not go with {len(files)} slices.", where=ground, advice=advice)
     instances = [found for file in files if (found := read_instance(file)) is not None]
     case = _case(images.relative_to(root))
-    candidate = only_volume(root, Series(case, name, "", instances))
+    role = role_of_folders(images.relative_to(root).parts)
+    candidate = replace(only_volume(root, Series(case, name, "", instances)), role=role)
     is_mr = instances[0].modality == "MR"
     if not masks:
         return candidate, is_mr
@@ -69,7 +73,11 @@ def _candidate(images: Path, ground: Path, name: str, root: Path) -> tuple[Candi
 
 
 def _case(images: Path) -> str:
-    return next((part for part in images.parts if part.isdecimal()), images.parts[0])
+    """Patient of a series; CT and MR of the same number are of different people."""
+    parts = images.parts
+    case = next((part for part in parts if part.isdecimal()), parts[0])
+    modality = next((part for part in parts[: parts.index(case)] if part in ("CT", "MR")), None)
+    return f"{modality}_{case}" if modality else case
 
 
 LAYOUT = Layout("chaos", "CHAOS: DICOM_anon series with PNG masks in Ground.", _recognises, _read)

@@ -7,7 +7,9 @@ from pathlib import Path
 from ActiveSegmentationLib.cohort.assembly import Candidate, Draft
 from ActiveSegmentationLib.cohort.layouts.base import Layout, folders
 from ActiveSegmentationLib.cohort.naming import natural_key
-from ActiveSegmentationLib.cohort.types import LabelSource, Problem, Source
+from ActiveSegmentationLib.cohort.roles import role_of_word
+from ActiveSegmentationLib.cohort.types import LabelSource, Problem, Role, Source
+from ActiveSegmentationLib.common.text import read_any_text
 
 _FRAMES = (".jpg", ".jpeg", ".png")
 
@@ -24,6 +26,18 @@ def _videos(path: Path) -> list[Path]:
     return folders(resolutions[0]) if resolutions else folders(top)
 
 
+def _roles(path: Path) -> dict[str, Role]:
+    """The part of each video that a list below ImageSets (train.txt, val.txt, test-dev.txt) names."""
+    roles = {}
+    for file in sorted((path / "ImageSets").rglob("*.txt")):
+        role = role_of_word(file.stem.partition("-")[0])
+        for line in read_any_text(file)[0].splitlines() if role is not None else []:
+            name = next(iter(line.split()), "")
+            parts = name.strip("/").split("/")  # "bear", or "/JPEGImages/480p/bear/00000.jpg ..."
+            roles[parts[-2] if len(parts) > 1 else name] = role
+    return {name: role for name, role in roles.items() if role is not None}
+
+
 def _recognises(path: Path) -> bool:
     return (path / "JPEGImages").is_dir()
 
@@ -32,6 +46,7 @@ def _read(path: Path) -> Draft:
     """Every video; a mask is used where every frame has one."""
     candidates = []
     problems = []
+    roles = _roles(path)
     for video in _videos(path):
         frames = _frames(video)
         if not frames:
@@ -46,7 +61,8 @@ def _read(path: Path) -> Draft:
         source = Source("frames", tuple(str(mask) for mask in masks))
         mask = None if missing else LabelSource(source, None, ((255, 1),))
         images = Source("frames", tuple(str(frame) for frame in frames))
-        candidates.append(Candidate(video.name, video.name, (images,), mask))
+        role = roles.get(video.name, Role.POOL)
+        candidates.append(Candidate(video.name, video.name, (images,), mask, role=role))
     return Draft(candidates, {1: "object"}, problems)
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 from ActiveSegmentationLib.cohort.assembly import Candidate, Draft, file_source
 from ActiveSegmentationLib.cohort.dicom.instances import looks_like_dicom
 from ActiveSegmentationLib.cohort.layouts.base import Layout
+from ActiveSegmentationLib.cohort.layouts.description import description_of
 from ActiveSegmentationLib.cohort.layouts.dicom import named_volume
+from ActiveSegmentationLib.cohort.layouts.label_table import LabelTable, label_table
 from ActiveSegmentationLib.cohort.naming import image_suffix
 from ActiveSegmentationLib.cohort.roles import role_of_word
 from ActiveSegmentationLib.cohort.types import UNDECIDED, LabelSource, Problem, Role
@@ -40,6 +42,7 @@ def _read(path: Path) -> Draft:
     table = read_table(path, {name for names in _NAMES.values() for name in names})
     columns = _columns(path, table)
     draft = Draft([], problems=_unused(table, columns))
+    labels = _label_names(path, draft)
     encoding = "" if table.encoding.startswith("utf") else table.encoding
     seen: dict[str, int] = {}
     for number, cells in table.rows:
@@ -47,7 +50,7 @@ def _read(path: Path) -> Draft:
         try:
             if "" in cells:
                 raise BadInput("There are more cells than columns.", where="last", advice="Put quotes around the cell.")
-            candidate = _candidate(path, row, encoding)
+            candidate = _candidate(path, row, encoding, labels)
             if candidate.name in seen:
                 message = f"The volume is named in row {seen[candidate.name]} too."
                 raise BadInput(message, where="volume", advice="Rename it.")
@@ -57,6 +60,25 @@ def _read(path: Path) -> Draft:
             where = f"{row['volume'] or path.name}"
             draft.problems.append(Problem(where, f"Row {number}, column {error.where}: {error.message}", error.advice))
     return draft
+
+
+def tables_in(folder: Path) -> list[Problem]:
+    """A warning for each table at the top of a folder that names volumes, and that is not read with the folder."""
+    problems = []
+    for file in sorted(folder.iterdir()):
+        if file.name.startswith(".") or file.suffix.lower() not in (".csv", ".tsv") or not file.is_file():
+            continue
+        try:
+            table = read_table(file, {name for names in _NAMES.values() for name in names})
+            columns = _columns(file, table)
+        except BadInput:  # some other table, which says nothing of the cohort
+            continue
+        held = sum(role_of_word(row.get(columns.get("role", ""), "")) not in (None, Role.POOL) for _, row in table.rows)
+        roles = f", {held} of them for validation or test" if held else ""
+        message = f"The table names {len(table.rows)} volumes{roles}; it is not read with the folder."
+        advice = f"To use it, give {file.name} in place of the folder."
+        problems.append(Problem(file.name, message, advice, "warning"))
+    return problems
 
 
 def _columns(path: Path, table: Table) -> dict[str, str]:
@@ -81,7 +103,23 @@ def _unused(table: Table, columns: dict[str, str]) -> list[Problem]:
     return [Problem(name, f"The column '{name}' is not used.", advice, "warning") for name in with_files]
 
 
-def _candidate(path: Path, row: dict[str, str], encoding: str) -> Candidate:
+def _label_names(path: Path, draft: Draft) -> LabelTable:
+    """The labels that a dataset.json next to the table names; a table itself names none."""
+    description = path.parent / "dataset.json"
+    if not description.is_file():
+        return LabelTable({})
+    try:
+        labels = label_table(description_of(path.parent), description)
+    except BadInput as error:
+        message = f"Its names of labels are not used: {error.message}"
+        draft.problems.append(Problem(description.name, message, error.advice, "warning"))
+        return LabelTable({})
+    draft.labels = labels.names
+    draft.problems += labels.problems
+    return labels
+
+
+def _candidate(path: Path, row: dict[str, str], encoding: str, labels: LabelTable) -> Candidate:
     for name in _REQUIRED:
         if not row[name]:
             raise BadInput("The cell is empty.", where=name, advice="Fill it in.")
@@ -106,7 +144,7 @@ def _candidate(path: Path, row: dict[str, str], encoding: str) -> Candidate:
         ),
         headers=tuple(None if found is None else found.headers[0] for found in series),
         warnings=tuple(warning for found in series if found is not None for warning in found.warnings),
-        mask=LabelSource(file_source(*files["mask"])) if files["mask"] else None,
+        mask=LabelSource(file_source(*files["mask"]), labels.ignore, labels.values) if files["mask"] else None,
         scribble=LabelSource(file_source(*files["scribble"]), UNDECIDED) if files["scribble"] else None,
         role=role,
     )

@@ -7,26 +7,33 @@ from pathlib import Path
 
 from ActiveSegmentationLib.cohort.assembly import Candidate, Draft, file_source
 from ActiveSegmentationLib.cohort.layouts.base import Layout
-from ActiveSegmentationLib.cohort.types import LabelSource
+from ActiveSegmentationLib.cohort.roles import role_of_folders
+from ActiveSegmentationLib.cohort.types import LabelSource, Problem
 from ActiveSegmentationLib.cohort.walking import volume_files
 
-_CASE = re.compile(r"(Case\d+)\.mhd", re.IGNORECASE)
+_CASE = re.compile(r"(Case\d+)(_segmentation)?\.mhd", re.IGNORECASE)
 
 
 def _recognises(path: Path) -> bool:
-    return path.is_dir() and any(_CASE.fullmatch(file.name) for file in path.rglob("*.mhd"))
+    return path.is_dir() and any(_CASE.fullmatch(file.name) for file in volume_files(path))
 
 
 def _read(path: Path) -> Draft:
-    candidates = []
-    for file in volume_files(path):
-        match = _CASE.fullmatch(file.name)
-        if match is None:
+    """Every case with its segmentation; a folder called test gives the role."""
+    draft = Draft([], {1: "prostate"})
+    found = [(file, match) for file in volume_files(path) if (match := _CASE.fullmatch(file.name))]
+    labels = {(file.parent, match[1].lower()): file for file, match in found if match[2]}
+    for file, match in found:
+        if match[2]:
             continue
-        label = file.with_name(f"{match[1]}_segmentation.mhd")
-        mask = LabelSource(file_source(label)) if label.is_file() else None
-        candidates.append(Candidate(match[1], match[1], (file_source(file),), mask))
-    return Draft(candidates, {1: "prostate"})
+        label = labels.pop((file.parent, match[1].lower()), None)
+        mask = LabelSource(file_source(label)) if label is not None else None
+        role = role_of_folders(file.relative_to(path).parts[:-1])
+        draft.candidates.append(Candidate(match[1], match[1], (file_source(file),), mask, role=role))
+    for label in labels.values():
+        where = label.relative_to(path).as_posix()
+        draft.problems.append(Problem(where, "The label file belongs to no image.", "Restore the image."))
+    return draft
 
 
 LAYOUT = Layout("promise12", "PROMISE12: CaseNN.mhd with CaseNN_segmentation.mhd.", _recognises, _read)

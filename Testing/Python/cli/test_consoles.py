@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from ActiveSegmentationLib.cli.main import main
+from ActiveSegmentationLib.cli.experiment_commands import benchmark_options
+from ActiveSegmentationLib.cli.main import build_parser, main
+from ActiveSegmentationLib.common.progress import TqdmProgress
 
 
 def save(path: Path, shape: tuple[int, ...] = (3, 12, 10)) -> None:
@@ -75,3 +77,20 @@ def test_the_split_in_force_is_told(tmp_path, capsys):
     told = capsys.readouterr().err
     assert "1 volumes of 1 patients for validation" in told
     assert "2 volumes of 2 patients for testing" in told
+
+
+@pytest.mark.parametrize("masks", [False, True])
+def test_a_benchmark_scores_the_layouts_test_part_if_it_has_masks(tmp_path, masks, capsys):
+    for part, numbers in (("Tr", (1, 2, 3)), ("Ts", (8, 9))):
+        for n in numbers:
+            save(tmp_path / f"images{part}" / f"p{n}_0000.nii.gz")
+            if part == "Tr" or masks:
+                mask = sitk.GetImageFromArray(np.ones((3, 12, 10), np.uint8))
+                (tmp_path / f"labels{part}").mkdir(exist_ok=True)
+                sitk.WriteImage(mask, str(tmp_path / f"labels{part}" / f"p{n}.nii.gz"))
+    words = ["benchmark", "--cohort", str(tmp_path), "--strategies", "random", "--rounds", "2", "--out", str(tmp_path)]
+    options = build_parser().parse_args(words)
+    cohort = benchmark_options(options, TqdmProgress()).cohort
+    assert [volume.id for volume in cohort.volumes if volume.role == "pool"] == ["p1", "p2", "p3"]
+    assert [volume.id for volume in cohort.volumes if volume.role == "test"] == (["p8", "p9"] if masks else [])
+    assert ("have no masks" in capsys.readouterr().err) != masks

@@ -27,7 +27,7 @@ def save_array(path: Path, array: np.ndarray, spacing=(1.5, 1.5, 5.0)) -> np.nda
     image = sitk.GetImageFromArray(array, isVector=False)
     image.SetSpacing((*spacing, 1.0)[: image.GetDimension()])
     suffix = "".join(path.suffixes[-2:]).lower() if path.name.lower().endswith(".gz") else path.suffix.lower()
-    written = path.with_name(f"written{suffix}")
+    written = path if path.name.endswith(suffix) else path.with_name(f"written{suffix}")
     sitk.WriteImage(image, str(written))
     if written != path:
         written.rename(path)

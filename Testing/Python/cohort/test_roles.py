@@ -119,3 +119,48 @@ def test_a_name_in_two_parts_is_told(tmp_path):
 @pytest.mark.real_data
 def test_names_of_acdc_fit_its_masks(real_data):
     assert not [p for p in discover(real_data / "acdc").problems if p.where == "labels"]
+
+
+def test_parts_of_promise12_and_labels_without_case(tmp_path):
+    save_image(tmp_path / "training" / "Case00.mhd", 1)
+    save_array(tmp_path / "training" / "Case00_segmentation.mhd", np.zeros((3, 12, 10), np.uint8))
+    save_image(tmp_path / "test" / "Case30.mhd", 2)
+    save_array(tmp_path / "test" / "Case31_segmentation.mhd", np.zeros((3, 12, 10), np.uint8))
+    cohort = discover(tmp_path)
+    assert cohort.layout == "promise12"
+    assert [(v.id, v.role, v.mask is not None) for v in cohort.volumes] == [
+        ("Case00", Role.POOL, True),
+        ("Case30", Role.TEST, False),
+    ]
+    assert [problem.where for problem in cohort.problems] == ["test/Case31_segmentation.mhd"]
+
+
+@pytest.mark.parametrize("line", ["{0}", "/JPEGImages/480p/{0}/00000.png /Annotations/480p/{0}/00000.png"])
+def test_parts_of_davis(tmp_path, line):
+    for n, video in enumerate(("bear", "swan", "goat")):
+        for frame in range(2):
+            file = tmp_path / "JPEGImages" / "480p" / video / f"{frame:05d}.png"
+            save_array(file, np.full((8, 9), 10 * n + frame, np.uint8), (1, 1))
+    lists = tmp_path / "ImageSets" / "2017"
+    lists.mkdir(parents=True)
+    for name, video in (("train", "bear"), ("val", "swan"), ("test-dev", "goat")):
+        (lists / f"{name}.txt").write_text(line.format(video) + "\n\n")
+    roles = {volume.id: volume.role for volume in discover(tmp_path).volumes}
+    assert roles == {"bear": Role.POOL, "swan": Role.VALIDATION, "goat": Role.TEST}
+
+
+def test_a_table_in_the_folder_is_told(tmp_path):
+    save_image(tmp_path / "imagesTr" / "a.nii.gz", 1)
+    save_image(tmp_path / "imagesTr" / "b.nii.gz", 2)
+    lines = ["patient,volume,image,role", "a,a,imagesTr/a.nii.gz,train", "b,b,imagesTr/b.nii.gz,test"]
+    (tmp_path / "manifest.csv").write_text("\n".join(lines))
+    (tmp_path / "ages.csv").write_text("patient,age\na,40\n")
+    (tmp_path / "dataset.json").write_text(
+        '{"labels": {"1": "wall"}, "training": ["imagesTr/a.nii.gz", "imagesTr/b.nii.gz"]}'
+    )
+    folder, table = discover(tmp_path), discover(tmp_path / "manifest.csv")
+    (problem,) = folder.problems
+    assert (folder.layout, problem.where, problem.severity) == ("msd", "manifest.csv", "warning")
+    assert "names 2 volumes, 1 of them for validation or test" in problem.message
+    assert [volume.role for volume in table.volumes] == [Role.POOL, Role.TEST]
+    assert table.labels == folder.labels == {1: "wall"}

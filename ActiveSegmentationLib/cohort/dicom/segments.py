@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ActiveSegmentationLib.cohort.dicom.segment_repair import completed
 from ActiveSegmentationLib.cohort.dicom.tags import damaged, quiet
 from ActiveSegmentationLib.cohort.types import Geometry
 from ActiveSegmentationLib.common.errors import BadInput
@@ -26,7 +27,7 @@ def require_grid(paths: Sequence[Path], geometry: Geometry) -> None:
         BadInput: As ``read_segmentations``, as far as it can be told without pixels.
     """
     for path in paths:
-        segmentation = _opened(path)
+        segmentation = _opened(path, geometry)
         if str(segmentation.get("SegmentsOverlap", "")) == "YES":
             raise BadInput("The segments overlap.", where=path, advice=_NO_OVERLAP)
         with quiet():
@@ -65,7 +66,7 @@ def read_segmentations(paths: Sequence[Path], geometry: Geometry) -> np.ndarray:
 
 
 def _one(path: Path, geometry: Geometry) -> np.ndarray:
-    segmentation = _opened(path)
+    segmentation = _opened(path, geometry)
     with quiet():
         try:
             volume = segmentation.get_volume(combine_segments=True, allow_missing_positions=True)
@@ -76,7 +77,9 @@ def _one(path: Path, geometry: Geometry) -> np.ndarray:
         return np.asarray(_matched(path, volume, geometry).array)
 
 
-def _opened(path: Path) -> Any:
+def _opened(path: Path, geometry: Geometry) -> Any:
+    import pydicom
+
     try:
         import highdicom
     except ImportError as error:
@@ -85,7 +88,9 @@ def _opened(path: Path) -> Any:
         pass
     with quiet():
         try:
-            return highdicom.seg.segread(path)
+            return highdicom.seg.Segmentation.from_dataset(
+                completed(pydicom.dcmread(path), geometry.spacing[2]), copy=False
+            )
         except damaged() as error:
             raise BadInput(f"The segmentation cannot be read ({error}).", where=path, advice=_AGAIN) from error
 

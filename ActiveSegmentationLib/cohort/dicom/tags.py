@@ -6,6 +6,7 @@ import contextlib
 import functools
 import logging
 import math
+import sqlite3
 import struct
 import unicodedata
 import warnings
@@ -18,7 +19,7 @@ def damaged() -> tuple[type[Exception], ...]:
     """What pydicom and highdicom raise for damaged files and values."""
     from pydicom import errors
 
-    own = (errors.InvalidDicomError, errors.BytesLengthException)
+    own = (errors.InvalidDicomError, errors.BytesLengthException, sqlite3.Error)  # highdicom sorts frames with SQLite
     plain = (ValueError, TypeError, AttributeError, LookupError, EOFError, RuntimeError, ArithmeticError, struct.error)
     return *plain, *own
 

@@ -512,6 +512,32 @@ def test_segmentations_of_one_series(tmp_path, drawn):
     assert "3 segmentations of the series have a segment 'liver'" in told(cohort, "error")
 
 
+@pytest.mark.parametrize(
+    "missing",
+    [
+        "DimensionIndexSequence",
+        "FrameOfReferenceUID",
+        "SegmentationType",
+        "SegmentAlgorithmType",
+        "SegmentedPropertyCategoryCodeSequence",
+        "SpacingBetweenSlices",
+        "DerivationImageSequence",
+    ],
+)
+def test_segmentations_of_simple_writers(tmp_path, missing):
+    drawn = np.zeros((4, 6, 5), np.uint8)
+    drawn[0, 1:3, 1:4], drawn[3, 2:4, 2:4] = 1, 2  # nothing on the slices between them
+    files = write_series(tmp_path / "images", pixels())
+    seg = write_segmentation(tmp_path / "seg", files, drawn, ["liver", "tumor"])
+    dataset = pydicom.dcmread(seg)
+    dataset.walk(lambda part, element: part.pop(element.tag) if element.keyword == missing else None)
+    dataset.save_as(seg)
+    assert missing not in {element.keyword for element in pydicom.dcmread(seg).iterall()}
+    cohort = discover(tmp_path)
+    assert told(cohort) == ""
+    assert np.array_equal(read_labels(cohort, cohort.volumes[0], AnnotationKind.MASK), drawn)
+
+
 def test_a_copied_segmentation_and_one_that_names_no_series(tmp_path, drawn):
     files = write_series(tmp_path / "images", pixels())
     write_series(tmp_path / "other", pixels(), SeriesInstanceUID="1.2.99", PixelSpacing=[2, 2])

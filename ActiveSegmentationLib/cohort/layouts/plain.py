@@ -64,6 +64,7 @@ def _draft(
             draft.problems.append(_unmatched(match, root))
     structures = _structures(found.values())
     draft.labels = {value: name for name, value in structures.items()}
+    draft.problems += _told_structures(structures)
     places = [Place(unit.first.folders, unit.name) for unit in units]
     names = [_names(place, expression) for place in places]
     for unit, (patient, name), guess in zip(units, names, patients_of(places), strict=True):
@@ -99,6 +100,16 @@ def _structures(found: Iterable[Sequence[Match]]) -> dict[str, int]:
         return {}
     names = {match.structure for matches in found if _are_structures(matches) for match in matches}
     return {name: value for value, name in enumerate(sorted(names, key=natural_key), start=1)}
+
+
+def _told_structures(structures: dict[str, int]) -> list[Problem]:
+    if not structures:
+        return []
+    named = ", ".join(f"{value} {name}" for name, value in list(structures.items())[:5])
+    more = f" and {len(structures) - 5} more" if len(structures) > 5 else ""
+    advice = "If the files are opinions on one structure, name one file an image in a table."
+    message = f"Label files of one structure each are put together: {named}{more}."
+    return [Problem("labels", message, advice, "warning")]
 
 
 def _are_structures(matches: Sequence[Match]) -> bool:
@@ -164,11 +175,12 @@ def _volume_name(place: Place) -> str:
     """Folders and name; a name that only says image or repeats its folder adds nothing."""
     if not place.folders:
         return place.stem
-    folders = "_".join(place.folders)
-    own, last = words_of(place.stem), words_of(place.folders[-1])
-    if own[: len(last)] == last:
-        return "_".join([*place.folders[:-1], place.stem])
-    return f"{folders}_{place.stem}" if without_image_words(own) else folders
+    own = words_of(place.stem)
+    for count in range(len(place.folders)):
+        repeated = tuple(word for folder in place.folders[count:] for word in words_of(folder))
+        if own[: len(repeated)] == repeated:
+            return "_".join([*place.folders[:count], place.stem])
+    return "_".join([*place.folders, place.stem] if without_image_words(own) else place.folders)
 
 
 def _recognises(path: Path) -> bool:

@@ -12,11 +12,29 @@ from ActiveSegmentationLib.cohort.roles import role_of_folder, role_of_word, spl
 Kind = Literal["image", "mask", "scribble"]
 
 _CLEAR_LABEL = {
-    *("label", "labels", "labelmap", "labelmaps", "lbl", "mask", "masks", "seg", "segs", "segm", "segmentation"),
+    *(
+        "label",
+        "labels",
+        "labelmap",
+        "labelmaps",
+        "lbl",
+        "mask",
+        "masks",
+        "msk",
+        "msks",
+        "seg",
+        "segs",
+        "segm",
+        "segmentation",
+    ),
     *("segmentations", "gt", "groundtruth", "dseg", "probseg", "annotation", "annotations"),
+    *("reader", "readers", "rater", "raters", "observer", "annotator"),
 }
 _LABEL = _CLEAR_LABEL | {"manual", "annot", "truth", "roi", "rois", "contour", "contours", "delineation"}
 """The words beyond the clear ones count at the end or the start of a name only."""
+
+_FINDINGS = {"tumor", "tumour", "tumors", "tumours", "lesion", "lesions"}
+"""Words that say labels where they are all of a name."""
 
 _SCRIBBLE = {"scribble", "scribbles"}
 _IMAGE = {
@@ -76,7 +94,8 @@ def kind_of(file: Path, folders: tuple[str, ...]) -> Kind:
         return "mask"
     if set(words) & _SCRIBBLE:
         return "scribble"
-    if set(words) & _CLEAR_LABEL or (words and {words[0], words[-1]} & _LABEL):
+    says_label = set(words) & _CLEAR_LABEL or (words and ({words[0], words[-1]} & _LABEL or set(words) <= _FINDINGS))
+    if says_label:
         return "scribble" if any(_folder_kind(folder) == "scribble" for folder in folders) else "mask"
     for folder in reversed(folders):
         kind = _folder_kind(folder)

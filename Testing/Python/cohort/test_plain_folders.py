@@ -62,6 +62,17 @@ def test_labels_find_their_image(tmp_path, name):
     assert masks(cohort) == expected
 
 
+def test_readers_and_findings_are_labels(tmp_path):
+    write(tmp_path, "020/t2.nii.gz", ":020/t2_anatomy_reader1.nii.gz", "p1/ct.nii.gz", ":p1/tumor.nii.gz")
+    write(tmp_path, "sub-1/ses-2/dwi/sub-1_ses-2_dwi.nii.gz", ":derivatives/sub-1/ses-2/sub-1_ses-2_msk.nii.gz")
+    cohort = discover(tmp_path)
+    assert [(v.id, v.mask is not None) for v in cohort.volumes] == [
+        ("020_t2", True),
+        ("p1", True),
+        ("sub-1_ses-2_dwi", True),
+    ]
+
+
 def test_official_parts_keep_their_role(tmp_path):
     write(tmp_path, "imagesTr/p0_0000.nii.gz", ":labelsTr/p0.nii.gz", "imagesTs/p7_0000.nii.gz", "val/images/p3.nii.gz")
     roles = {volume.id: volume.role for volume in discover(tmp_path).volumes}
@@ -175,7 +186,8 @@ def test_a_file_a_structure(tmp_path):
         for number, name in enumerate(names):
             save_structure(tmp_path / f"s{n}" / "segmentations" / f"{name}.nii.gz", 3 * number, 3 * number + 2, 255)
     cohort = discover(tmp_path)
-    assert cohort.problems == ()
+    (problem,) = cohort.problems
+    assert "put together: 1 kidney_left, 2 liver, 3 spleen" in problem.message
     assert cohort.labels == {1: "kidney_left", 2: "liver", 3: "spleen"}
     first, second = (read_labels(cohort, volume, AnnotationKind.MASK) for volume in cohort.volumes)
     assert [first[0, row, 0] for row in (0, 3, 6, 9)] == [2, 3, 1, 0]
@@ -193,7 +205,7 @@ def test_structures_that_cannot_be_put_together(tmp_path, fault):
         save_labels(folder / "spleen.nii.gz", top=2)
     if fault == "grid":
         save_labels(folder / "spleen.nii.gz", shape=(3, 12, 11))
-        (problem,) = discover(tmp_path).problems
+        (problem,) = (found for found in discover(tmp_path).problems if found.severity == "error")
         assert "spleen.nii.gz" in problem.message
         return
     cohort = discover(tmp_path)

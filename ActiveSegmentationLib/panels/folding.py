@@ -19,13 +19,20 @@ class Folding:
     def __init__(self, ui: Any, session: Session) -> None:
         self._ui, self._session = ui, session
         self._step = ""
+        self._scrolls = False
 
-    def update(self) -> None:
-        """Follow the session."""
+    def update(self) -> bool:
+        """Follow the session; whether this is to be called once more, when the panel is laid out anew."""
         step = self._present()
         if step != self._step:
             self._step = step
             self._show(step)
+            self._scrolls = step == "annotate"
+            return self._scrolls
+        if self._scrolls:
+            self._scrolls = False
+            self._ui.panelScrollArea.verticalScrollBar().setValue(self._ui.annotateCollapsibleButton.y)
+        return False
 
     def _present(self) -> str:
         session = self._session
@@ -42,5 +49,3 @@ class Folding:
         ui.studyCollapsibleButton.collapsed = step != "study"
         ui.suggestCollapsibleButton.collapsed = step not in ("suggest", "requests")
         ui.annotateCollapsibleButton.collapsed = step not in ("annotate", "requests")
-        if step == "annotate":
-            ui.panelScrollArea.ensureWidgetVisible(ui.annotateCollapsibleButton)

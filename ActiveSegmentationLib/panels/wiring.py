@@ -214,7 +214,8 @@ class Wiring:
         self._timer.stop()
         self.session.settleView()
         self._updateJob()
-        self.folding.update()
+        if self.folding.update():
+            self.scheduleUpdate()
         for panel in self.panels:
             panel.update()
         self._claimWidth()

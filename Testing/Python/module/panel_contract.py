@@ -24,10 +24,12 @@ def openSample():
     return contract.openSample()
 
 
-def settled(condition):
-    from module import contract
+def settled(condition, seconds=60, about=lambda: ""):
+    """Let Slicer go on until something is so."""
+    from ActiveSegmentationLib.scene.waiting import waitFor
 
-    contract.settled(condition)
+    waitFor(lambda: False, 0.2)
+    assert waitFor(condition, seconds), about()
 
 
 def inView(widget):
@@ -51,12 +53,14 @@ def checkRoomForDrawing(module, folder):
     """While a slice is open, its buttons, the labels and the top of the segments table are seen without scrolling."""
     widget = openSample()
     ui, window = widget.ui, slicer.util.mainWindow()
+    table = slicer.util.findChild(ui.segmentEditorWidget, "SegmentsTableView")
+
+    def missing():
+        return [name for name in WHILE_DRAWING if not inView(getattr(ui, name))]
+
     for size in WINDOWS:
         window.resize(*size)
-        settled(lambda: True)
-        missing = [name for name in WHILE_DRAWING if not inView(getattr(ui, name))]
-        assert not missing, (size, missing)
-        table = slicer.util.findChild(ui.segmentEditorWidget, "SegmentsTableView")
+        settled(lambda: not missing(), 10, missing)
         assert seenHeight(table) >= 60, (size, seenHeight(table))
         assert ui.panelContents.width <= ui.panelScrollArea.viewport().width, size
     widget.logic.session.closeStudy()

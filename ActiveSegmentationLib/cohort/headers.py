@@ -133,6 +133,9 @@ def _image_header(path: Path, reader: Any, *, channels: bool = False) -> Header:
         direction = [direction[row * dimension + column] for row in range(3) for column in range(3)]
     if min(size[:3]) < 1 or not all(math.isfinite(mm) and mm > 0 for mm in spacing[:3]):
         raise BadInput(f"Size {size[:3]} with spacing {spacing[:3]} mm is impossible.", where=path, advice=REPAIR)
+    if not all(math.isfinite(value) for value in (*origin, *direction)):
+        message = "The orientation or position in the header is not a finite number."
+        raise BadInput(message, where=path, advice=REPAIR)
     geometry = Geometry(tuple(size[:3]), tuple(spacing[:3]), tuple(origin[:3]), tuple(direction))
     width = next((count for name, count in _BYTES.items() if pixel_type.find(name) >= 0), 1)
     components = reader.GetNumberOfComponents() * along

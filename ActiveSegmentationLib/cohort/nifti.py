@@ -83,20 +83,24 @@ def read_nifti(path: Path) -> Nifti:
 
     head, pixels = _halves(path)
     start = _start(head)
+    kind = _header_class(start, head, single=pixels == head)
+    size = kind.template_dtype.itemsize
+    header = kind(start[:size], check=False)
     try:
-        kind = _header_class(start, head, single=pixels == head)
-        header = kind(start[: kind.template_dtype.itemsize], check=False)
-        if header.get_data_dtype().kind == "V" and not header.get_data_dtype().fields:
-            raise HeaderDataError(f"data code {int(header['datatype'])} (single bits) not supported")
-    except HeaderDataError as error:
+        dtype = header.get_data_dtype()
+        if dtype.kind == "V" and not dtype.fields:
+            raise HeaderDataError("single bits")
+    except (HeaderDataError, KeyError) as error:
         advice = "Save the image with whole numbers or floating-point numbers a voxel."
-        message = f"The header has a type of voxel that cannot be read ({str(error).rstrip('.')})."
+        message = f"The header has a type of voxel that cannot be read (code {int(header['datatype'])}: {error})."
         raise BadInput(message, where=head, advice=advice) from error
     nifti = Nifti(header, head, pixels)
-    least = _SINGLE[int(header["sizeof_hdr"])] if nifti.single else 0
-    if nifti.offset < least:
+    if not 1 <= int(header["dim"][0]) <= 7 or min(nifti.shape) < 1:
+        message = f"The header has impossible sizes: {', '.join(str(int(n)) for n in header['dim'][:8])}."
+        raise BadInput(message, where=head, advice=AGAIN)
+    if not math.isfinite(float(header["vox_offset"])) or nifti.offset < (_SINGLE[size] if nifti.single else 0):
         advice = "Save the image again with a program that writes valid NIfTI."
-        message = f"The header says that the pixels start at byte {nifti.offset}, within the header (vox_offset)."
+        message = f"The header says that the pixels start at byte {float(header['vox_offset']):g} (vox_offset)."
         raise BadInput(message, where=head, advice=advice)
     return nifti
 

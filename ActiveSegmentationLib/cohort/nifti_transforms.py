@@ -62,19 +62,22 @@ def transform_warning(nifti: Nifti, geometry: Geometry) -> str | None:
             "The header tells neither orientation nor position (sform and qform have code 0); "
             "the spacing alone is used, and other programs may place it elsewhere."
         )
-    sform, qform = _sform(header), _qform(header)
-    if sform is None or qform is None:
-        return None
-    apart = _apart(sform, qform, geometry)
-    if apart <= _SAME * min(geometry.spacing):
-        return None
-    used = _matrix(geometry)
-    name = "sform" if _apart(sform, used, geometry) <= _apart(qform, used, geometry) else "qform"
-    codes = f"code {sform_code}", f"code {qform_code}"
-    return (
-        f"The sform ({codes[0]}) and the qform ({codes[1]}) in the header lie up to {apart:.3g} mm apart; "
-        f"the {name} is used, and other programs may take the other one."
-    )
+    sform, qform, used = _sform(header), _qform(header), _matrix(geometry)
+    apart = 0.0 if sform is None or qform is None else _apart(sform, qform, geometry)
+    if sform is not None and qform is not None and apart > _SAME * min(geometry.spacing):
+        name = "sform" if _apart(sform, used, geometry) <= _apart(qform, used, geometry) else "qform"
+        return (
+            f"The sform (code {sform_code}) and the qform (code {qform_code}) in the header lie up to {apart:.3g} mm "
+            f"apart; the {name} is used, and other programs may take the other one."
+        )
+    counts = sform if sform_code > 0 else qform
+    apart = 0.0 if counts is None else _apart(counts, used, geometry)
+    if apart > _SAME * min(geometry.spacing):
+        return (
+            f"The spacing in the header ({' x '.join(f'{mm:g}' for mm in geometry.spacing)} mm) is used, and its "
+            f"{'sform' if sform_code > 0 else 'qform'} lies up to {apart:.3g} mm apart from it."
+        )
+    return None
 
 
 def transforms_of(nifti: Nifti) -> Transforms | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.cohort.contents import unreadable
 from ActiveSegmentationLib.common.files import explained
 
 SUFFIXES = (".png", ".bmp", ".gif", ".tif", ".tiff")
@@ -49,8 +49,5 @@ def read_label_picture(path: Path) -> np.ndarray | None:
         except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
-            advice = "Export the picture again."
-            raise BadInput(
-                "The picture cannot be read; it is damaged or cut off.", where=path, advice=advice
-            ) from error
+            raise unreadable(path, "The picture cannot be read; it is damaged or cut off.") from error
     return None

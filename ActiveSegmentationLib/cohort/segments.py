@@ -66,8 +66,20 @@ def read_segments_of(path: Path) -> list[Segment]:
         return []
     from ActiveSegmentationLib.cohort.headers import open_header
 
-    reader: Any = open_header(path)
-    return segments_in({key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}, path)
+    return segments_in(segment_fields(open_header(path)), path)
+
+
+def segment_fields(image: Any) -> dict[str, str]:
+    """What the metadata of a SimpleITK image or reader says about segments, in UTF-8 or else Latin-1."""
+    keys = [key for key in image.GetMetaDataKeys() if re.fullmatch(r"Segment\d+_\w+", key, re.ASCII)]
+    stored = {key: image.GetMetaData(key).encode("utf-8", "surrogateescape") for key in keys}
+    fields = {}
+    for key, value in stored.items():
+        try:
+            fields[key] = value.decode("utf-8")
+        except UnicodeDecodeError:
+            fields[key] = value.decode("latin-1")
+    return fields
 
 
 def match_segments(cohort: Cohort) -> Cohort:

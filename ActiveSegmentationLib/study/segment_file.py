@@ -18,6 +18,7 @@ from ActiveSegmentationLib.cohort.segments import (
     BACKGROUND_SEGMENT,
     UNDECIDED_SEGMENT,
     read_segments_of,
+    segment_fields,
     segments_in,
 )
 from ActiveSegmentationLib.common.errors import BadInput, JobFailed
@@ -226,7 +227,7 @@ def read_foreign_segments(path: Path, geometry: Geometry, labels: LabelSet, kind
     table[0] = rest
     values = {label.name.strip().casefold(): label.value for label in labels.labels}
     values |= {BACKGROUND_SEGMENT.casefold(): 0, UNDECIDED_SEGMENT.casefold(): UNDECIDED}
-    segments = segments_in({key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}, path)
+    segments = segments_in(segment_fields(image), path)
     unknown = sorted({segment.name for segment in segments if segment.key not in values})
     if unknown or not segments:
         advice = f"Name the segments as the labels: {', '.join(label.name for label in labels.labels)}."

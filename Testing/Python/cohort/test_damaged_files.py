@@ -233,7 +233,7 @@ def test_what_is_wrong_with_pixels_in_other_files_is_named(tmp_path):
         (nrrd(tmp_path / "j.nhdr", f"LIST\n{NAMES}"), r"s02\.raw.*truncated"),
         (nrrd(tmp_path / "k.nhdr", "nowhere.raw"), r"nowhere\.raw, is missing"),
         (nrrd(tmp_path / "l.nrrd", encoding="bzip2", body=bz2.compress(ARRAY.tobytes())), "bzip2"),
-        (nifti(tmp_path / "m.nii", offset=(0.0,)), "within the header"),
+        (nifti(tmp_path / "m.nii", offset=(0.0,)), r"byte 0 \(vox_offset\)"),
         (nifti(tmp_path / "n.nii", datatype=(1, 1)), "single bits"),
         (nifti(tmp_path / "o.hdr", kind=nibabel.Nifti1Pair), r"o\.img.*missing"),
     ]

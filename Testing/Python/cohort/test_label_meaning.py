@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import struct
+import zlib
 from pathlib import Path
 
 import nibabel
@@ -202,3 +204,46 @@ def test_segments_that_cannot_be_told_apart_are_named(tmp_path):
     (problem,) = cohort.problems
     assert problem.message == "a.seg.nrrd: The segments 'organ' and 'tumour' share the value 1."
     assert cohort.volumes[0].mask is None
+
+
+def test_names_of_segments_in_other_encodings(tmp_path):
+    pair(tmp_path, "a", MAP, ".seg.nrrd", metadata=named({"Groesse": 1, "Rest": 2}))
+    path = tmp_path / "a.seg.nrrd"
+    path.write_bytes(path.read_bytes().replace(b"Groesse", "Gr\u00f6\u00dfe".encode("latin-1")))
+    cohort = discover(tmp_path)
+    assert cohort.labels == {1: "Gr\u00f6\u00dfe", 2: "Rest"}
+    json.dumps(cohort.to_json()).encode()
+
+
+def test_pictures_of_two_and_four_bits(tmp_path):
+    def few_bits(plane: np.ndarray, path: Path) -> None:
+        path.write_bytes(png(plane, 2 if "00001" in path.name else 4))
+
+    assert np.array_equal(masks(davis(tmp_path, few_bits))["cat"], MAP)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"), [(lambda b: b[:-40], "damaged or cut"), (lambda b: b"<html>", "HTML page")]
+)
+def test_label_pictures_that_cannot_be_read(tmp_path, damage, message):
+    cohort = davis(tmp_path, palette)
+    path = tmp_path / "Annotations" / "cat" / "00001.png"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(BadInput, match=message) as caught:
+        read_labels(cohort, cohort.volumes[0], MASK)
+    assert "00001.png" in str(caught.value)
+
+
+def png(plane: np.ndarray, depth: int) -> bytes:
+    """A grey PNG picture with few bits a pixel, which Pillow cannot write."""
+    rows = b""
+    for row in plane:
+        bits = "".join(format(int(value), f"0{depth}b") for value in row)
+        bits += "0" * (-len(bits) % 8)
+        rows += b"\0" + bytes(int(bits[n : n + 8], 2) for n in range(0, len(bits), 8))
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    size = struct.pack(">IIBBBBB", plane.shape[1], plane.shape[0], depth, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 
 import nibabel
@@ -149,3 +150,27 @@ def test_an_image_of_one_plane(tmp_path):
     assert found.size == volume.geometry.size
     assert np.allclose(found.spacing[:2], volume.geometry.spacing[:2])
     assert np.allclose(nibabel.load(tmp_path / "out.nii.gz").affine[:, :2], made.affine[:, :2], atol=1e-4)
+
+
+def patched(path: Path, offset: int, *values: float) -> Path:
+    """An image with an sform whose header is changed at a byte."""
+    nibabel.save(nibabel.Nifti1Image(ARRAY.transpose(2, 1, 0), np.diag([2.0, 2.0, 5.0, 1.0])), path)
+    content = bytearray(path.read_bytes())
+    struct.pack_into(f"<{len(values)}f", content, offset, *values)
+    path.write_bytes(bytes(content))
+    return path
+
+
+@pytest.mark.parametrize("spacing", [0.0, 3.0])
+def test_a_spacing_that_is_not_that_of_the_sform_is_told(tmp_path, spacing):
+    patched(tmp_path / "a.nii", 88, spacing)
+    (problem,) = discover(tmp_path).problems
+    assert (problem.severity, problem.where) == ("warning", "a")
+    assert "The spacing in the header" in problem.message
+
+
+def test_positions_that_are_not_numbers_are_refused(tmp_path):
+    patched(tmp_path / "a.nii", 280, *[np.nan] * 4)
+    cohort = discover(tmp_path)
+    assert cohort.volumes == ()
+    assert "not a finite number" in cohort.problems[0].message

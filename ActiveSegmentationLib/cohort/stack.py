@@ -175,8 +175,8 @@ class SliceStack:
         """
         volume = self.volume(slice_id.volume)
         if not 0 <= slice_id.index < volume.slice_count:
-            advice = f"Use 0 to {volume.slice_count - 1}."
-            raise BadInput(f"There is no slice {slice_id.index}.", where=slice_id.volume, advice=advice)
+            advice = f"Its slices are 1 to {volume.slice_count}."
+            raise BadInput(f"There is no slice {slice_id.index + 1}.", where=slice_id.volume, advice=advice)
         return volume.start + slice_id.index
 
     def slice_id(self, row: int) -> SliceId:

@@ -82,8 +82,8 @@ def check_slice(slice_id: SliceId, volume: Volume) -> None:
         BadInput: Saying how many slices there are.
     """
     if not 0 <= slice_id.index < volume.slice_count:
-        advice = f"Use an index from 0 to {volume.slice_count - 1}."
-        raise BadInput(f"There is no slice with index {slice_id.index}.", where=volume.id, advice=advice)
+        advice = f"Its slices are 1 to {volume.slice_count}."
+        raise BadInput(f"There is no slice {slice_id.index + 1}.", where=volume.id, advice=advice)
 
 
 def _check_numbers(annotation: SliceAnnotation, where: str) -> None:

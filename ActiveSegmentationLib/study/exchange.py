@@ -223,8 +223,8 @@ def _chosen(planes: np.ndarray, slices: Slices, partial: bool, volume: Volume) -
     if not isinstance(slices, str):
         wrong = [n for n in slices if not 0 <= n < volume.slice_count or not decided[n]]
         if wrong:
-            advice = "Choose slices on which something is drawn; indices count from 0."
-            raise BadInput(f"Slice index {wrong[0]} cannot be imported.", where=volume.id, advice=advice)
+            advice = "Choose slices on which something is drawn."
+            raise BadInput(f"Slice {wrong[0] + 1} (counted from 1) cannot be imported.", where=volume.id, advice=advice)
         return sorted(set(slices))
     if slices == "non-empty" and not partial:
         decided &= (planes > 0).any(axis=(1, 2))

@@ -2,8 +2,9 @@
 
 The axis comes from the acquisition: the slice direction of a DICOM series, the axis whose spacing is the odd one out
 (pixels are square), or a spacing much larger than the others. Volumes that do not tell, such as isotropic ones, follow
-the cohort. All volumes get the same anatomical axis (the one that most were acquired along), whatever the order in
-which they are stored; where that is not the axis of a volume's acquisition, a warning says so. One-slice volumes and
+the cohort. All volumes are sliced across the same direction in the patient, the one that most were acquired along,
+whatever the order in which they are stored: each along its axis that is nearest to it, so that oblique volumes keep the
+axis of their acquisition. Where a volume was acquired along another one, a warning says so. One-slice volumes and
 frames keep their own. Planes that are stored in another in-plane order than most are turned in the slice stack; a slice
 is still named by its index in the stored array, and labels are written in the stored order.
 """
@@ -11,7 +12,6 @@ is still named by its index in the stored array, and labels are written in the s
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -32,6 +32,13 @@ AXIS_CHOICES: tuple[int | str, ...] = (0, 1, 2, "axial", "coronal", "sagittal", 
 EQUAL, ODD, LARGE = 0.005, 0.01, 1.5
 """Spacings within ``EQUAL`` of each other are equal; the third is the odd one where it differs by more than ``ODD``.
 Without such a pair, a spacing ``LARGE`` times the next one tells the slice axis."""
+
+ALIKE = 0.6
+"""Smallest cosine between the normals of planes that are turned to be alike (53 degrees)."""
+
+MARGIN = 0.2
+"""By how much another axis, or a turn, must fit better (as a cosine, or a sum of two) before what is there is changed;
+oblique volumes, which lie between two of them, then stay as they are."""
 
 EVIDENCE = 10
 """How often a volume that tells its acquisition counts in the majority, against one that does not."""
@@ -128,11 +135,14 @@ def with_axes(volumes: Sequence[Volume], layout: str, told: int | str | None) ->
     if isinstance(told, int):
         chosen = [replace(volume, axis=told, axis_reason=TOLD) for volume in volumes]
         return with_turns(chosen), []
-    plane = PLANES.index(told) if told in PLANES else _majority(volumes, evidence)
+    normal = _common_normal(volumes, evidence)
     known = any(found is not None and found[1] not in (ONE, FRAMES) for found in evidence)
     chosen, problems = [], []
     for volume, found in zip(volumes, evidence, strict=True):
-        axis = anatomical_axes(volume.geometry).index(plane)
+        if told in PLANES:
+            axis = anatomical_axes(volume.geometry).index(PLANES.index(told))
+        else:
+            axis = _nearest_axis(volume.geometry, normal, None if found is None else found[0])
         if found is not None and (found[1] in (ONE, FRAMES) or told == OWN or found[0] == axis):
             axis, reason = found[0], TOLD if told in PLANES and found[1] not in (ONE, FRAMES) else found[1]
         elif told is not None and told != OWN:
@@ -151,39 +161,37 @@ def with_turns(volumes: Sequence[Volume]) -> list[Volume]:
 
     A cohort whose volumes are all stored alike is left as it is. Frames have no orientation and are left as well.
     """
-    codes = {volume.id: _orientation(volume) for volume in volumes if volume.axis_reason != FRAMES}
-    usual: dict[int, _Orientation] = {}
-    for code, _ in Counter(codes.values()).most_common():
-        usual.setdefault(code.across, code)
+    frames = {volume.id: _orientation(volume) for volume in volumes if volume.axis_reason != FRAMES}
+    by_code: dict[tuple[float, ...], list[np.ndarray]] = {}
+    for frame in frames.values():
+        by_code.setdefault(tuple(np.rint(frame).ravel().tolist()), []).append(frame)
+    usual = [np.mean(alike, axis=0) for alike in sorted(by_code.values(), key=len, reverse=True)]
     return [
-        replace(
-            volume, turn=_turn(codes[volume.id], usual[codes[volume.id].across]) if volume.id in codes else AS_STORED
-        )
+        replace(volume, turn=_turn(frames[volume.id], usual) if volume.id in frames else AS_STORED)
         for volume in volumes
     ]
 
 
-@dataclass(frozen=True)
-class _Orientation:
-    """Anatomical axis across the slices; along rows' and columns' order the anatomical axis and its sign."""
-
-    across: int
-    down: tuple[int, bool]
-    right: tuple[int, bool]
-
-
-def _orientation(volume: Volume) -> _Orientation:
-    anatomy = anatomical_axes(volume.geometry)
+def _orientation(volume: Volume) -> np.ndarray:
+    """Directions across the slices, along the order of rows and along that of columns: the rows of (3, 3) float64."""
     direction = np.reshape(volume.geometry.direction, (3, 3))
     down, right = (a for a in (2, 1, 0) if a != volume.axis)
-    signs = {axis: bool(direction[anatomy[axis], axis] > 0) for axis in (down, right)}
-    return _Orientation(anatomy[volume.axis], (anatomy[down], signs[down]), (anatomy[right], signs[right]))
+    return direction[:, [volume.axis, down, right]].T
 
 
-def _turn(own: _Orientation, wanted: _Orientation) -> Turn:
-    transpose = own.down[0] != wanted.down[0]
-    down, right = (own.right, own.down) if transpose else (own.down, own.right)
-    return Turn(transpose, down[1] != wanted.down[1], right[1] != wanted.right[1])
+def _turn(own: np.ndarray, usual: Sequence[np.ndarray]) -> Turn:
+    """The turn to the most usual orientation of planes of about the same normal, none where it hardly helps."""
+    wanted = next((frame for frame in usual if abs(own[0] @ frame[0]) > ALIKE * np.linalg.norm(frame[0])), own)
+    turns = [Turn(*parts) for parts in itertools.product((False, True), repeat=3)]  # as stored comes first
+
+    def fit(turn: Turn) -> float:
+        down, right = turn.pair((own[1], own[2]))
+        return float(down @ wanted[1]) * (1 - 2 * turn.flip_rows) + float(right @ wanted[2]) * (
+            1 - 2 * turn.flip_columns
+        )
+
+    best = max(turns, key=fit)
+    return best if fit(best) > fit(AS_STORED) + MARGIN else AS_STORED
 
 
 def _acquired(volume: Volume, layout: str) -> tuple[int, str] | None:
@@ -218,14 +226,22 @@ def _stored(geometry: Geometry) -> int:
     return next(axis for axis in (2, 1, 0) if geometry.spacing[axis] >= largest * (1 - ODD))
 
 
-def _majority(volumes: Sequence[Volume], evidence: Sequence[tuple[int, str] | None]) -> int:
-    """The anatomical axis that most volumes are sliced across; the superior one where it is a tie."""
-    votes = [0, 0, 0]
+def _common_normal(volumes: Sequence[Volume], evidence: Sequence[tuple[int, str] | None]) -> np.ndarray:
+    """The direction (3,) that most volumes are sliced across, whatever its sign; the superior one where it is a tie."""
+    moment = np.diag([0.0, 1e-6, 2e-6])
     for volume, found in zip(volumes, evidence, strict=True):
         if found is None or found[1] not in (ONE, FRAMES):
             axis, weight = (_stored(volume.geometry), 1) if found is None else (found[0], EVIDENCE)
-            votes[anatomical_axes(volume.geometry)[axis]] += weight
-    return max((2, 1, 0), key=lambda plane: votes[plane])
+            normal = np.reshape(volume.geometry.direction, (3, 3))[:, axis]
+            moment += weight * np.outer(normal, normal)
+    return np.linalg.eigh(moment)[1][:, -1]
+
+
+def _nearest_axis(geometry: Geometry, normal: np.ndarray, acquired: int | None) -> int:
+    """The image axis nearest to a direction, or that of the acquisition where it is about as near."""
+    cosines = np.abs(normal @ np.reshape(geometry.direction, (3, 3)))
+    best = max((2, 1, 0), key=lambda axis: cosines[axis])
+    return best if acquired is None or cosines[best] > cosines[acquired] + MARGIN else acquired
 
 
 def _not_acquired(volume: Volume, acquired: int, axis: int) -> Problem:

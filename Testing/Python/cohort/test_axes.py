@@ -140,6 +140,30 @@ def test_oblique_volumes_have_three_different_axes():
     assert anatomical_axes(geometry)[2] == 2
 
 
+def rotated(degrees: float, across: int = 2) -> tuple[float, ...]:
+    """Direction matrix of a rotation about an axis."""
+    matrix, (a, b) = np.eye(3), [axis for axis in range(3) if axis != across]
+    cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    matrix[a, a], matrix[a, b], matrix[b, a], matrix[b, b] = cos, -sin, sin, cos
+    return tuple(matrix.ravel())
+
+
+def test_oblique_volumes_keep_their_acquisition_and_are_not_torn_apart(tmp_path):
+    """Short-axis planes of hearts lie about half-way between anatomical ones."""
+    for n, degrees in enumerate((38, 41, 44, 47, 50, 53)):
+        save(tmp_path / f"normal/v{n}.nii.gz", phantom() + n, (1.0, 1.0, 8.0), direction=rotated(degrees, across=0))
+        save(tmp_path / f"plane/v{n}.nii.gz", phantom() + n, (1.0, 1.0, 8.0), direction=rotated(degrees))
+    for folder in ("normal", "plane"):
+        cohort = discover(tmp_path / folder)
+        assert {volume.axis for volume in cohort.volumes} == {2}
+        assert not cohort.problems
+        assert describe_turns(cohort) is None
+    save(tmp_path / "plane/turned.nii.gz", phantom() - 9, (1.0, 1.0, 8.0), direction=rotated(45 + 180))
+    cohort = discover(tmp_path / "plane")
+    assert [volume.id for volume in cohort.volumes if volume.turn] == ["turned"]
+    assert cohort.volume("turned").turn == Turn(False, True, True)
+
+
 def test_stored_orders_come_out_alike_and_go_back_as_stored(tmp_path):
     array = phantom()
     orders = ("LPS", "RAS", "RAI", "SLA", "PIR", "ASL")

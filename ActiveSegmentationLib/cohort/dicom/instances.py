@@ -234,7 +234,7 @@ def _describe(found: Instance, dataset: Any, file: BinaryIO, size: int) -> None:
         found.kind = "contours"
         found.references = _contour_references(dataset)
         return
-    other = not_an_image(found.sop_class, "Rows" in dataset)
+    other = not_an_image(found.sop_class, found.modality, "Rows" in dataset)
     if other is not None:
         found.kind, found.name = "other", other
         return
@@ -246,8 +246,7 @@ def _describe_image(found: Instance, dataset: Any, file: BinaryIO, size: int) ->
     if any(part in ("LOCALIZER", "SCOUT", "TOPOGRAM") for part in kinds):
         found.kind = "localizer"
         return
-    placed = "ImagePositionPatient" in dataset or "PerFrameFunctionalGroupsSequence" in dataset
-    if is_screenshot(found.sop_class) and not (placed and lies_in_patient("", found.modality)):
+    if is_screenshot(found.sop_class):
         found.kind = "screenshot"
         return
     require_pixels(dataset, file, size)

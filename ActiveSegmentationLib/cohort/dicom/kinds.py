@@ -17,6 +17,15 @@ _SCREENSHOTS = f"{_STORAGE}7"
 _WITH_PIXELS = {f"{_STORAGE}481.2": "RT Dose", f"{_STORAGE}77.1.6": "Whole Slide Microscopy Image"}
 """Objects with pixels that are not annotated here."""
 
+_IMAGES = ("Parametric Map", "Enhanced US Volume")
+"""Classes of images that do not call themselves images."""
+
+_OTHER_MODALITIES = (
+    *("SR", "PR", "KO", "DOC", "REG", "FID", "AU", "ECG", "HD", "EPS", "RESP", "RWV", "PLAN", "ANN", "TEXTUREMAP"),
+    *("RTPLAN", "RTDOSE", "RTRECORD", "M3D", "STAIN", "SMR", "ASMT"),
+)
+"""Modalities of objects that hold no image."""
+
 _PLANAR = tuple(f"{_STORAGE}{number}" for number in (2, "2.1", "2.2", 4, "4.1", "4.3", "4.4", 128, "128.1", 130))
 _PLANAR_MODALITIES = ("CT", "MR", "PT")
 
@@ -31,12 +40,14 @@ _UNPACKED_BY_ITK = tuple(f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 
 """JPEG, JPEG lossless, JPEG-LS and JPEG 2000."""
 
 
-def not_an_image(sop_class: str, has_pixels: bool) -> str | None:
+def not_an_image(sop_class: str, modality: str, has_pixels: bool) -> str | None:
     """Name of an object that holds no image to annotate, or None for an image."""
     if sop_class in _WITH_PIXELS:
         return _WITH_PIXELS[sop_class]
     name = class_name(sop_class)
-    if has_pixels or " Image" in name or not sop_class:
+    if modality in _OTHER_MODALITIES:
+        return name if name and " Image" not in name else f"object(s) of modality {modality}"
+    if not sop_class or " Image" in name or (has_pixels and name in ("", *_IMAGES)):
         return None
     return name or "object(s) of a vendor's own class"
 

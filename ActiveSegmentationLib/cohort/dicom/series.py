@@ -10,7 +10,6 @@ from pathlib import Path
 from ActiveSegmentationLib.cohort.assembly import Candidate
 from ActiveSegmentationLib.cohort.dicom.fit import Fit
 from ActiveSegmentationLib.cohort.dicom.instances import Instance
-from ActiveSegmentationLib.cohort.dicom.kinds import is_screenshot
 from ActiveSegmentationLib.cohort.dicom.pixels import same_picture
 from ActiveSegmentationLib.cohort.dicom.stacks import Stack, sort_series, unevenness
 from ActiveSegmentationLib.cohort.headers import Header
@@ -57,7 +56,6 @@ class Outcome:
 def volumes_of(series: Series) -> Outcome:
     """Sort the images of a series into volumes; no damaged file ends the work."""
     found = Outcome()
-    _sort_out_screenshots(series.instances)
     once = _without_copies([one for one in series.instances if one.kind == "image"], found)
     broken = [instance for instance in once if instance.problem]
     planes = [plane for instance in once if not instance.problem for plane in instance.planes]
@@ -72,19 +70,6 @@ def volumes_of(series: Series) -> Outcome:
     if found.stacks:
         found.warnings += _oddities(once)
     return found
-
-
-def _sort_out_screenshots(instances: Sequence[Instance]) -> None:
-    """Secondary captures are screenshots, unless they alone are the series and form a stack: a converted volume."""
-    images = [one for one in instances if one.kind == "image"]
-    captures = [one for one in images if is_screenshot(one.sop_class)]
-    if not captures:
-        return
-    planes = [plane for one in captures for plane in one.planes if plane.position]
-    sorted_out = sort_series(planes, same_picture) if planes and len(captures) == len(images) else None
-    if sorted_out is None or not any(stack.fit.geometry.size[2] > 2 for stack in sorted_out.stacks):
-        for one in captures:
-            one.kind = "screenshot"
 
 
 def series_candidates(root: Path, series: Series) -> tuple[list[Candidate], list[Problem]]:

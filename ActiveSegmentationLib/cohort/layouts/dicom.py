@@ -22,7 +22,10 @@ from ActiveSegmentationLib.common.progress import Progress, or_silent
 _DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 _SKIPPED = {
     "localizer": ("localizer(s)", "Nothing has to be done: localizers and scouts are not annotated."),
-    "screenshot": ("secondary capture(s) (screenshots)", "Nothing has to be done, unless they are converted images."),
+    "screenshot": (
+        "secondary capture(s) (screenshots)",
+        "Nothing has to be done; if they are a converted volume, bring it as NIfTI or NRRD.",
+    ),
 }
 
 

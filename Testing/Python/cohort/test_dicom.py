@@ -584,6 +584,20 @@ def test_without_highdicom_the_images_can_be_used(tmp_path, drawn, monkeypatch):
 # ------------------------------------------------------------------------------------------------ what is no image
 
 
+@pytest.mark.parametrize("modality", ["SR", "PR", "KO", "RTDOSE"])
+@pytest.mark.parametrize("by", ["class", "modality"])
+def test_objects_that_are_not_images_are_left_out_even_with_pixels(tmp_path, modality, by):
+    classes = {"SR": "88.11", "PR": "11.1", "KO": "88.59", "RTDOSE": "481.2"}
+    tags = {"SOPClassUID": f"1.2.840.10008.5.1.4.1.1.{classes[modality]}"} if by == "class" else {"Modality": modality}
+    write_series(tmp_path / "ct", pixels(), SeriesInstanceUID="1.2.7")
+    write_series(tmp_path / "other", pixels(), SeriesInstanceUID="1.2.8", **tags)
+    write_slice(tmp_path / "ct" / "other", pixels()[0], (0, 0, 5), SeriesInstanceUID="1.2.7", **tags)
+    cohort = discover(tmp_path)
+    assert sizes(cohort) == [(5, 6, 4)]
+    assert "left out: 5 " in told(cohort, "warning")
+    assert len(cohort.problems) == 1
+
+
 def test_objects_without_images_are_told_once(tmp_path):
     write_series(tmp_path, pixels())
     for n in range(3):
@@ -604,20 +618,14 @@ def test_objects_without_images_are_told_once(tmp_path):
     assert told(cohort, "error") == ""
 
 
-@pytest.mark.parametrize(
-    ("places", "count"),
-    [((0, 5, 10, 15), 1), ((0,), 0), ((0, 0, 0), 0)],
-)
-def test_secondary_captures_are_screenshots_unless_they_are_a_stack(tmp_path, places, count):
+def test_secondary_captures_are_left_out_wherever_they_lie(tmp_path):
     write_series(tmp_path / "ct", pixels(), SeriesInstanceUID="1.2.70")
-    for n, z in enumerate(places):
-        tags = {"SOPClassUID": SecondaryCaptureImageStorage, "SeriesInstanceUID": "1.2.71", "InstanceNumber": n + 1}
-        write_slice(tmp_path / "sc" / f"{n}", pixels(seed=n)[0], (0, 0, z), **tags)
-    tags = {"SOPClassUID": SecondaryCaptureImageStorage, "SeriesInstanceUID": "1.2.70"}
-    write_slice(tmp_path / "ct" / "dose", pixels(seed=9)[0], (0, 0, 5), **tags)
+    tags = {"SOPClassUID": SecondaryCaptureImageStorage}
+    write_series(tmp_path / "sc", pixels(), SeriesInstanceUID="1.2.71", **tags)
+    write_slice(tmp_path / "ct" / "dose", pixels(seed=9)[0], (0, 0, 5), SeriesInstanceUID="1.2.70", **tags)
     cohort = discover(tmp_path)
-    assert sizes(cohort) == [(5, 6, 4)] * (1 + count)
-    assert f"{1 if count else 1 + len(places)} secondary capture(s)" in told(cohort, "warning")
+    assert sizes(cohort) == [(5, 6, 4)]
+    assert "5 secondary capture(s)" in told(cohort, "warning")
     assert told(cohort, "error") == ""
 
 

@@ -34,8 +34,7 @@ class AnnotatePanel(Panel):
         self.labels = LabelButtons(ui.labelsFrame, ui.labelsFrame.layout(), self.chooseLabel)
         ui.nextButton.clicked.connect(self.act(lambda: self.step(1)))
         ui.previousButton.clicked.connect(self.act(lambda: self.step(-1)))
-        for button in (ui.hereButton, ui.offHereButton):
-            button.clicked.connect(self.act(self.session.annotateShown))
+        ui.offHereButton.clicked.connect(self.act(self.session.annotateShown))
         ui.backButton.clicked.connect(self.act(self.session.goBack))
         ui.commitButton.clicked.connect(self.act(lambda: self.commit(empty=False)))
         ui.emptyButton.clicked.connect(self.act(lambda: self.commit(empty=True)))
@@ -284,7 +283,6 @@ class AnnotatePanel(Panel):
         noRequest = "" if any(row.status == "open" for row in session.requests.rows) else _("No request is open.")
         for button in (ui.nextButton, ui.previousButton):
             self.enable(button, noStudy, noRequest)
-        self.enable(ui.hereButton, self._noSlice())
 
     def _enableCommit(self) -> None:
         ui, session, task = self.ui, self.session, self.session.task

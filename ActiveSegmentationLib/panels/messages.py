@@ -30,6 +30,7 @@ class Messages:
         self._ui = ui
         self.comfort: Callable[[], str] = lambda: ""
         self._action: Callable[[], Any] | None = None
+        self._stillSo: Callable[[], bool] = lambda: True
         ui.messageButton.clicked.connect(lambda *_: self._act())
         ui.dismissButton.clicked.connect(lambda *_: self.clear())
         ui.detailsButton.toggled.connect(lambda *_: self._update())
@@ -44,7 +45,14 @@ class Messages:
         self._show(text, "")
         _showStatus(text)
 
-    def offer(self, text: str, label: str, action: Callable[[], Any], tip: str = "") -> None:
+    def offer(
+        self,
+        text: str,
+        label: str,
+        action: Callable[[], Any],
+        tip: str = "",
+        stillSo: Callable[[], bool] = lambda: True,
+    ) -> None:
         """Show a line with a button that does what is to be done next.
 
         Args:
@@ -52,9 +60,16 @@ class Messages:
             label: Text of the button.
             action: What it does; the line goes away before.
             tip: What the button does, in a sentence.
+            stillSo: Whether the line is true; it goes away by ``refresh`` when it is no more.
         """
         self.tell(text)
         self._offer(label, action, tip)
+        self._stillSo = stillSo
+
+    def refresh(self) -> None:
+        """Take away what was offered and is no longer so."""
+        if not self._stillSo():
+            self.clear()
 
     def error(
         self, error: Exception | WorkerError, label: str = "", action: Callable[[], Any] | None = None, tip: str = ""
@@ -100,6 +115,7 @@ class Messages:
 
     def _show(self, text: str, details: str) -> None:
         self._action = None
+        self._stillSo = lambda: True
         self._ui.messageLabel.text = text
         self._ui.messageLabel.toolTip = text
         self._ui.detailsTextEdit.setPlainText(details)

@@ -171,7 +171,9 @@ class StudyPanel(Panel):
             text = _("Check whether the images are understood, then create the study.")
             tip = _("Make the study in {folder}. The images stay where they are.")
             folder = self.ui.studyPathLineEdit.currentPath
-            self.messages.offer(text, _("Create study"), self.act(self.create), tip.format(folder=folder))
+            button = self.ui.newStudyButton
+            create = self.act(self.create)
+            self.messages.offer(text, _("Create study"), create, tip.format(folder=folder), lambda: button.checked)
 
     def _proposeDefaults(self, cohort: Cohort) -> None:
         """Choose what fits the images; the person can choose otherwise."""

@@ -196,7 +196,7 @@ class Wiring:
     def _onOpened(self) -> None:
         """A study is open: fetch what the panels show of it, if that costs no installation."""
         if not self.session.requests.rows and not self.messages.text:
-            self._offerSuggestions(_("The study is open."))
+            self._offerSuggestions(_("The study is open."), lambda: not self.session.requests.rows)
         if settings.value("Python") or not self.logic.dependencies.missing():
             self.work.readCurve()
             self.work.fetchThumbnails()
@@ -213,6 +213,7 @@ class Wiring:
         """Derive from session and worker what is shown and what can be done."""
         self._timer.stop()
         self.session.settleView()
+        self.messages.refresh()
         self._updateJob()
         if self.folding.update():
             self.scheduleUpdate()
@@ -253,13 +254,23 @@ class Wiring:
         text = _("All requests are answered.")
         if self.work.untrainedCount:
             tip = _("Learn from every committed slice; suggestions are better afterwards.")
-            self.messages.offer(text, _("Train now"), self.train.act(self.train.train), tip)
+            train = self.train.act(self.train.train)
+            self.messages.offer(text, _("Train now"), train, tip, self._isOpen(self._allAnswered))
         else:
-            self._offerSuggestions(text)
+            self._offerSuggestions(text, self._allAnswered)
 
-    def _offerSuggestions(self, text: str) -> None:
+    def _allAnswered(self) -> bool:
+        return self.session.nextRow() is None
+
+    def _offerSuggestions(self, text: str, stillSo: Callable[[], bool]) -> None:
         tip = _("Ask for the next slices as set under Suggest.")
-        self.messages.offer(text, _("Suggest next slices"), self.suggest.act(self.suggest.suggest), tip)
+        suggest = self.suggest.act(self.suggest.suggest)
+        self.messages.offer(text, _("Suggest next slices"), suggest, tip, self._isOpen(stillSo))
+
+    def _isOpen(self, stillSo: Callable[[], bool]) -> Callable[[], bool]:
+        """Whether something is still so, and the study that is open now still open."""
+        study = self.session.study
+        return lambda: self.session.study is study and stillSo()
 
     def _giveKeysBack(self) -> None:
         """Once something is chosen in a box the keys are the module's again, not the box's."""

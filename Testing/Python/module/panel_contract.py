@@ -10,7 +10,7 @@ import slicer
 WINDOWS = ((1280, 720), (1600, 1000))
 
 WHILE_DRAWING = (
-    *("taskLabel", "whyLabel", "previousButton", "nextButton", "hereButton", "commitButton", "emptyButton"),
+    *("taskLabel", "whyLabel", "previousButton", "nextButton", "commitButton", "emptyButton"),
     *("skipButton", "flagButton", "reasonComboBox", "labelsFrame"),
 )
 

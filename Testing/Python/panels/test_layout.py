@@ -17,7 +17,7 @@ WINDOWS = [(560, 850), (500, 560)]
 """What Slicer's window of 1600 x 1000 and of 1280 x 720 leaves for a module."""
 
 WHILE_DRAWING = (
-    *("taskLabel", "whyLabel", "previousButton", "nextButton", "hereButton", "stateLabel", "commitButton"),
+    *("taskLabel", "whyLabel", "previousButton", "nextButton", "stateLabel", "commitButton"),
     *("emptyButton", "skipButton", "flagButton", "reasonComboBox", "labelsFrame", "segmentEditorWidget"),
 )
 

@@ -68,6 +68,15 @@ def test_when_all_is_answered_and_learned_the_next_are_offered(asked, worker):
     assert asked.ui.messageButton.text == "Suggest next slices"
 
 
+def test_what_is_no_longer_so_is_offered_no_longer(asked, worker):
+    commitAll(asked)
+    assert asked.message == "All requests are answered."
+    asked.session.closeStudy()
+    asked.settle()
+    assert asked.message == ""
+    assert not asked.ui.messageButton.isVisibleTo(asked.widget.uiWidget)
+
+
 def test_an_offer_can_be_declined(asked, worker):
     asked.work._offer(REQUESTS, "4 slices are requested. Open the first?", asked.session.requests.rows[0].request.slice)
     asked.settle()

@@ -41,7 +41,7 @@ def add_commands(commands: Commands) -> None:
     shared.add_json(parser)
     parser.set_defaults(run=_doctor)
 
-    text = "show what a cohort holds and every problem in it; only headers are read"
+    text = "show what a cohort holds and every problem in it; no image pixel is read"
     parser = commands.add_parser("index", help=text, description=text[0].upper() + text[1:] + ".")
     parser.add_argument("cohort", type=Path, metavar="COHORT", help="folder, CSV/TSV table or image file")
     shared.add_cohort(parser)

@@ -192,7 +192,12 @@ def read_cohort(options: argparse.Namespace, path: Path, progress: TqdmProgress)
         advice = "Repair the files named above, or name the layout with --layout."
         raise BadInput("No volume of the cohort can be used.", where=path, advice=advice)
     if options.split is not None:
+        official = {volume.id for volume in cohort.volumes if volume.role != Role.POOL}
         cohort = with_roles(cohort, read_split(options.split))
+        taken = [volume.id for volume in cohort.volumes if volume.role == Role.POOL and volume.id in official]
+        if taken:
+            named = ", ".join(taken[:3]) + (" ..." if len(taken) > 3 else "")
+            progress.message(f"warning: the split puts volumes into the pool that the layout holds back: {named}.")
     progress.message(split_text(cohort, options.split))
     return cohort
 

@@ -24,7 +24,7 @@ from ActiveSegmentationLib.cohort.layouts import (
 from ActiveSegmentationLib.cohort.layouts.base import Layout
 from ActiveSegmentationLib.cohort.leftovers import summary_of, unused_files
 from ActiveSegmentationLib.cohort.types import Cohort, Problem
-from ActiveSegmentationLib.cohort.walking import is_text, walk
+from ActiveSegmentationLib.cohort.walking import is_text, walk, walking_once
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained
 from ActiveSegmentationLib.common.progress import Progress, or_silent
@@ -69,8 +69,8 @@ def discover(
         advice = f"Use one of: {', '.join(str(choice) for choice in AXIS_CHOICES)}."
         raise BadInput(f"{axis!r} is not a slice axis.", where="axis", advice=advice)
     _require_text(path)
-    found = _named(layout) if layout is not None else _detected(path, pattern)
-    with explained(path):
+    with walking_once(), explained(path):
+        found = _named(layout) if layout is not None else _detected(path, pattern)
         draft = _draft(found, path, pattern, or_silent(progress))
         if path.is_dir():
             draft.problems += _rest(path, draft, found.name)

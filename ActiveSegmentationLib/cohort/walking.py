@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+from collections.abc import Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
 from ActiveSegmentationLib.cohort.naming import image_suffix, is_hidden, natural_key
 from ActiveSegmentationLib.cohort.types import Problem
+
+_KNOWN: ContextVar[dict[Path, FoundFiles] | None] = ContextVar("walked folders", default=None)
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,22 @@ def walk(root: Path) -> FoundFiles:
     Raises:
         OSError: If the folder itself cannot be read.
     """
-    return _Walk(root).run()
+    known = _KNOWN.get()
+    if known is None:
+        return _Walk(root).run()
+    if root not in known:
+        known[root] = _Walk(root).run()
+    return known[root]
+
+
+@contextlib.contextmanager
+def walking_once() -> Iterator[None]:
+    """Within this block every folder is walked once, however many layouts look at it."""
+    token = _KNOWN.set({})
+    try:
+        yield
+    finally:
+        _KNOWN.reset(token)
 
 
 def volume_files(folder: Path) -> list[Path]:

@@ -9,7 +9,7 @@ import pytest
 from cohort_files import save_image, save_labels
 
 from ActiveSegmentationLib.cohort import discover, read_image
-from ActiveSegmentationLib.cohort.walking import walk
+from ActiveSegmentationLib.cohort.walking import walk, walking_once
 from ActiveSegmentationLib.common.errors import BadInput
 
 needs_links = pytest.mark.skipif(os.name == "nt", reason="links need a privilege on Windows")
@@ -50,6 +50,15 @@ def test_loops_end_and_a_folder_is_read_once_by_its_own_name(tmp_path):
     assert "own folder" in messages["p1/up"].message
     assert "to itself" in messages["itself"].message
     assert [messages[name].severity for name in ("a-link", "itself")] == ["warning", "error"]
+
+
+def test_a_folder_is_walked_once_within_the_block(tmp_path):
+    (tmp_path / "a.txt").write_text("x")
+    with walking_once():
+        assert names(tmp_path) == ["a.txt"]
+        (tmp_path / "b.txt").write_text("x")
+        assert names(tmp_path) == ["a.txt"]
+    assert names(tmp_path) == ["a.txt", "b.txt"]
 
 
 @needs_links

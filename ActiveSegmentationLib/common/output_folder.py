@@ -11,51 +11,65 @@ from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained, hash_file, read_json, write_json
 
 RECORD = ".activesegmentation.json"
-"""File that names what was written to a folder, with the SHA-256 of each file."""
+"""File that names what was written to a folder, with the SHA-256, the content and the study of each file."""
 
 _OF_THE_SYSTEM = {"thumbs.db", "desktop.ini"}
 
 
 @contextlib.contextmanager
-def output_folder(folder: Path, targets: Iterable[Path]) -> Iterator[None]:
+def output_folder(folder: Path, targets: Iterable[Path], holds: str, owner: str) -> Iterator[None]:
     """Write files to a folder within this block.
 
-    The folder is new, empty, or holds only what was written to it before and is still as it was written; hidden files
-    do not count. A block that was killed can be run again.
+    The folder is new, empty, or holds only what was written to it before. A file is replaced only by what it held
+    before, and if it is still as it was written; hidden files do not count. A block that was killed can be run again.
 
     Args:
         folder: The folder; made when the first file is written.
         targets: Files that may be written, all below it.
+        holds: What they hold, in words ("predictions").
+        owner: Id of the study that they are from.
 
     Raises:
-        BadInput: If the folder holds files of other origin, or a file that would be replaced was changed meanwhile.
+        BadInput: If the folder holds files of other origin, or a file that would be replaced was changed meanwhile,
+            holds something else, or is from another study.
     """
     folder = Path(os.path.abspath(folder))
     names = [Path(os.path.abspath(target)).relative_to(folder).as_posix() for target in targets]
     known = _known(folder)
     _require_own(folder, known)
     for name in names:
-        digest = known.get(name)
-        if digest is not None and (folder / name).is_file() and hash_file(folder / name) != digest:
-            advice = "Move it away to keep it, or choose another folder."
-            raise BadInput("The file was changed after it was written here.", where=folder / name, advice=advice)
-    write_json(folder / RECORD, {"files": known | dict.fromkeys(names)})
+        if name in known and (folder / name).is_file():
+            _require_replaceable(folder / name, known[name], holds, owner)
+    write_json(folder / RECORD, {"files": known | {name: [None, holds, owner] for name in names}})
     try:
         yield
     finally:
-        done = {name: hash_file(folder / name) for name in names if (folder / name).is_file()}
-        rest = {name: digest for name, digest in known.items() if name not in names and (folder / name).is_file()}
+        there = [name for name in names if (folder / name).is_file()]
+        rest = {name: entry for name, entry in known.items() if name not in names and (folder / name).is_file()}
+        done = {name: [hash_file(folder / name), holds, owner] for name in there}
         write_json(folder / RECORD, {"files": rest | done})
 
 
-def _known(folder: Path) -> dict[str, str | None]:
-    """Files that were written before, by their path in the folder, with their hashes; None where it was cut short."""
+def _require_replaceable(file: Path, entry: list[str | None], holds: str, owner: str) -> None:
+    digest, held, of = entry
+    advice = "Move it away to keep it, or choose another folder."
+    if (held, of) != (holds, owner):
+        origin = held if of == owner else f"{held} of another study"
+        raise BadInput(f"The file holds {origin}, and {holds} are to be written.", where=file, advice=advice)
+    if digest is not None and hash_file(file) != digest:
+        raise BadInput("The file was changed after it was written here.", where=file, advice=advice)
+
+
+def _known(folder: Path) -> dict[str, list[str | None]]:
+    """Files that were written before, by their path in the folder: SHA-256 (None where a run was cut short), what they
+    hold, and the study that they are from.
+    """
     with explained(folder):
         if not (folder / RECORD).is_file():
             return {}
     value = read_json(folder / RECORD)
     files = value.get("files") if isinstance(value, dict) else None
-    if not isinstance(files, dict):
+    if not isinstance(files, dict) or not all(isinstance(entry, list) and len(entry) == 3 for entry in files.values()):
         advice = "Choose another folder, or remove this file and everything that was written."
         raise BadInput("The record of what was written here is damaged.", where=folder / RECORD, advice=advice)
     return files

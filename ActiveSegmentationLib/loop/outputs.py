@@ -72,7 +72,7 @@ def predict_study(
     targets = [out / f"{volume.id}{ending}{suffix}" for volume in chosen for ending in endings]
     loop.study.require_output(out, targets)
     written: list[Path] = []
-    with output_folder(out, targets):
+    with output_folder(out, targets, "predictions", loop.study.id):
         for number, volume in enumerate(chosen):
             loop.progress.update("Predicting volumes", number, len(chosen))
             try:
@@ -212,7 +212,7 @@ def _export_csv(study: Study, out: Path) -> Path:
         undecided = int((annotation.labels == UNDECIDED).sum())
         writer.writerow([volume.patient, volume.id, volume.axis, slice_id.index + 1, *about, *counts, undecided])
     path = out / "annotations.csv"
-    with output_folder(out, [path]):
+    with output_folder(out, [path], "the table of annotations", study.id):
         write_text(path, text.getvalue())
     return path
 
@@ -227,7 +227,7 @@ def _export_nnunet(study: Study, out: Path) -> list[Path]:
     targets = [*labels.values(), *(path for paths in images.values() for path in paths), out / "dataset.json"]
     study.require_output(out, targets)
     written: list[Path] = []
-    with output_folder(out, targets):
+    with output_folder(out, targets, "a data set for nnU-Net", study.id):
         for volume in volumes:
             for path, pixels in zip(images[volume.id], read_image(study.cohort, volume), strict=False):
                 write_volume(path, pixels, volume.geometry, volume.transforms)

@@ -314,7 +314,7 @@ def export_annotations(
     volumes = sorted({slice_id.volume for slice_id in annotations})
     targets = {volume_id: Path(out) / f"{volume_id}{FORMATS[format]}" for volume_id in volumes}
     study.require_output(Path(out), targets.values())
-    with output_folder(Path(out), targets.values()):
+    with output_folder(Path(out), targets.values(), "annotations", study.id):
         for number, (volume_id, target) in enumerate(targets.items()):
             or_silent(progress).update("Exporting annotations", number, len(volumes))
             volume = study.cohort.volume(volume_id)

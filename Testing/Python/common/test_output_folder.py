@@ -10,9 +10,9 @@ from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.output_folder import RECORD, output_folder
 
 
-def write(folder: Path, *names: str, text: str = "x") -> None:
+def write(folder: Path, *names: str, text: str = "x", holds: str = "predictions", owner: str = "1") -> None:
     targets = [folder / name for name in names]
-    with output_folder(folder, targets):
+    with output_folder(folder, targets, holds, owner):
         for target in targets:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(text + target.name)
@@ -57,7 +57,7 @@ def test_a_run_that_was_killed_or_failed_can_be_repeated(tmp_path):
     killed = []
 
     def fail() -> None:
-        with output_folder(tmp_path, [tmp_path / "a.nii.gz", tmp_path / "b.nii.gz"]):
+        with output_folder(tmp_path, [tmp_path / "a.nii.gz", tmp_path / "b.nii.gz"], "predictions", "1"):
             (tmp_path / "a.nii.gz").write_text("half")
             killed.append((tmp_path / RECORD).read_bytes())
             raise RuntimeError
@@ -70,7 +70,7 @@ def test_a_run_that_was_killed_or_failed_can_be_repeated(tmp_path):
     assert (tmp_path / "b.nii.gz").read_text() == "xb.nii.gz"
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"files": 3}'])
+@pytest.mark.parametrize("content", ["{", "[]", '{"files": 3}', '{"files": {"a": "b"}}'])
 def test_a_damaged_record_is_named(tmp_path, content):
     (tmp_path / RECORD).write_text(content)
     with pytest.raises(BadInput, match="activesegmentation"):
@@ -81,3 +81,18 @@ def test_a_file_in_place_of_the_folder(tmp_path):
     (tmp_path / "out").write_text("")
     with pytest.raises(BadInput, match="file is used as a folder"):
         write(tmp_path / "out", "a.nii.gz")
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"holds": "annotations"}, "holds predictions, and annotations are to be written"),
+        ({"owner": "2"}, "holds predictions of another study"),
+    ],
+)
+def test_a_file_is_replaced_only_by_what_it_held(tmp_path, other, message):
+    write(tmp_path, "a.nii.gz")
+    with pytest.raises(BadInput, match=rf"a\.nii\.gz: The file {message}"):
+        write(tmp_path, "a.nii.gz", text="new", **other)
+    assert (tmp_path / "a.nii.gz").read_text() == "xa.nii.gz"
+    write(tmp_path, "b.nii.gz", **other)

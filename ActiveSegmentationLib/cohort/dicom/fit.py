@@ -72,7 +72,7 @@ def places_of(planes: Sequence[Plane]) -> list[list[Plane]]:
     order = np.argsort(offsets, kind="stable")
     gaps = np.diff(offsets[order])
     widest = float(gaps.max(initial=0.0))
-    limit = SAME_PLACE * min(widest, planes[0].distance or widest)
+    limit = SAME_PLACE * min(widest, abs(planes[0].distance or widest))
     groups = [[planes[order[0]]]]
     for gap, number in zip(gaps, order[1:], strict=True):
         if gap > limit:

@@ -134,7 +134,8 @@ def _single(dataset: Any, common: dict[str, Any], needs_place: bool) -> Plane:
 
 
 def _spacing(dataset: Any, *, required: bool) -> tuple[float, ...]:
-    for keyword in ("PixelSpacing", "NominalScannedPixelSpacing", "ImagerPixelSpacing"):
+    others = () if required else ("NominalScannedPixelSpacing", "ImagerPixelSpacing")  # sizes on the detector
+    for keyword in ("PixelSpacing", *others):
         found = numbers(dataset, keyword, 2)
         if found is not None:
             if min(found) <= 0:

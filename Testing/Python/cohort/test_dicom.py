@@ -217,6 +217,7 @@ def test_gaps_and_uneven_spacing(tmp_path, offsets, text):
         ({"ImageOrientationPatient": None}, "ImageOrientationPatient is missing"),
         ({"ImageOrientationPatient": [1, 0, 0, 1, 0, 0]}, "right angles"),
         ({"PixelSpacing": None}, "PixelSpacing is missing"),
+        ({"PixelSpacing": None, "ImagerPixelSpacing": [1, 1]}, "PixelSpacing is missing"),
         ({"PixelSpacing": [0, 0]}, "impossible"),
         ({"Rows": 0}, "rows and columns"),
         ({"BitsStored": 12, "HighBit": 15}, "HighBit"),
@@ -290,7 +291,7 @@ def test_time_points_are_volumes(tmp_path):
         assert np.array_equal(read_image(cohort, volume)[0], expected)
 
 
-@pytest.mark.parametrize("thickness", [8, 99, None])
+@pytest.mark.parametrize("thickness", [8, 99, -8, None])
 def test_time_points_whose_positions_are_rounded(tmp_path, thickness):
     for t in range(3):
         for k in range(4):

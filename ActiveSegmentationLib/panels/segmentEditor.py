@@ -18,6 +18,9 @@ EFFECTS = ("Paint", "Draw", "Erase", "Level tracing", "Scissors", "Islands", "Th
 BRUSH_RELATIVE, BRUSH_DIAMETER = "BrushDiameterIsRelative", "BrushAbsoluteDiameter"
 """Parameters of the Paint effect on the editor node: 1 for a brush in percent of the screen; diameter in mm."""
 
+BRUSH_SET = "ActiveSegmentation.Brush"
+"""Attribute of an editor node that had its brush from us; the effect itself sets a brush in percent on a new node."""
+
 UNDO_STATES = 20
 
 
@@ -55,8 +58,9 @@ class SegmentEditor(Editor):
             node.UnRegister(None)  # the scene keeps it
             node.SetSingletonTag(SINGLETON)
             node = scene.AddNode(node)
-        if node.GetAttribute(BRUSH_RELATIVE) is None:  # new, or as new after the scene was closed
+        if node.GetAttribute(BRUSH_SET) is None:  # new, or as new after the scene was closed
             node.SetAttribute(BRUSH_RELATIVE, "0")
+            node.SetAttribute(BRUSH_SET, "1")
         node.SetOverwriteMode(slicer.vtkMRMLSegmentEditorNode.OverwriteAllSegments)  # classes exclude each other
         return node
 

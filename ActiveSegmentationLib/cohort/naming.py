@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -28,6 +29,17 @@ def stem(path: Path) -> str:
     """File name without its image suffix, or without its last suffix."""
     suffix = image_suffix(path)
     return path.name[: -len(suffix)] if suffix else path.stem
+
+
+def composed(text: str) -> str:
+    """A text with each accented letter as one character, as Windows and Linux write it; macOS may part them."""
+    return unicodedata.normalize("NFC", text)
+
+
+def spellings(name: str) -> list[str]:
+    """How a path may stand on disk: as it is, with "/" for "\\", with accented letters as one or two characters."""
+    plain = name.replace("\\", "/")
+    return list(dict.fromkeys([name, plain, composed(plain), unicodedata.normalize("NFD", plain)]))
 
 
 def safe_id(text: str) -> str:

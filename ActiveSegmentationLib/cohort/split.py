@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ActiveSegmentationLib.cohort.naming import composed
 from ActiveSegmentationLib.cohort.roles import role_of_word
 from ActiveSegmentationLib.cohort.types import Cohort, Role
 from ActiveSegmentationLib.common.errors import BadInput
@@ -56,8 +57,8 @@ def with_roles(cohort: Cohort, split: Mapping[Role, Sequence[str]]) -> Cohort:
     Raises:
         BadInput: If a name is neither a patient nor a volume, or a patient would have two roles.
     """
-    patients = {volume.patient for volume in cohort.volumes}
-    known = patients | {volume.id for volume in cohort.volumes}
+    split = {role: [composed(name) for name in names] for role, names in split.items()}
+    known = {composed(name) for volume in cohort.volumes for name in (volume.patient, volume.id)}
     unknown = sorted({name for names in split.values() for name in names} - known)
     if unknown:
         named = ", ".join(unknown[:5]) + (" ..." if len(unknown) > 5 else "")
@@ -66,7 +67,7 @@ def with_roles(cohort: Cohort, split: Mapping[Role, Sequence[str]]) -> Cohort:
     volumes = []
     role_of: dict[str, Role] = {}
     for volume in cohort.volumes:
-        roles = [role for role, names in split.items() if volume.id in names or volume.patient in names]
+        roles = [role for role, names in split.items() if {composed(volume.id), composed(volume.patient)} & set(names)]
         if not roles and Role.POOL not in split:
             roles = [volume.role]
         if not roles:

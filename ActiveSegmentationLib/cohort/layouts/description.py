@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ActiveSegmentationLib.cohort.naming import IMAGE_SUFFIXES, image_suffix, natural_key, stem
+from ActiveSegmentationLib.cohort.naming import IMAGE_SUFFIXES, image_suffix, natural_key, spellings, stem
 from ActiveSegmentationLib.cohort.types import Problem, Role
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.text import read_any_json
@@ -62,8 +62,8 @@ def has_channel_files(path: Path) -> bool:
 
 def listed_file(path: Path, name: str) -> Path | None:
     """The file that a description names, with "/" or "\\", from the folder or from its root; .nii for .nii.gz too."""
-    plain = name.strip().replace("\\", "/")
-    for spelled in (path / plain, path / plain.lstrip("/")):
+    names = spellings(name.strip().replace("\\", "/"))
+    for spelled in [path / way for plain in names for way in (plain, plain.lstrip("/"))]:
         if spelled.is_file():
             return path / spelled.relative_to(path) if spelled.is_relative_to(path) else spelled
         for suffix in IMAGE_SUFFIXES:

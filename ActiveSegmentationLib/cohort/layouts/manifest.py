@@ -11,7 +11,7 @@ from ActiveSegmentationLib.cohort.layouts.base import Layout
 from ActiveSegmentationLib.cohort.layouts.description import description_of
 from ActiveSegmentationLib.cohort.layouts.dicom import named_volume
 from ActiveSegmentationLib.cohort.layouts.label_table import LabelTable, label_table
-from ActiveSegmentationLib.cohort.naming import image_suffix
+from ActiveSegmentationLib.cohort.naming import image_suffix, spellings
 from ActiveSegmentationLib.cohort.roles import role_of_word
 from ActiveSegmentationLib.cohort.types import UNDECIDED, LabelSource, Problem, Role
 from ActiveSegmentationLib.common.errors import BadInput
@@ -165,7 +165,7 @@ def _series(image: Path) -> Candidate | None:
 
 def _file(table: Path, column: str, cell: str, encoding: str) -> Path:
     """The file that a cell names; "\\" separates folders where the table was written on Windows."""
-    for name in (cell, cell.replace("\\", "/")):
+    for name in spellings(cell):
         named = table.parent / name
         if named.is_file() or (column == "image" and named.is_dir()):
             if column != "image" and looks_like_dicom(named):

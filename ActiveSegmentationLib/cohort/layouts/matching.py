@@ -19,7 +19,7 @@ from ActiveSegmentationLib.cohort.layouts.words import (
     without_label_words,
     words_of,
 )
-from ActiveSegmentationLib.cohort.naming import stem
+from ActiveSegmentationLib.cohort.naming import composed, stem
 from ActiveSegmentationLib.cohort.roles import role_of_folders
 from ActiveSegmentationLib.cohort.types import Role
 from ActiveSegmentationLib.common.errors import ActiveSegmentationError
@@ -50,7 +50,7 @@ class NamedFile:
     @property
     def key(self) -> Words:
         """The folders, so that they can be compared."""
-        return tuple(folder.casefold() for folder in self.folders)
+        return tuple(composed(folder).casefold() for folder in self.folders)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ _LABEL_FOLDERS = {"label", "labels", "gt", "mask", "masks", "manual", "scribble"
 
 
 def _recognises(path: Path) -> bool:
-    return path.is_dir() and any(_SUBJECT.fullmatch(stem(file)) for file in volume_files(path))
+    matches = (_SUBJECT.fullmatch(stem(file)) for file in volume_files(path)) if path.is_dir() else ()
+    return any(match is not None and match[2].upper() != "T2" for match in matches)  # other cohorts have T2, too
 
 
 def _read(path: Path) -> Draft:

@@ -15,7 +15,8 @@ _CASE = re.compile(r"(Case\d+)(_segmentation)?\.mhd", re.IGNORECASE)
 
 
 def _recognises(path: Path) -> bool:
-    return path.is_dir() and any(_CASE.fullmatch(file.name) for file in volume_files(path))
+    matches = (_CASE.fullmatch(file.name) for file in volume_files(path)) if path.is_dir() else ()
+    return any(match is not None and match[2] for match in matches)  # other cohorts have cases, too
 
 
 def _read(path: Path) -> Draft:

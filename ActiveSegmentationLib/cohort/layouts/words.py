@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from ActiveSegmentationLib.cohort.naming import stem
+from ActiveSegmentationLib.cohort.naming import composed, stem
 from ActiveSegmentationLib.cohort.roles import role_of_folder, role_of_word, split_name
 
 Kind = Literal["image", "mask", "scribble"]
@@ -80,7 +80,7 @@ _BIDS_TYPES = {"anat", "func", "dwi", "perf", "fmap", "pet", "derivatives", "raw
 def words_of(name: str) -> tuple[str, ...]:
     """The words of a file's stem in lower case, parted at "_", "-", "." and blanks, and next to a word known here."""
     found: list[str] = []
-    for piece in re.split(r"[\W_]+", name):
+    for piece in re.split(r"[\W_]+", composed(name)):
         parts = split_name(piece)
         known = any(part in _LABEL | _SCRIBBLE | _IMAGE for part in parts)
         found += parts if known else [piece.casefold()] if piece else []

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import numpy as np
 import pytest
 from cohort_files import SHAPE, save_array, save_image, save_labels
 
-from ActiveSegmentationLib.cohort import AnnotationKind, Cohort, Role, discover, read_image, read_labels
+from ActiveSegmentationLib.cohort import AnnotationKind, Cohort, Role, discover, read_image, read_labels, with_roles
 from ActiveSegmentationLib.cohort.layouts.patients import Place, patient_in, patients_of
 from ActiveSegmentationLib.common.errors import BadInput
 
@@ -259,6 +260,20 @@ def test_the_patient_in_a_name(stem, patient):
 def test_patients_of_folders(paths, patients):
     places = [Place(tuple(path.split("/")[:-1]), path.split("/")[-1]) for path in paths]
     assert patients_of(places) == patients
+
+
+def test_accented_letters_of_two_systems(tmp_path):
+    one, two = (unicodedata.normalize(form, "Jürgen") for form in ("NFC", "NFD"))
+    write(tmp_path, f"images/{two}.nii.gz", f":labels/{one}.nii.gz", f"images/{one}2.nii.gz")
+    cohort = discover(tmp_path)
+    assert masks(cohort)[f"images/{two}.nii.gz"] == f"labels/{one}.nii.gz"
+    split = with_roles(cohort, {Role.TEST: (one,), Role.POOL: (f"{two}2",)})
+    assert {unicodedata.normalize("NFC", v.patient): v.role for v in split.volumes} == {
+        one: Role.TEST,
+        f"{one}2": Role.POOL,
+    }
+    (tmp_path / "t.csv").write_text(f"patient,volume,image\n1,1,images/{one}.nii.gz\n", encoding="utf-8")
+    assert discover(tmp_path / "t.csv").problems == ()
 
 
 def test_suffixes_in_any_case(tmp_path):

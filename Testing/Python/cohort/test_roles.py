@@ -135,6 +135,15 @@ def test_parts_of_promise12_and_labels_without_case(tmp_path):
     assert [problem.where for problem in cohort.problems] == ["test/Case31_segmentation.mhd"]
 
 
+@pytest.mark.parametrize("names", [("Case01.mhd", "Case01_seg.mhd"), ("subject1_T2.nii.gz", "subject1_T2_seg.nii.gz")])
+def test_other_cohorts_with_such_names_are_plain(tmp_path, names):
+    save_image(tmp_path / names[0], 1)
+    save_array(tmp_path / names[1], np.zeros((3, 12, 10), np.uint8))
+    cohort = discover(tmp_path)
+    assert (cohort.layout, cohort.labels, cohort.problems) == ("folder", {}, ())
+    assert cohort.volumes[0].mask is not None
+
+
 @pytest.mark.parametrize("line", ["{0}", "/JPEGImages/480p/{0}/00000.png /Annotations/480p/{0}/00000.png"])
 def test_parts_of_davis(tmp_path, line):
     for n, video in enumerate(("bear", "swan", "goat")):

@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).parents[3]
 MODULE, LIBRARY = ROOT / "ActiveSegmentation", ROOT / "ActiveSegmentationLib"
 RAW = "https://raw.githubusercontent.com/ActiveSegmentation/SlicerActiveSegmentation/main/"
-SHIPPED = {"numpy", "scipy", "simpleitk", "pydicom"}
+SHIPPED = {"numpy", "scipy", "simpleitk"}
 """Distributions that Slicer ships."""
 
 METADATA = ("HOMEPAGE", "CATEGORY", "CONTRIBUTORS", "DESCRIPTION", "ICONURL", "SCREENSHOTURLS", "DEPENDS")

@@ -15,6 +15,7 @@ from ActiveSegmentationLib.cohort.headers import Header, data_files, read_header
 from ActiveSegmentationLib.cohort.label_values import refuse_layers
 from ActiveSegmentationLib.cohort.naming import natural_key, unique_ids
 from ActiveSegmentationLib.cohort.segments import match_segments
+from ActiveSegmentationLib.cohort.transforms import Transforms, share_one
 from ActiveSegmentationLib.cohort.types import Cohort, Geometry, LabelSource, Problem, Role, Source, Volume
 from ActiveSegmentationLib.common.errors import ActiveSegmentationError, BadInput
 from ActiveSegmentationLib.common.files import explained, hash_bytes
@@ -127,7 +128,7 @@ def _volume(root: Path, candidate: Candidate, name: str) -> tuple[Volume | None,
         if source is None:
             continue
         try:
-            _require_label_grid(source, geometry)
+            _require_label_grid(source, geometry, headers[0].transforms)
             labels[kind] = replace(source, source=_relative(source.source, root))
         except ActiveSegmentationError as error:
             problems.append(_problem(root, name, error))
@@ -174,12 +175,12 @@ def _require_channels(candidate: Candidate, headers: Sequence[Header]) -> None:
         raise BadInput(f"{found} of {wanted} channels are there.", where=where, advice=advice)
 
 
-def _require_label_grid(labels: LabelSource, geometry: Geometry) -> None:
+def _require_label_grid(labels: LabelSource, geometry: Geometry, transforms: Transforms | None) -> None:
     if labels.source.kind == "segmentation":
         return  # held against the grid by the layout
     if labels.source.kind == "structures":
         for path in labels.source.paths:
-            _require_label_grid(LabelSource(file_source(Path(path))), geometry)
+            _require_label_grid(LabelSource(file_source(Path(path))), geometry, transforms)
         return
     header = _header(labels.source)
     if labels.source.kind == "file":
@@ -188,6 +189,8 @@ def _require_label_grid(labels: LabelSource, geometry: Geometry) -> None:
     if labels.source.kind == "frames":
         found = replace(geometry, size=found.size)
     difference = found.difference(geometry)
+    if found.size == geometry.size and share_one(header.transforms, transforms):
+        return
     if difference is not None:
         advice = "Resample the labels to the image's grid; the volume is used without them."
         message = f"The labels do not fit the image: {difference}."

@@ -25,7 +25,7 @@ from ActiveSegmentationLib.cohort.nifti_transforms import carry_transforms, pack
 from ActiveSegmentationLib.cohort.pictures import is_picture, read_label_picture
 from ActiveSegmentationLib.cohort.pixel_files import has_pixel_files, pixel_files, require_sound
 from ActiveSegmentationLib.cohort.structures import combine_structures
-from ActiveSegmentationLib.cohort.transforms import Transforms
+from ActiveSegmentationLib.cohort.transforms import Transforms, share_one
 from ActiveSegmentationLib.cohort.types import UNDECIDED, AnnotationKind, Cohort, Geometry, LabelSource, Source, Volume
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import atomic_path, explained
@@ -43,7 +43,7 @@ def read_image(cohort: Cohort, volume: Volume) -> np.ndarray:
     channels = []
     for source in volume.channels:
         path = cohort.path(source.paths[0])
-        array = _read_source(cohort, source, volume.geometry)
+        array = _read_source(cohort, source, volume)
         array = array[None] if array.ndim == 3 else np.moveaxis(array, -1, 0)
         if len(array) != volume.components:
             message = f"The image has {len(array)} component(s), and {volume.components} were indexed."
@@ -69,7 +69,7 @@ def read_labels(cohort: Cohort, volume: Volume, kind: AnnotationKind) -> np.ndar
     if labels is None:
         return None
     path = cohort.path(labels.source.paths[0])
-    array = one_component(_read_source(cohort, labels.source, volume.geometry, labels=True), path)
+    array = one_component(_read_source(cohort, labels.source, volume, labels=True), path)
     if mask_kind(kind, labels) and only_255(array):
         labels = replace(labels, values=((UNDECIDED, _only_label(cohort, path)),))
     values = label_values(array, labels, path)
@@ -78,7 +78,7 @@ def read_labels(cohort: Cohort, volume: Volume, kind: AnnotationKind) -> np.ndar
     return values
 
 
-def read_stored_labels(path: Path, geometry: Geometry) -> np.ndarray:
+def read_stored_labels(path: Path, geometry: Geometry, transforms: Transforms | None = None) -> np.ndarray:
     """Read what a label map from anywhere stores, and hold it against a grid.
 
     Returns:
@@ -87,7 +87,7 @@ def read_stored_labels(path: Path, geometry: Geometry) -> np.ndarray:
     Raises:
         BadInput: If it cannot be read, has another grid, or components that differ.
     """
-    _require_grid(path, read_header(path).geometry, geometry)
+    _require_label_grid(path, geometry, transforms)
     return one_component(_read_label_file(path), path)
 
 
@@ -179,8 +179,9 @@ def _require_finite(path: Path, values: np.ndarray) -> None:
         raise BadInput(f"{bad} pixel(s) are not finite numbers (NaN or infinite).", where=path, advice=advice)
 
 
-def _read_source(cohort: Cohort, source: Source, geometry: Geometry, *, labels: bool = False) -> np.ndarray:
+def _read_source(cohort: Cohort, source: Source, volume: Volume, *, labels: bool = False) -> np.ndarray:
     """(k, j, i), or (k, j, i, C) where there are components."""
+    geometry = volume.geometry
     paths = [cohort.path(name) for name in source.paths]
     read = _read_label_file if labels else read_pixels
     if source.kind == "frames":
@@ -190,7 +191,10 @@ def _read_source(cohort: Cohort, source: Source, geometry: Geometry, *, labels: 
     if source.kind == "segmentation":
         return read_segmentations(paths, geometry)
     if source.kind == "structures":
-        return combine_structures(paths, lambda path: read_stored_labels(path, geometry))
+        return combine_structures(paths, lambda path: read_stored_labels(path, geometry, volume.transforms))
+    if labels:
+        _require_label_grid(paths[0], geometry, volume.transforms)
+        return read(paths[0])
     header = read_header(paths[0], channels=source.kind == "channels")
     _require_grid(paths[0], header.geometry, geometry)
     return read_nifti_pixels(paths[0]) if source.kind == "channels" and is_nifti(paths[0]) else read(paths[0])
@@ -255,6 +259,13 @@ def _array_of(image: Any) -> np.ndarray:
     while spatial > 3:
         array, spatial = array[0], spatial - 1
     return array
+
+
+def _require_label_grid(path: Path, geometry: Geometry, transforms: Transforms | None) -> None:
+    """As ``_require_grid``; a map that shares one transform with an image whose two disagree lies on it."""
+    header = read_header(path)
+    if header.geometry.size != geometry.size or not share_one(header.transforms, transforms):
+        _require_grid(path, header.geometry, geometry)
 
 
 def _require_grid(path: Path, found: Geometry, wanted: Geometry) -> None:

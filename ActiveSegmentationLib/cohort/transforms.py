@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -35,3 +36,23 @@ class Transforms:
         """Inverse of ``to_json``."""
         parts: dict[str, Any] = {name: tuple(part) if isinstance(part, list) else part for name, part in value.items()}
         return cls(**parts)
+
+
+def share_one(one: Transforms | None, other: Transforms | None) -> bool:
+    """Whether two images of one size lie alike by their sforms, or by their qforms, where these count in both.
+
+    A label map that a program made by one transform of an image whose two disagree lies on it all the same.
+    """
+    if one is None or other is None or (one.units or 2) != (other.units or 2):
+        return False
+    by_sform = min(one.sform_code, other.sform_code) > 0 and _near(one.sform, other.sform)
+    by_qform = min(one.qform_code, other.qform_code) > 0 and _near(
+        (*one.qform, *one.pixdim), (*other.qform, *other.pixdim)
+    )
+    return by_sform or by_qform
+
+
+def _near(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return len(one) == len(other) and all(
+        math.isclose(a, b, rel_tol=1e-4, abs_tol=1e-3) for a, b in zip(one, other, strict=True)
+    )

@@ -181,7 +181,7 @@ def _labels(study: Study, volume: Volume, path: Path, asked: _Import) -> tuple[n
     reference = volume.labels(asked.kind)
     if ignore is None and asked.kind == AnnotationKind.SCRIBBLE:
         ignore = UNDECIDED if reference is None or reference.undecided is None else reference.undecided
-    stored = read_stored_labels(path, volume.geometry)
+    stored = read_stored_labels(path, volume.geometry, volume.transforms)
     if asked.ignore_value is None and ignore in (None, UNDECIDED) and only_255(stored):
         _require_unlabelled(slices_first(stored, volume.axis), path, study, asked.kind)
     source = LabelSource(Source("file", (str(path),)), ignore, ((UNDECIDED, UNDECIDED),))

@@ -11,8 +11,17 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from ActiveSegmentationLib.cohort import Cohort, discover, read_image, write_label_map, write_volume
+from ActiveSegmentationLib.cohort import (
+    AnnotationKind,
+    Cohort,
+    discover,
+    read_image,
+    read_labels,
+    write_label_map,
+    write_volume,
+)
 from ActiveSegmentationLib.cohort.headers import read_header
+from ActiveSegmentationLib.cohort.io import read_stored_labels
 
 ARRAY = np.random.default_rng(5).integers(0, 900, (4, 6, 5)).astype(np.int16)
 TURN = np.deg2rad(15)
@@ -174,3 +183,23 @@ def test_positions_that_are_not_numbers_are_refused(tmp_path):
     cohort = discover(tmp_path)
     assert cohort.volumes == ()
     assert "not a finite number" in cohort.problems[0].message
+
+
+@pytest.mark.parametrize("made_by", ["sform", "qform"])
+def test_labels_made_by_one_transform_of_an_ambiguous_image_lie_on_it(tmp_path, made_by):
+    labels = (ARRAY > 400).astype(np.uint8)
+    nibabel.save(image(1, 1), tmp_path / "a.nii.gz")
+    drawn = nibabel.Nifti1Image(labels.transpose(2, 1, 0), SFORM if made_by == "sform" else QFORM)
+    if made_by == "qform":
+        drawn.set_sform(None, 0)
+        drawn.set_qform(QFORM, 1)
+    nibabel.save(drawn, tmp_path / "a_seg.nii.gz")
+    cohort = discover(tmp_path)
+    volume = cohort.volumes[0]
+    assert {problem.severity for problem in cohort.problems} == {"warning"}
+    assert np.array_equal(read_labels(cohort, volume, AnnotationKind.MASK), labels)
+    assert np.array_equal(read_stored_labels(tmp_path / "a_seg.nii.gz", volume.geometry, volume.transforms), labels)
+    moved = np.array(SFORM)
+    moved[0, 3] += 9
+    nibabel.save(nibabel.Nifti1Image(labels.transpose(2, 1, 0), moved), tmp_path / "a_seg.nii.gz")
+    assert discover(tmp_path).volumes[0].mask is None

@@ -112,6 +112,8 @@ def _add_new(commands: Commands) -> None:
     shared.add_cohort(parser)
     shared.add_split(parser)
     shared.add_settings(parser)
+    text = "seed of learned metrics, autoencoders and trainings; that of the choices is an option of suggest"
+    parser.add_argument("--seed", type=shared.natural, default=0, metavar="K", help=text)
     shared.add_json(parser)
 
 
@@ -171,7 +173,7 @@ def _new(options: argparse.Namespace) -> str:
     with contextlib.closing(shared.progress_of(options)) as progress:
         cohort = shared.read_cohort(options, options.cohort, progress)
         labels = label_set_for(cohort, options.labels, progress)
-    settings = shared.settings_of(options)
+    settings = shared.settings_of(options, seed=options.seed)
     Study.create(options.study, cohort, labels, AnnotationKind(options.annotation), settings=settings.to_json())
     slices = sum(volume.slice_count for volume in cohort.volumes)
     if options.json:

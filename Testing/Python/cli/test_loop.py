@@ -369,7 +369,8 @@ def test_commands_on_a_study_answer_in_json(tmp_path, phantom_cohort):
         return json.loads(done(*words, "--json").out)
 
     study = tmp_path / "study"
-    new = answer("new", study, "--cohort", phantom_cohort, "--annotation", "mask", *TINY)
+    new = answer("new", study, "--cohort", phantom_cohort, "--annotation", "mask", "--seed", 5, *TINY)
+    assert Study.open(study).settings["seed"] == 5
     assert (new["study"], new["volumes"], new["slices"]) == (str(study), 8, 40)
     assert set(new["labels"]) == {"1", "2", "3"}
     first, second = (volume.id for volume in Study.open(study).cohort.volumes[:2])

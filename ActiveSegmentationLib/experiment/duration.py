@@ -44,7 +44,7 @@ class Speed:
 
 
 def measure_speed(design: Design, stack: SliceStack, device: str) -> Speed:
-    """Time a few training steps and predictions; takes a second or so, and leaves torch's generators as they were."""
+    """Time a few training steps and predictions; torch's generators are left as they were."""
     settings = replace(design.settings.training, loss_head=False)
     with torch.random.fork_rng(devices=[]):
         network = build_network(stack.channels, design.labels.classes, settings, seed=0).to(device)

@@ -206,7 +206,8 @@ def checkViewsOfAnotherShape(module, folder):
 
 def checkContrast(module, folder):
     """CT has a CT window; a person's window survives the change of volume and of slice; channels can be switched."""
-    logic = openCohort(module, folder, OneView())
+    views = OneView()
+    logic = openCohort(module, folder, views)
     session = logic.session
     volumes = {volume.id: volume for volume in session.study.cohort.volumes}
 
@@ -236,6 +237,7 @@ def checkContrast(module, folder):
     session.openSlice(volumeSlice(volumes["l-channels"], 3))
     assert np.array_equal(slicer.util.arrayFromVolume(session.case.volumeNode), pixels[1])
     logic.close()
+    views.close()
 
 
 def checkWindowIsFilled(module, folder):

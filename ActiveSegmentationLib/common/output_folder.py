@@ -17,7 +17,9 @@ _OF_THE_SYSTEM = {"thumbs.db", "desktop.ini"}
 
 
 @contextlib.contextmanager
-def output_folder(folder: Path, targets: Iterable[Path], holds: str, owner: str) -> Iterator[None]:
+def output_folder(
+    folder: Path, targets: Iterable[Path], holds: str, owner: str, *, whole: bool = False
+) -> Iterator[None]:
     """Write files to a folder within this block.
 
     The folder is new, empty, or holds only what was written to it before. A file is replaced only by what it held
@@ -28,6 +30,8 @@ def output_folder(folder: Path, targets: Iterable[Path], holds: str, owner: str)
         targets: Files that may be written, all below it.
         holds: What they hold, in words ("predictions").
         owner: Id of the study that they are from.
+        whole: Whether the targets are a data set as a whole, so that files of an earlier one that are no part of it
+            are removed.
 
     Raises:
         BadInput: If the folder holds files of other origin, or a file that would be replaced was changed meanwhile,
@@ -37,9 +41,12 @@ def output_folder(folder: Path, targets: Iterable[Path], holds: str, owner: str)
     names = [Path(os.path.abspath(target)).relative_to(folder).as_posix() for target in targets]
     known = _known(folder)
     _require_own(folder, known)
-    for name in names:
+    stale = [name for name, entry in known.items() if whole and name not in names and entry[1:] == [holds, owner]]
+    for name in (*names, *stale):
         if name in known and (folder / name).is_file():
             _require_replaceable(folder / name, known[name], holds, owner)
+    for name in stale:
+        (folder / name).unlink(missing_ok=True)
     write_json(folder / RECORD, {"files": known | {name: [None, holds, owner] for name in names}})
     try:
         yield

@@ -227,7 +227,7 @@ def _export_nnunet(study: Study, out: Path) -> list[Path]:
     targets = [*labels.values(), *(path for paths in images.values() for path in paths), out / "dataset.json"]
     study.require_output(out, targets)
     written: list[Path] = []
-    with output_folder(out, targets, "a data set for nnU-Net", study.id):
+    with output_folder(out, targets, "a data set for nnU-Net", study.id, whole=True):
         for volume in volumes:
             for path, pixels in zip(images[volume.id], read_image(study.cohort, volume), strict=False):
                 write_volume(path, pixels, volume.geometry, volume.transforms)

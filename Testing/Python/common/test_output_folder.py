@@ -10,9 +10,9 @@ from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.output_folder import RECORD, output_folder
 
 
-def write(folder: Path, *names: str, text: str = "x", holds: str = "predictions", owner: str = "1") -> None:
+def write(folder: Path, *names: str, text: str = "x", holds: str = "predictions", owner: str = "1", **options) -> None:
     targets = [folder / name for name in names]
-    with output_folder(folder, targets, holds, owner):
+    with output_folder(folder, targets, holds, owner, **options):
         for target in targets:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(text + target.name)
@@ -96,3 +96,14 @@ def test_a_file_is_replaced_only_by_what_it_held(tmp_path, other, message):
         write(tmp_path, "a.nii.gz", text="new", **other)
     assert (tmp_path / "a.nii.gz").read_text() == "xa.nii.gz"
     write(tmp_path, "b.nii.gz", **other)
+
+
+def test_what_is_no_part_of_a_data_set_any_more_is_removed(tmp_path):
+    write(tmp_path, "annotations.csv", holds="table")
+    write(tmp_path, "labels/a.nii.gz", "labels/b.nii.gz", holds="data set", whole=True)
+    write(tmp_path, "labels/a.nii.gz", holds="data set", whole=True)
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {"a.nii.gz", "annotations.csv", RECORD}
+    (tmp_path / "labels/a.nii.gz").write_text("corrected by hand")
+    with pytest.raises(BadInput, match=r"a\.nii\.gz: The file was changed"):
+        write(tmp_path, "labels/c.nii.gz", holds="data set", whole=True)
+    assert (tmp_path / "labels/a.nii.gz").read_text() == "corrected by hand"

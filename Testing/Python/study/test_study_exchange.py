@@ -254,7 +254,7 @@ def test_maps_that_belong_nowhere_are_refused_before_anything_is_stored(sparse, 
         import_annotations(study, tmp_path / "empty", annotator="A", kind=MASK)
     with pytest.raises(BadInput, match="'some'"):
         import_annotations(study, folder, annotator="A", kind=MASK, slices="some")
-    with pytest.raises(BadInput, match="index 4"):
+    with pytest.raises(BadInput, match=r"Slice 5 \(counted from 1\)"):
         import_annotations(study, folder, annotator="A", kind=MASK, slices=[4])
     study.exclude("v000", "x")
     with pytest.raises(BadInput, match="excluded"):

@@ -57,7 +57,8 @@ class Worked:
         self.folder = folder
 
     def path(self, number):
-        return self.study.cohort.image_path(self.study.cohort.volumes[number])
+        cohort = self.study.cohort
+        return cohort.path(cohort.volumes[number].channels[0].paths[0])
 
     def name(self, number):
         return self.study.cohort.volumes[number].id
@@ -134,13 +135,13 @@ def test_an_export_takes_the_predictions_that_exist(worked, monkeypatch):
     with open(damaged, "w", encoding="utf-8") as file:
         file.write("{")
     predicted = []
-    original = outputs.predict_volume
+    original = outputs.predict_planes
 
     def predict(model, stack, volume, **options):
         predicted.append(volume)
         return original(model, stack, volume, **options)
 
-    monkeypatch.setattr(outputs, "predict_volume", predict)
+    monkeypatch.setattr(outputs, "predict_planes", predict)
     files = worked.run("export", format="predictions", out=str(worked.folder / "out"))["files"]
     assert predicted == [again.id]
     assert len(files) == len(reviews)

@@ -76,6 +76,8 @@ class Dependencies:
             raise BadInput(_("PyTorch was not installed."), advice=_("Press the button again when it suits you."))
 
     def _pip(self, requirements: list[str]) -> None:
+        import slicer.packaging  # Slicer does not import it by itself
+
         try:
             slicer.packaging.pip_ensure(requirements, requester="ActiveSegmentation")
         except (RuntimeError, subprocess.CalledProcessError) as error:  # the person declined, or pip failed

@@ -63,6 +63,9 @@ class Panel:
             except ActiveSegmentationError as error:
                 self.messages.error(error)
                 self.update()  # a box that was ticked in vain, for one
+            except Exception as error:  # the console alone would show it, which a clinician does not watch
+                self.messages.error(error)
+                raise
 
         return slot
 

@@ -287,3 +287,9 @@ def test_damaged_marks_are_told_and_annotating_goes_on(marking, caplog):
     clickAt(marking, 2, "firstSliceButton")
     assert "marked extents are damaged" in marking.message
     assert path.read_text(encoding="utf-8") == "{}"
+
+
+def test_an_error_that_was_not_foreseen_is_shown_too(module):
+    with pytest.raises(ZeroDivisionError):
+        module.wiring.study.act(lambda: 1 / 0)()
+    assert "ZeroDivisionError" in module.message

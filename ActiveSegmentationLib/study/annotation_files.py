@@ -90,9 +90,14 @@ class AnnotationFiles:
         """A label map on its way into place."""
         return self.folder / f"{self.stem}.pending.seg.nrrd"
 
+    @property
+    def versions(self) -> Path:
+        """Folder of the label values of commits that were replaced."""
+        return self.folder / f"{self.stem}.versions"
+
     def version(self, index: int, labels_sha256: str) -> Path:
         """Where the label values of an earlier commit of a slice are kept."""
-        return self.folder / f"{self.stem}.versions" / f"{index}-{labels_sha256[:16]}.npz"
+        return self.versions / f"{index}-{labels_sha256[:16]}.npz"
 
     def keep_version(self, index: int, labels: np.ndarray) -> None:
         """Keep the label values of a commit that is about to be replaced."""
@@ -184,6 +189,9 @@ class AnnotationFiles:
     def clean(self) -> None:
         """Remove what killed writers of these files left; only for the one who may write them."""
         sweep(self.slices, self.segments, self.pending)
+        with explained(self.versions):
+            for left in self.versions.glob(".tmp-*"):
+                left.unlink()
 
 
 def _matching(path: Path, file: SliceFile, volume: Volume) -> dict[int, np.ndarray] | None:

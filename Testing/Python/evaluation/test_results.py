@@ -94,7 +94,7 @@ def test_the_files_say_what_they_promise(tmp_path):
     write_requests_csv(tmp_path / "q.csv", [RequestRow("c", "s", 0, 1, 1, "p", "v", 2, 0, 1.5, 'far, "very"')])
     assert (tmp_path / "q.csv").read_text() == (
         "cohort,strategy,seed,round,rank,patient,volume,axis,slice,score,reason\n"
-        'c,s,0,1,1,p,v,2,0,1.5,"far, ""very"""\n'
+        'c,s,0,1,1,p,v,2,1,1.5,"far, ""very"""\n'
     )
 
 

@@ -190,8 +190,8 @@ def test_foreign_values_are_refused_with_the_allowed_ones(make_study, annotate):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"slice": SliceId("v000", 4)}, "no slice with index 4.*0 to 3"),
-        ({"slice": SliceId("v000", -1)}, "no slice with index -1"),
+        ({"slice": SliceId("v000", 4)}, "no slice 5.*1 to 4"),
+        ({"slice": SliceId("v000", -1)}, "no slice 0"),
         ({"slice": SliceId("../v000", 0)}, "no volume"),
         ({"labels": np.full((5, 6), 255, np.uint8)}, "Nothing is drawn.*skip"),
         ({"labels": np.zeros((5, 6), np.float32)}, "float32"),

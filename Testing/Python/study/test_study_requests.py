@@ -79,7 +79,7 @@ def test_writing_the_same_again_is_recognised_whatever_the_types(make_study):
         ({"number": 2}, "not the next one"),
         ({"number": 0}, "not the next one"),
         ({"slices": [("v000", 0), ("v000", 0)]}, "occurs twice"),
-        ({"slices": [("v000", 4)]}, "no slice with index 4"),
+        ({"slices": [("v000", 4)]}, "no slice 5"),
         ({"score": float("nan")}, "score"),
         ({"what": object()}, "JSON"),
         ({"what": float("inf")}, "JSON"),

@@ -21,7 +21,7 @@ NOT_ANNOTATED = 4
 """Value of pixels that no scribble touches."""
 
 _SUBJECT = re.compile(r"(subject_?\d+)_(DE|LGE|C0|T2)", re.IGNORECASE)
-_MARKED = re.compile(r"_(manual|gt|label|labels|mask|scribble|scribbles)$", re.IGNORECASE)
+_MARKED = re.compile(r"_(manual|gt|seg|segmentation|labels?|masks?|scribbles?)$", re.IGNORECASE)
 _LABEL_FOLDERS = {"label", "labels", "gt", "mask", "masks", "manual", "scribble", "scribbles"}
 
 

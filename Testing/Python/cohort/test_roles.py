@@ -53,7 +53,7 @@ def test_mscmr_test_set_and_names(tmp_path):
     save_image(tmp_path / "train" / "images" / "subject1_DE.nii.gz", 1, (3, 60, 60))
     save_array(tmp_path / "train" / "labels" / "subject1_DE_scribble.nii.gz", heart().astype(np.uint8))
     save_image(tmp_path / "TestSet" / "images" / "subject7_DE.nii.gz", 2, (3, 60, 60))
-    save_array(tmp_path / "TestSet" / "labels" / "subject7_DE.nii.gz", heart().astype(np.uint8))
+    save_array(tmp_path / "TestSet" / "labels" / "subject7_DE_seg.nii.gz", heart().astype(np.uint8))
     cohort = discover(tmp_path)
     assert (cohort.layout, cohort.problems) == ("mscmr", ())
     assert [(v.id, v.role, v.mask is not None) for v in cohort.volumes] == [

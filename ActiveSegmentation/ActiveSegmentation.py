@@ -226,7 +226,7 @@ class ActiveSegmentationLogic(ScriptedLoadableModuleLogic):
         return self._await(lambda: self.work.train(models, steps))
 
     def predict(self, volumes: list[str] | None = None) -> list[dict[str, Any]]:
-        """Segment volumes (all unless told), and wait; returns the reviews, the most doubtful volume first."""
+        """Segment volumes (default: all), and wait; returns the reviews, the most uncertain volume first."""
         return self._await(lambda: self.work.predict(volumes))["reviews"]
 
     def evaluate(self) -> dict[str, Any]:

@@ -128,11 +128,11 @@ def remove_tree(path: Path) -> None:
 
 
 def tree_size(path: Path) -> int:
-    """Bytes of all files in a folder, 0 where there is none; files that vanish meanwhile do not count."""
+    """Bytes of all files in a folder, 0 where there is none; what cannot be read does not count."""
     total = 0
     for folder, _, names in os.walk(path):
         for name in names:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 total += os.lstat(os.path.join(folder, name)).st_size
     return total
 

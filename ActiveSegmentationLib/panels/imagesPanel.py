@@ -57,7 +57,7 @@ class ImagesPanel(Panel):
 
     def _showStudy(self, study: Study) -> None:
         """Show the volumes of the open study, and which of them are left out."""
-        self._study, self._excluded = study, study.excluded()
+        self._study, self._excluded = study, dict(self.session.excluded)
         self._show(study.cohort, ())
         self.ui.imagesCollapsibleButton.collapsed = True
 
@@ -69,12 +69,9 @@ class ImagesPanel(Panel):
         Raises:
             BadInput: If no study is open, there is no such volume, or the study cannot be written.
         """
-        study = self.session.requireStudy()
-        case = self.session.case
-        if case is not None and case.volume.id == volume:
-            self.session.closeCase()
-        study.exclude(volume, _("left out in 3D Slicer by {name}").format(name=self.session.annotator))
-        self._changed()
+        reason = _("left out in 3D Slicer by {name}").format(name=self.session.annotator)
+        self.session.excludeVolume(volume, reason)
+        self.update()
         text = _("{volume} is left out; what was drawn on it is kept.").format(volume=volume)
         tip = _("Use this volume again.")
         self.messages.offer(text, _("Undo"), self.act(lambda: self.takeBack(volume)), tip)
@@ -85,18 +82,18 @@ class ImagesPanel(Panel):
         Raises:
             BadInput: If no study is open, there is no such volume, or the study cannot be written.
         """
-        self.session.requireStudy().include(volume)
-        self._changed()
+        self.session.includeVolume(volume)
+        self.update()
         self.messages.tell(_("{volume} is used again.").format(volume=volume))
 
-    def _changed(self) -> None:
-        self.session.refresh()
-        chosen = self.ui.cohortTable.currentRow()
-        study = self.session.requireStudy()
-        self._excluded = study.excluded()
+    def _fillAnew(self, study: Study) -> None:
+        """Show other volumes as left out than before; the chosen row stays."""
+        table = self.ui.cohortTable
+        self._excluded = dict(self.session.excluded)
+        chosen, blocked = table.currentRow(), table.blockSignals(True)
         self._fill(study.cohort)
-        self.ui.cohortTable.selectRow(chosen)
-        self.update()
+        table.selectRow(chosen)
+        table.blockSignals(blocked)
 
     def _chosen(self) -> str:
         return identityOf(self.ui.cohortTable, self.ui.cohortTable.currentRow())
@@ -159,6 +156,8 @@ class ImagesPanel(Panel):
             self.clear()
         elif study is not None and not making and study is not self._study:
             self._showStudy(study)
+        elif self._study is not None and self._excluded != self.session.excluded:
+            self._fillAnew(self._study)
         ui.imagesCollapsibleButton.setVisible(ui.cohortTable.rowCount > 0)
         for button in (ui.leaveOutButton, ui.takeBackButton):
             button.setVisible(self._study is not None)

@@ -72,8 +72,7 @@ class OffersPanel(Panel):
         study = self.session.study
         if study is None or not self.work.leftOut:
             return []
-        excluded = study.excluded()
-        waiting = {name: why for name, why in self.work.leftOut.items() if name not in excluded}
+        waiting = {name: why for name, why in self.work.leftOut.items() if name not in self.session.excluded}
         known = {name for identity, name in self._declined if identity == study.id}
         return [self._unusable(study.id, name, why) for name, why in waiting.items() if name not in known]
 

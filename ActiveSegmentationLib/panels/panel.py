@@ -105,10 +105,9 @@ class Panel:
         return True
 
     def _tellUnusable(self, error: BadInput, volume: str) -> None:
-        study = self.session.study
-        if study is None:
+        if self.session.study is None:
             self.messages.error(error)
-        elif volume in study.excluded():
+        elif volume in self.session.excluded:
             take = self.act(lambda: self.takeBack(volume))
             self.messages.error(error, _("Take it back"), take, _("Use {volume} again.").format(volume=volume))
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,7 @@ class StudyPanel(Panel):
         """Connect the widgets."""
         self._cohort: Cohort | None = None
         self._previews: list[Preview] = []
+        self._counted: tuple[Path, int] | None = None
         ui = self.ui
         ui.newStudyButton.toggled.connect(lambda *args: self.update())
         ui.sampleButton.clicked.connect(self.act(self.openSample))
@@ -291,6 +293,7 @@ class StudyPanel(Panel):
     def _clearCache(self) -> None:
         study = self.session.requireStudy()
         freed = study.clear_cache()
+        self._counted = None
         self.messages.tell(_("{size} freed.").format(size=_bytes(freed)))
         self.update()
 
@@ -315,7 +318,7 @@ class StudyPanel(Panel):
             )
         self.enable(ui.closeStudyButton, "" if study is not None else _("No study is open."))
         path = ui.openPathLineEdit.currentPath
-        is_study = bool(path) and (Path(path) / "study.json").is_file()
+        is_study = bool(path) and os.path.isfile(os.path.join(path, "study.json"))  # false on a disk that is gone
         self.enable(
             ui.openStudyButton, "" if is_study else _("Choose the folder of a study (it has a file study.json).")
         )
@@ -330,11 +333,18 @@ class StudyPanel(Panel):
         )
         self.enable(ui.clearCacheButton, "" if study is not None else _("No study is open."))
         self.enable(ui.removeLabelButton, "" if ui.labelsTable.rowCount else _("There is no label."))
-        ui.cacheLabel.text = _bytes(study.cache_size()) if study is not None and self._cacheVisible() else ""
+        self._showCache()
         ui.workerLabel.text = self._describeWorker()
 
-    def _cacheVisible(self) -> bool:
-        return not self.ui.advancedCollapsibleButton.collapsed  # counting the bytes takes time
+    def _showCache(self) -> None:
+        """Say how large the cache is; counted anew only where a job has begun or ended, because that takes time."""
+        study = self.session.study
+        if study is None or self.ui.advancedCollapsibleButton.collapsed:
+            self._counted = None
+            self.ui.cacheLabel.text = ""
+        elif self._counted != (study.folder, len(self.work.running)):
+            self._counted = (study.folder, len(self.work.running))
+            self.ui.cacheLabel.text = _bytes(study.cache_size())
 
     def _describeWorker(self) -> str:
         state = self.work.client.state

@@ -68,16 +68,7 @@ class Wiring:
         self.session, self.work = self.logic.session, self.logic.work
         self.work.device = settings.value("Device", "auto")
         self.session.annotator = settings.value("Annotator", "annotator")
-        self.messages.comfort = self._comfort
-        self.session.changed = self.scheduleUpdate
-        self.session.viewChanged = self.scheduleUpdate
-        self.session.failed = self.messages.error
-        self.editor.toolChanged = self.scheduleUpdate
-        self.work.changed = self.scheduleUpdate
-        self.work.failed = self.messages.error
-        self.work.said = self.messages.tell
-        self.work.ready = self._ready
-        self.work.client.stateChanged = self.scheduleUpdate
+        self._listen()
         self._timer = qt.QTimer()
         self._timer.setSingleShot(True)
         self._timer.setInterval(UPDATE_MILLISECONDS)
@@ -115,6 +106,19 @@ class Wiring:
         ui.pythonPathLineEdit.currentPathChanged.connect(lambda *args: self._onPython())
         self.shortcuts = self._makeShortcuts()
         self.scheduleUpdate()
+
+    def _listen(self) -> None:
+        """Hear of everything that changes, and of every problem."""
+        self.messages.comfort = self._comfort
+        self.session.changed = self.scheduleUpdate
+        self.session.viewChanged = self.scheduleUpdate
+        self.session.failed = self.messages.error
+        self.editor.toolChanged = self.scheduleUpdate
+        self.work.changed = self.scheduleUpdate
+        self.work.failed = self.messages.error
+        self.work.said = self.messages.tell
+        self.work.ready = self._ready
+        self.work.client.stateChanged = self.scheduleUpdate
 
     def _joinPanels(self) -> None:
         """What a step leads to in another panel."""

@@ -53,13 +53,14 @@ class RequestRows:
     Attributes:
         round: Number of the latest round with requests, 0 before the first.
         rows: Its requests.
+        excluded: Why each volume that is left out is so, by id.
     """
 
     def __init__(self) -> None:
         self.round = 0
         self.rows: list[RequestRow] = []
+        self.excluded: dict[str, str] = {}
         self._requests: tuple[Request, ...] = ()
-        self._excluded: set[str] = set()
         self._said: dict[str, _Said] = {}
         self._rowOf: dict[SliceId, RequestRow] = {}
         self._thumbnails: dict[SliceId, str] = {}
@@ -73,7 +74,7 @@ class RequestRows:
         latest = max(study.rounds(), default=0)
         self._requests = study.requests(latest).requests if latest else ()
         self.round = latest
-        self._excluded = set(study.excluded())
+        self.excluded = study.excluded()
         files: dict[str, list[SliceFile]] = {}
         for file in study.slice_files():
             files.setdefault(file.volume, []).append(file)
@@ -111,7 +112,7 @@ class RequestRows:
     def _row(self, number: int, request: Request) -> RequestRow:
         wanted = request.slice
         said = self._said.get(wanted.volume, _Said({}, set(), set()))
-        isOpen = wanted not in said.answered and wanted.volume not in self._excluded
+        isOpen = wanted not in said.answered and wanted.volume not in self.excluded
         status = OPEN if isOpen else said.statuses.get(wanted, SKIPPED)
         return RequestRow(number, request, status, wanted in said.flagged, self._thumbnails.get(wanted))
 

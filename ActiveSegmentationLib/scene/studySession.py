@@ -72,19 +72,20 @@ class StudySession(StudyState):
         if not 0 <= sliceId.index < volume.slice_count:
             advice = f"Use 1 to {volume.slice_count}."
             raise BadInput(f"There is no slice {sliceId.index + 1}.", where=volume.id, advice=advice)
-        self._leaveSlice()
         isNew = self.case is None or self.case.volume.id != volume.id or self.case.needsReload
+        if self.case is not None and not isNew:
+            self._takeNewer(study, self.case, sliceId.index)  # before anything else: it may not be readable
+        self._leaveSlice()
         if isNew:
             self._openCase(study, sliceId)
         assert self.case is not None
-        if not isNew:
-            self._takeNewer(study, self.case, sliceId.index)
         self.editor.clearUndo()  # undo must never change a slice that is not in view
         row = self.requests.rowOf(sliceId)
         self.task = Task(sliceId, row, self.requests.round if row else None)
         self.timer.start(self.case.seconds(sliceId.index))
         self._dirty = None
         self.display.align(self.case, sliceId.index)
+        self._shown = self.display.shownIndex(self.case)  # a view of a new volume tells of later moves only
         self.editor.paint()
         self._mark()
         if isNew:

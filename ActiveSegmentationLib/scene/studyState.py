@@ -167,9 +167,10 @@ class StudyState(VTKObservationMixin):
         self.requireStudy().include(volumeId)
         self.refresh()
 
+    @property
     def excluded(self) -> dict[str, str]:
-        """Why each volume is left out, by id; {} without a study."""
-        return self.study.excluded() if self.study is not None else {}
+        """Why each volume is left out, by id, as of the last ``refresh``; {} without a study."""
+        return self.requests.excluded
 
     # Requests
 

@@ -1,7 +1,8 @@
 """Pictures of the module at every step of its flow, in Slicer or, where there is none, in the test host.
 
-In Slicer (whole windows): ``Slicer --testing --python-script scripts/capture_screenshots.py -- --out DIR``. Without
-Slicer (panels, slice views, and the content of plots): ``python scripts/capture_screenshots.py --out DIR``.
+In Slicer (whole windows, as the screen shows them):
+``Slicer --testing --no-splash --python-script scripts/capture_screenshots.py -- --out DIR --cohort C --size 1280x720``.
+Without Slicer (panels, slice views, and the content of plots): ``python scripts/capture_screenshots.py --out DIR``.
 """
 
 from __future__ import annotations
@@ -98,18 +99,21 @@ class _Attributes:
 
 
 class SlicerStage:
-    """The module in Slicer; every picture is of the whole window."""
+    """The module in Slicer; every picture is of the whole window.
 
-    def __init__(self, out: Path) -> None:
-        import qt
+    Args:
+        out: Where the pictures go.
+        size: Width and height of the window in pixels; the screen must have room for it.
+    """
 
+    def __init__(self, out: Path, size: tuple[int, int]) -> None:
         self.out = out
         self.window = slicer.util.mainWindow()
-        self.window.resize(1700, 1100)
+        self.window.showNormal()
+        self.window.resize(*size)
+        self.window.move(0, 0)
         slicer.util.selectModule("ActiveSegmentation")
         self.widget = slicer.modules.ActiveSegmentationWidget
-        slicer.app.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView)
-        self.window.findChild(qt.QDockWidget, "PanelDockWidget").setMinimumWidth(560)
         self.settle()
 
     def settle(self) -> None:
@@ -132,8 +136,15 @@ class SlicerStage:
         self.settle()
 
     def _window(self, name: str) -> None:
+        import qt
+
         self.settle()
-        self.window.grab().save(str(self.out / f"{name}.png"))
+        slicer.util.forceRenderAllViews()
+        self.settle()
+        # from the screen: a widget's own picture leaves the slice and 3D views black
+        window, corner = self.window, self.window.mapToGlobal(qt.QPoint(0, 0))
+        picture = window.windowHandle().screen().grabWindow(0, corner.x(), corner.y(), window.width, window.height)
+        picture.save(str(self.out / f"{name}.png"))
 
     def panel(self, name: str) -> None:
         """A picture of the window."""
@@ -182,9 +193,13 @@ class Tour:
         from ActiveSegmentationLib.cohort import AnnotationKind, read_labels, slices_first
 
         volume = self.session.case.volume
+        index = self.session.task.slice.index
         labels = read_labels(self.session.study.cohort, volume, AnnotationKind(kind))
-        assert labels is not None
-        return slices_first(labels, volume.axis)[self.session.task.slice.index]
+        if labels is not None:
+            return slices_first(labels, volume.axis)[index]
+        labels = read_labels(self.session.study.cohort, volume, AnnotationKind.MASK)
+        assert labels is not None, "the pictures need reference labels"
+        return _scribbles(slices_first(labels, volume.axis)[index])
 
     def annotate(self, kind: str) -> None:
         """Draw the reference labels on the slice."""
@@ -318,6 +333,29 @@ class Tour:
         self.stage.panel("14-annotate-by-scribbles")
 
 
+def _scribbles(mask: Any) -> Any:
+    """A line through the middle of every structure of a slice, and one in the background; the rest is 255."""
+    import numpy as np
+
+    scribbles = np.full_like(mask, 255)
+    for value in np.unique(mask):
+        rows, columns = np.nonzero(mask == value)
+        if value == 0:
+            row = max(2, int(np.nonzero(mask)[0].min(initial=mask.shape[0])) - 6)
+            scribbles[row - 1 : row + 1, mask.shape[1] // 4 : 3 * mask.shape[1] // 4] = 0
+            continue
+        middle = int(np.median(rows))
+        for row in (middle, middle + 1):
+            there = columns[rows == row]
+            scribbles[row, there[1:-1]] = value
+    return scribbles
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.partition("x")
+    return int(width), int(height)
+
+
 def main(arguments: list[str]) -> int:
     """Take the pictures; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -326,8 +364,9 @@ def main(arguments: list[str]) -> int:
         "--cohort",
         type=Path,
         metavar="C",
-        help="cohort in ACDC's layout, with masks and scribbles; a generated one unless given",
+        help="cohort with reference masks, and scribbles where it has any; a generated one unless given",
     )
+    parser.add_argument("--size", type=_size, default=(1600, 1000), metavar="WxH", help="of the window in Slicer")
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix="screenshots-"))
@@ -338,7 +377,7 @@ def main(arguments: list[str]) -> int:
 
             write_phantom(cohort, patients=5)
             (cohort / "patient003" / "patient003_frame01.nii.gz").write_bytes(b"damaged")
-        stage = SlicerStage(options.out) if _inSlicer() else HostStage(options.out)
+        stage = SlicerStage(options.out, options.size) if _inSlicer() else HostStage(options.out)
         tour = Tour(stage, work, cohort)
         tour.masks()
         tour.scribbles()

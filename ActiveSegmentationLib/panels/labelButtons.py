@@ -15,7 +15,7 @@ LABEL_KEYS = "ASDECXJKLUOM"
 
 COLUMNS = 4
 SWATCH = 12
-NAME_WIDTH = 72
+NAME_WIDTH = 84
 """Room for the name of a label on its button, in pixels."""
 
 

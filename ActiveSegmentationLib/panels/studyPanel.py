@@ -60,6 +60,8 @@ class StudyPanel(Panel):
         ui.cohortPathLineEdit.currentPathChanged.connect(lambda *args: self.update())
         ui.studyPathLineEdit.currentPathChanged.connect(lambda *args: self.update())
         ui.lookButton.clicked.connect(self.startOrStop("index", self.look))
+        self._pressOnReturn(ui.cohortPathLineEdit, ui.lookButton)
+        self._pressOnReturn(ui.openPathLineEdit, ui.openStudyButton)
         ui.addLabelButton.clicked.connect(self.act(self._addLabel))
         ui.removeLabelButton.clicked.connect(self.act(self._removeLabel))
         ui.labelsTable.cellDoubleClicked.connect(self._onCellDoubleClicked)
@@ -78,6 +80,20 @@ class StudyPanel(Panel):
         ui.clearCacheButton.clicked.connect(self.act(self._clearCache))
         setHeader(ui.labelsTable, 1)
         self._fillRecent()
+
+    def _pressOnReturn(self, pathLine: Any, button: Any) -> None:
+        """Let Return in a path press the button after it: its list of completions takes the first click elsewhere."""
+
+        field = pathLine.findChild(qt.QLineEdit)
+
+        def pressed(*_: Any) -> None:
+            if field.completer() is not None:
+                field.completer().popup().hide()
+            if button.enabled and not self.work.isRunning("index"):  # a second Return must not stop the reading
+                button.setFocus()
+                button.click()
+
+        field.returnPressed.connect(pressed)
 
     def beforeWriting(self) -> None:
         """Have what making and writing a study needs; the module replaces this by the installation."""

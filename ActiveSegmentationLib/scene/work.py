@@ -150,6 +150,7 @@ class Work(Jobs):
                 self._openOrOffer(asked)
             self.readStrategies()
 
+        self._withdraw(SUGGEST)  # it is what the person does now
         options = {"count": count, "strategy": strategy, "seed": seed, "constraints": dict(constraints or {})}
         options["unit"] = unit
         return self._startForStudy("suggest", options, done, then)

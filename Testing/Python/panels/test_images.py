@@ -21,6 +21,21 @@ def read(module, folder):
     module.finish()
 
 
+def test_return_in_the_path_reads_the_images(module, tmp_path):
+    import qt
+
+    write_phantom(tmp_path / "cohort", patients=1, slices=2, size=(36, 30), scribbles=False)
+    module.click("newStudyButton")
+    field = module.ui.cohortPathLineEdit.findChild(qt.QLineEdit)
+    field.returnPressed.emit()
+    assert not module.work.running
+    field.setText(str(tmp_path / "cohort"))
+    for _ in range(2):  # the second must not stop what the first began
+        field.returnPressed.emit()
+    module.finish()
+    assert module.ui.messageButton.text == "Create study", module.message
+
+
 def pictures(module):
     labels = [getattr(module.ui, f"previewLabel{number}") for number in range(3)]
     return [label for label in labels if label.isVisibleTo(module.widget.uiWidget)]

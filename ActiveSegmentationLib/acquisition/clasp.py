@@ -74,7 +74,7 @@ class ClaspPe(ScoreWrapper):
         for of_class, wanted in _counts(budget, of_classes.shape[1], rng):
             values = checked_scores(of_classes[:, of_class], pool)
             noisy = power_noise(np.log(values + FLOOR), beta, rng)
-            reason = f"Drawn by a lottery that favours slices with doubtful pixels of {pool.class_name(of_class)}."
+            reason = f"Drawn by a lottery that favours slices with uncertain pixels of {pool.class_name(of_class)}."
             for position in allowance.take_in_order(ranking(noisy), wanted):
                 choices.append(Choice(pool.ids[position], float(values[position]), reason))
         noisy = power_noise(np.log(scores + FLOOR), beta, rng)

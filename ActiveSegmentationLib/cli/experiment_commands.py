@@ -44,16 +44,16 @@ def add_benchmark_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the results")
     text = "strategy of the first round, the same slices for all strategies of a seed; 'own' lets each choose"
     parser.add_argument("--initial", default="random", metavar="S", help=text)
-    text = "seed of the first round's slices in every run; each run's own seed unless given"
+    text = "seed of the first round's slices in every run; default: the seed of the run"
     parser.add_argument("--initial-seed", type=shared.natural, metavar="K", help=text)
-    text = "seed of every training of a model; each run's own seed unless given"
+    text = "seed of every training of a model; default: the seed of the run"
     parser.add_argument("--training-seed", type=shared.natural, metavar="K", help=text)
     text = "CSV table with the columns seed, volume and slice (counted from 1): the first round's slices of each seed"
     parser.add_argument("--initial-sets", type=Path, metavar="FILE", help=text)
     parser.add_argument("--metrics", default="dice,hd95", metavar="A,B", help="dice, dice2d, hd95, msd")
     shared.add_absent(parser)
     parser.add_argument(
-        "--labels", metavar="1=NAME,2=NAME", help="label values and names; the cohort's own unless given"
+        "--labels", metavar="1=NAME,2=NAME", help="label values and names; default: those of the cohort"
     )
     parser.add_argument("--workers", type=shared.positive, default=1, metavar="N", help="runs at a time")
     shared.annotation_kind(parser, required=False)

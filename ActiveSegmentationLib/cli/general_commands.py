@@ -27,6 +27,7 @@ from ActiveSegmentationLib.cohort import (
     with_roles,
 )
 from ActiveSegmentationLib.common.errors import BadInput, JobFailed
+from ActiveSegmentationLib.common.text import counted
 from ActiveSegmentationLib.loop import StudyLoop, describe_device, resolve_device, versions
 from ActiveSegmentationLib.study import Study
 
@@ -100,10 +101,9 @@ def _index(options: argparse.Namespace) -> str:
         roles = {"roles": {str(role): count for role, count in shared.roles_of(cohort).items()}}
         shared.print_json(summary | roles | axes_found | cohort.to_json() | groups)
     else:
-        print(
-            f"{cohort.root}: layout {cohort.layout}, {len(patients)} patients, {len(cohort.volumes)} volumes, ", end=""
-        )
-        print(f"{slices} slices, {len(cohort.problems)} problem(s).")
+        counts = ((len(patients), "patient"), (len(cohort.volumes), "volume"), (slices, "slice"))
+        found = ", ".join(counted(*count) for count in (*counts, (len(cohort.problems), "problem")))
+        print(f"{cohort.root}: layout {cohort.layout}, {found}.")
         for line in [*describe_axes(cohort), describe_turns(cohort)]:
             if line is not None:
                 print(f"{line}.")
@@ -111,7 +111,14 @@ def _index(options: argparse.Namespace) -> str:
     if not cohort.volumes:
         advice = "Repair the files named above, or name the layout with --layout."
         raise BadInput("No volume of the cohort can be used.", where=options.cohort, advice=advice)
-    return command("new", "STUDY", "--cohort", options.cohort, "--annotation", "mask")
+    return command("new", "STUDY", "--cohort", options.cohort, *_as_given(options), "--annotation", "mask")
+
+
+def _as_given(options: argparse.Namespace) -> list[str]:
+    """The options that say how the cohort is read, as they were given."""
+    names = ("layout", "axis", "pattern", "split")
+    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    return [word for name, value in given.items() for word in (f"--{name}", str(value))]
 
 
 def _print_volumes(cohort: Cohort, split: Path | None) -> None:

@@ -104,7 +104,7 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 
 def add_cohort(parser: argparse.ArgumentParser) -> None:
     """Add the options that say how a cohort is read."""
-    parser.add_argument("--layout", choices=sorted(LAYOUTS), help="layout of the cohort; detected unless given")
+    parser.add_argument("--layout", choices=sorted(LAYOUTS), help="layout of the cohort; default: detected")
     text = "slice axis: axial, coronal, sagittal, 0 to 2 (0 = first image axis), or own: each volume's own acquisition"
     parser.add_argument("--axis", type=slice_axis, choices=AXIS_CHOICES, help=text)
     parser.add_argument("--pattern", help="regular expression over file names with the group (?P<patient>...)")

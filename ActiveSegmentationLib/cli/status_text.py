@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ActiveSegmentationLib.cohort import Role
+from ActiveSegmentationLib.common.text import counted
 from ActiveSegmentationLib.loop import ScoreSummary
 
 
@@ -21,9 +22,9 @@ def status_text(study: str, status: Mapping[str, Any]) -> str:
 
 
 SCORED_ON = {
-    Role.TEST: "the {count} test volumes",
-    Role.VALIDATION: "the {count} validation volumes (the best weights may have been chosen on them)",
-    Role.POOL: "{count} volumes of the pool, whose slices the model may have been trained on",
+    Role.TEST: "the {volumes} for testing",
+    Role.VALIDATION: "the {volumes} for validation (the best weights may have been chosen on them)",
+    Role.POOL: "{volumes} of the pool, whose slices the model may have been trained on",
 }
 """Whose reference masks scores are against."""
 
@@ -37,7 +38,7 @@ def scores_text(round_number: int, role: Role, volumes: int, rows: Sequence[Scor
         volumes: Number of them that have reference masks.
         rows: Means and spread.
     """
-    on = SCORED_ON[role].format(count=volumes)
+    on = SCORED_ON[role].format(volumes=counted(volumes, "volume"))
     lines = [f"Model of round {round_number} against the reference masks of {on}; SD over volumes."]
     lines.append(f"{'class':20} {'metric':8} {'mean':>8} {'SD':>8} {'volumes':>8} {'undefined':>9}")
     for row in rows:
@@ -58,7 +59,8 @@ def bytes_text(count: int) -> str:
 
 
 def _lines(study: str, status: Mapping[str, Any]) -> Iterator[str]:
-    yield f"{study}: {status['volumes']} volumes, {status['slices']} slices, annotated with {status['annotation']}s."
+    held = f"{counted(status['volumes'], 'volume')}, {counted(status['slices'], 'slice')}"
+    yield f"{study}: {held}, annotated with {status['annotation']}s."
     times = ", ".join(
         f"{seconds / 60:.1f} minutes on {kind}s" for kind, seconds in status["seconds"].items() if seconds
     )

@@ -14,6 +14,7 @@ from ActiveSegmentationLib.cli.next_steps import after_status, after_suggest, af
 from ActiveSegmentationLib.cli.status_text import bytes_text, scores_text, status_text
 from ActiveSegmentationLib.cohort import AnnotationKind, Role, SliceId
 from ActiveSegmentationLib.common.errors import BadInput, JobFailed
+from ActiveSegmentationLib.common.text import counted
 from ActiveSegmentationLib.experiment import OracleAnnotator
 from ActiveSegmentationLib.loop import (
     EXPORT_FORMATS,
@@ -56,7 +57,7 @@ def add_commands(commands: Commands) -> None:
         if name == "evaluate":
             _add_scores(parser)
             shared.add_device(parser)
-    parser = _command(commands, "exclude", _exclude, "leave a volume out of everything, or take it back")
+    parser = _command(commands, "exclude", _exclude, "leave volumes out of everything, or take them back")
     parser.add_argument("volumes", nargs="+", metavar="VOLUME")
     parser.add_argument("--reason", default="", help="why, for the record")
     parser.add_argument("--undo", action="store_true", help="take the volumes back")
@@ -106,7 +107,7 @@ def _add_new(commands: Commands) -> None:
     parser = _command(commands, "new", _new, "make a study of a cohort")
     parser.add_argument("--cohort", type=Path, required=True, metavar="C", help="folder, table or file of the cohort")
     parser.add_argument(
-        "--labels", metavar="1=NAME,2=NAME", help="label values and names; the cohort's own unless given"
+        "--labels", metavar="1=NAME,2=NAME", help="label values and names; default: those of the cohort"
     )
     shared.annotation_kind(parser, required=True)
     shared.add_cohort(parser)
@@ -122,7 +123,7 @@ def _add_suggest(commands: Commands) -> None:
     parser.add_argument(
         "--count", type=shared.positive, required=True, metavar="N", help="slices, or volumes with --unit volume"
     )
-    text = f"one that the command strategies lists; {DEFAULT_STRATEGY} unless given"
+    text = f"one that the command strategies lists; default: {DEFAULT_STRATEGY}"
     parser.add_argument("--strategy", default=DEFAULT_STRATEGY, metavar="S", help=text)
     parser.add_argument("--seed", type=shared.natural, default=0, metavar="K", help="seed of random draws")
     shared.add_unit(parser)
@@ -137,7 +138,7 @@ def _add_annotate(commands: Commands) -> None:
     source.add_argument("--from", dest="source", type=Path, metavar="FOLDER", help="label maps named by volume")
     source.add_argument("--oracle", action="store_true", help="answer the open requests from the cohort's labels")
     parser.add_argument("--annotator", default="annotator", metavar="NAME", help="who drew them")
-    parser.add_argument("--ignore-value", type=shared.natural, metavar="V", help="stored value of undecided pixels")
+    parser.add_argument("--ignore-value", type=shared.natural, metavar="V", help="stored value of unlabelled pixels")
     parser.add_argument("--all-slices", action="store_true", help="count empty slices of the maps as background")
     shared.add_json(parser)
 
@@ -182,7 +183,7 @@ def _new(options: argparse.Namespace) -> str:
         shared.print_json(answer)
         return ""
     names = ", ".join(f"{label.value} {label.name}" for label in labels.labels)
-    print(f"{options.study}: {len(cohort.volumes)} volumes, {slices} slices, labels {names}.")
+    print(f"{options.study}: {counted(len(cohort.volumes), 'volume')}, {counted(slices, 'slice')}, labels {names}.")
     return command("suggest", options.study, "--count", "10")
 
 
@@ -198,7 +199,7 @@ def _suggest(options: argparse.Namespace) -> str:
     if options.json:
         shared.print_json({key: answer.to_json()[key] for key in ("round", "strategy", "requests")})
         return ""
-    print(f"Round {answer.round}, {answer.strategy}: {len(answer.requests)} slices (counted from 1)")
+    print(f"Round {answer.round}, {answer.strategy}: {counted(len(answer.requests), 'slice')} (counted from 1)")
     for number, request in enumerate(answer.requests, start=1):
         print(f"{number:3}. {request.slice.volume}, slice {request.slice.index + 1}: {request.reason}")
     return after_suggest(options.study)
@@ -225,7 +226,7 @@ def _annotate(options: argparse.Namespace) -> str:
         shared.print_json({"committed": new, "unchanged": unchanged, "volumes": volumes, "annotated": total})
         return ""
     before = f", {unchanged} unchanged since they were committed" if unchanged else ""
-    print(f"Committed {new} new slices of {volumes} volumes{before}; {total} slices are annotated.")
+    print(f"Committed {counted(new, 'new slice')} of {counted(volumes, 'volume')}{before}; annotated slices: {total}.")
     return command("train", options.study)
 
 
@@ -253,7 +254,8 @@ def _train(options: argparse.Namespace) -> str:
     if options.json:
         shared.print_json(answer)
     else:
-        print(f"Round {answer['round']}: trained {answer['models']} model(s) on {answer['annotated']} slices.")
+        trained, slices = counted(len(model.members), "model"), counted(answer["annotated"], "slice")
+        print(f"Round {number}: trained {trained} on {slices}.")
     return after_train(options.study)
 
 
@@ -270,7 +272,7 @@ def _predict(options: argparse.Namespace) -> str:
     if options.json:
         shared.print_json({"files": [str(file) for file in files]})
     else:
-        print(f"Wrote {len(files)} files to {options.out}.")
+        print(f"Wrote {counted(len(files), 'file')} to {options.out}.")
     return (
         f"look at them in 3D Slicer; {command('evaluate', options.study)} scores them where there are reference masks."
     )
@@ -378,7 +380,7 @@ def _export(options: argparse.Namespace) -> str:
     if options.json:
         shared.print_json({"files": [str(file) for file in files]})
     else:
-        print(f"Wrote {len(files)} files to {options.out}.")
+        print(f"Wrote {counted(len(files), 'file')} to {options.out}.")
     return command("status", options.study)
 
 

@@ -69,9 +69,7 @@ def _mean_inside(cohort: Cohort, values: dict[str, int]) -> dict[str, float]:
     for volume in with_masks[:: max(1, len(with_masks) // CHECKED)][:CHECKED]:
         try:
             labels = read_labels(cohort, volume, AnnotationKind.MASK)
-        except (
-            ActiveSegmentationError
-        ):  # told by whoever needs these labels; here it only means that they cannot be judged
+        except ActiveSegmentationError:  # an error where these labels are used; here they only cannot be judged
             continue
         assert labels is not None
         order = np.moveaxis(labels, 2 - volume.axis, 0)

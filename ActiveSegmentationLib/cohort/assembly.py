@@ -214,17 +214,22 @@ def _problem(
 def _duplicates(root: Path, volumes: Sequence[Volume]) -> list[Problem]:
     """Volumes whose image files are copies of each other; only files of equal size are looked into."""
     by_size: dict[int, list[Volume]] = {}
-    for volume in volumes:
-        paths = _files_of(root, volume)
-        with explained(paths[0]):
-            by_size.setdefault(sum(path.stat().st_size for path in paths), []).append(volume)
-    first_of: dict[str, str] = {}
     problems = []
+    for volume in volumes:
+        try:
+            by_size.setdefault(sum(map(_size, _files_of(root, volume))), []).append(volume)
+        except ActiveSegmentationError as error:
+            problems.append(_problem(root, volume.id, error))
+    first_of: dict[str, str] = {}
     for alike in by_size.values():
         for volume in alike if len(alike) > 1 else []:
-            paths = _files_of(root, volume)
+            paths = dict.fromkeys(_files_of(root, volume))
             frames = [str(frame) for source in volume.channels for frame in source.frames]
-            known = first_of.setdefault(hash_bytes(*map(_sample, dict.fromkeys(paths)), *frames), volume.id)
+            try:
+                known = first_of.setdefault(hash_bytes(*map(_sample, paths), *frames), volume.id)
+            except ActiveSegmentationError as error:
+                problems.append(_problem(root, volume.id, error))
+                continue
             if known != volume.id:
                 advice = "Leave one of them out, or slices are asked for twice."
                 problems.append(Problem(volume.id, f"The image is a copy of {known}.", advice, "warning"))
@@ -249,8 +254,13 @@ def _in_two_parts(volumes: Sequence[Volume]) -> list[Problem]:
     ]
 
 
+def _size(path: Path) -> int:
+    with explained(path):
+        return path.stat().st_size
+
+
 def _sample(path: Path) -> bytes:
-    size = path.stat().st_size
+    size = _size(path)
     with explained(path), open(path, "rb") as file:
         parts = []
         for start in sorted({0, max(0, math.floor(size / 2)), max(0, size - SAMPLE)}):

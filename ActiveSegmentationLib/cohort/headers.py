@@ -17,6 +17,7 @@ from ActiveSegmentationLib.cohort.transforms import Transforms
 from ActiveSegmentationLib.cohort.types import Geometry
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained
+from ActiveSegmentationLib.common.itk import simpleitk
 
 _BYTES = {"8-bit": 1, "16-bit": 2, "32-bit": 4, "64-bit": 8}
 _NOT_A_REASON = ("sitk::ERROR", "Reason: No such file", "No such file")
@@ -163,7 +164,7 @@ def open_header(path: Path) -> Any:
     Raises:
         BadInput: If it cannot be read.
     """
-    import SimpleITK as sitk
+    sitk = simpleitk()
 
     with explained(path), open(path, "rb"):
         pass  # tells a missing or forbidden file apart from one that is no image
@@ -192,7 +193,7 @@ def image_io(path: Path) -> str:
 
 
 def _type_name(pixel_id: int) -> str:
-    import SimpleITK as sitk
+    sitk = simpleitk()
 
     return sitk.GetPixelIDValueAsString(pixel_id)
 

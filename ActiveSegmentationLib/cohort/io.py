@@ -29,6 +29,7 @@ from ActiveSegmentationLib.cohort.transforms import Transforms, share_one
 from ActiveSegmentationLib.cohort.types import UNDECIDED, AnnotationKind, Cohort, Geometry, LabelSource, Source, Volume
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import atomic_path, explained
+from ActiveSegmentationLib.common.itk import simpleitk
 
 
 def read_image(cohort: Cohort, volume: Volume) -> np.ndarray:
@@ -135,7 +136,7 @@ def write_volume(path: Path, array: np.ndarray, geometry: Geometry, transforms: 
         BadInput: If the folder cannot be written or the suffix names no format.
         JobFailed: If the disk is full.
     """
-    import SimpleITK as sitk
+    sitk = simpleitk()
 
     vector = array.ndim == 4
     values = np.moveaxis(array, 0, -1) if vector else array
@@ -240,7 +241,7 @@ def read_pixels(path: Path) -> np.ndarray:
 
 
 def _read(path: Path) -> Any:
-    import SimpleITK as sitk
+    sitk = simpleitk()
 
     try:
         return sitk.ReadImage(str(path), imageIO=image_io(path))
@@ -250,7 +251,7 @@ def _read(path: Path) -> Any:
 
 def _array_of(image: Any) -> np.ndarray:
     """(k, j, i), or (k, j, i, C) where there are components; a fourth dimension of length 1 is dropped."""
-    import SimpleITK as sitk
+    sitk = simpleitk()
 
     array = sitk.GetArrayFromImage(image)
     spatial = array.ndim - (image.GetNumberOfComponentsPerPixel() > 1)

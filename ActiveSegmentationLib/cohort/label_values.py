@@ -12,6 +12,9 @@ from ActiveSegmentationLib.common.errors import BadInput
 ROUNDING = 1e-4
 """Values this near to a whole number count as it: scaling in a header gives 1.0000001 for 1."""
 
+_TABLE = 1 << 16
+"""Whole numbers that lie closer together than this are looked up in a table."""
+
 _ONE_LAYER = "Save it as one layer without overlaps (in Slicer: Segment Editor, Masking, forbid overlap)."
 
 
@@ -63,7 +66,7 @@ def label_values(array: np.ndarray, labels: LabelSource, path: Path) -> np.ndarr
     Raises:
         BadInput: Naming values that are not labels: NaN, fractions, negative, or above 254.
     """
-    stored, places = np.unique(array, return_inverse=True)
+    stored, places = distinct(array)
     whole = np.rint(stored) if stored.dtype.kind == "f" else stored
     mapping = dict(labels.values)
     if labels.undecided is not None:
@@ -80,7 +83,32 @@ def label_values(array: np.ndarray, labels: LabelSource, path: Path) -> np.ndarr
         named = ", ".join(f"{value:.10g}" for value in bad[:5]) + (" ..." if len(bad) > 5 else "")
         advice = "Labels are whole numbers from 0 to 254; save the label map with such values."
         raise BadInput(f"The label map has values that are not labels: {named}.", where=path, advice=advice)
-    return table[places].reshape(array.shape)
+    return table[places]
+
+
+def distinct(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct values and the place of each element among them, as ``numpy.unique`` with ``return_inverse`` gives them.
+
+    Label maps hold few whole numbers near each other: these are looked up in a table, where sorting hundreds of
+    millions of voxels takes a minute.
+
+    Args:
+        array: Values of any real type.
+
+    Returns:
+        values: (n,) distinct values, ascending; whole numbers of a float type as int64.
+        places: Integers 0..n-1 in the shape of the array.
+    """
+    low, high = (array.min(), array.max()) if array.size else (0, 0)
+    near = bool(np.isfinite(low) and np.isfinite(high)) and float(high) - float(low) < _TABLE
+    if not near or abs(float(low)) > 2**52 or (array.dtype.kind == "f" and not (array == np.rint(array)).all()):
+        values, places = np.unique(array, return_inverse=True)
+        return values, places.reshape(array.shape)
+    offsets = array.astype(np.int64) - int(low)
+    present = np.zeros(int(high) - int(low) + 1, dtype=bool)
+    present[offsets] = True
+    ranks = (np.cumsum(present) - 1).astype(np.uint16)
+    return np.flatnonzero(present) + int(low), ranks[offsets]
 
 
 def only_255(array: np.ndarray) -> bool:

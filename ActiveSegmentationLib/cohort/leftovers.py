@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ActiveSegmentationLib.cohort.assembly import Draft
+from ActiveSegmentationLib.cohort.headers import data_files
 from ActiveSegmentationLib.cohort.naming import IMAGE_SUFFIXES
 from ActiveSegmentationLib.cohort.types import Problem
-from ActiveSegmentationLib.common.files import explained
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 _DICOM = (".dcm", ".dicom", ".ima")
@@ -56,8 +56,10 @@ def _known_files(root: Path, draft: Draft) -> Iterable[Path]:
         for source in (*candidate.channels, *labels):
             for path in map(Path, source.paths):
                 yield path
-                if path.suffix.lower() == ".hdr":
-                    yield from (path.with_suffix(suffix) for suffix in (".img", ".IMG"))
+                if path.suffix.lower() in (".hdr", ".mhd", ".nhdr"):
+                    yield from data_files(path)
+                if path.suffix.lower() in (".hdr", ".img"):
+                    yield from (path.with_suffix(suffix) for suffix in (".img", ".IMG", ".mat", ".MAT"))
     yield from (root / problem.where for problem in draft.problems)
     yield from draft.aside
 
@@ -69,12 +71,15 @@ def _key(path: Path) -> str:
 def _kind(path: Path, layout: str) -> str | None:
     """The suffix of a file that could be an image, or None."""
     suffix = next((known for known in _KNOWN if path.name.lower().endswith(known)), None)
-    is_dicom = suffix in _DICOM or (suffix is None and not path.suffix[1:].isalpha() and _has_dicom_mark(path))
+    try:
+        is_dicom = suffix in _DICOM or (suffix is None and not path.suffix[1:].isalpha() and _has_dicom_mark(path))
+    except OSError:
+        return "that cannot be read"
     if is_dicom:
         return None if layout == "dicom" else "DICOM"
     return suffix
 
 
 def _has_dicom_mark(path: Path) -> bool:
-    with explained(path), open(path, "rb") as file:
+    with open(path, "rb") as file:
         return file.read(132)[128:] == b"DICM"

@@ -14,6 +14,7 @@ from ActiveSegmentationLib.cohort.scribbles import scribble_from_mask
 from ActiveSegmentationLib.cohort.types import Geometry
 from ActiveSegmentationLib.common.errors import JobFailed
 from ActiveSegmentationLib.common.files import atomic_path, write_text
+from ActiveSegmentationLib.common.itk import simpleitk
 from ActiveSegmentationLib.common.progress import Progress, or_silent
 from ActiveSegmentationLib.common.seeds import generator
 
@@ -130,15 +131,15 @@ def _geometry(slices: int, size: tuple[int, int], rng: np.random.Generator) -> G
 
 
 def _write(path: Path, array: np.ndarray, geometry: Geometry) -> None:
-    import SimpleITK
+    sitk = simpleitk()
 
-    image: Any = SimpleITK.GetImageFromArray(array)
+    image: Any = sitk.GetImageFromArray(array)
     image.SetSpacing(geometry.spacing)
     image.SetOrigin(geometry.origin)
     image.SetDirection(geometry.direction)
     with atomic_path(path) as temporary:
         try:
-            SimpleITK.WriteImage(image, str(temporary), useCompression=True)
+            sitk.WriteImage(image, str(temporary), useCompression=True)
         except RuntimeError as error:
             reason = str(error).strip().rpartition("\n")[2]
             advice = "Check free space and permissions, then run the same command again."

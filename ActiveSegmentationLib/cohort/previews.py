@@ -12,6 +12,7 @@ from ActiveSegmentationLib.cohort.io import read_image
 from ActiveSegmentationLib.cohort.types import Cohort, Geometry, SliceId, Volume, slices_first
 from ActiveSegmentationLib.common.errors import ActiveSegmentationError
 from ActiveSegmentationLib.common.files import atomic_path
+from ActiveSegmentationLib.common.itk import simpleitk
 
 LONGEST_SIDE = 96
 """Pixels of the longer side of a thumbnail."""
@@ -113,22 +114,22 @@ def small_picture(plane: np.ndarray, pixel: np.ndarray, longest_side: int = LONG
         pixel: Millimetres between rows and between columns.
         longest_side: Pixels of the longer side of the picture.
     """
-    import SimpleITK
+    sitk = simpleitk()
 
     low, high = np.percentile(plane, (1, 99.5))
     scaled = np.clip((plane - low) / max(float(high - low), 1e-6), 0, 1)
-    image = SimpleITK.GetImageFromArray((scaled * 255).astype(np.uint8))
+    image = sitk.GetImageFromArray((scaled * 255).astype(np.uint8))
     extent = np.array(image.GetSize()) * pixel[::-1]
     size = [max(1, int(n)) for n in np.rint(extent / extent.max() * longest_side)]
     step = [old / new for old, new in zip(image.GetSize(), size, strict=True)]
     first = [(length - 1) / 2 for length in step]
-    small = SimpleITK.Resample(image, size, SimpleITK.Transform(), SimpleITK.sitkLinear, first, step)
-    return SimpleITK.GetArrayFromImage(small)
+    small = sitk.Resample(image, size, sitk.Transform(), sitk.sitkLinear, first, step)
+    return sitk.GetArrayFromImage(small)
 
 
 def write_picture(path: Path, picture: np.ndarray) -> None:
     """Write grey values (rows, columns) uint8 as a PNG file."""
-    import SimpleITK
+    sitk = simpleitk()
 
     with atomic_path(path) as temporary:
-        SimpleITK.WriteImage(SimpleITK.GetImageFromArray(np.ascontiguousarray(picture)), str(temporary))
+        sitk.WriteImage(sitk.GetImageFromArray(np.ascontiguousarray(picture)), str(temporary))

@@ -10,7 +10,7 @@ from ActiveSegmentationLib.cohort.naming import composed
 from ActiveSegmentationLib.cohort.roles import role_of_word
 from ActiveSegmentationLib.cohort.types import Cohort, Role
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.common.text import read_any_json
+from ActiveSegmentationLib.common.text import counted, read_any_json
 
 _PURPOSE = {
     Role.POOL: "to choose slices from (pool)",
@@ -90,7 +90,8 @@ def split_text(cohort: Cohort, source: Path | None = None) -> str:
     for role in Role:
         volumes = [volume for volume in cohort.volumes if volume.role == role]
         if volumes:
-            parts.append(f"{len(volumes)} volumes of {len({v.patient for v in volumes})} patients {_PURPOSE[role]}")
+            patients = counted(len({volume.patient for volume in volumes}), "patient")
+            parts.append(f"{counted(len(volumes), 'volume')} of {patients} {_PURPOSE[role]}")
     origin = f"as {source} says" if source is not None else f"as the layout {cohort.layout} says"
     if source is None and all(volume.role == Role.POOL for volume in cohort.volumes):
         origin = "nothing says which are for validation or test"

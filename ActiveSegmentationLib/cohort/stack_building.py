@@ -38,8 +38,8 @@ COPIES = 6
 """Copies of a float32 volume that preparing it holds at its peak."""
 
 ADVICE = (
-    "Repair these files, or leave the volumes out (activesegmentation exclude STUDY VOLUME), and repeat; the other "
-    "volumes are prepared and kept."
+    "Repair these files, or leave the volumes out, and repeat: in a study with activesegmentation exclude STUDY VOLUME "
+    "..., in a benchmark with a --split that does not name them. The other volumes are prepared and kept."
 )
 
 
@@ -288,7 +288,7 @@ def _require_channels(volumes: Sequence[Volume], settings: StackSettings) -> Non
         others = [name for name, count in counts.items() if count != usual]
     if others:
         named = ", ".join(f"{name} ({counts[name]})" for name in others)
-        advice = "Leave these volumes out (activesegmentation exclude STUDY VOLUME), or make a study of each kind."
+        advice = "Leave these volumes out (activesegmentation exclude STUDY VOLUME ...), or make a study of each kind."
         message = f"{len(others)} volume(s) do not have {expected}: {named}."
         problems = {
             name: BadInput(f"It has {counts[name]} channel(s), not {expected}.", where=name, advice="Leave it out.")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ActiveSegmentationLib.cohort.label_values import distinct
 from ActiveSegmentationLib.common.errors import BadInput
 
 _TABLE = "Merge the files into one label map, or name one file an image in a table."
@@ -28,7 +29,7 @@ def combine_structures(paths: Sequence[Path], read: Callable[[Path], np.ndarray]
     combined: np.ndarray | None = None
     for number, path in enumerate(paths, start=1):
         stored = read(path)
-        values = np.unique(stored)
+        values, _ = distinct(stored)
         if not np.isfinite(values).all() or (values != 0).sum() > 1:
             named = ", ".join(f"{value:g}" for value in values[:5]) + (" ..." if len(values) > 5 else "")
             message = f"The file of one structure has several values: {named}."

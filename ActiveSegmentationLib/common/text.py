@@ -25,6 +25,11 @@ _MARKS = (
 _DELIMITERS = (",", ";", "\t", "|")
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: "1 volume", "2 volumes"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def read_any_text(path: Path) -> tuple[str, str]:
     """Read a text file of unknown encoding: UTF-8, UTF-16 or UTF-32 (with or without mark), otherwise Windows-1252.
 

@@ -17,7 +17,7 @@ RESAMPLES = 1000
 """Bootstrap resamples of the standard error over test volumes, as in Vepa 2024."""
 
 FEW_SEEDS = 5
-"""With fewer seeds only large differences can be told: an undecided comparison is then called one of too few seeds."""
+"""With fewer seeds only large differences can be told; what cannot be told is then said to have too few seeds."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from ActiveSegmentationLib.cohort import AnnotationKind, Role, SliceStack
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained, read_json, write_json, write_text
 from ActiveSegmentationLib.common.progress import Progress, or_silent
+from ActiveSegmentationLib.common.text import counted
 from ActiveSegmentationLib.evaluation import RequestRow, ResultRow, write_requests_csv, write_results_csv
 from ActiveSegmentationLib.experiment.annotators import Annotator, OracleAnnotator
 from ActiveSegmentationLib.experiment.duration import Remaining, duration_text, measure_speed
@@ -111,7 +112,7 @@ class Benchmark:
         seconds = measure_speed(self.plan.design, self.stack, self.device).round_seconds(self.plan.design)
         at_once = min(workers, len(runs))
         progress.message(
-            f"{len(runs)} runs with {rounds} rounds to compute, {at_once} at a time: about "
+            f"{counted(len(runs), 'run')} with {counted(rounds, 'round')} to compute, {at_once} at a time: about "
             f"{duration_text(seconds * rounds / at_once)} on {describe_device(self.device)}, by the time of a few "
             "steps on this machine. Dropout passes, gradients and learned networks come on top."
         )

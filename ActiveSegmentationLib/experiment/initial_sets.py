@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ActiveSegmentationLib.cohort import SliceId
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.common.files import explained
+from ActiveSegmentationLib.common.text import read_table
 
 COLUMNS = ("seed", "volume", "slice")
-"""Columns of the table; slices count from 1. Further columns are passed over."""
+"""Columns of the table, which may have any form of ``read_table``; slices count from 1. Others are passed over."""
 
 ADVICE = "Write a CSV table with the columns seed,volume,slice, one slice a row, slices counted from 1."
 
@@ -50,16 +48,11 @@ def read_initial_sets(
 
 def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     """Line number and cells by column, blank lines left out."""
-    with explained(path):
-        content = Path(path).read_bytes()
-    try:
-        reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
-        missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
-        if missing:
-            raise BadInput(f"The column {', '.join(missing)} is missing.", where=path, advice=ADVICE)
-        return [(reader.line_num, {name: row[name] or "" for name in COLUMNS}) for row in reader]
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise BadInput(f"The file is not a readable CSV table ({error}).", where=path, advice=ADVICE) from error
+    table = read_table(Path(path), COLUMNS)
+    missing = [column for column in COLUMNS if column not in table.columns]
+    if missing:
+        raise BadInput(f"The column {', '.join(missing)} is missing.", where=path, advice=ADVICE)
+    return [(line, {name: cells.get(name, "") for name in COLUMNS}) for line, cells in table.rows]
 
 
 def _whole(text: str, column: str, where: str) -> int:

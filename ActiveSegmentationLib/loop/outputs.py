@@ -176,7 +176,7 @@ def export_study(study: Study, out: Path, format_name: str) -> list[Path]:
         study: The study.
         out: Folder to write to.
         format_name: "nifti" or "nrrd" (one label map a volume, 255 where nothing is decided), "nnunet" (a raw data set
-            for nnU-Net v2 whose undecided pixels are its ignore label), "csv" (one line an annotated slice; slices
+            for nnU-Net v2 whose unlabelled pixels are its ignore label), "csv" (one line an annotated slice; slices
             count from 1).
 
     Returns:

@@ -83,7 +83,7 @@ def write_scores_csv(path: Path, scores: Sequence[VolumeScore], cohort: Cohort, 
         JobFailed: If the disk is full.
     """
     if path.exists() and not _is_table(path):
-        advice = "Name a new file, or remove this one if nobody needs it."
+        advice = "Name a new file, or remove this one if it is not needed."
         raise BadInput("This file is not a table of scores and is not overwritten.", where=path, advice=advice)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -23,6 +23,7 @@ from ActiveSegmentationLib.cohort.segments import (
 )
 from ActiveSegmentationLib.common.errors import BadInput, JobFailed
 from ActiveSegmentationLib.common.files import atomic_path
+from ActiveSegmentationLib.common.itk import simpleitk
 from ActiveSegmentationLib.study.labels import Label, LabelSet
 from ActiveSegmentationLib.study.terminology import TISSUE, terminology_for
 
@@ -72,9 +73,9 @@ def write_segments(
         BadInput: If the folder cannot be written.
         JobFailed: If the disk is full, or what was written cannot be read back.
     """
-    import SimpleITK
+    sitk = simpleitk()
 
-    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(array))
+    image = sitk.GetImageFromArray(np.ascontiguousarray(array))
     image.SetSpacing(geometry.spacing)
     image.SetOrigin(geometry.origin)
     image.SetDirection(geometry.direction)
@@ -82,12 +83,12 @@ def write_segments(
         image.SetMetaData(key, value)
     with atomic_path(path) as temporary:
         temporary.touch()  # a missing permission shows here, as an OSError that says so
-        writer = SimpleITK.ImageFileWriter()
+        writer = sitk.ImageFileWriter()
         writer.SetFileName(str(temporary))
         writer.UseCompressionOn()
         try:
             writer.Execute(image)
-            written = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(temporary)))
+            written = sitk.GetArrayFromImage(sitk.ReadImage(str(temporary)))
         except RuntimeError as error:
             raise _not_written(path) from error
         if not np.array_equal(written, array):
@@ -119,22 +120,22 @@ def read_segments(path: Path, geometry: Geometry) -> np.ndarray:
 
 
 def _read(path: Path) -> Any:
-    import SimpleITK
+    sitk = simpleitk()
 
     try:
-        return SimpleITK.ReadImage(str(path))
+        return sitk.ReadImage(str(path))
     except RuntimeError as error:
         advice = "Restore the file from a backup."
         raise BadInput("The file cannot be read as a segmentation.", where=path, advice=advice) from error
 
 
 def _array(image: Any, path: Path) -> np.ndarray:
-    import SimpleITK
+    sitk = simpleitk()
 
     if image.GetNumberOfComponentsPerPixel() != 1 or image.GetDimension() != 3:
         advice = "In Slicer, forbid overlap (Segment Editor, Masking, Modify other segments) and save again."
         raise BadInput("The segmentation has overlapping layers.", where=path, advice=advice)
-    array = SimpleITK.GetArrayFromImage(image)
+    array = sitk.GetArrayFromImage(image)
     if array.dtype.kind not in "iu" or (array.size and not 0 <= array.min() <= array.max() <= UNDECIDED):
         advice = "Save it as a binary label map with values from 0 to 255."
         raise BadInput("The file is no label map.", where=path, advice=advice)

@@ -15,6 +15,7 @@ from ActiveSegmentationLib.cohort.dicom.tags import BadValue, damaged, quiet, te
 from ActiveSegmentationLib.cohort.types import Geometry
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained
+from ActiveSegmentationLib.common.itk import simpleitk
 
 _COPY = "Copy or export it again, or leave the volume out."
 _CHANGED = "Index the cohort again."
@@ -159,7 +160,7 @@ def _as_bytes(color: np.ndarray) -> np.ndarray:
 
 def _unpacked_by_itk(dataset: Any, frames: Sequence[int | None]) -> list[np.ndarray]:
     """Pixels that SimpleITK unpacks; what it would do to the values is kept from it."""
-    import SimpleITK as sitk
+    sitk = simpleitk()
     from pydicom.dataset import Dataset
 
     bare = Dataset()

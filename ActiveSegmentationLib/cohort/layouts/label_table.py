@@ -66,7 +66,7 @@ def channel_count(description: Mapping[str, Any], path: Path) -> int | None:
     """Number of channels that "channel_names" (nnU-Net v2) or "modality" (v1, Decathlon) name; None without either.
 
     Raises:
-        BadInput: If the field is no list and no object.
+        BadInput: If the field is neither a list nor an object.
     """
     for name in ("channel_names", "modality"):
         field = description.get(name)

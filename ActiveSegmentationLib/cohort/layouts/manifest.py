@@ -37,7 +37,7 @@ def _recognises(path: Path) -> bool:
 def _read(path: Path) -> Draft:
     """Rows of the table; paths are relative to it, several channels are separated by semicolons or "|".
 
-    In a scribble file the value 255 means undecided. A row that cannot be used is reported by its number and left out.
+    In a scribble file the value 255 means unlabelled. A row that cannot be used is reported by its number and left out.
     """
     table = read_table(path, {name for names in _NAMES.values() for name in names})
     columns = _columns(path, table)

@@ -21,6 +21,16 @@ from ActiveSegmentationLib.common.errors import BadInput
 _OPINIONS = re.compile(r"(rater|reader|observer|annotator|expert|version|v|run|copy|old|new|final)?_?\d*")
 """Names that tell label files of one structure apart."""
 
+_OPINION = re.compile(
+    r"(?<![^\W_])(((annotation|annotator|rater|reader|observer|expert)[\W_]*([a-z]|\d+))|maj|majority|and|or|staple)"
+    r"(?![^\W_])",
+    re.IGNORECASE,
+)
+"""Parts of a name that say who drew a structure, or how several opinions were put together (KiTS)."""
+
+_CONSENSUS = {"maj", "majority", "staple", "consensus"}
+"""Words of the one file of several opinions that stands for all of them."""
+
 
 def read_folder(path: Path, pattern: str | None = None) -> Draft:
     """Find the volumes of a plain folder.
@@ -114,7 +124,13 @@ def _told_structures(structures: dict[str, int]) -> list[Problem]:
 
 def _are_structures(matches: Sequence[Match]) -> bool:
     names = [match.structure for match in matches]
-    return len(set(names)) == len(names) and not any(_OPINIONS.fullmatch(name) for name in names)
+    drawn = {_without_opinion(match.label.path) for match in matches}
+    return len(set(names)) == len(drawn) == len(names) and not any(_OPINIONS.fullmatch(name) for name in names)
+
+
+def _without_opinion(label: Path) -> tuple[str, ...]:
+    """Words of a name without those that say whose opinion it is: "kidney_annotation-2" and "-1" are one structure."""
+    return words_of(_OPINION.sub("", stem(label)))
 
 
 def _labels(name: str, matches: Sequence[Match], structures: dict[str, int], draft: Draft) -> LabelSource | None:
@@ -126,24 +142,30 @@ def _labels(name: str, matches: Sequence[Match], structures: dict[str, int], dra
         source = Source("structures", tuple(str(match.label.path) for match in ordered))
         values = tuple((n, structures[match.structure]) for n, match in enumerate(ordered, start=1))
         return LabelSource(source, None, values)
-    return LabelSource(file_source(matches[0].label.path)) if _is_one(name, matches, draft) else None
+    one = _one_of(name, matches, draft)
+    return LabelSource(file_source(one)) if one is not None else None
 
 
 def _scribbles(name: str, matches: Sequence[Match], draft: Draft) -> LabelSource | None:
-    if not matches or not _is_one(name, matches, draft):
-        return None
-    return LabelSource(file_source(matches[0].label.path), UNDECIDED)
+    one = _one_of(name, matches, draft) if matches else None
+    return LabelSource(file_source(one), UNDECIDED) if one is not None else None
 
 
-def _is_one(name: str, matches: Sequence[Match], draft: Draft) -> bool:
-    """Whether there is one label file; of several none is taken, and the image's row says so."""
-    if len(matches) == 1:
-        return True
-    named = ", ".join(match.label.path.name for match in matches[:3])
+def _one_of(name: str, matches: Sequence[Match], draft: Draft) -> Path | None:
+    """The one label file, or the consensus of several; otherwise none is taken, and the image's row says so."""
+    files = [match.label.path for match in matches]
+    if len(files) == 1:
+        return files[0]
+    draft.aside += files
+    agreed = [file for file in files if _CONSENSUS & set(words_of(stem(file)))]
+    if len(agreed) == 1:
+        message = f"Of {len(files)} label files of the image the consensus is used: {agreed[0].name}."
+        draft.problems.append(Problem(name, message, "Name another file in a table to use that.", "warning"))
+        return agreed[0]
+    named = ", ".join(file.name for file in files[:3])
     advice = "Keep one of them, or name it in a table; the volume is used without labels."
-    draft.problems.append(Problem(name, f"{len(matches)} label files belong to the image: {named}.", advice))
-    draft.aside += [match.label.path for match in matches]
-    return False
+    draft.problems.append(Problem(name, f"{len(files)} label files belong to the image: {named}.", advice))
+    return None
 
 
 def _compile(pattern: str) -> re.Pattern[str]:

@@ -120,7 +120,8 @@ def _folder_kind(folder: str) -> Kind | None:
 
 
 def _is_pure(folder: str) -> bool:
-    return set(split_name(folder)) <= _LABEL | _SCRIBBLE | _BESIDE_LABEL | {"tr", "ts", "va"}
+    words = {word for word in split_name(folder) if role_of_word(word) is None}
+    return words <= _LABEL | _SCRIBBLE | _BESIDE_LABEL
 
 
 def is_sorting(folder: str) -> bool:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -45,7 +46,15 @@ def test_a_redirected_stream_of_windows(tmp_path):
     command = [sys.executable, "-m", "ActiveSegmentationLib", "index", str(tmp_path)]
     environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}
     done = subprocess.run(command, capture_output=True, env=environment, check=False)
-    assert (done.returncode, b"1 volumes" in done.stdout) == (0, True), done.stderr
+    assert (done.returncode, b"1 patient, 1 volume, 3 slices, 0 problems." in done.stdout) == (0, True), done.stderr
+
+
+def test_itk_writes_no_warnings_of_its_own(tmp_path):
+    nib.save(nib.AnalyzeImage(np.ones((12, 10, 3), np.int16), np.diag([1, 1, 5, 1])), tmp_path / "p1.hdr")
+    command = [sys.executable, "-m", "ActiveSegmentationLib", "index", str(tmp_path), "--layout", "folder"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, "WARNING" in done.stderr) == (0, False), done.stderr
+    assert f"new STUDY --cohort {tmp_path} --layout folder --annotation mask" in done.stderr
 
 
 def test_an_error_of_many_volumes_is_told_once(tmp_path, capsys):
@@ -75,7 +84,7 @@ def test_the_split_in_force_is_told(tmp_path, capsys):
     study = ["--cohort", str(tmp_path), "--annotation", "mask", "--split", str(tmp_path / "split.json")]
     assert main(["new", str(tmp_path / "study"), *study]) == 0
     told = capsys.readouterr().err
-    assert "1 volumes of 1 patients for validation" in told
+    assert "1 volume of 1 patient for validation" in told
     assert "2 volumes of 2 patients for testing" in told
     assert "holds back" not in told
     (tmp_path / "split.json").write_text(json.dumps({"train": ["patient101"]}))

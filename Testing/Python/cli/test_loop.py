@@ -206,7 +206,7 @@ def test_an_import_says_what_is_new_and_what_was_there(trained, tmp_path, phanto
     ]
     words = ["annotate", study, "--from", tmp_path / "maps"]
     first = done(*words)
-    assert "Committed 6 new slices of 6 volumes; 6 slices" in first.out
+    assert "Committed 6 new slices of 6 volumes; annotated slices: 6" in first.out
     assert "Importing annotations" in first.err
     again = json.loads(done(*words, "--json").out)
     assert again == {"committed": 0, "unchanged": 6, "volumes": 0, "annotated": 6}

@@ -14,6 +14,7 @@ import SimpleITK as sitk
 from PIL import Image
 
 from ActiveSegmentationLib.cohort import AnnotationKind, Cohort, discover, read_labels
+from ActiveSegmentationLib.cohort.label_values import distinct
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.study import LabelSet, Study, label_set_for
 
@@ -247,3 +248,27 @@ def png(plane: np.ndarray, depth: int) -> bytes:
 
     size = struct.pack(">IIBBBBB", plane.shape[1], plane.shape[0], depth, 0, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.array([[3, 0], [3, 254]], np.uint8),
+        np.array([[-128, 127], [0, 127]], np.int8),
+        np.array([[0, 2**40], [1, 0]], np.int64),
+        np.array([[2**40, 2**40 + 1], [2**40, 2**40]], np.int64),
+        np.array([[0, 65535], [7, 7]], np.uint16),
+        np.array([[0, 65536], [7, 7]], np.int32),
+        np.array([[2.0, 0.0], [-3.0, 2.0]], np.float32),
+        np.array([[2.0, 0.5], [1.0000001, 2.0]]),
+        np.array([[2.0, np.nan], [np.inf, 2.0]]),
+        np.array([[True, False], [True, True]]),
+        np.zeros((0, 3)),
+    ],
+)
+def test_distinct_values_are_those_of_numpy(array):
+    values, places = distinct(array)
+    expected, expected_places = np.unique(array, return_inverse=True)
+    np.testing.assert_array_equal(values, expected)
+    np.testing.assert_array_equal(places, expected_places.reshape(array.shape))
+    assert places.shape == array.shape

@@ -142,6 +142,36 @@ def test_several_label_files_of_one_image_are_told(tmp_path):
 # --------------------------------------------------------------------------------------------- channels, structures
 
 
+OPINIONS = [f"segmentations/kidney_instance-1_annotation-{number}.nii.gz" for number in (1, 2, 3)]
+
+
+@pytest.mark.parametrize(
+    ("others", "used"),
+    [
+        ((), None),
+        (("aggregated_AND_seg.nii.gz", "aggregated_OR_seg.nii.gz"), None),
+        (("aggregated_AND_seg.nii.gz", "aggregated_MAJ_seg.nii.gz"), "c1/aggregated_MAJ_seg.nii.gz"),
+    ],
+)
+def test_opinions_on_a_structure_are_not_put_together(tmp_path, others, used):
+    write(tmp_path, "c1/imaging.nii.gz", *(f":c1/{name}" for name in (*OPINIONS, *others)))
+    cohort = discover(tmp_path)
+    assert masks(cohort) == {"c1/imaging.nii.gz": used}
+    (told,) = cohort.problems
+    assert f"{len(OPINIONS) + len(others)} label files" in told.message
+    assert told.severity == ("error" if used is None else "warning")
+
+
+def test_numbered_structures_are_put_together(tmp_path):
+    names = ["rib_left_1", "rib_left_2", "vertebrae_L1"]
+    write(tmp_path, "s1/ct.nii.gz")
+    for number, name in enumerate(names):
+        labels = np.zeros(SHAPE, np.uint8)
+        labels[number] = 1
+        save_array(tmp_path / f"s1/segmentations/{name}.nii.gz", labels)
+    assert discover(tmp_path).labels == {1: "rib_left_1", 2: "rib_left_2", 3: "vertebrae_l1"}
+
+
 @pytest.mark.parametrize("style", ["BraTS_{0:03}/BraTS_{0:03}_{1}.nii.gz", "c{0}-{1}.nii.gz", "p{0}/{1}.nii.gz"])
 def test_sequences_with_one_label_are_channels(tmp_path, style):
     sequences = ("flair", "t1", "t1ce", "t2")

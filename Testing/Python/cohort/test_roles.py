@@ -103,7 +103,7 @@ def test_official_test_parts_stay_out_of_the_pool(tmp_path):
     assert [v.role for v in cohort.volumes] == [Role.POOL, Role.POOL, Role.TEST]
     line = split_text(cohort)
     assert "2 volumes of 2 patients" in line
-    assert "1 volumes of 1 patients for testing" in line
+    assert "1 volume of 1 patient for testing" in line
     assert "layout acdc says" in line
     held_back = with_roles(cohort, {Role.VALIDATION: ("patient002",)})
     assert [v.role for v in held_back.volumes] == [Role.POOL, Role.VALIDATION, Role.TEST]

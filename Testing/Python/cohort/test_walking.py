@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
+import SimpleITK as sitk
 from cohort_files import save_image, save_labels
 
 from ActiveSegmentationLib.cohort import discover, read_image
@@ -132,3 +135,35 @@ def test_a_folder_without_images_says_what_it_holds(tmp_path):
         (tmp_path / f"{n}.png").write_bytes(b"x")
     with pytest.raises(BadInput, match=r"files: 3 \.png"):
         discover(tmp_path)
+
+
+def test_what_belongs_to_a_header_is_used(tmp_path):
+    save_image(tmp_path / "p1.nii.gz", 1)
+    image = sitk.ReadImage(str(tmp_path / "p1.nii.gz"))
+    sitk.WriteImage(image, str(tmp_path / "p2.mhd"))
+    header = (tmp_path / "p2.mhd").read_text().replace("p2.raw", "p2.img")
+    (tmp_path / "p2.mhd").write_text(header)
+    (tmp_path / "p2.raw").rename(tmp_path / "p2.img")
+    analyze = nib.Nifti1Pair(np.ones((4, 5, 6), np.int16), np.diag([1, 1, 5, 1]))
+    nib.save(analyze, tmp_path / "p3.hdr")
+    (tmp_path / "p3.mat").write_bytes(b"MATLAB")
+    assert len(discover(tmp_path).volumes) == 3
+    assert not [problem for problem in discover(tmp_path).problems if "not used" in problem.message]
+    (tmp_path / "p4.mat").write_bytes(b"MATLAB")
+    assert "1 .mat (for example p4.mat)" in discover(tmp_path).problems[0].message
+
+
+def test_a_file_that_cannot_be_opened_does_not_end_the_index(tmp_path, monkeypatch):
+    save_image(tmp_path / "p1.nii.gz", 1)
+    (tmp_path / "IM_1").write_bytes(b"x" * 200)
+    normal = open
+
+    def locked(file, *words, **names):
+        if str(file).endswith("IM_1"):
+            raise PermissionError(13, "Permission denied", str(file))
+        return normal(file, *words, **names)
+
+    monkeypatch.setattr("builtins.open", locked)
+    cohort = discover(tmp_path, layout="folder")
+    assert len(cohort.volumes) == 1
+    assert "1 that cannot be read (for example IM_1)" in cohort.problems[0].message

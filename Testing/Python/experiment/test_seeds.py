@@ -173,3 +173,11 @@ def test_sets_that_do_not_fit_are_refused_by_line(tmp_path, rows, message):
 def test_a_table_without_its_columns_is_refused(tmp_path):
     with pytest.raises(BadInput, match="The column seed is missing"):
         read_initial_sets(write_sets(tmp_path / "sets.csv", [("a", 1)], ("volume", "slice")), (0,), {"a": 5}, 1)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+def test_a_table_of_a_spreadsheet_is_read(tmp_path, encoding):
+    path = tmp_path / "sets.csv"
+    path.write_text("Seed;Volume;Slice;note\r\n0;M\u00fcller;2;\r\n;;;\r\n0;M\u00fcller;5;x\r\n", encoding=encoding)
+    found = read_initial_sets(path, (0,), {"M\u00fcller": 5}, 2)
+    assert [slice_id.index for slice_id in found[0]] == [1, 4]

@@ -245,17 +245,11 @@ def _answer_from_oracle(loop: StudyLoop) -> dict[str, Imported]:
 def _train(options: argparse.Namespace) -> str:
     with _opened(options) as loop:
         number, model = loop.train(members=options.models, steps=options.steps)
-        answer = {
-            "round": number,
-            "models": len(model.members),
-            "annotated": len(loop.study.annotations()),
-            "key": model.key,
-        }
+        models, annotated = len(model.members), len(loop.study.annotations())
     if options.json:
-        shared.print_json(answer)
+        shared.print_json({"round": number, "models": models, "annotated": annotated, "key": model.key})
     else:
-        trained, slices = counted(len(model.members), "model"), counted(answer["annotated"], "slice")
-        print(f"Round {number}: trained {trained} on {slices}.")
+        print(f"Round {number}: trained {counted(models, 'model')} on {counted(annotated, 'slice')}.")
     return after_train(options.study)
 
 

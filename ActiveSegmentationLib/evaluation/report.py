@@ -27,7 +27,7 @@ CONVENTIONS = (
     "neither has is left out of the mean, and the table counts how often that happened.",
     "HD95 (95th percentile Hausdorff distance, the larger of both directions) and the mean surface distance are in "
     "millimetres and not defined where the reference or the prediction is empty; such values are left out, and the "
-    "share of classes that were missed altogether stands beside them.",
+    "share of classes that were missed altogether stands next to them.",
     "Bands show one standard deviation over seeds. 2 SE is twice the bootstrap standard error over test volumes. "
     "Intervals are 95 % t intervals of paired differences over seeds and test volumes, with the smaller number of the "
     "two, less 1, as degrees of freedom. Where such an interval holds 0, no difference can be told, and with fewer "

@@ -155,7 +155,7 @@ def _read(path: Path, kind: type[_Row]) -> list[_Row]:
         places = [header.index(column) for column in _columns(kind)]
         return [_row(kind, cells, places, f"{path}, line {lines.line_num}") for cells in lines if cells]
     except (csv.Error, UnicodeDecodeError) as error:
-        raise BadInput(f"The file is no readable CSV ({error}).", where=path, advice=advice) from error
+        raise BadInput(f"The file is not a readable CSV table ({error}).", where=path, advice=advice) from error
 
 
 def _row(kind: type[_Row], cells: Sequence[str], places: Sequence[int], where: str) -> _Row:

@@ -175,7 +175,7 @@ def export_study(study: Study, out: Path, format_name: str) -> list[Path]:
     Args:
         study: The study.
         out: Folder to write to.
-        format_name: "nifti" or "nrrd" (one label map a volume, 255 where nothing is decided), "nnunet" (a raw data set
+        format_name: "nifti" or "nrrd" (one label map a volume, 255 where unlabelled), "nnunet" (a raw data set
             for nnU-Net v2 whose unlabelled pixels are its ignore label), "csv" (one line an annotated slice; slices
             count from 1).
 

@@ -111,7 +111,7 @@ class Examples:
             raise BadInput("No pixel of any annotated slice is decided.", where="annotations", advice=advice)
         unknown = found[(found >= classes) & (found != UNDECIDED)].tolist()
         if unknown:
-            advice = f"Use classes 0 to {classes - 1}, and {UNDECIDED} for undecided pixels."
+            advice = f"Use classes 0 to {classes - 1}, and {UNDECIDED} for unlabelled pixels."
             raise BadInput(f"Labels hold classes that are not there: {unknown}.", where="annotations", advice=advice)
 
 

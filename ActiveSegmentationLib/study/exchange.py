@@ -292,7 +292,7 @@ def export_annotations(
         study: The study.
         out: Folder to write ``<volume>.nii.gz`` or ``.nrrd`` to.
         format: "nifti" or "nrrd".
-        ignore_value: Value of every pixel that nobody decided, 1 to 255 and no label's.
+        ignore_value: Value of every unlabelled pixel, 1 to 255 and no label's.
         annotator: Only this annotator's slices; None for the latest over all.
         progress: Told of every volume.
 

@@ -138,7 +138,7 @@ def _array(image: Any, path: Path) -> np.ndarray:
     array = sitk.GetArrayFromImage(image)
     if array.dtype.kind not in "iu" or (array.size and not 0 <= array.min() <= array.max() <= UNDECIDED):
         advice = "Save it as a binary label map with values from 0 to 255."
-        raise BadInput("The file is no label map.", where=path, advice=advice)
+        raise BadInput("The file is not a label map.", where=path, advice=advice)
     return array.astype(np.uint8, copy=False)
 
 

@@ -58,9 +58,13 @@ class AnnotatePanel(Panel):
         self._tick.setInterval(TICK_MILLISECONDS)
         self._tick.timeout.connect(self._showState)
 
-    def onAllAnswered(self) -> None:
-        """No request is open any more; the module replaces this by the offer of the next suggestions."""
-        self.messages.tell(_("All requests are answered. Train, or ask for more slices."))
+    def onAllAnswered(self, said: str = "") -> None:
+        """No request is open any more; the module replaces this by the offer of the next suggestions.
+
+        Args:
+            said: What has just been done, to be told as well; "" for nothing.
+        """
+        self.messages.tell(f"{said} {_('All requests are answered. Train, or ask for more slices.')}".strip())
 
     def start(self) -> None:
         """The module is shown: save and count time."""
@@ -75,11 +79,11 @@ class AnnotatePanel(Panel):
 
     # From slice to slice
 
-    def step(self, direction: int) -> bool:
+    def step(self, direction: int, said: str = "") -> bool:
         """Open the next or the previous open request; False where all are answered, or its image cannot be read."""
         row = self.session.nextRow(direction)
         if row is None:
-            self.onAllAnswered()
+            self.onAllAnswered(said)
             return False
         return self.openSlice(row.request.slice)
 
@@ -118,8 +122,9 @@ class AnnotatePanel(Panel):
 
     def _done(self, text: str, sliceId: SliceId) -> None:
         """Say what became of a slice, and open the next request."""
-        if self.step(1):
-            self.messages.tell(text.format(number=sliceId.index + 1, volume=sliceId.volume))
+        said = text.format(number=sliceId.index + 1, volume=sliceId.volume)
+        if self.step(1, said):
+            self.messages.tell(said)
 
     def flag(self) -> None:
         """Mark the slice to be looked at again."""

@@ -250,12 +250,13 @@ class Wiring:
 
     # What comes next
 
-    def _onAllAnswered(self) -> None:
-        """Every request is answered: learn from them, or ask for more."""
+    def _onAllAnswered(self, said: str = "") -> None:
+        """No request is open: learn from what is committed, or ask for more slices."""
+        text = _("All requests are answered.") if self.session.requests.rows else _("No slice is requested.")
+        text = f"{said} {text}".strip()
         if self.work.isRunning("train"):
-            self.messages.tell(_("All requests are answered. The next ones can be suggested when the training ends."))
+            self.messages.tell(text + " " + _("The next ones can be suggested when the training ends."))
             return
-        text = _("All requests are answered.")
         if self.work.untrainedCount:
             tip = _("Learn from every committed slice; suggestions are better afterwards.")
             train = self.train.act(self.train.train)

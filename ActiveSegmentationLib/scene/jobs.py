@@ -50,7 +50,11 @@ class Jobs:
 
     def runningJob(self, name: str) -> Running | None:
         """The oldest job of this name that is under way for the open study, or for none in particular."""
-        return next((running for running in self.running if running.job.name == name and running.isHere), None)
+        return next(iter(self._here(name)), None)
+
+    def _here(self, name: str) -> list[Running]:
+        """The jobs of this name that are under way for the open study, or for none in particular; oldest first."""
+        return [running for running in self.running if running.job.name == name and running.isHere]
 
     def cancel(self, name: str | None = None) -> None:
         """Ask a job to stop: the oldest of this name, or with None the one that is under way."""

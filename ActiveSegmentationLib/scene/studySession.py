@@ -181,13 +181,25 @@ class StudySession(StudyState):
         dirty = self._dirty = case.dirtySlices()
         if dirty:
             study.excluded()  # refuses where the folder is gone: a draft must not make it anew
+        names = {}
         for index in dirty:
-            study.save_draft(case.draft(index), self.annotator)
+            names[case.sliceId(index)] = study.save_draft(case.draft(index), self.annotator)
             case.drafted.add(index)
         for index in sorted(case.drafted.difference(dirty)):
             study.discard_draft(case.sliceId(index), self.annotator)
             case.drafted.discard(index)
+        for sliceId, name in names.items():
+            self._tellMoved(sliceId, name)
         return len(dirty)
+
+    def _tellMoved(self, sliceId: SliceId, name: str) -> None:
+        """Tell once that another Slicer draws on the same slice under the same name."""
+        if name == self.annotator or (sliceId, name) in self._movedDrafts:
+            return
+        self._movedDrafts.add((sliceId, name))
+        where = f"{sliceId.volume}, slice {sliceId.index + 1}"
+        advice = f"Your strokes are kept under the name '{name}'. Let everyone use another name (Study, Advanced)."
+        self.failed(BadInput("Another Slicer draws on this slice under your name.", where=where, advice=advice))
 
     def describeTask(self) -> str:
         """The line that is written in the view, such as "Slice 6 of 8 · patient005 · request 1 of 10"."""

@@ -68,6 +68,7 @@ class StudyState(VTKObservationMixin):
         self._busy = 0
         self._shown: int | None = None
         self._edited = False
+        self._movedDrafts: set[tuple[SliceId, str]] = set()
         self._dirty: list[int] | None = None
 
     # Studies

@@ -143,7 +143,7 @@ class Work(Jobs):
         asked = self.session.task.slice if self.session.task is not None else None
 
         def done(answer: dict[str, Any]) -> None:
-            self._noteLeftOut(answer)
+            self._noteLeftOut(answer, metAll=True)
             self.session.setThumbnails(RequestList.from_json(answer["requests"]), answer["thumbnails"])
             self._withdraw(SUGGEST, REQUESTS)
             if openFirst:
@@ -234,7 +234,7 @@ class Work(Jobs):
 
     def _onReviewMissing(self, volumeId: str) -> None:
         """What the model says of the open volume is wanted: ask for it, unless that is under way or there is none."""
-        asked = (running.job.about.get("volume") for running in self.running if running.job.name == "predict")
+        asked = (running.job.about.get("volume") for running in self._here("predict"))
         if self.curve and volumeId not in asked and volumeId not in self.leftOut:
             self.predict([volumeId])
 
@@ -251,6 +251,10 @@ class Work(Jobs):
         if self.session.review() is not None:
             self._drawPrediction()
             return
+        volume, index = sliceId.volume, sliceId.index
+        if any((r.job.about.get("volume"), r.job.about.get("slice")) == (volume, index) for r in self._here("predict")):
+            self.said("The prediction for this slice is on its way.")
+            return
 
         def then(answer: dict[str, Any]) -> None:
             session = self.session
@@ -261,8 +265,7 @@ class Work(Jobs):
                 where = f"slice {sliceId.index + 1} of {sliceId.volume}"
                 self._offer(PREDICTION, f"The prediction for {where} is there. Go there and start from it?", sliceId)
 
-        options = {"volumes": [sliceId.volume]}
-        self._startForStudy("predict", options, self._takeReviews, then, volume=sliceId.volume, index=sliceId.index)
+        self._startForStudy("predict", {"volumes": [volume]}, self._takeReviews, then, volume=volume, index=index)
 
     def _drawPrediction(self) -> None:
         if not self.session.startFromPrediction():
@@ -275,16 +278,22 @@ class Work(Jobs):
         """Why volumes of the open study could not be used in the latest job that met them, by id of the volume."""
         return self._leftOut if self._study is self.session.study else {}
 
-    def _noteLeftOut(self, answer: Mapping[str, Any]) -> None:
-        """Tell which volumes a job had to leave out, and why."""
+    def _noteLeftOut(self, answer: Mapping[str, Any], *, metAll: bool = False) -> None:
+        """Tell which volumes a job had to leave out, and why.
+
+        Args:
+            answer: What the job answered.
+            metAll: Whether it met all volumes, so that what only an earlier job could not use is fine now.
+        """
         self._forgetOther()
         problems = answer.get("left_out", [])
-        self._leftOut = {found["volume"]: problemText(found) for found in problems}
+        usable = {review["volume"] for review in answer.get("reviews", [])}
+        before = {} if metAll else {name: why for name, why in self._leftOut.items() if name not in usable}
+        self._leftOut = before | {found["volume"]: problemText(found) for found in problems}
         if problems:
             count = "1 volume was" if len(problems) == 1 else f"{len(problems)} volumes were"
-            first = next(iter(self._leftOut.items()))
             more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-            self.said(f"{count} left out: {first[0]}: {first[1]}{more}")
+            self.said(f"{count} left out: {problems[0]['volume']}: {problemText(problems[0])}{more}")
 
     # Offers
 
@@ -344,7 +353,7 @@ class Work(Jobs):
         """Lay all slices out in a plane."""
 
         def done(answer: dict[str, Any]) -> None:
-            self._noteLeftOut(answer)
+            self._noteLeftOut(answer, metAll=True)
             self._sliceMap = answer
 
         return self._startForStudy("slice_map", {"method": method}, done, then)

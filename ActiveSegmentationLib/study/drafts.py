@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import glob
+import io
+import itertools
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import numpy as np
 
 from ActiveSegmentationLib.cohort import AnnotationKind, SliceId, Volume
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.common.files import atomic_path, explained
+from ActiveSegmentationLib.common.files import atomic_path, explained, hash_bytes
 from ActiveSegmentationLib.study.names import annotator_stem
 from ActiveSegmentationLib.study.times import now
 
@@ -43,6 +45,9 @@ class Draft:
 class DraftStore:
     """The ``drafts`` folder of a study: one file a slice and annotator, no history.
 
+    Where two processes draw under one name, neither replaces nor removes a file that the other has written since: the
+    one that comes second keeps its strokes under a name of its own.
+
     Args:
         folder: The folder.
         volumes: The cohort's volumes by id.
@@ -51,8 +56,10 @@ class DraftStore:
     def __init__(self, folder: Path, volumes: Mapping[str, Volume]) -> None:
         self._folder = folder
         self._volumes = volumes
+        self._seen: dict[Path, str] = {}  # hash of each file when it was last read or written here
+        self._moved: dict[Path, str] = {}  # under which name a draft is kept whose own file is another process's
 
-    def save(self, draft: Draft, annotator: str) -> None:
+    def save(self, draft: Draft, annotator: str) -> str:
         """Write a draft, replacing an earlier one of the slice; see ``Study.save_draft``."""
         shape = self._volumes[draft.slice.volume].plane_shape
         for segment, plane in draft.planes.items():
@@ -60,7 +67,9 @@ class DraftStore:
                 advice = "Draw on the slice plane of the volume."
                 raise BadInput(f"Segment '{segment}' has shape {plane.shape}.", where=draft.slice.volume, advice=advice)
         stacked = np.array([*draft.planes.values()], dtype=bool).reshape(len(draft.planes), *shape)
-        with atomic_path(self._path(draft.slice, annotator)) as temporary:
+        name = self._name_for(draft.slice, annotator)
+        path = self._path(draft.slice, name)
+        with atomic_path(path) as temporary:
             np.savez_compressed(
                 temporary,
                 format=_FORMAT,
@@ -71,6 +80,24 @@ class DraftStore:
                 prelabel=draft.prelabel or "",
                 saved_at=draft.saved_at or now(),
             )
+            self._seen[path] = hash_bytes(temporary.read_bytes())
+        return name
+
+    def _name_for(self, slice_id: SliceId, annotator: str) -> str:
+        """The annotator, or where another process has written that draft, the first name that is free."""
+        own = self._path(slice_id, annotator)
+        names = itertools.chain([self._moved.get(own, annotator)], _numbered(annotator))
+        name = next(name for name in names if not self._is_foreign(self._path(slice_id, name)))
+        if name == annotator:
+            self._moved.pop(own, None)
+        else:
+            self._moved[own] = name
+        return name
+
+    def _is_foreign(self, path: Path) -> bool:
+        """Whether a file holds something else than was last read from it or written to it here."""
+        with explained(path):
+            return path.exists() and hash_bytes(path.read_bytes()) != self._seen.get(path)
 
     def all(self, annotator: str, volume: str | None = None) -> dict[SliceId, Draft]:
         """Every draft of an annotator, or those of one volume, in order of slices.
@@ -86,9 +113,11 @@ class DraftStore:
 
     def _read(self, path: Path) -> Draft:
         try:
-            with explained(path), np.load(path, allow_pickle=False) as stored:
+            with explained(path):
+                content = path.read_bytes()
+            with np.load(io.BytesIO(content), allow_pickle=False) as stored:
                 planes = dict(zip(stored["segments"].tolist(), stored["planes"], strict=True))
-                return Draft(
+                draft = Draft(
                     slice=SliceId(path.parent.name, int(path.stem)),
                     kind=AnnotationKind(str(stored["kind"])),
                     planes=planes,
@@ -97,14 +126,36 @@ class DraftStore:
                     saved_at=str(stored["saved_at"]),
                 )
         except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            advice = "Delete this file; the strokes in it are lost, committed slices are not concerned."
+            advice = "Delete this file: uncommitted strokes in it are lost; committed slices are unaffected."
             raise BadInput("The unfinished annotation is damaged.", where=path, advice=advice) from error
+        self._seen[path] = hash_bytes(content)
+        return draft
 
     def discard(self, slice_id: SliceId, annotator: str) -> None:
-        """Remove the draft of a slice where there is one."""
-        path = self._path(slice_id, annotator)
-        with explained(path):
-            path.unlink(missing_ok=True)
+        """Remove the draft of a slice where there is one that was read or written here last."""
+        own = self._path(slice_id, annotator)
+        path = self._path(slice_id, self._moved.pop(own, annotator))
+        if not self._is_foreign(path):
+            with explained(path):
+                path.unlink(missing_ok=True)
+            self._seen.pop(path, None)
 
     def _path(self, slice_id: SliceId, annotator: str) -> Path:
         return self._folder / annotator_stem(annotator) / slice_id.volume / f"{slice_id.index}.npz"
+
+
+def _numbered(annotator: str) -> Iterator[str]:
+    """Names that tell where strokes come from: "Ann 2", "Ann 3" and so on, as short as file names have to be."""
+    for number in itertools.count(2):
+        name = annotator
+        while not _fits(f"{name} {number}"):
+            name = name[:-1]
+        yield f"{name} {number}"
+
+
+def _fits(name: str) -> bool:
+    try:
+        annotator_stem(name)
+    except BadInput:
+        return False
+    return True

@@ -245,15 +245,20 @@ class Study:
         self._check_included(slice_id, self.excluded())
         self._store.flag(slice_id, annotator, note)
 
-    def save_draft(self, draft: Draft, annotator: str) -> None:
+    def save_draft(self, draft: Draft, annotator: str) -> str:
         """Keep what an annotator has drawn on a slice without committing it; replaces an earlier draft of the slice.
+
+        A draft that another process has written since it was read here is not replaced.
+
+        Returns:
+            Under which name it is kept: the annotator's, or where that draft is another process's, "NAME 2" or so.
 
         Raises:
             BadInput: If there is no such slice, a plane has another shape, or the folder cannot be written.
             JobFailed: If the disk is full.
         """
         check_slice(draft.slice, self._store.volume(draft.slice.volume))
-        self._drafts.save(draft, annotator)
+        return self._drafts.save(draft, annotator)
 
     def drafts(self, annotator: str, volume: str | None = None) -> dict[SliceId, Draft]:
         """What an annotator has drawn and neither committed nor discarded, in order of slices; of one volume if named.
@@ -264,7 +269,7 @@ class Study:
         return self._drafts.all(annotator, volume)
 
     def discard_draft(self, slice_id: SliceId, annotator: str) -> None:
-        """Forget the draft of a slice; does nothing where there is none."""
+        """Forget the draft of a slice; does nothing where there is none, or another process has written it since."""
         self._drafts.discard(slice_id, annotator)
 
     def _check_included(self, slice_id: SliceId, excluded: Mapping[str, str]) -> None:

@@ -326,3 +326,15 @@ def test_predictions_lie_under_their_patient(late, tmp_path):
     assert patientOf(late.session.display.predictionNode) == late.other.patient
     late.session.closeStudy()
     assert hierarchy.GetNumberOfItems() == before
+
+
+def test_a_prediction_that_is_asked_for_twice_is_drawn_once(late):
+    late.open(2)
+    late.work.startFromPrediction()
+    late.work.startFromPrediction()
+    assert len(late.client.of("predict")) == 1
+    assert "on its way" in late.said[-1]
+    late.predicted()
+    assert (late.drawn(2)[:5, :7] == 2).all()
+    assert not late.work.offers
+    assert not late.failed

@@ -7,7 +7,7 @@ import pytest
 
 from ActiveSegmentationLib.cohort import AnnotationKind, SliceId
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.study import ChangedMeanwhile, SliceAnnotation, Study
+from ActiveSegmentationLib.study import ChangedMeanwhile, Draft, SliceAnnotation, Study
 
 from .slice_contract import rectangle, undoEditor
 from .views_contract import OneView, openCohort
@@ -123,3 +123,59 @@ def test_a_damaged_version_costs_nothing_else(session):
     session.showVersion(first)
     assert np.array_equal(session.case.capture(2), mine)
     assert list(session.study.audit.verify()) == []
+
+
+def strokesElsewhere(session, index, corner):
+    """Another Slicer keeps strokes of its own on a slice, under the same name."""
+    volume = session.study.cohort.volumes[1]
+    plane = np.zeros(volume.plane_shape, bool)
+    plane[corner, corner] = True
+    other = Study.open(session.study.folder)
+    other.save_draft(Draft(SliceId(volume.id, index), AnnotationKind.MASK, {"Segment_2": plane}), session.annotator)
+    return other, plane
+
+
+def kept(session, name):
+    """What is kept of slice 3 under a name, by another process's eyes."""
+    drafts = Study.open(session.study.folder).drafts(name)
+    return {segment: plane.tolist() for draft in drafts.values() for segment, plane in draft.planes.items()}
+
+
+def test_strokes_of_another_slicer_are_not_replaced(session):
+    told = []
+    session.failed = told.append
+    openAndDraw(session)
+    session.saveDrafts()
+    assert not told
+    other, theirs = strokesElsewhere(session, 2, 5)
+    assert list(kept(session, "annotator 2")) == ["Segment_2"], "the second one keeps its own under another name"
+    assert list(kept(session, "annotator")) == ["Segment_1"]
+    other.discard_draft(session.task.slice, "annotator")
+    assert not kept(session, "annotator 2")
+    assert kept(session, "annotator")
+
+    mine = session.study.drafts("annotator")[session.task.slice]
+    other.drafts("annotator")  # now it has seen it, and goes on with it
+    other.save_draft(Draft(session.task.slice, AnnotationKind.MASK, {"Segment_2": theirs}), "annotator")
+    for _ in range(3):
+        session.editor.stroke.undo()
+        session.editor.stroke.redo()
+        session.saveDrafts()
+    assert kept(session, "annotator") == {"Segment_2": theirs.tolist()}
+    assert kept(session, "annotator 2") == {"Segment_1": mine.planes["Segment_1"].tolist()}
+    assert not kept(session, "annotator 3")
+    assert len(told) == 1
+    assert "annotator 2" in str(told[0])
+    session.commitSlice()
+    assert kept(session, "annotator") == {"Segment_2": theirs.tolist()}, "a commit costs no strokes of the other"
+    assert not kept(session, "annotator 2")
+
+
+def test_a_long_name_finds_another_one_too(session):
+    session.setAnnotator("ä" * 60)
+    openAndDraw(session)
+    session.failed = lambda error: None
+    strokesElsewhere(session, 2, 5)
+    session.closeCase()
+    volume = session.study.cohort.volumes[1]
+    assert len(list((session.study.folder / "drafts").glob(f"*/{volume.id}/2.npz"))) == 2

@@ -56,7 +56,8 @@ def test_training_starts_by_itself_and_the_next_suggestions_are_offered(asked, w
 def test_without_automatic_training_it_is_offered_when_all_is_answered(asked, worker):
     commitAll(asked)
     assert not [job for job in worker.jobs if job.name == "train"]
-    assert asked.message == "All requests are answered."
+    last = asked.session.requests.rows[-1].request.slice
+    assert asked.message == f"Slice 4 of {last.volume} stored. All requests are answered."
     assert asked.ui.messageButton.text == "Train now"
     asked.click("messageButton")
     assert worker.jobs[-1].name == "train"
@@ -70,7 +71,7 @@ def test_when_all_is_answered_and_learned_the_next_are_offered(asked, worker):
 
 def test_what_is_no_longer_so_is_offered_no_longer(asked, worker):
     commitAll(asked)
-    assert asked.message == "All requests are answered."
+    assert asked.message.endswith("All requests are answered.")
     asked.session.closeStudy()
     asked.settle()
     assert asked.message == ""
@@ -134,3 +135,29 @@ def test_a_volume_that_cannot_be_opened_can_be_left_out_at_once(module, cohort, 
     assert list(study.excluded()) == [volumes[0].id]
     module.click("nextButton")
     assert module.session.task.slice.volume == volumes[1].id
+
+
+def test_a_slice_of_ones_own_choice_is_confirmed_without_any_request(module, cohort, tmp_path):
+    from ActiveSegmentationLib.cohort import SliceId
+
+    study = module.logic.createStudy(tmp_path / "study", cohort)
+    volume = study.cohort.volumes[0]
+    module.session.openSlice(SliceId(volume.id, 2))
+    module.settle()
+    module.click("emptyButton")
+    assert module.message == f"Slice 3 of {volume.id} stored: none of the structures is on it. No slice is requested."
+    assert module.ui.messageButton.text == "Train now"
+
+
+def test_a_volume_that_cannot_be_used_stays_offered_while_others_are_predicted(asked, worker):
+    broken, other = (volume.id for volume in asked.session.study.cohort.volumes[:2])
+    asked.work.train()
+    why = {"where": "", "message": "It ends early.", "advice": ""}
+    finish(asked, worker, "train", curve=[], annotated=1, left_out=[{"volume": broken, **why}])
+    review = {"volume": other, "model": "m", "doubt": 0.1, "slice_doubt": [0.1]}
+    asked.work.predict([other])
+    finish(asked, worker, "predict", reviews=[review], left_out=[])
+    assert broken in asked.ui.offerLabel.text
+    asked.work.predict([broken])
+    finish(asked, worker, "predict", reviews=[review | {"volume": broken}], left_out=[])
+    assert not shown(asked), "it can be used now"

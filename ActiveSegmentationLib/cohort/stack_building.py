@@ -34,13 +34,11 @@ from ActiveSegmentationLib.common.progress import Progress, or_silent
 MEMORY = 8 << 30
 """Bytes that the volumes under way may take together; large volumes are prepared by fewer threads at a time."""
 
+NAMED = 20
+"""So many volumes are written into a command that leaves them out."""
+
 COPIES = 6
 """Copies of a float32 volume that preparing it holds at its peak."""
-
-ADVICE = (
-    "Repair these files, or leave the volumes out, and repeat: in a study with activesegmentation exclude STUDY VOLUME "
-    "..., in a benchmark with a --split that does not name them. The other volumes are prepared and kept."
-)
 
 
 class UnusableVolumes(BadInput):
@@ -164,9 +162,14 @@ class _Builder:
             self._fill, waiting, workers=workers, stage="Preparing slices", progress=progress, done=done
         )
         if failures:
-            lines = [f"  {v.id}: {failures[v.id]}" for v in volumes if v.id in failures]
-            message = f"{len(failures)} of {len(volumes)} volume(s) cannot be used:\n" + "\n".join(lines) + "\n"
-            raise UnusableVolumes(message, where=self._cohort.root, advice=ADVICE, problems=failures)
+            names = [volume.id for volume in volumes if volume.id in failures]
+            lines = "\n".join(f"  {name}: {failures[name]}" for name in names)
+            message = f"{len(failures)} of {len(volumes)} volume(s) cannot be used:\n{lines}\n"
+            advice = (
+                f"Repair these files, or leave the volumes out, and repeat: in a study with {_exclusion(names)}; in a "
+                "benchmark with a --split that does not name them. The other volumes are prepared and kept."
+            )
+            raise UnusableVolumes(message, where=self._cohort.root, advice=advice, problems=failures)
         self._finish()
 
     def _fill(self, volume: Volume) -> None:
@@ -272,6 +275,11 @@ class _Builder:
         remove_superseded(self._cache, {self._volume_key(volume) for volume in self._cohort.volumes})
 
 
+def _exclusion(names: Sequence[str]) -> str:
+    """The command that leaves volumes out of a study."""
+    return " ".join(["activesegmentation exclude STUDY", *names[:NAMED], *(["..."] if len(names) > NAMED else [])])
+
+
 def _channel_count(volume: Volume) -> int:
     return len(volume.channels) * volume.components
 
@@ -288,7 +296,7 @@ def _require_channels(volumes: Sequence[Volume], settings: StackSettings) -> Non
         others = [name for name, count in counts.items() if count != usual]
     if others:
         named = ", ".join(f"{name} ({counts[name]})" for name in others)
-        advice = "Leave these volumes out (activesegmentation exclude STUDY VOLUME ...), or make a study of each kind."
+        advice = f"Leave them out ({_exclusion(others)}), or make a study of each kind."
         message = f"{len(others)} volume(s) do not have {expected}: {named}."
         problems = {
             name: BadInput(f"It has {counts[name]} channel(s), not {expected}.", where=name, advice="Leave it out.")

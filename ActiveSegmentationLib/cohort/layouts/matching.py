@@ -21,7 +21,7 @@ from ActiveSegmentationLib.cohort.layouts.words import (
 )
 from ActiveSegmentationLib.cohort.naming import composed, stem
 from ActiveSegmentationLib.cohort.roles import role_of_folders
-from ActiveSegmentationLib.cohort.types import Role
+from ActiveSegmentationLib.cohort.types import Geometry, Role
 from ActiveSegmentationLib.common.errors import ActiveSegmentationError
 
 Words = tuple[str, ...]
@@ -115,6 +115,7 @@ class Matcher:
         self._core: dict[tuple[Words, Words], list[ImageUnit]] = defaultdict(list)
         self._bare: dict[tuple[Words, Words], list[ImageUnit]] = defaultdict(list)
         self._flat: dict[Words, list[ImageUnit]] = defaultdict(list)
+        self._grids: dict[Path, Geometry | None] = {}
         for unit in units:
             key = unit.first.key
             core, bare = without_image_words(unit.words), without_image_words(without_sequence(unit.words))
@@ -130,7 +131,7 @@ class Matcher:
         for images, matched in self._ways(label):
             best = _nearest(label, images)
             if best:
-                clear = best if len(best) == 1 else _of_its_grid(label, best)
+                clear = best if len(best) == 1 else self._of_its_grid(label, best)
                 return Match(label, tuple(clear), "_".join(_rest(without_image_words(label.words), matched)))
         return Match(label, (), "")
 
@@ -153,6 +154,28 @@ class Matcher:
             yield self._by_key[key[:above]], ()
         below = [unit for other, units in self._by_key.items() if key and other[: len(key)] == key for unit in units]
         yield below, ()
+
+    def _of_its_grid(self, label: NamedFile, images: list[ImageUnit]) -> list[ImageUnit]:
+        """The one image that has the label's grid, or all of them where none or several have."""
+        grid = self._grid(label.path)
+        if grid is None:
+            return images
+        grids = [self._grid(unit.first.path) for unit in images]
+        fits = [
+            unit
+            for unit, other in zip(images, grids, strict=True)
+            if other is not None and other.difference(grid) is None
+        ]
+        return fits if len(fits) == 1 and None not in grids else images
+
+    def _grid(self, path: Path) -> Geometry | None:
+        """The grid of a file, read once; None where it cannot be read, which is told in the row of the file."""
+        if path not in self._grids:
+            try:
+                self._grids[path] = read_header(path).geometry
+            except ActiveSegmentationError:
+                self._grids[path] = None
+        return self._grids[path]
 
 
 def _flat(key: Words, words: Words) -> Words:
@@ -177,13 +200,3 @@ def _shared_folders(one: Words, other: Words) -> int:
     """Number of folders from the cohort's on that two files share."""
     alike = [a == b for a, b in zip(one, other, strict=False)]
     return alike.index(False) if False in alike else len(alike)
-
-
-def _of_its_grid(label: NamedFile, images: Sequence[ImageUnit]) -> list[ImageUnit]:
-    """The one image that has the label's grid, or all of them where none or several have."""
-    try:
-        grid = read_header(label.path).geometry
-        fits = [unit for unit in images if read_header(unit.first.path).geometry.difference(grid) is None]
-    except ActiveSegmentationError:  # told in the row of the file when it is read for the cohort
-        return list(images)
-    return fits if len(fits) == 1 else list(images)

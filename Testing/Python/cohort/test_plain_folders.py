@@ -10,6 +10,7 @@ import pytest
 from cohort_files import SHAPE, save_array, save_image, save_labels
 
 from ActiveSegmentationLib.cohort import AnnotationKind, Cohort, Role, discover, read_image, read_labels, with_roles
+from ActiveSegmentationLib.cohort.layouts import matching
 from ActiveSegmentationLib.cohort.layouts.patients import Place, patient_in, patients_of
 from ActiveSegmentationLib.common.errors import BadInput
 
@@ -126,6 +127,15 @@ def test_of_several_images_the_one_of_the_labels_grid(tmp_path):
     assert cohort.problems == ()
     assert masks(cohort)["sub-01/anat/sub-01_T1w.nii.gz"] == "sub-01/anat/sub-01_dseg.nii.gz"
     assert {volume.patient for volume in cohort.volumes} == {"sub-01"}
+
+
+def test_each_header_is_read_once_to_find_the_grid(tmp_path, monkeypatch):
+    write(tmp_path, *(f"site/images/a{n}x.nii.gz" for n in range(6)), *(f":site/labels/b{n}y.nii.gz" for n in range(6)))
+    read: list[Path] = []
+    original = matching.read_header
+    monkeypatch.setattr(matching, "read_header", lambda path: (read.append(path), original(path))[1])
+    assert all("fits several images" in problem.message for problem in discover(tmp_path).problems)
+    assert len(read) == len(set(read)) == 12
 
 
 def test_several_label_files_of_one_image_are_told(tmp_path):

@@ -178,7 +178,7 @@ def test_bad_volumes_are_all_named_and_the_rest_is_kept(cohort, tmp_path, reads,
     assert "3 of 4 volume(s)" in text
     assert all(f"{name}_0000.nii.gz" in text for name in ("v1", "v2", "v3"))
     assert "v0_0000" not in text
-    assert "activesegmentation exclude STUDY VOLUME" in caught.value.advice
+    assert "activesegmentation exclude STUDY v1 v2 v3;" in caught.value.advice
     reads.clear()
     stack = build_stack(cohort.with_volumes(cohort.volumes[:1]), SETTINGS, cache)
     assert reads == []  # taken over from the failed run

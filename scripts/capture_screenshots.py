@@ -234,7 +234,7 @@ class Tour:
         stage.settle()
         ui.lookButton.click()
         self.finish()
-        ui.studyPathLineEdit.currentPath = str(self.folder / "hearts-by-masks")
+        ui.studyPathLineEdit.currentPath = str(self.folder / "by-masks")
         self.only("study")
         stage.panel("02-new-study")
         ui.createStudyButton.click()
@@ -324,7 +324,7 @@ class Tour:
 
     def scribbles(self) -> None:
         """A study by scribbles."""
-        self.logic.createStudy(self.folder / "hearts-by-scribbles", self.cohort, annotation="scribble")
+        self.logic.createStudy(self.folder / "by-scribbles", self.cohort, annotation="scribble")
         self.logic.suggest(REQUESTS)
         self.only("annotate")
         self.openInformative()

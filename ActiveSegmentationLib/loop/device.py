@@ -41,7 +41,8 @@ def describe_device(device: str) -> str:
     if device.startswith("cuda"):
         properties = torch.cuda.get_device_properties(device)
         return f"{properties.name}, {properties.total_memory / 2**30:.0f} GB"
-    return f"CPU, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"CPU, {threads} thread" + ("s" if threads > 1 else "")
 
 
 def versions() -> dict[str, Any]:

@@ -54,7 +54,12 @@ class MapPanel(Panel):
         self._shown = content
         if self._chart is None:
             self._chart = SliceMapChart()
-        title = _("Slices by {embedding}").format(embedding=found["embedding"])
+        titles = {
+            "pixels": _("Slices, as their pixels differ"),
+            "segmenter": _("Slices, as the trained model sees them"),
+            "learned": _("Slices, as learned features tell them apart"),
+        }
+        title = titles[found["embedding"]]
         self._chart.update(np.array(found["places"], dtype=float).reshape(-1, 2), statuses, title)
 
     def pick(self, seriesId: str, row: int) -> None:

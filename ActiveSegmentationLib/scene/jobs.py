@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -14,6 +15,9 @@ from ActiveSegmentationLib.worker.client import Job, WorkerClient, WorkerError
 
 Then = Callable[[dict[str, Any]], None]
 """Takes what a job answered."""
+
+NOTE = "note: "
+"""Begin of lines that ask nothing of anybody: they go to the log, not in the way of a person who is drawing."""
 
 
 class Jobs:
@@ -139,7 +143,11 @@ class Jobs:
             self._report(job, message)
 
         def say(text: str) -> None:
-            self.said(self._prefix(study) + text)
+            line = self._prefix(study) + text
+            if text.startswith(NOTE):
+                logging.info("ActiveSegmentation: %s", line)
+            else:
+                self.said(line)
 
         job = self.client.submit(name, options, isDone, hasFailed, isCancelled, report, say, about)
         if job.active:

@@ -184,6 +184,8 @@ def test_results_of_a_study_never_appear_under_another(late, tmp_path):
     assert "study study" in late.work.running[-1].text()
     training.message("half way")
     assert late.said[-1] == "Study study: half way"
+    training.message("note: nothing that asks for anything")
+    assert late.said[-1] == "Study study: half way"
     late.predicted()
     late.client.answer("curve", {"curve": [{"annotated": 3, "unseen": None, "reference": None}]})
     late.client.answer("slice_map", {"volumes": [], "slices": [], "places": [], "embedding": ""})

@@ -18,6 +18,10 @@ UNDECIDED_SEGMENT = "Undecided"
 """Name and id of the segment of pixels that a partial mask leaves open."""
 
 _RESERVED = {BACKGROUND_SEGMENT.casefold(): BACKGROUND, UNDECIDED_SEGMENT.casefold(): UNDECIDED}
+TOO_MANY_NAMES = "The segments of the cohort have more than 254 names; there is no label value left for this file's."
+ONE_NAME = "Give a structure the same name in every file."
+"""What is told where no value is left, and what to do."""
+
 _AGAIN = "Save the segmentation again in Slicer."
 _NRRD = (".nrrd", ".nhdr")
 
@@ -96,6 +100,10 @@ def match_segments(cohort: Cohort) -> Cohort:
     known = {name.strip().casefold(): value for value, name in cohort.labels.items()}
     names = dict(cohort.labels) or _names_of(tables.values())
     wanted = known or {name.strip().casefold(): value for value, name in names.items()}
+    if not known:
+        lost = [name for name, table in tables.items() if any(s.key not in {**wanted, **_RESERVED} for s in table)]
+        problems += tuple(Problem(name, TOO_MANY_NAMES, ONE_NAME) for name in lost)
+        refused.update(lost)
     volumes = []
     for volume in cohort.volumes:
         mask = volume.mask
@@ -128,15 +136,20 @@ def _tables(cohort: Cohort) -> tuple[dict[str, list[Segment]], tuple[Problem, ..
 
 
 def _names_of(tables: Iterable[Sequence[Segment]]) -> dict[int, str]:
-    """A value for each name: the one of the first file that has it, or the smallest free one where that is taken."""
+    """A value for each name: the one of the first file that has it, or the smallest free one where that is taken.
+
+    Names for which no value is left are left out.
+    """
     names: dict[int, str] = {}
     keys: set[str] = set(_RESERVED)
     for segment in (segment for table in tables for segment in table):
         if segment.key in keys:
             continue
         keys.add(segment.key)
-        free = segment.value if segment.value not in names else next(n for n in range(1, UNDECIDED) if n not in names)
-        names[free] = segment.name.strip()
+        values = (segment.value, *range(1, UNDECIDED))
+        free = next((n for n in values if n < UNDECIDED and n not in names), None)
+        if free is not None:
+            names[free] = segment.name.strip()
     return names
 
 

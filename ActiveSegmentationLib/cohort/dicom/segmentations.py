@@ -13,7 +13,8 @@ from ActiveSegmentationLib.cohort.dicom.instances import Instance
 from ActiveSegmentationLib.cohort.dicom.segments import FILE_STEP, INSTALL, require_grid
 from ActiveSegmentationLib.cohort.dicom.series import Series, shown_path
 from ActiveSegmentationLib.cohort.naming import safe_id
-from ActiveSegmentationLib.cohort.types import LabelSource, Problem, Source
+from ActiveSegmentationLib.cohort.segments import ONE_NAME, TOO_MANY_NAMES
+from ActiveSegmentationLib.cohort.types import UNDECIDED, LabelSource, Problem, Source
 from ActiveSegmentationLib.common.errors import BadInput
 
 _CONTOURS = (
@@ -28,12 +29,16 @@ class LabelNames:
         self._values: dict[str, int] = {}
 
     def value(self, name: str, wanted: int) -> int:
-        """The value of a segment name; a new name gets the wanted value if it is free, otherwise the next free one."""
+        """The value of a segment name; a new name gets the wanted value if it is free, otherwise the next free one.
+
+        Raises:
+            BadInput: If no value is free.
+        """
         if name not in self._values:
             taken = set(self._values.values())
-            free = (
-                wanted if 0 < wanted < 255 and wanted not in taken else next(n for n in range(1, 255) if n not in taken)
-            )
+            free = next((n for n in (wanted, *range(1, UNDECIDED)) if 0 < n < UNDECIDED and n not in taken), None)
+            if free is None:
+                raise BadInput(TOO_MANY_NAMES, advice=ONE_NAME)
             self._values[name] = free
         return self._values[name]
 

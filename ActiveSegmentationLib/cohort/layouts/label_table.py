@@ -57,6 +57,8 @@ def label_table(description: Mapping[str, Any], path: Path) -> LabelTable:
     _require_clear(own, path)
     ignore = ignored[0][0] if ignored else None
     names, problems = _names(own, path)
+    if len(names) >= UNDECIDED:
+        raise _refused(path, "labels", f"has {len(names)} labels, and 254 are possible")
     if ignore in names:
         raise _refused(path, "labels['ignore']", f"is {ignore}, which is a label as well")
     return _within_range(names, ignore, problems)

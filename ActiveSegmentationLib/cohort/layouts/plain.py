@@ -72,7 +72,7 @@ def _draft(
             found[match.images[0].first.path, match.label.kind].append(match)
         else:
             draft.problems.append(_unmatched(match, root))
-    structures = _structures(found.values())
+    structures = _structures(found.values(), draft)
     draft.labels = {value: name for name, value in structures.items()}
     draft.problems += _told_structures(structures)
     places = [Place(unit.first.folders, unit.name) for unit in units]
@@ -103,12 +103,16 @@ def _unmatched(match: Match, root: Path) -> Problem:
     return Problem(where, f"The file looks like labels and fits several images: {named}.", advice)
 
 
-def _structures(found: Iterable[Sequence[Match]]) -> dict[str, int]:
-    """Label value of each structure, where an image has a label file for each; empty where none has."""
+def _structures(found: Iterable[Sequence[Match]], draft: Draft) -> dict[str, int]:
+    """Label value of each structure, where an image has a label file for each; empty where none has, or too many."""
     found = list(found)
     if not any(len(matches) > 1 and _are_structures(matches) for matches in found):
         return {}
     names = {match.structure for matches in found if _are_structures(matches) for match in matches}
+    if len(names) >= UNDECIDED:
+        message = f"Label files of {len(names)} structures are too many to put together; 254 are possible."
+        draft.problems.append(Problem("labels", message, "Name the label file of each image in a table."))
+        return {}
     return {name: value for value, name in enumerate(sorted(names, key=natural_key), start=1)}
 
 

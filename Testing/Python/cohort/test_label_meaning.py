@@ -14,7 +14,9 @@ import SimpleITK as sitk
 from PIL import Image
 
 from ActiveSegmentationLib.cohort import AnnotationKind, Cohort, discover, read_labels
+from ActiveSegmentationLib.cohort.dicom.segmentations import LabelNames
 from ActiveSegmentationLib.cohort.label_values import distinct
+from ActiveSegmentationLib.cohort.layouts.label_table import label_table
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.study import LabelSet, Study, label_set_for
 
@@ -272,3 +274,41 @@ def test_distinct_values_are_those_of_numpy(array):
     np.testing.assert_array_equal(values, expected)
     np.testing.assert_array_equal(places, expected_places.reshape(array.shape))
     assert places.shape == array.shape
+
+
+def test_more_names_of_segments_than_values_are_told(tmp_path):
+    for number in range(3):
+        names = {f"Segment{n}_Name": f"finding {number}-{n}" for n in range(100)}
+        values = {f"Segment{n}_LabelValue": str(n + 1) for n in range(100)}
+        image = sitk.GetImageFromArray(np.full((2, 5, 4), number, np.uint8))
+        sitk.WriteImage(image, str(tmp_path / f"p{number}.nrrd"))
+        for key, value in (names | values).items():
+            image.SetMetaData(key, value)
+        sitk.WriteImage(image, str(tmp_path / f"p{number}.seg.nrrd"))
+    cohort = discover(tmp_path)
+    assert [volume.mask is not None for volume in cohort.volumes] == [True, True, False]
+    assert [(problem.where, "more than 254 names" in problem.message) for problem in cohort.problems] == [("p2", True)]
+    assert len(cohort.labels) == 254
+
+
+def test_more_names_of_dicom_segments_than_values_are_refused():
+    names = LabelNames()
+    assert [names.value(str(n), 7) for n in range(254)] == [7, *(n for n in range(1, 255) if n != 7)]
+    with pytest.raises(BadInput, match="more than 254 names"):
+        names.value("one more", 7)
+
+
+def test_more_labels_than_values_are_refused():
+    labels = {"background": 0} | {f"structure {n}": n for n in range(1, 256)}
+    with pytest.raises(BadInput, match="labels has 255 labels, and 254 are possible"):
+        label_table({"labels": labels}, Path("dataset.json"))
+
+
+def test_more_structures_than_values_are_told(tmp_path):
+    sitk.WriteImage(sitk.GetImageFromArray(np.ones((2, 5, 4), np.uint8)), str(tmp_path / "ct.nrrd"))
+    (tmp_path / "segmentations").mkdir()
+    for number in range(255):
+        (tmp_path / "segmentations" / f"rib_{number}.nrrd").write_bytes((tmp_path / "ct.nrrd").read_bytes())
+    cohort = discover(tmp_path, layout="folder")
+    assert cohort.volumes[0].mask is None
+    assert any("255 structures are too many" in problem.message for problem in cohort.problems)

@@ -225,10 +225,6 @@ class SliceStack:
         """Bring labels of a slice, (h, w) uint8, onto what ``images`` shows of it, (H, W); see ``to_grid``."""
         return self.volume(volume_id).overview.labels_to_grid(labels)
 
-    def to_grid_many(self, labels: np.ndarray, volume_id: str) -> np.ndarray:
-        """Bring labels of several slices of one volume, (n, h, w) uint8, onto the grid, (n, H, W); see ``to_grid``."""
-        return self.to_grid(labels, volume_id)
-
     def inside(self, rows: np.ndarray) -> np.ndarray:
         """Which pixels of prepared slices show the image; the others are padding that no annotation decides.
 

@@ -104,7 +104,7 @@ def test_the_whole_stack_is_one_tensor_made_once(stack):
 
 def test_labels_go_to_the_grid_and_probabilities_come_back(stack):
     truth = stack.truth("v3", AnnotationKind.MASK)
-    many = stack.to_grid_many(truth, "v3")
+    many = stack.to_grid(truth, "v3")
     assert many.shape == (6, 24, 24)
     np.testing.assert_array_equal(many[2], stack.to_grid(truth[2], "v3"))
     np.testing.assert_array_equal(many[:, 2:22], truth)

@@ -384,12 +384,12 @@ def test_real_cardiac_volumes(real_data, tmp_path):
         assert set(np.unique(mask)) == {0, 1, 2, 3}
         assert set(np.unique(scribble)) == {0, 1, 2, 3, 255}
         assert (mask == scribble)[scribble != 255].mean() > 0.99
-        np.testing.assert_array_equal(stack.to_grid_many(mask, volume.id), mask)
+        np.testing.assert_array_equal(stack.to_grid(mask, volume.id), mask)
     stretched = build_stack(cohort, PRESETS["vepa2024-acdc"], tmp_path / "cache", workers=2)
     assert stretched.grid_shape == (256, 256)
     volume = stretched.volumes[0]
     mask = stretched.truth(volume.id, AnnotationKind.MASK)
-    one_hot = (stretched.to_grid_many(mask, volume.id)[:, None] == np.arange(4)[:, None, None]).astype(np.float32)
+    one_hot = (stretched.to_grid(mask, volume.id)[:, None] == np.arange(4)[:, None, None]).astype(np.float32)
     back = stretched.from_grid(one_hot, volume.id).argmax(axis=1)
     assert (back == mask).mean() > 0.995
 

@@ -11,24 +11,32 @@ import slicer
 from ActiveSegmentationLib.scene.views import View
 
 ANNOTATION_VIEW = "Red"
-"""Name of the slice view to annotate in, where the layout has it; otherwise its first one is taken."""
+"""Name of the slice view to annotate in, where the layout shows it; otherwise the first one that it shows is taken."""
 
 
 class SlicerViews:
-    """The slice views of the current layout."""
+    """Slicer's slice views, those among them that the current layout hides."""
+
+    @property
+    def headless(self) -> bool:
+        """Whether Slicer runs without a main window."""
+        return slicer.app.layoutManager() is None
 
     def annotationView(self) -> View | None:
-        """The view to annotate in, or None without a main window or slice view."""
-        names = _sliceViewNames()
-        if not names:
-            return None
-        return _view(ANNOTATION_VIEW if ANNOTATION_VIEW in names else names[0])
+        """The view to annotate in, or None where the layout shows no slice view."""
+        name = _annotationViewName()
+        return None if name is None else _view(name)
 
     def others(self) -> list[View]:
-        """The other slice views of the layout."""
-        names = _sliceViewNames()
-        first = ANNOTATION_VIEW if ANNOTATION_VIEW in names else next(iter(names), None)
-        return [_view(name) for name in names if name != first]
+        """The other slice views, also hidden ones: the person may want to see them later."""
+        first = _annotationViewName()
+        return [_view(name) for name in _sliceViewNames() if name != first]
+
+
+def _annotationViewName() -> str | None:
+    manager = slicer.app.layoutManager()
+    shown = [name for name in _sliceViewNames() if manager.sliceWidget(name).mrmlSliceNode().IsMappedInLayout()]
+    return ANNOTATION_VIEW if ANNOTATION_VIEW in shown else next(iter(shown), None)
 
 
 def _sliceViewNames() -> list[str]:

@@ -119,6 +119,12 @@ class Wiring:
         self.work.said = self.messages.tell
         self.work.ready = self._ready
         self.work.client.stateChanged = self.scheduleUpdate
+        if slicer.app.layoutManager() is not None:
+            slicer.app.layoutManager().layoutChanged.connect(self._onLayoutChanged)
+
+    def _onLayoutChanged(self, *_: Any) -> None:
+        """Another view may be the one to annotate in, or none."""
+        self.scheduleUpdate()
 
     def _joinPanels(self) -> None:
         """What a step leads to in another panel."""
@@ -316,6 +322,8 @@ class Wiring:
         self._timer.stop()
         self.exit()
         self.plots.disconnect()
+        if slicer.app.layoutManager() is not None:
+            slicer.app.layoutManager().layoutChanged.disconnect(self._onLayoutChanged)
         if self.shortcuts is not None:
             self.shortcuts.remove()
         self.session.changed = lambda: None

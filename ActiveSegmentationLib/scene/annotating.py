@@ -48,8 +48,8 @@ class Annotating(StudySession):
 
     @property
     def inView(self) -> bool:
-        """Whether the open slice is the one in view; without any view (a headless run) an open slice always is."""
-        return self.task is not None and (not self.display.hasView or self.shownIndex == self.task.slice.index)
+        """Whether the open slice is the one in view; without a screen (a headless run) an open slice always is."""
+        return self.task is not None and (self.display.isHeadless or self.shownIndex == self.task.slice.index)
 
     def offSliceText(self) -> str:
         """Which slice is in view instead of the open one, in words; "" where the open one is, or none is open."""
@@ -57,6 +57,8 @@ class Annotating(StudySession):
             return ""
         wanted, shown = self.task.slice.index + 1, self.shownIndex
         what = "the request" if self.task.row is not None else "the open slice"
+        if not self.display.hasView:
+            return "The layout has no slice view: choose one that has (View, Layout), then go back to the slice."
         if shown is None:
             return f"The view shows no slice of this volume; {what} is slice {wanted}."
         return f"You are on slice {shown + 1}; {what} is slice {wanted}."
@@ -69,6 +71,7 @@ class Annotating(StudySession):
         """
         _, case, index = self._current()
         self.display.align(case, index)
+        self._mark()  # the layout may have another view now
         self.changed()
 
     def annotateShown(self) -> SliceId:

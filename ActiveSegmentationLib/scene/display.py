@@ -42,8 +42,13 @@ class Display:
         self._models = {"uncertainty": "", "prediction": ""}
 
     @property
+    def isHeadless(self) -> bool:
+        """Whether there is no screen at all."""
+        return self.views.headless
+
+    @property
     def hasView(self) -> bool:
-        """Whether there is a view to annotate in; a headless run has none."""
+        """Whether the layout has a slice view to annotate in."""
         return self.views.annotationView() is not None
 
     @property

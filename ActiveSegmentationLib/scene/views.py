@@ -26,6 +26,10 @@ class View:
 class Views(Protocol):
     """Where volumes are shown."""
 
+    @property
+    def headless(self) -> bool:
+        """Whether there is no screen at all (no main window): then every open slice counts as seen."""
+
     def annotationView(self) -> View | None:
         """The view to annotate in, or None where there is none (no main window, a layout without slice views)."""
 
@@ -35,6 +39,11 @@ class Views(Protocol):
 
 class NoViews:
     """For runs without a main window."""
+
+    @property
+    def headless(self) -> bool:
+        """True."""
+        return True
 
     def annotationView(self) -> View | None:
         """None."""

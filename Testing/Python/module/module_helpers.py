@@ -80,6 +80,8 @@ class HostEditor(Editor):
 class HostViews:
     """One offscreen slice view."""
 
+    headless = False
+
     def __init__(self, size=(420, 420)):
         self.view = SliceView(slicer.mrmlScene, name="Red", size=size)
 

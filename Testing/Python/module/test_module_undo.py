@@ -1,4 +1,4 @@
-"""Undo never reaches a slice that is out of view, on whichever volume and slice it was that was seen before."""
+"""What is out of view is neither undone nor stored, whichever volume, slice or layout was seen before."""
 
 from __future__ import annotations
 
@@ -46,3 +46,25 @@ def test_a_slice_that_cannot_be_opened_leaves_the_open_one_as_it_was(session, mo
     assert session.task.slice.index == 2
     assert session.inView
     assert session.timer._last is not None, "the time is still counted"
+
+
+@pytest.mark.parametrize("act", ["commitSlice", "annotateShown", "revertSlice"])
+def test_nothing_is_stored_while_the_layout_has_no_slice_view(session, monkeypatch, act):
+    volume = session.study.cohort.volumes[1]
+    session.openSlice(SliceId(volume.id, 2))
+    session.editor.stroke.paint("Segment_1", volume.axis, 2, rectangle(volume))
+    with monkeypatch.context() as layout:
+        layout.setattr(session.display.views, "annotationView", lambda: None)
+        assert not session.inView
+        assert "no slice view" in session.offSliceText()
+        with pytest.raises(BadInput):
+            getattr(session, act)()
+        session.openSlice(SliceId(volume.id, 3))
+        assert not session.inView
+    assert not session.study.annotations()
+    assert not session.inView
+    session.goBack()
+    assert session.inView
+    session.openSlice(SliceId(volume.id, 2))
+    session.commitSlice()
+    assert len(session.study.annotations()) == 1

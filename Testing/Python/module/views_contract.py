@@ -95,6 +95,8 @@ _NUMBERS = itertools.count()
 class OneView:
     """A slice view of Slicer's own classes without a window."""
 
+    headless = False
+
     def __init__(self, size=(400, 300)):
         self.sliceLogic = slicer.vtkMRMLSliceLogic()
         self.sliceLogic.SetMRMLApplicationLogic(slicer.app.applicationLogic())

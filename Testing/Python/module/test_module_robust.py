@@ -383,7 +383,7 @@ def deleteImages(flow):
         with pytest.raises(BadInput, match=str(root)):
             flow.session.openSlice(SliceId(flow.study.cohort.volumes[1].id, 0))
         flow.module.settle()
-        assert "No slice is open" in flow.module.ui.taskLabel.text
+        assert "No slice is open" in flow.module.ui.taskLabel.toolTip
     finally:
         shutil.move(moved, root)
 

@@ -102,7 +102,7 @@ def fake_pool(stack: FakeStack | None = None, **options) -> Pool:
     features = random_features(stack) if features is None else features
     rows = options.pop("rows", np.arange(len(stack)))
     strategy = options.pop("strategy", None)
-    kinds = {"pixels", "segmenter", "learned", *(strategy.embeddings if strategy else ())}
+    kinds = {"pixels", "segmenter", "learned", "learned:nt-xent=1", *(strategy.embeddings if strategy else ())}
     embedders = {kind: lambda wanted: features[wanted] for kind in kinds}
     options.setdefault("knowledge", fake_knowledge(stack, options.get("annotated", ())))
     if strategy is not None:

@@ -96,7 +96,7 @@ def test_choices_name_the_nearest_slice_and_the_space():
 def test_coreset_says_so_when_pixels_stand_in():
     stack = FakeStack()
     pool = fake_pool(stack, embedders={"pixels": lambda rows: rows[:, None].astype(np.float32)})
-    assert "pixels" in create_strategy("coreset").select(pool, 1, np.random.default_rng(0))[0].reason
+    assert "pixels" in create_strategy("coreset").select(pool, 2, np.random.default_rng(0))[1].reason
 
 
 def test_nan_is_refused_and_the_slice_named():
@@ -111,9 +111,9 @@ def test_nan_is_refused_and_the_slice_named():
 def test_strategies_compute_on_the_device_of_the_pool(monkeypatch, device):
     stack, used = FakeStack(), []
 
-    def greedy(*arguments, device):
+    def greedy(*arguments, device, **options):
         used.append(device)
-        return k_center_greedy(*arguments, device=device)
+        return k_center_greedy(*arguments, device=device, **options)
 
     expected = create_strategy("coreset").select(fake_pool(stack), 20, np.random.default_rng(0))
     monkeypatch.setattr(k_center_strategy, "k_center_greedy", greedy)

@@ -41,7 +41,7 @@ class Knowledge:
     """What is known of a cohort beyond its images.
 
     Attributes:
-        class_pixels: Of every annotated slice its number of pixels (C,) of each class, background first, undecided
+        class_pixels: Of every annotated slice its number of pixels (C,) of each class, background first, unlabelled
             pixels left out.
         seconds: Of annotated slices, how long a person took, where that was measured.
         extents: Of volumes in which a person marked them: first and last slice index, both included, that show any

@@ -215,7 +215,7 @@ def _annotate(options: argparse.Namespace) -> str:
                 options.source,
                 annotator=options.annotator,
                 kind=loop.study.annotation,
-                ignore_value=options.ignore_value,
+                ignore_label=options.ignore_value,
                 slices="all" if options.all_slices else "non-empty",
                 progress=loop.progress,
             )

@@ -16,8 +16,6 @@ from ActiveSegmentationLib.cohort.stack_building import UnusableVolumes, build_s
 from ActiveSegmentationLib.cohort.stack_contents import image_hashes
 from ActiveSegmentationLib.cohort.turns import Turn
 from ActiveSegmentationLib.cohort.types import (
-    BACKGROUND,
-    UNDECIDED,
     AnnotationKind,
     Cohort,
     Geometry,
@@ -30,13 +28,14 @@ from ActiveSegmentationLib.cohort.types import (
     slices_first,
     volume_order,
 )
+from ActiveSegmentationLib.common.labels import BACKGROUND, IGNORE_LABEL
 
 __all__ = [
     "AXIS_CHOICES",
     "BACKGROUND",
+    "IGNORE_LABEL",
     "LAYOUTS",
     "STACK_PRESETS",
-    "UNDECIDED",
     "AnnotationKind",
     "AxisSummary",
     "Cohort",

@@ -8,8 +8,8 @@ from functools import cached_property
 import numpy as np
 
 from ActiveSegmentationLib.cohort.turns import AS_STORED, Turn
-from ActiveSegmentationLib.cohort.types import BACKGROUND, UNDECIDED
 from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.labels import BACKGROUND, IGNORE_LABEL
 
 SMOOTHING_ZOOM = 1.2
 """Images are smoothed before they shrink by more than this factor, so that fine structure does not alias."""
@@ -57,7 +57,7 @@ class PlaneGrid:
         return np.where(self._inside_image, moved, np.asarray(fill, dtype=np.float32)[:, None, None, None])
 
     def labels_to_grid(self, labels: np.ndarray) -> np.ndarray:
-        """Resample labels to the nearest; beyond the image's border they are undecided.
+        """Resample labels to the nearest; beyond the image's border they are unlabelled.
 
         Args:
             labels: (..., h, w) uint8 array.
@@ -71,7 +71,7 @@ class PlaneGrid:
         self._require(labels, self.native)
         rows, columns = self._nearest
         found = self.turn.apply(labels)[..., rows[:, None], columns[None, :]]
-        return np.where(self._inside_image, found, np.uint8(UNDECIDED))
+        return np.where(self._inside_image, found, np.uint8(IGNORE_LABEL))
 
     def probabilities_from_grid(self, values: np.ndarray) -> np.ndarray:
         """Resample class probabilities linearly onto the acquired plane; beyond the grid it is all background.

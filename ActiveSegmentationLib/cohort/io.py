@@ -26,10 +26,11 @@ from ActiveSegmentationLib.cohort.pictures import is_picture, read_label_picture
 from ActiveSegmentationLib.cohort.pixel_files import has_pixel_files, pixel_files, require_sound
 from ActiveSegmentationLib.cohort.structures import combine_structures
 from ActiveSegmentationLib.cohort.transforms import Transforms, share_one
-from ActiveSegmentationLib.cohort.types import UNDECIDED, AnnotationKind, Cohort, Geometry, LabelSource, Source, Volume
+from ActiveSegmentationLib.cohort.types import AnnotationKind, Cohort, Geometry, LabelSource, Source, Volume
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import atomic_path, explained
 from ActiveSegmentationLib.common.itk import simpleitk
+from ActiveSegmentationLib.common.labels import IGNORE_LABEL
 
 
 def read_image(cohort: Cohort, volume: Volume) -> np.ndarray:
@@ -72,7 +73,7 @@ def read_labels(cohort: Cohort, volume: Volume, kind: AnnotationKind) -> np.ndar
     path = cohort.path(labels.source.paths[0])
     array = one_component(_read_source(cohort, labels.source, volume, labels=True), path)
     if mask_kind(kind, labels) and only_255(array):
-        labels = replace(labels, values=((UNDECIDED, _only_label(cohort, path)),))
+        labels = replace(labels, values=((IGNORE_LABEL, _only_label(cohort, path)),))
     values = label_values(array, labels, path)
     if kind == AnnotationKind.SCRIBBLE:
         require_scribbles(values, labels, path)
@@ -92,13 +93,13 @@ def read_stored_labels(path: Path, geometry: Geometry, transforms: Transforms | 
     return one_component(_read_label_file(path), path)
 
 
-def read_label_map(path: Path, geometry: Geometry, ignore_value: int | None = None) -> np.ndarray:
+def read_label_map(path: Path, geometry: Geometry, ignore_label: int | None = None) -> np.ndarray:
     """Read a label map from anywhere and hold it against a grid.
 
     Args:
         path: The file.
         geometry: The grid it must have.
-        ignore_value: Stored value of unlabelled pixels, or None.
+        ignore_label: Stored value of unlabelled pixels, or None.
 
     Returns:
         (k, j, i) uint8 label values, 255 where unlabelled.
@@ -106,7 +107,7 @@ def read_label_map(path: Path, geometry: Geometry, ignore_value: int | None = No
     Raises:
         BadInput: If it cannot be read, has another grid, or values that are not labels.
     """
-    source = LabelSource(Source("file", (str(path),)), ignore_value, ((UNDECIDED, UNDECIDED),))
+    source = LabelSource(Source("file", (str(path),)), ignore_label, ((IGNORE_LABEL, IGNORE_LABEL),))
     return label_values(read_stored_labels(path, geometry), source, path)
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ActiveSegmentationLib.cohort.types import BACKGROUND, UNDECIDED, AnnotationKind, LabelSource
+from ActiveSegmentationLib.cohort.types import AnnotationKind, LabelSource
 from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.labels import BACKGROUND, IGNORE_LABEL
 
 ROUNDING = 1e-4
 """Values this near to a whole number count as it: scaling in a header gives 1.0000001 for 1."""
@@ -69,13 +70,13 @@ def label_values(array: np.ndarray, labels: LabelSource, path: Path) -> np.ndarr
     stored, places = distinct(array)
     whole = np.rint(stored) if stored.dtype.kind == "f" else stored
     mapping = dict(labels.values)
-    if labels.undecided is not None:
-        mapping[labels.undecided] = UNDECIDED
+    if labels.ignore_label is not None:
+        mapping[labels.ignore_label] = IGNORE_LABEL
     table = np.zeros(len(stored), dtype=np.uint8)
     bad = []
     for number, (value, near) in enumerate(zip(stored.tolist(), whole.tolist(), strict=True)):
         label = mapping.get(int(near), int(near)) if np.isfinite(value) and abs(value - near) <= ROUNDING else -1
-        if not (0 <= label < UNDECIDED or (label == UNDECIDED and int(near) in mapping)):
+        if not (0 <= label < IGNORE_LABEL or (label == IGNORE_LABEL and int(near) in mapping)):
             bad.append(value)
             continue
         table[number] = label
@@ -113,7 +114,7 @@ def distinct(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def only_255(array: np.ndarray) -> bool:
     """Whether 255 is the only stored value but 0, as in masks drawn in white."""
-    return bool((array == UNDECIDED).any()) and bool(np.isin(array, (BACKGROUND, UNDECIDED)).all())
+    return bool((array == IGNORE_LABEL).any()) and bool(np.isin(array, (BACKGROUND, IGNORE_LABEL)).all())
 
 
 def require_scribbles(values: np.ndarray, labels: LabelSource, path: Path) -> None:
@@ -127,12 +128,12 @@ def require_scribbles(values: np.ndarray, labels: LabelSource, path: Path) -> No
     Raises:
         BadInput: If every pixel is labelled, or if 0 and 255 stand for not drawn and drawn.
     """
-    unlabelled = int((values == UNDECIDED).sum())
+    unlabelled = int((values == IGNORE_LABEL).sum())
     if not unlabelled:
-        advice = f"Store {labels.undecided} where nothing was drawn, or use the map as a mask."
+        advice = f"Store {labels.ignore_label} where nothing was drawn, or use the map as a mask."
         raise BadInput("Scribbles were expected, but every pixel is labelled.", where=path, advice=advice)
     background = int((values == BACKGROUND).sum())
-    if labels.undecided == UNDECIDED and unlabelled < background and unlabelled + background == values.size:
+    if labels.ignore_label == IGNORE_LABEL and unlabelled < background and unlabelled + background == values.size:
         advice = "Store the label's own value where it was drawn, and 255 where nothing was."
         message = "255 means unlabelled in scribbles, but here 255 is drawn on a background of 0."
         raise BadInput(message, where=path, advice=advice)
@@ -140,4 +141,4 @@ def require_scribbles(values: np.ndarray, labels: LabelSource, path: Path) -> No
 
 def mask_kind(kind: AnnotationKind, labels: LabelSource) -> bool:
     """Whether every pixel of a label map counts as labelled, so that 255 in it can only be a label."""
-    return kind == AnnotationKind.MASK and labels.undecided is None and UNDECIDED not in dict(labels.values)
+    return kind == AnnotationKind.MASK and labels.ignore_label is None and IGNORE_LABEL not in dict(labels.values)

@@ -20,7 +20,7 @@ from ActiveSegmentationLib.common.seeds import generator
 
 PHASES = ("ED", "ES")
 
-NOT_DRAWN = 4
+STORED_IGNORE_LABEL = 4
 """Value of pixels without a scribble in the ACDC scribble files."""
 
 
@@ -107,7 +107,7 @@ def _write_volume(
     _write(_beside(path, "gt"), masks, geometry)
     if scribbles:
         rng = generator(seed, "phantom", "scribbles", number, phase)
-        drawn = np.stack([scribble_from_mask(mask, rng, undecided=NOT_DRAWN) for mask in masks])
+        drawn = np.stack([scribble_from_mask(mask, rng, ignore_label=STORED_IGNORE_LABEL) for mask in masks])
         _write(_beside(path, "scribble"), drawn, geometry)
 
 

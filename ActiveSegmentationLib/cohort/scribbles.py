@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ActiveSegmentationLib.cohort.types import BACKGROUND, UNDECIDED
+from ActiveSegmentationLib.common.labels import BACKGROUND, IGNORE_LABEL
 
 SMALLEST_PART = 0.2
 """A part of a structure is marked if its area is at least this share of the structure's largest part."""
@@ -12,7 +12,7 @@ SMALLEST_PART = 0.2
 EIGHT = np.ones((3, 3), dtype=bool)
 
 
-def scribble_from_mask(mask: np.ndarray, rng: np.random.Generator, undecided: int = UNDECIDED) -> np.ndarray:
+def scribble_from_mask(mask: np.ndarray, rng: np.random.Generator, ignore_label: int = IGNORE_LABEL) -> np.ndarray:
     """Draw scribbles into one slice.
 
     Every label value gets an open curve, a pixel wide, through the middle of each of its larger parts: along the
@@ -22,23 +22,23 @@ def scribble_from_mask(mask: np.ndarray, rng: np.random.Generator, undecided: in
     (WSL4MIS): erosion, skeleton, pruning, jitter.
 
     Args:
-        mask: (h, w) uint8 label values; pixels of ``UNDECIDED`` belong to no class and are never marked.
+        mask: (h, w) uint8 label values; pixels of ``IGNORE_LABEL`` belong to no class and are never marked.
         rng: Source of all randomness.
-        undecided: Value of unmarked pixels in the result; not a label value of ``mask``.
+        ignore_label: Value of unmarked pixels in the result; not a label value of ``mask``.
 
     Returns:
-        (h, w) uint8: label values on the curves, ``undecided`` elsewhere. Each marked pixel has the value it has in the
-        mask, and each value of the mask, background included, is marked at least once.
+        (h, w) uint8: label values on the curves, ``ignore_label`` elsewhere. Each marked pixel has the value it has
+        in the mask, and each value of the mask, background included, is marked at least once.
 
     Raises:
-        ValueError: If the mask is not two-dimensional, or ``undecided`` is one of its label values.
+        ValueError: If the mask is not two-dimensional, or ``ignore_label`` is one of its label values.
     """
     if mask.ndim != 2:
         raise ValueError(f"A mask of one slice has two axes; this has {mask.ndim}.")
-    values = [int(value) for value in np.unique(mask) if value != UNDECIDED]
-    if undecided in values:
-        raise ValueError(f"{undecided} is a label value of the mask and cannot mean undecided.")
-    scribble = np.full(mask.shape, undecided, dtype=np.uint8)
+    values = [int(value) for value in np.unique(mask) if value != IGNORE_LABEL]
+    if ignore_label in values:
+        raise ValueError(f"{ignore_label} is a label value of the mask and cannot be the ignore label.")
+    scribble = np.full(mask.shape, ignore_label, dtype=np.uint8)
     for value in values:
         draw = _around_structures if value == BACKGROUND else _through_parts
         scribble[draw(mask, value, rng)] = value
@@ -76,7 +76,7 @@ def _around_structures(mask: np.ndarray, value: int, rng: np.random.Generator) -
     from scipy import ndimage
 
     background = mask == value
-    structures = (mask != value) & (mask != UNDECIDED)
+    structures = (mask != value) & (mask != IGNORE_LABEL)
     if not structures.any():
         line = _winding_line(background, rng)
         return line if line.any() else _pixel(mask.shape, int(rng.choice(np.flatnonzero(background))))

@@ -8,16 +8,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ActiveSegmentationLib.cohort.types import BACKGROUND, UNDECIDED, Cohort, LabelSource, Problem
+from ActiveSegmentationLib.cohort.types import Cohort, LabelSource, Problem
 from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.labels import BACKGROUND, IGNORE_LABEL
 
 BACKGROUND_SEGMENT = "Background"
 """Name and id of the segment of drawn background."""
 
-UNDECIDED_SEGMENT = "Undecided"
-"""Name and id of the segment of pixels that a partial mask leaves open."""
+UNLABELLED_SEGMENT_ID = "Undecided"
+"""Id of the segment of unlabelled pixels in a mask, and its name in files; kept from the first version."""
 
-_RESERVED = {BACKGROUND_SEGMENT.casefold(): BACKGROUND, UNDECIDED_SEGMENT.casefold(): UNDECIDED}
+_RESERVED = {BACKGROUND_SEGMENT.casefold(): BACKGROUND, UNLABELLED_SEGMENT_ID.casefold(): IGNORE_LABEL}
 TOO_MANY_NAMES = "The segments of the cohort have more than 254 names; there is no label value left for this file's."
 ONE_NAME = "Give a structure the same name in every file."
 """What is told where no value is left, and what to do."""
@@ -50,7 +51,7 @@ def segments_in(metadata: Mapping[str, str], path: Path) -> list[Segment]:
     for number in numbers:
         name = metadata.get(f"Segment{number}_Name") or metadata[f"Segment{number}_ID"]
         text = metadata.get(f"Segment{number}_LabelValue", "1").strip()
-        if not text.isdecimal() or not 0 < int(text) <= UNDECIDED:
+        if not text.isdecimal() or not 0 < int(text) <= IGNORE_LABEL:
             raise BadInput(f"Segment '{name}' has the value '{text}', not 1 to 255.", where=path, advice=_AGAIN)
         other = next((segment for segment in found if segment.value == int(text)), None)
         if other is not None:
@@ -146,8 +147,8 @@ def _names_of(tables: Iterable[Sequence[Segment]]) -> dict[int, str]:
         if segment.key in keys:
             continue
         keys.add(segment.key)
-        values = (segment.value, *range(1, UNDECIDED))
-        free = next((n for n in values if n < UNDECIDED and n not in names), None)
+        values = (segment.value, *range(1, IGNORE_LABEL))
+        free = next((n for n in values if n < IGNORE_LABEL and n not in names), None)
         if free is not None:
             names[free] = segment.name.strip()
     return names

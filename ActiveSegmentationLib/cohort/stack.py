@@ -15,10 +15,11 @@ import numpy as np
 from ActiveSegmentationLib.cohort.grid import PlaneGrid
 from ActiveSegmentationLib.cohort.preprocessing import StackSettings
 from ActiveSegmentationLib.cohort.turns import Turn
-from ActiveSegmentationLib.cohort.types import UNDECIDED, AnnotationKind, Geometry, Problem, SliceId
+from ActiveSegmentationLib.cohort.types import AnnotationKind, Geometry, Problem, SliceId
 from ActiveSegmentationLib.cohort.whole_planes import WholePlanes
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained, read_json
+from ActiveSegmentationLib.common.labels import IGNORE_LABEL
 
 if TYPE_CHECKING:
     import torch
@@ -213,8 +214,8 @@ class SliceStack:
             volume_id: The volume that the slice belongs to.
 
         Returns:
-            (H, W) uint8 labels, ``UNDECIDED`` (255) beyond the image's border; (h, w) of the whole plane where that is
-            larger than the grid.
+            (H, W) uint8 labels, ``IGNORE_LABEL`` (255) beyond the image's border; (h, w) of the whole plane where
+            that is larger than the grid.
 
         Raises:
             BadInput: If the labels do not have the plane's size, or the stack has no such volume.
@@ -236,7 +237,7 @@ class SliceStack:
         """
         numbers, places = np.unique(self.volume_number[rows], return_inverse=True)
         volumes = [self.volumes[number] for number in numbers]
-        masks = [self.to_grid(np.zeros(v.plane_shape, dtype=np.uint8), v.id) != UNDECIDED for v in volumes]
+        masks = [self.to_grid(np.zeros(v.plane_shape, dtype=np.uint8), v.id) != IGNORE_LABEL for v in volumes]
         return np.stack(masks)[places] if masks else np.zeros((0, *self.grid_shape), dtype=bool)
 
     def from_grid(self, values: np.ndarray, volume_id: str) -> np.ndarray:
@@ -259,7 +260,7 @@ class SliceStack:
         """Reference labels of a volume as they were when the stack was built.
 
         Returns:
-            (S, h, w) uint8 label values, 255 undecided, read only; None where the volume has none that can be used.
+            (S, h, w) uint8 label values, 255 unlabelled, read only; None where the volume has none that can be used.
 
         Raises:
             BadInput: If the stack has no such volume, or the file is damaged.

@@ -205,4 +205,4 @@ def _label_content(cohort: Cohort, labels: LabelSource | None, files: FileHashes
     except BadInput:  # reported as the volume's problem when the labels are read
         digests = [UNREADABLE]
     only = list(cohort.labels) if len(cohort.labels) == 1 else []  # what 255 stands for where it is the only value
-    return [labels.source.kind, digests, labels.undecided, [list(pair) for pair in labels.values], *only]
+    return [labels.source.kind, digests, labels.ignore_label, [list(pair) for pair in labels.values], *only]

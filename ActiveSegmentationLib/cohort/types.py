@@ -16,12 +16,6 @@ from ActiveSegmentationLib.cohort.turns import AS_STORED, Turn
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import hash_json
 
-UNDECIDED = 255
-"""Label value of a pixel that nobody has decided; ignored by every loss and metric."""
-
-BACKGROUND = 0
-"""Label value of background."""
-
 
 class Role(StrEnum):
     """What a volume is used for in a study or an experiment."""
@@ -158,12 +152,12 @@ class LabelSource:
 
     Attributes:
         source: The files.
-        undecided: Stored value that means "not annotated", or None where every pixel is decided.
+        ignore_label: Stored value of unlabelled pixels, or None where every pixel is labelled.
         values: Pairs (stored value, label value) where they differ, for example ((255, 1),) for a PNG mask.
     """
 
     source: Source
-    undecided: int | None = None
+    ignore_label: int | None = None
     values: tuple[tuple[int, int], ...] = ()
 
 
@@ -376,7 +370,7 @@ def _labels_to_json(labels: LabelSource | None) -> dict[str, Any] | None:
     if labels is None:
         return None
     values = [list(pair) for pair in labels.values]
-    return {"source": _source_to_json(labels.source), "undecided": labels.undecided, "values": values}
+    return {"source": _source_to_json(labels.source), "undecided": labels.ignore_label, "values": values}
 
 
 def _labels_from_json(value: dict[str, Any] | None) -> LabelSource | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from scipy.ndimage import binary_dilation
 
+from ActiveSegmentationLib.common.labels import IGNORE_LABEL
 from ActiveSegmentationLib.evaluation.drawing import (
     INK,
     Color,
@@ -17,7 +18,6 @@ from ActiveSegmentationLib.evaluation.drawing import (
     new_figure,
     to_png,
 )
-from ActiveSegmentationLib.evaluation.metrics import UNDECIDED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +33,7 @@ class SliceView:
 
     Attributes:
         image: (H, W) float, any range.
-        labels: (H, W) uint8 label values; where 255 (undecided) occurs they are shown as scribbles (widened on large
+        labels: (H, W) uint8 label values; where 255 (unlabelled) occurs they are shown as scribbles (widened on large
             planes, to be seen), else as contours; None for no overlay.
         title: Short text above the picture.
         aspect: Height of a pixel over its width.
@@ -233,8 +233,8 @@ def _show(axes: Axes, image: np.ndarray, aspect: float) -> None:
 
 
 def _overlay(axes: Axes, labels: np.ndarray, colors: Mapping[int, Color] | None) -> None:
-    values = [int(value) for value in np.unique(labels) if value != UNDECIDED]
-    if (labels == UNDECIDED).any():
+    values = [int(value) for value in np.unique(labels) if value != IGNORE_LABEL]
+    if (labels == IGNORE_LABEL).any():
         picture = np.zeros((*labels.shape, 4))
         width = round(max(labels.shape) / 150)
         for value in values:  # the background first, the labels over it
@@ -270,7 +270,7 @@ def _proportion(image: np.ndarray, aspect: float) -> float:
 
 def _window(label_maps: Sequence[np.ndarray], margin: float = 0.35, least: int = 32) -> tuple[slice, slice]:
     """The part of a plane where any of the maps has a label, with some room around it."""
-    found = np.logical_or.reduce([(labels > 0) & (labels != UNDECIDED) for labels in label_maps])
+    found = np.logical_or.reduce([(labels > 0) & (labels != IGNORE_LABEL) for labels in label_maps])
     if not found.any():
         return slice(0, found.shape[0]), slice(0, found.shape[1])
     sides = []

@@ -11,9 +11,7 @@ from scipy.ndimage import binary_erosion, find_objects, generate_binary_structur
 from scipy.spatial import KDTree
 
 from ActiveSegmentationLib.common.errors import BadInput
-
-UNDECIDED = 255
-"""Value of reference pixels that nobody decided; they count nowhere."""
+from ActiveSegmentationLib.common.labels import IGNORE_LABEL
 
 METRICS = ("dice", "dice2d", "hd95", "msd", "missed")
 """Every metric that ``volume_metrics`` knows."""
@@ -54,7 +52,7 @@ def volume_metrics(
 ) -> list[MetricValue]:
     """Score a predicted label map against the reference.
 
-    Reference pixels of value 255 (undecided) are left out of everything, and make no contour where they touch a class.
+    Reference pixels of value 255 (unlabelled) are left out of everything, and make no contour where they touch a class.
 
     - ``dice``: 2|P and G| / (|P| + |G|) over the volume. A class that the reference has and the prediction lacks, or
       the other way round, scores 0: an empty prediction is never perfect. A class that both lack follows ``absent``.
@@ -68,7 +66,7 @@ def volume_metrics(
 
     Args:
         prediction: (k, j, i) uint8 label values.
-        truth: (k, j, i) uint8 label values, 255 undecided.
+        truth: (k, j, i) uint8 label values, 255 unlabelled.
         classes: Name of every class to score, by label value.
         spacing: Distance of neighbouring pixels along (k, j, i) in mm.
         slice_axis: Array axis (0, 1, 2 for k, j, i) along which the volume is cut into slices.
@@ -85,7 +83,7 @@ def volume_metrics(
     """
     _check(prediction, truth, classes, spacing, slice_axis, absent)
     wanted = _wanted(metrics)
-    decided = truth != UNDECIDED
+    decided = truth != IGNORE_LABEL
     values = []
     for class_value, class_name in classes.items():
         predicted = (prediction == class_value) & decided
@@ -210,8 +208,8 @@ def _check(
 ) -> None:
     if prediction.shape != truth.shape or truth.ndim != 3:
         raise ValueError(f"Two arrays of one 3D shape are needed, not {prediction.shape} and {truth.shape}.")
-    if UNDECIDED in classes:
-        raise ValueError(f"{UNDECIDED} means undecided and cannot be a class.")
+    if IGNORE_LABEL in classes:
+        raise ValueError(f"{IGNORE_LABEL} marks unlabelled pixels and cannot be a class.")
     if len(spacing) != 3 or not all(np.isfinite(step) and step > 0 for step in spacing):
         raise ValueError(f"Three positive spacings are needed, not {tuple(spacing)}.")
     if slice_axis not in (0, 1, 2):

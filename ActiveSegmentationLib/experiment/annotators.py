@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ActiveSegmentationLib.cohort import UNDECIDED, AnnotationKind, SliceId, SliceStack
+from ActiveSegmentationLib.cohort import IGNORE_LABEL, AnnotationKind, SliceId, SliceStack
 from ActiveSegmentationLib.cohort.scribbles import scribble_from_mask
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.seeds import generator
@@ -76,7 +76,7 @@ class OracleAnnotator:
             advice = "Use a cohort with reference labels for every volume that may be asked for."
             raise BadInput(f"There is no reference {self._kind} to answer with.", where=slice_id.volume, advice=advice)
         rng = generator(self._seed, "scribble", slice_id.volume, slice_id.index)
-        return scribble_from_mask(mask[slice_id.index], rng, undecided=UNDECIDED)
+        return scribble_from_mask(mask[slice_id.index], rng, ignore_label=IGNORE_LABEL)
 
     def _truth(self, volume_id: str, kind: AnnotationKind) -> np.ndarray | None:
         return self._stack.truth(volume_id, kind)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ActiveSegmentationLib.cohort import BACKGROUND, UNDECIDED, AnnotationKind, Role, SliceId
+from ActiveSegmentationLib.cohort import BACKGROUND, IGNORE_LABEL, AnnotationKind, Role, SliceId
 from ActiveSegmentationLib.common.files import hash_json, read_json, write_bytes
 from ActiveSegmentationLib.evaluation import (
     Picture,
@@ -137,9 +137,9 @@ def _slice_view(benchmark: Benchmark, slice_id: SliceId, labels: np.ndarray) -> 
 
 
 def _without_border(benchmark: Benchmark, labels: np.ndarray, volume_id: str) -> np.ndarray:
-    """Labels on the grid; what lies beyond the image's border is shown as background, not as undecided."""
+    """Labels on the grid; what lies beyond the image's border is shown as background, not as unlabelled."""
     on_grid = benchmark.stack.to_overview(labels, volume_id)
-    on_grid[on_grid == UNDECIDED] = BACKGROUND
+    on_grid[on_grid == IGNORE_LABEL] = BACKGROUND
     return on_grid
 
 
@@ -162,7 +162,7 @@ def _predictions(benchmark: Benchmark, results: Sequence[ResultRow]) -> list[Pic
         assert truth is not None  # it was scored
         predicted = predict_volume(model, benchmark.stack, volume_id, device=benchmark.device, keep_probabilities=False)
         labels = benchmark.plan.design.labels.to_values(predicted.labels)
-        index = int(((truth != BACKGROUND) & (truth != UNDECIDED)).sum(axis=(1, 2)).argmax())
+        index = int(((truth != BACKGROUND) & (truth != IGNORE_LABEL)).sum(axis=(1, 2)).argmax())
         pixels = _pixels(benchmark, SliceId(volume_id, index))
         reference, prediction = (_without_border(benchmark, array[index], volume_id) for array in (truth, labels))
         views.append(PredictionView(pixels, reference, prediction, title=f"{word}: {volume_id}\nDice {score:.3f}"))

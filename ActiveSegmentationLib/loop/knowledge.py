@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from ActiveSegmentationLib.acquisition import Knowledge
-from ActiveSegmentationLib.cohort import UNDECIDED, AnnotationKind, SliceId, SliceStack
+from ActiveSegmentationLib.cohort import IGNORE_LABEL, AnnotationKind, SliceId, SliceStack
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.study import LabelSet, SliceAnnotation
 
@@ -30,7 +30,7 @@ def knowledge_of(
     pixels = {}
     for slice_id, annotation in annotations.items():
         classes = labels.to_classes(annotation.labels)
-        pixels[slice_id] = np.bincount(classes[classes != UNDECIDED].ravel(), minlength=labels.classes)
+        pixels[slice_id] = np.bincount(classes[classes != IGNORE_LABEL].ravel(), minlength=labels.classes)
     seconds = {key: annotation.seconds for key, annotation in annotations.items() if annotation.seconds > 0}
     names = ("background", *(label.name for label in labels.labels))
     return Knowledge(pixels, seconds, extents, truth, names)

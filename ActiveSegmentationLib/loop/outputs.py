@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ActiveSegmentationLib.cohort import (
-    UNDECIDED,
+    IGNORE_LABEL,
     AnnotationKind,
     Role,
     Volume,
@@ -209,8 +209,8 @@ def _export_csv(study: Study, out: Path) -> Path:
         volume = study.cohort.volume(slice_id.volume)
         counts = [int((annotation.labels == label.value).sum()) for label in study.labels.labels]
         about = [annotation.kind, annotation.annotator, annotation.round, annotation.seconds, annotation.committed_at]
-        undecided = int((annotation.labels == UNDECIDED).sum())
-        writer.writerow([volume.patient, volume.id, volume.axis, slice_id.index + 1, *about, *counts, undecided])
+        unlabelled = int((annotation.labels == IGNORE_LABEL).sum())
+        writer.writerow([volume.patient, volume.id, volume.axis, slice_id.index + 1, *about, *counts, unlabelled])
     path = out / "annotations.csv"
     with output_folder(out, [path], "the table of annotations", study.id):
         write_text(path, text.getvalue())
@@ -251,9 +251,9 @@ def _dataset(study: Study, channels: int, volumes: int, ignore: int) -> dict[str
 
 
 def _classes_of_volume(study: Study, volume: Volume, ignore: int) -> np.ndarray:
-    classes = np.full((volume.slice_count, *volume.plane_shape), UNDECIDED, dtype=np.uint8)
+    classes = np.full((volume.slice_count, *volume.plane_shape), IGNORE_LABEL, dtype=np.uint8)
     for slice_id, annotation in study.annotations().items():
         if slice_id.volume == volume.id:
             classes[slice_id.index] = study.labels.to_classes(annotation.labels)
-    classes[classes == UNDECIDED] = ignore
+    classes[classes == IGNORE_LABEL] = ignore
     return volume_order(classes, volume.axis)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ActiveSegmentationLib.cohort import UNDECIDED, SliceId, SliceStack
+from ActiveSegmentationLib.cohort import IGNORE_LABEL, SliceId, SliceStack
 from ActiveSegmentationLib.common.progress import Progress, or_silent
 from ActiveSegmentationLib.segmentation import Ensemble, iterate_images
 from ActiveSegmentationLib.study import LabelSet, SliceAnnotation
@@ -68,7 +68,7 @@ def score_unseen(
         _, images = next(iterate_images(model, stack, np.array([stack.row(slice_id)]), device))
         probabilities = stack.from_grid(model.predict(images).cpu().numpy(), slice_id.volume)[0]
         truth = labels.to_classes(annotation.labels)
-        decided = truth != UNDECIDED
+        decided = truth != IGNORE_LABEL
         predicted = probabilities.argmax(0)[decided]
         truth = truth[decided]
         for class_number in range(1, labels.classes):

@@ -6,7 +6,7 @@ Importing it needs 3D Slicer, or the ``slicer-core`` package that the tests run 
 from ActiveSegmentationLib.scene.drawing import Brush, paint
 from ActiveSegmentationLib.scene.segmentations import (
     BACKGROUND_COLOR,
-    UNDECIDED_COLOR,
+    UNLABELLED_COLOR,
     OverlapError,
     capturePlane,
     createSegmentation,
@@ -21,7 +21,7 @@ from ActiveSegmentationLib.scene.volumeNodes import addVolumeNode, ijkToRas, loa
 
 __all__ = [
     "BACKGROUND_COLOR",
-    "UNDECIDED_COLOR",
+    "UNLABELLED_COLOR",
     "Brush",
     "OverlapError",
     "SavedView",

@@ -28,7 +28,7 @@ from ActiveSegmentationLib.scene.subjects import placeUnderPatient
 from ActiveSegmentationLib.scene.volumeNodes import channelCount, gridNode, loadVolumeNode, readChannel, requireGrid
 from ActiveSegmentationLib.study import (
     BACKGROUND_SEGMENT,
-    UNDECIDED_SEGMENT,
+    UNLABELLED_SEGMENT_ID,
     Draft,
     SliceAnnotation,
     Study,
@@ -214,7 +214,7 @@ class Case:
         return SliceId(self.volume.id, index)
 
     def capture(self, index: int) -> np.ndarray:
-        """What is drawn on a slice as (rows, columns) uint8 label values, 255 undecided.
+        """What is drawn on a slice as (rows, columns) uint8 label values, 255 unlabelled.
 
         Raises:
             BadInput: If it cannot be stored as it is (overlap, a segment that is no label, another grid); the advice
@@ -240,7 +240,7 @@ class Case:
         """Replace what is drawn on slices.
 
         Args:
-            planes: (rows, columns) uint8 label values by 0-based index of the slice, 255 undecided.
+            planes: (rows, columns) uint8 label values by 0-based index of the slice, 255 unlabelled.
         """
         if planes:
             writePlanes(self.segmentationNode, self._grid, self._labels, self.kind, self.volume.axis, planes)
@@ -329,7 +329,7 @@ class Case:
 
     def _named(self, planes: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Planes by segment id; those of segments that the annotator added by their name, which they come back with."""
-        known = {segmentId(label.value) for label in self._labels.labels} | {BACKGROUND_SEGMENT, UNDECIDED_SEGMENT}
+        known = {segmentId(label.value) for label in self._labels.labels} | {BACKGROUND_SEGMENT, UNLABELLED_SEGMENT_ID}
         segmentation = self.segmentationNode.GetSegmentation()
         named: dict[str, np.ndarray] = {}
         for identity, plane in planes.items():

@@ -9,13 +9,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ActiveSegmentationLib.cohort import BACKGROUND, UNDECIDED, AnnotationKind, Cohort, SliceId
+from ActiveSegmentationLib.cohort import BACKGROUND, IGNORE_LABEL, AnnotationKind, Cohort, SliceId
 from ActiveSegmentationLib.common.errors import JobFailed
 from ActiveSegmentationLib.scene.drawing import Brush
 from ActiveSegmentationLib.scene.ownership import removeNodes
-from ActiveSegmentationLib.scene.segmentations import UNDECIDED_COLOR, capturePlane, createSegmentation, segmentId
+from ActiveSegmentationLib.scene.segmentations import UNLABELLED_COLOR, capturePlane, createSegmentation, segmentId
 from ActiveSegmentationLib.scene.volumeNodes import loadVolumeNode
-from ActiveSegmentationLib.study import BACKGROUND_SEGMENT, UNDECIDED_SEGMENT, LabelSet, SliceAnnotation
+from ActiveSegmentationLib.study import BACKGROUND_SEGMENT, UNLABELLED_SEGMENT_ID, LabelSet, SliceAnnotation
 
 
 class Oracle(Protocol):
@@ -100,13 +100,13 @@ class _Drawing:
         return labels
 
     def _segments(self) -> dict[int, str]:
-        """Segment of each value that is drawn; background of a mask and the undecided of scribbles are not."""
+        """Segment of each value that is drawn; background of a mask and unlabelled pixels of scribbles are not."""
         masks = self._kind == AnnotationKind.MASK
-        extra = {UNDECIDED: UNDECIDED_SEGMENT} if masks else {BACKGROUND: BACKGROUND_SEGMENT}
+        extra = {IGNORE_LABEL: UNLABELLED_SEGMENT_ID} if masks else {BACKGROUND: BACKGROUND_SEGMENT}
         return extra | {value: segmentId(value) for value in self._labels.values}
 
     def _require(self, segment: str) -> None:
         """Have the segment that a partial mask needs besides its labels."""
         segmentation = self._segmentationNode.GetSegmentation()
-        if segment == UNDECIDED_SEGMENT and segment not in segmentation.GetSegmentIDs():
-            segmentation.AddEmptySegment(segment, segment, list(UNDECIDED_COLOR))
+        if segment == UNLABELLED_SEGMENT_ID and segment not in segmentation.GetSegmentIDs():
+            segmentation.AddEmptySegment(segment, segment, list(UNLABELLED_COLOR))

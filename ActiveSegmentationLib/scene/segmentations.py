@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import slicer
 
-from ActiveSegmentationLib.cohort import UNDECIDED, AnnotationKind, slices_first
+from ActiveSegmentationLib.cohort import IGNORE_LABEL, AnnotationKind, slices_first
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.scene.layers import (
     BINARY_LABELMAP,
@@ -28,13 +28,13 @@ from ActiveSegmentationLib.scene.layers import (
     readPlane,
     replacePlanes,
 )
-from ActiveSegmentationLib.study import BACKGROUND_SEGMENT, UNDECIDED_SEGMENT, Label, LabelSet
+from ActiveSegmentationLib.study import BACKGROUND_SEGMENT, UNLABELLED_SEGMENT_ID, Label, LabelSet
 from ActiveSegmentationLib.study.terminology import terminology_for
 
 BACKGROUND_COLOR = (0.45, 0.45, 0.45)
 """Colour of drawn background, as in the study's files."""
 
-UNDECIDED_COLOR = (0.9, 0.9, 0.9)
+UNLABELLED_COLOR = (0.9, 0.9, 0.9)
 """Colour of what a partial mask leaves open, as in the study's files."""
 
 
@@ -109,7 +109,7 @@ def writePlane(
         kind: Mask or scribble.
         axis: Image axis across which slices are counted (0 = i, 1 = j, 2 = k).
         index: 0-based index of the slice in the stored array.
-        plane: (rows, columns) uint8 label values in the array's order: 0 background, 255 undecided.
+        plane: (rows, columns) uint8 label values in the array's order: 0 background, 255 unlabelled.
 
     Raises:
         BadInput: As ``writePlanes``.
@@ -127,8 +127,8 @@ def writePlanes(
 ) -> None:
     """Let every segment hold, on some slices, exactly what planes of label values say; other slices stay as they are.
 
-    In a mask, background is what no segment holds, and undecided pixels go to a segment "Undecided" that is made for
-    them. In scribbles, undecided is what no segment holds, and background goes to the segment "Background".
+    In a mask, background is what no segment holds, and unlabelled pixels go to a segment "Undecided" that is made for
+    them. In scribbles, pixels in no segment are unlabelled, and background goes to the segment "Background".
 
     To let a user undo it, save the editor's state for undo before.
 
@@ -138,7 +138,7 @@ def writePlanes(
         labels: The label set.
         kind: Mask or scribble.
         axis: Image axis across which slices are counted (0 = i, 1 = j, 2 = k).
-        planes: (rows, columns) uint8 label values (0 background, 255 undecided) of each slice, by 0-based index.
+        planes: (rows, columns) uint8 label values (0 background, 255 unlabelled) of each slice, by 0-based index.
 
     Raises:
         BadInput: If a plane has another shape, type or values outside the label set, there is no such slice, a segment
@@ -151,10 +151,10 @@ def writePlanes(
     known = _requireSegments(segmentationNode, labels, kind)
     for index in planes:
         _requireNoForeignPixels(segmentationNode, volumeNode, layers, known, axis, index)
-    undecided = kind == AnnotationKind.MASK and any((plane == UNDECIDED).any() for plane in planes.values())
-    if undecided and UNDECIDED_SEGMENT not in segmentationNode.GetSegmentation().GetSegmentIDs():
-        color = list(UNDECIDED_COLOR)
-        segmentationNode.GetSegmentation().AddEmptySegment(UNDECIDED_SEGMENT, UNDECIDED_SEGMENT, color)
+    unlabelled = kind == AnnotationKind.MASK and any((plane == IGNORE_LABEL).any() for plane in planes.values())
+    if unlabelled and UNLABELLED_SEGMENT_ID not in segmentationNode.GetSegmentation().GetSegmentIDs():
+        color = list(UNLABELLED_COLOR)
+        segmentationNode.GetSegmentation().AddEmptySegment(UNLABELLED_SEGMENT_ID, UNLABELLED_SEGMENT_ID, color)
         layers = layersOf(segmentationNode, volumeNode)
     for layer in layers:
         table = _storedValues(layer, known)
@@ -171,12 +171,12 @@ def capturePlane(
         segmentationNode: Segmentation made for the label set and the kind.
         volumeNode: The volume that it belongs to.
         labels: The label set.
-        kind: What is not drawn is background (0) in a mask, undecided (255) in scribbles.
+        kind: What is not drawn is background (0) in a mask, unlabelled (255) in scribbles.
         axis: Image axis across which slices are counted (0 = i, 1 = j, 2 = k).
         index: 0-based index of the slice in the stored array.
 
     Returns:
-        (rows, columns) uint8 label values in the array's order: 0 background, 255 undecided.
+        (rows, columns) uint8 label values in the array's order: 0 background, 255 unlabelled.
 
     Raises:
         OverlapError: If two segments share pixels of the slice.
@@ -201,7 +201,7 @@ def resolveOverlap(
 ) -> int:
     """Give pixels of one slice that several segments share to the one whose label comes last in the label set.
 
-    Drawn background and undecided pixels give way to every label. Other slices stay as they are.
+    Drawn background and unlabelled pixels give way to every label. Other slices stay as they are.
 
     Args:
         segmentationNode: Segmentation made for the label set and the kind.
@@ -268,7 +268,7 @@ def _namedSegment(name: str, color: tuple[float, float, float], value: int, imag
 
 def _known(labels: LabelSet, kind: AnnotationKind) -> dict[str, int]:
     """Label value of each segment id, the weakest first where segments overlap."""
-    extra = {UNDECIDED_SEGMENT: UNDECIDED} if kind == AnnotationKind.MASK else {BACKGROUND_SEGMENT: 0}
+    extra = {UNLABELLED_SEGMENT_ID: IGNORE_LABEL} if kind == AnnotationKind.MASK else {BACKGROUND_SEGMENT: 0}
     return extra | {segmentId(label.value): label.value for label in labels.labels}
 
 
@@ -303,7 +303,7 @@ def _requireSegments(segmentationNode: Any, labels: LabelSet, kind: AnnotationKi
     known = _known(labels, kind)
     names = {segmentId(label.value): label.name for label in labels.labels}
     present = segmentationNode.GetSegmentation().GetSegmentIDs()
-    missing = [names.get(identity, identity) for identity in known if identity not in (*present, UNDECIDED_SEGMENT)]
+    missing = [names.get(identity, identity) for identity in known if identity not in (*present, UNLABELLED_SEGMENT_ID)]
     if missing:
         quoted = ", ".join(f"'{name}'" for name in missing)
         advice = "Undo the removal, or open the slice again; a new segment of that name is another one."
@@ -333,7 +333,7 @@ def _requireNoForeignPixels(
 
 def _storedValues(layer: Layer, known: dict[str, int]) -> np.ndarray:
     """Stored value in a layer of each label value 0 to 255; 0 for those of other layers."""
-    table = np.zeros(UNDECIDED + 1, dtype=np.min_scalar_type(max(layer.values.values())))
+    table = np.zeros(IGNORE_LABEL + 1, dtype=np.min_scalar_type(max(layer.values.values())))
     for identity, value in layer.values.items():
         if identity in known:
             table[known[identity]] = value
@@ -350,7 +350,7 @@ def _readSlice(
     _requireNoForeignPixels(segmentationNode, volumeNode, layers, known, axis, index)
     claims = np.stack([_claims(layer, volumeNode, list(known), axis, index) for layer in layers])
     overlap = np.count_nonzero(claims, axis=0) > 1
-    undrawn = 0 if kind == AnnotationKind.MASK else UNDECIDED
+    undrawn = 0 if kind == AnnotationKind.MASK else IGNORE_LABEL
     plane = np.array([undrawn, *known.values()], dtype=np.uint8)[claims.max(axis=0)]
     ranks = sorted({int(rank) for rank in np.unique(claims[:, overlap])} - {0})
     segmentation = segmentationNode.GetSegmentation()

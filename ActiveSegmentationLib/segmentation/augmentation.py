@@ -7,7 +7,7 @@ import math
 import torch
 from torch.nn import functional
 
-from ActiveSegmentationLib.cohort import UNDECIDED
+from ActiveSegmentationLib.cohort import IGNORE_LABEL
 from ActiveSegmentationLib.segmentation.settings import AugmentationSettings
 
 
@@ -18,7 +18,7 @@ def augment(
 
     Args:
         images: (n, C, H, W) float32.
-        labels: (n, H, W) uint8 classes, 255 where undecided.
+        labels: (n, H, W) uint8 classes, 255 where unlabelled.
         settings: Ranges.
         generator: Source of randomness, on the device of the images.
 
@@ -41,9 +41,9 @@ def move(images: torch.Tensor, labels: torch.Tensor, placements: torch.Tensor) -
     """
     grid = functional.affine_grid(placements, list(images.shape), align_corners=False)
     moved = functional.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    shifted = labels.unsqueeze(1).float() - UNDECIDED  # so that 0, which fills the outside, means undecided
+    shifted = labels.unsqueeze(1).float() - IGNORE_LABEL  # so that 0, which fills the outside, means unlabelled
     sampled = functional.grid_sample(shifted, grid, mode="nearest", padding_mode="zeros", align_corners=False)
-    return moved, (sampled.squeeze(1) + UNDECIDED).round().to(labels.dtype)
+    return moved, (sampled.squeeze(1) + IGNORE_LABEL).round().to(labels.dtype)
 
 
 def change_intensities(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from ActiveSegmentationLib.cohort import BACKGROUND, UNDECIDED
+from ActiveSegmentationLib.cohort import BACKGROUND, IGNORE_LABEL
 from ActiveSegmentationLib.common.seeds import generator
 from ActiveSegmentationLib.segmentation.slices import WholePlanes
 
@@ -67,7 +67,7 @@ class RandomCrops:
         if len(classes) and rng.random() < BY_CLASS:
             places = np.flatnonzero(labels == rng.choice(classes))
         else:
-            places = np.flatnonzero(labels != UNDECIDED)
+            places = np.flatnonzero(labels != IGNORE_LABEL)
         if not len(places):
             return int(rng.integers(labels.shape[0])), int(rng.integers(labels.shape[1]))
         row, column = divmod(int(places[rng.integers(len(places))]), labels.shape[1])
@@ -76,4 +76,4 @@ class RandomCrops:
 
 def _foreground(labels: np.ndarray) -> np.ndarray:
     found = np.unique(labels)
-    return found[(found != BACKGROUND) & (found != UNDECIDED)]
+    return found[(found != BACKGROUND) & (found != IGNORE_LABEL)]

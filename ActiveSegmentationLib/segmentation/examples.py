@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from scipy import ndimage
 
-from ActiveSegmentationLib.cohort import BACKGROUND, UNDECIDED, AnnotationKind, SliceId
+from ActiveSegmentationLib.cohort import BACKGROUND, IGNORE_LABEL, AnnotationKind, SliceId
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import hash_bytes, hash_json
 from ActiveSegmentationLib.segmentation.slices import Slices
@@ -22,7 +22,7 @@ KEEP = (
 
 
 class Annotation(Protocol):
-    """One annotated slice, as the study keeps it: ``labels`` (h, w) uint8 label values, 255 where undecided."""
+    """One annotated slice, as the study keeps it: ``labels`` (h, w) uint8 label values, 255 where unlabelled."""
 
     @property
     def labels(self) -> np.ndarray:
@@ -104,14 +104,14 @@ class Examples:
         if self.labels.shape[1:] != tuple(grid_shape):
             raise ValueError(f"labels have shape {self.labels.shape[1:]}, the stack's grid is {tuple(grid_shape)}")
         found = self.values()
-        if found[0] == UNDECIDED and self.lost:
+        if found[0] == IGNORE_LABEL and self.lost:
             raise BadInput("No annotated pixel is left on the prepared slices.", where="annotations", advice=KEEP)
-        if found[0] == UNDECIDED:
+        if found[0] == IGNORE_LABEL:
             advice = "Annotate at least one slice with a mask or a stroke inside of the image."
             raise BadInput("No pixel of any annotated slice is decided.", where="annotations", advice=advice)
-        unknown = found[(found >= classes) & (found != UNDECIDED)].tolist()
+        unknown = found[(found >= classes) & (found != IGNORE_LABEL)].tolist()
         if unknown:
-            advice = f"Use classes 0 to {classes - 1}, and {UNDECIDED} for unlabelled pixels."
+            advice = f"Use classes 0 to {classes - 1}, and {IGNORE_LABEL} for unlabelled pixels."
             raise BadInput(f"Labels hold classes that are not there: {unknown}.", where="annotations", advice=advice)
 
 
@@ -139,7 +139,7 @@ def examples_from_annotations(
     """
     ordered = sorted((stack.row(slice_id), slice_id) for slice_id in annotations)
     dense = np.array([annotations[s].kind == AnnotationKind.MASK for _, s in ordered], dtype=bool)
-    grids = np.full((len(ordered), *stack.grid_shape), UNDECIDED, dtype=np.uint8)
+    grids = np.full((len(ordered), *stack.grid_shape), IGNORE_LABEL, dtype=np.uint8)
     whole: dict[int, np.ndarray] = {}
     annotated: set[int] = set()
     for position, (_, slice_id) in enumerate(ordered):
@@ -153,7 +153,7 @@ def examples_from_annotations(
         else:
             whole[position] = on_grid
     examples = Examples(np.array([row for row, _ in ordered], dtype=np.int64), grids, dense, whole)
-    lost = annotated - {UNDECIDED} - set(examples.values().tolist())
+    lost = annotated - {IGNORE_LABEL} - set(examples.values().tolist())
     return replace(examples, lost=tuple(sorted(lost)))
 
 
@@ -172,7 +172,7 @@ def closed_background(classes: np.ndarray) -> np.ndarray:
         A new array of the same shape and type.
     """
     closed = classes.copy()
-    drawn = (classes != BACKGROUND) & (classes != UNDECIDED)
+    drawn = (classes != BACKGROUND) & (classes != IGNORE_LABEL)
     if drawn.any():
         parts, _ = ndimage.label(classes != BACKGROUND)  # across edges only, so that a diagonal stroke is a border
         closed[~np.isin(parts, np.unique(parts[drawn]))] = BACKGROUND

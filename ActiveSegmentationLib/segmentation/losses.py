@@ -1,11 +1,11 @@
-"""Losses of dense, scribbled and mixed batches; undecided pixels take no part in any of them."""
+"""Losses of dense, scribbled and mixed batches; unlabelled pixels take no part in any of them."""
 
 from __future__ import annotations
 
 import torch
 from torch.nn import functional
 
-from ActiveSegmentationLib.cohort import UNDECIDED
+from ActiveSegmentationLib.cohort import IGNORE_LABEL
 
 
 def partial_cross_entropy(
@@ -18,14 +18,14 @@ def partial_cross_entropy(
 
     Args:
         logits: (n, C, H, W) float.
-        labels: (n, H, W) integer classes, 255 where undecided.
+        labels: (n, H, W) integer classes, 255 where unlabelled.
         class_weights: (C,) weights of pixels by their class in the mean of a slice; None for equal ones.
 
     Returns:
         Scalar, 0 where no pixel is decided.
     """
     by_slice = _slice_cross_entropies(logits, labels, class_weights)
-    return by_slice.sum() / (labels != UNDECIDED).flatten(1).any(1).sum().clamp(min=1)
+    return by_slice.sum() / (labels != IGNORE_LABEL).flatten(1).any(1).sum().clamp(min=1)
 
 
 def _slice_cross_entropies(
@@ -34,9 +34,9 @@ def _slice_cross_entropies(
     """(n,) mean over the labelled pixels of each slice, 0 where it has none."""
     targets = labels.long()
     losses = functional.cross_entropy(
-        logits, targets, weight=class_weights, ignore_index=UNDECIDED, reduction="none"
+        logits, targets, weight=class_weights, ignore_index=IGNORE_LABEL, reduction="none"
     ).flatten(1)
-    known = (labels != UNDECIDED).flatten(1)
+    known = (labels != IGNORE_LABEL).flatten(1)
     if class_weights is None:
         return losses.sum(1) / known.sum(1).clamp(min=1)
     weights = class_weights[torch.where(known, targets.flatten(1), 0)] * known
@@ -58,7 +58,7 @@ def partial_dice(
 
     Args:
         logits: (n, C, H, W) float.
-        labels: (n, H, W) integer classes, 255 where undecided.
+        labels: (n, H, W) integer classes, 255 where unlabelled.
         background: Whether class 0 counts.
         squared: Whether probabilities are squared in the denominator.
         absent: Whether classes without a decided pixel count; then 1e-5 is added to both sides of the fraction.
@@ -68,9 +68,9 @@ def partial_dice(
     """
     from monai.losses import DiceLoss  # slow to import, and most commands train nothing
 
-    decided = (labels != UNDECIDED).unsqueeze(1)
+    decided = (labels != IGNORE_LABEL).unsqueeze(1)
     classes = logits.shape[1]
-    known = torch.where(labels == UNDECIDED, 0, labels).long()
+    known = torch.where(labels == IGNORE_LABEL, 0, labels).long()
     target = functional.one_hot(known, classes).movedim(-1, 1).to(logits.dtype) * decided
     dice = DiceLoss(
         squared_pred=squared, batch=True, reduction="none", smooth_nr=1e-5 if absent else 0.0, smooth_dr=1e-5
@@ -103,9 +103,9 @@ def slice_losses(
     Returns:
         (n,) float.
     """
-    known = (labels != UNDECIDED).flatten(1)
+    known = (labels != IGNORE_LABEL).flatten(1)
     cross_entropy = _slice_cross_entropies(logits, labels, class_weights)
-    target = functional.one_hot(torch.where(labels == UNDECIDED, 0, labels).long(), logits.shape[1])
+    target = functional.one_hot(torch.where(labels == IGNORE_LABEL, 0, labels).long(), logits.shape[1])
     target = target.movedim(-1, 1).flatten(2).to(logits.dtype) * known[:, None]
     p = torch.softmax(logits, 1).flatten(2) * known[:, None]
     sizes = (p**2 + target**2 if squared else p + target).sum(2)
@@ -141,7 +141,7 @@ def segmentation_loss(
 
     Args:
         logits: (n, C, H, W) float.
-        labels: (n, H, W) integer classes, 255 where undecided.
+        labels: (n, H, W) integer classes, 255 where unlabelled.
         dense: (n,) bool, True for slices with masks.
         background: Whether background counts in the Dice loss.
         squared: Whether the Dice loss squares probabilities in its denominator.
@@ -157,7 +157,7 @@ def segmentation_loss(
     counted = torch.ones_like(dense) if scribble_dice else dense
     if not bool(counted.any()) or dice_share == 0:
         return cross_entropy
-    outside = torch.full_like(labels, UNDECIDED)
+    outside = torch.full_like(labels, IGNORE_LABEL)
     seen = torch.where(counted[:, None, None], labels, outside)
     dice = partial_dice(logits, seen, background=background, squared=squared, absent=absent)
     share = counted.to(logits.dtype).mean() * dice_share

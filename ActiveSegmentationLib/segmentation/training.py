@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from ActiveSegmentationLib import __version__
-from ActiveSegmentationLib.cohort import UNDECIDED
+from ActiveSegmentationLib.cohort import IGNORE_LABEL
 from ActiveSegmentationLib.common.errors import BadInput, JobFailed
 from ActiveSegmentationLib.common.files import hash_json
 from ActiveSegmentationLib.common.progress import Progress, or_silent
@@ -305,7 +305,7 @@ def _on_device(stack: Slices, examples: Examples, device: str) -> tuple[torch.Te
 
 def _inverse_frequency(labels: torch.Tensor, classes: int) -> torch.Tensor:
     """Weights (classes,) float32, inverse to the share of each class in the labelled pixels; the mean pixel has 1."""
-    counts = torch.bincount(labels[labels != UNDECIDED].long().flatten(), minlength=classes)[:classes].float()
+    counts = torch.bincount(labels[labels != IGNORE_LABEL].long().flatten(), minlength=classes)[:classes].float()
     return counts.sum() / (classes * counts.clamp(min=1))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch.nn import functional
 
-from ActiveSegmentationLib.cohort import UNDECIDED
+from ActiveSegmentationLib.cohort import IGNORE_LABEL
 from ActiveSegmentationLib.segmentation.windows import windowed
 
 
@@ -26,7 +26,7 @@ def foreground_dice(
     Args:
         network: Network in evaluation mode, on the tensors' device.
         images: (n, channels, H, W) float.
-        labels: (n, H, W) uint8 classes; undecided pixels (255) do not count.
+        labels: (n, H, W) uint8 classes; unlabelled pixels (255) do not count.
         classes: Classes including background.
         batch_size: Slices predicted at once.
         whole: Slices of larger planes, (1, channels, h, w) and (1, h, w), predicted in windows of H x W.
@@ -50,7 +50,7 @@ def batch_dice(logits: torch.Tensor, labels: torch.Tensor) -> float:
 
     Args:
         logits: (n, classes, H, W).
-        labels: (n, H, W) uint8 classes; undecided pixels (255) do not count.
+        labels: (n, H, W) uint8 classes; unlabelled pixels (255) do not count.
     """
     return _mean_dice(_counts(logits, labels))
 
@@ -58,7 +58,7 @@ def batch_dice(logits: torch.Tensor, labels: torch.Tensor) -> float:
 def _counts(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Pixels by class where prediction and target agree on it, the sum of both, those of the target: (3, classes)."""
     classes = logits.shape[1]
-    decided = (target != UNDECIDED).flatten()
+    decided = (target != IGNORE_LABEL).flatten()
     found = functional.one_hot(logits.argmax(1).flatten()[decided], classes)
     truth = functional.one_hot(target.flatten()[decided].long(), classes)
     return torch.stack([(found * truth).sum(0), (found + truth).sum(0), truth.sum(0)]).cpu().double()

@@ -12,7 +12,7 @@ from ActiveSegmentationLib.study.label_names import check_reference, label_set_f
 from ActiveSegmentationLib.study.labels import Label, LabelSet
 from ActiveSegmentationLib.study.names import DEFAULT_ANNOTATOR
 from ActiveSegmentationLib.study.requests import Request, RequestList
-from ActiveSegmentationLib.study.segment_file import BACKGROUND_SEGMENT, UNDECIDED_SEGMENT
+from ActiveSegmentationLib.study.segment_file import BACKGROUND_SEGMENT, UNLABELLED_SEGMENT_ID
 from ActiveSegmentationLib.study.slice_records import SliceFile, SliceRecord, SliceStatus, Version
 from ActiveSegmentationLib.study.study import Study, relocate
 from ActiveSegmentationLib.study.study_file import MIGRATIONS, SCHEMA, StudySettings
@@ -22,7 +22,7 @@ __all__ = [
     "DEFAULT_ANNOTATOR",
     "MIGRATIONS",
     "SCHEMA",
-    "UNDECIDED_SEGMENT",
+    "UNLABELLED_SEGMENT_ID",
     "Audit",
     "ChangedMeanwhile",
     "Draft",

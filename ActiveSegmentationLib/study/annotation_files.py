@@ -37,7 +37,7 @@ class CommittedSlices:
     Attributes:
         digest: SHA-256 of the slices file.
         file: The slices file.
-        labels: By index (rows, columns) uint8 label values, 0 background, 255 undecided; not to be written to.
+        labels: By index (rows, columns) uint8 label values, 0 background, 255 unlabelled; not to be written to.
         path: Where the label map was found.
     """
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ActiveSegmentationLib.cohort import UNDECIDED, AnnotationKind, SliceId, Volume
+from ActiveSegmentationLib.cohort import IGNORE_LABEL, AnnotationKind, SliceId, Volume
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.study.labels import LabelSet
 from ActiveSegmentationLib.study.names import clean_annotator
@@ -24,7 +24,7 @@ class SliceAnnotation:
 
     Attributes:
         slice: Which slice.
-        labels: (rows, columns) uint8 label values in the array order of the volume: 0 background, 255 undecided.
+        labels: (rows, columns) uint8 label values in the array order of the volume: 0 background, 255 unlabelled.
         kind: Mask or scribble.
         annotator: Who drew it.
         round: Number of the round that asked for it, or None where nobody asked.
@@ -60,7 +60,7 @@ def checked(annotation: SliceAnnotation, volume: Volume, labels: LabelSet) -> Sl
     _check_numbers(annotation, where)
     array = _as_labels(annotation.labels, volume, where)
     labels.check(array, where)
-    if (array == UNDECIDED).all():
+    if (array == IGNORE_LABEL).all():
         advice = "Draw something, or use skip."
         raise BadInput("Nothing is drawn on this slice.", where=where, advice=advice)
     return replace(
@@ -105,7 +105,7 @@ def _as_labels(array: np.ndarray, volume: Volume, where: str) -> np.ndarray:
     if array.dtype.kind not in "biu":
         advice = "Give whole numbers from 0 to 255."
         raise BadInput(f"Labels cannot be of type {array.dtype}.", where=where, advice=advice)
-    if array.size and not (array.min() >= 0 and array.max() <= UNDECIDED):
+    if array.size and not (array.min() >= 0 and array.max() <= IGNORE_LABEL):
         advice = "Give whole numbers from 0 to 255."
         raise BadInput(f"Label values from {array.min()} to {array.max()}.", where=where, advice=advice)
     labels = np.array(array, dtype=np.uint8, order="C")

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from ActiveSegmentationLib.cohort import (
-    UNDECIDED,
+    IGNORE_LABEL,
     AnnotationKind,
     LabelSource,
     SliceId,
@@ -52,7 +52,7 @@ class _Import:
 
     annotator: str
     kind: AnnotationKind
-    ignore_value: int | None
+    ignore_label: int | None
     slices: Slices
     known: Mapping[SliceId, SliceAnnotation]
     rounds: Mapping[SliceId, int]
@@ -73,14 +73,14 @@ def import_annotations(
     *,
     annotator: str,
     kind: AnnotationKind,
-    ignore_value: int | None = None,
+    ignore_label: int | None = None,
     slices: Slices = "non-empty",
     round: int | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Imported]:
     """Commit the slices of label maps.
 
-    Which slices count: with unlabelled pixels in the map (``ignore_value``, or 255, which no label can have), every
+    Which slices count: with unlabelled pixels in the map (``ignore_label``, or 255, which no label can have), every
     slice on which something is labelled. Without, a map cannot tell an empty slice from one nobody looked at: then
     slices with a label count, or those told by ``slices``. Slices that this annotator has committed with the same
     pixels and kind are left as they are, so an import that was interrupted can simply be repeated.
@@ -91,7 +91,7 @@ def import_annotations(
             ``.mha``, ...). The segments of a segmentation saved by Slicer are matched to the labels by name.
         annotator: Who drew them.
         kind: Masks or scribbles.
-        ignore_value: Stored value of unlabelled pixels; for scribbles the cohort's own or 255 where None.
+        ignore_label: Stored value of unlabelled pixels; for scribbles the cohort's own or 255 where None.
         slices: "non-empty", "all", or 0-based indices that count in every map.
         round: Round that asked for them; None for the round whose request of the slice this annotator has open.
         progress: Told of every volume.
@@ -109,7 +109,7 @@ def import_annotations(
     maps = _maps(study, Path(source))
     rounds = {request.slice: number for number in study.rounds() for request in study.open_requests(number, annotator)}
     known = study.annotations(annotator)
-    asked = _Import(annotator, AnnotationKind(kind), ignore_value, slices, known, rounds, round)
+    asked = _Import(annotator, AnnotationKind(kind), ignore_label, slices, known, rounds, round)
     checked = _checked(study, maps, asked, or_silent(progress))
     if not any(count for count, _ in checked.values()):
         advice = "Draw something and save again, or count empty slices as background (--all-slices)."
@@ -177,21 +177,21 @@ def _labels(study: Study, volume: Volume, path: Path, asked: _Import) -> tuple[n
     from ActiveSegmentationLib.cohort.io import read_stored_labels
     from ActiveSegmentationLib.cohort.label_values import label_values, only_255
 
-    ignore = asked.ignore_value
+    ignore = asked.ignore_label
     reference = volume.labels(asked.kind)
     if ignore is None and asked.kind == AnnotationKind.SCRIBBLE:
-        ignore = UNDECIDED if reference is None or reference.undecided is None else reference.undecided
+        ignore = IGNORE_LABEL if reference is None or reference.ignore_label is None else reference.ignore_label
     stored = read_stored_labels(path, volume.geometry, volume.transforms)
-    if asked.ignore_value is None and ignore in (None, UNDECIDED) and only_255(stored):
+    if asked.ignore_label is None and ignore in (None, IGNORE_LABEL) and only_255(stored):
         _require_unlabelled(slices_first(stored, volume.axis), path, study, asked.kind)
-    source = LabelSource(Source("file", (str(path),)), ignore, ((UNDECIDED, UNDECIDED),))
+    source = LabelSource(Source("file", (str(path),)), ignore, ((IGNORE_LABEL, IGNORE_LABEL),))
     labels = label_values(stored, source, path)
     _require_drawn(asked, labels, path)
-    return labels, ignore is not None or bool((labels == UNDECIDED).any())
+    return labels, ignore is not None or bool((labels == IGNORE_LABEL).any())
 
 
 def _require_drawn(asked: _Import, labels: np.ndarray, path: Path) -> None:
-    if asked.kind == AnnotationKind.SCRIBBLE and not (labels == UNDECIDED).any():
+    if asked.kind == AnnotationKind.SCRIBBLE and not (labels == IGNORE_LABEL).any():
         advice = "Name the stored value of unlabelled pixels (--ignore-value), or import the map as masks."
         raise BadInput("Scribbles were expected, but every pixel is labelled.", where=path, advice=advice)
 
@@ -201,7 +201,7 @@ def _require_unlabelled(planes: np.ndarray, path: Path, study: Study, kind: Anno
 
     In masks that is so where every slice is either labelled or not; in scribbles where little is labelled.
     """
-    unlabelled = planes == UNDECIDED
+    unlabelled = planes == IGNORE_LABEL
     if kind == AnnotationKind.MASK:
         clear = bool((unlabelled.all(axis=(1, 2)) | ~unlabelled.any(axis=(1, 2))).all())
     else:
@@ -219,7 +219,7 @@ def _require_unlabelled(planes: np.ndarray, path: Path, study: Study, kind: Anno
 
 def _chosen(planes: np.ndarray, slices: Slices, partial: bool, volume: Volume) -> list[int]:
     """Indices of the slices that count."""
-    decided = (planes != UNDECIDED).any(axis=(1, 2))
+    decided = (planes != IGNORE_LABEL).any(axis=(1, 2))
     if not isinstance(slices, str):
         wrong = [n for n in slices if not 0 <= n < volume.slice_count or not decided[n]]
         if wrong:
@@ -282,7 +282,7 @@ def export_annotations(
     out: Path,
     *,
     format: str = "nifti",
-    ignore_value: int = UNDECIDED,
+    ignore_label: int = IGNORE_LABEL,
     annotator: str | None = None,
     progress: Progress | None = None,
 ) -> list[Path]:
@@ -292,7 +292,7 @@ def export_annotations(
         study: The study.
         out: Folder to write ``<volume>.nii.gz`` or ``.nrrd`` to.
         format: "nifti" or "nrrd".
-        ignore_value: Value of every unlabelled pixel, 1 to 255 and no label's.
+        ignore_label: Value of every unlabelled pixel, 1 to 255 and no label's.
         annotator: Only this annotator's slices; None for the latest over all.
         progress: Told of every volume.
 
@@ -300,14 +300,14 @@ def export_annotations(
         The files, in the order of the volumes' ids.
 
     Raises:
-        BadInput: If the format is unknown, the ignore value a label's, or the folder cannot be written or holds files
+        BadInput: If the format is unknown, the ignore label a label's, or the folder cannot be written or holds files
             of other origin.
     """
     if format not in FORMATS:
         raise BadInput(f"There is no format '{format}'.", where="format", advice=f"Use {' or '.join(FORMATS)}.")
-    if not 0 < ignore_value <= UNDECIDED or ignore_value in study.labels.values:
+    if not 0 < ignore_label <= IGNORE_LABEL or ignore_label in study.labels.values:
         advice = "Use a value from 1 to 255 that no label has."
-        raise BadInput(f"{ignore_value} cannot be the ignore value.", where="ignore value", advice=advice)
+        raise BadInput(f"{ignore_label} cannot be the ignore label.", where="ignore label", advice=advice)
     from ActiveSegmentationLib.cohort import write_label_map
 
     annotations = study.annotations(annotator)
@@ -318,15 +318,15 @@ def export_annotations(
         for number, (volume_id, target) in enumerate(targets.items()):
             or_silent(progress).update("Exporting annotations", number, len(volumes))
             volume = study.cohort.volume(volume_id)
-            planes = np.full((volume.slice_count, *volume.plane_shape), ignore_value, dtype=np.uint8)
+            planes = np.full((volume.slice_count, *volume.plane_shape), ignore_label, dtype=np.uint8)
             for slice_id, annotation in annotations.items():
                 if slice_id.volume == volume_id:
-                    planes[slice_id.index] = _exported(annotation.labels, ignore_value)
+                    planes[slice_id.index] = _exported(annotation.labels, ignore_label)
             array = np.ascontiguousarray(volume_order(planes, volume.axis))
             write_label_map(target, array, volume.geometry, volume.transforms)
     or_silent(progress).update("Exporting annotations", len(volumes), len(volumes))
     return list(targets.values())
 
 
-def _exported(labels: np.ndarray, ignore_value: int) -> np.ndarray:
-    return np.where(labels == UNDECIDED, np.uint8(ignore_value), labels)
+def _exported(labels: np.ndarray, ignore_label: int) -> np.ndarray:
+    return np.where(labels == IGNORE_LABEL, np.uint8(ignore_label), labels)

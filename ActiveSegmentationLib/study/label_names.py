@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ActiveSegmentationLib.cohort import UNDECIDED, AnnotationKind, Cohort, SliceStack, Volume, read_labels
+from ActiveSegmentationLib.cohort import IGNORE_LABEL, AnnotationKind, Cohort, SliceStack, Volume, read_labels
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.progress import Progress, or_silent
 from ActiveSegmentationLib.study.labels import LabelSet
@@ -26,7 +26,7 @@ def label_set_for(cohort: Cohort, text: str | None = None, progress: Progress | 
     """
     if text is not None:
         return LabelSet.from_names(_parse(text))
-    names = {value: name for value, name in cohort.labels.items() if value not in (0, UNDECIDED)}
+    names = {value: name for value, name in cohort.labels.items() if value not in (0, IGNORE_LABEL)}
     if not names:
         names = {value: f"label {value}" for value in _values_in(cohort, or_silent(progress))}
     if not names:
@@ -56,7 +56,7 @@ def _parse(text: str) -> dict[int, str]:
     names: dict[int, str] = {}
     for part in text.split(","):
         value, equals, name = (piece.strip() for piece in part.partition("="))
-        if not equals or not value.isdecimal() or not name or not 0 < int(value) < UNDECIDED or int(value) in names:
+        if not equals or not value.isdecimal() or not name or not 0 < int(value) < IGNORE_LABEL or int(value) in names:
             advice = "Write VALUE=NAME pairs with different values from 1 to 254, for example 1=liver,2=tumour."
             raise BadInput(f"'{part}' is no label.", where="labels", advice=advice)
         names[int(value)] = name
@@ -72,4 +72,4 @@ def _values_in(cohort: Cohort, progress: Progress) -> list[int]:
         mask = read_labels(cohort, volume, AnnotationKind.MASK)
         if mask is not None:
             found.update(int(value) for value in np.unique(mask))
-    return sorted(found - {0, UNDECIDED})
+    return sorted(found - {0, IGNORE_LABEL})

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from ActiveSegmentationLib.cohort import BACKGROUND, UNDECIDED
+from ActiveSegmentationLib.cohort import BACKGROUND, IGNORE_LABEL
 from ActiveSegmentationLib.common.errors import BadInput
 
-MOST_LABELS = UNDECIDED - 2
+MOST_LABELS = IGNORE_LABEL - 2
 """Largest number of labels: 0 and 255 are taken, and one value is kept for drawn background."""
 
 RESERVED_NAMES = ("background", "undecided")
@@ -41,8 +41,12 @@ class Label:
     terminology: str = ""
 
     def __post_init__(self) -> None:
-        if isinstance(self.value, bool) or not isinstance(self.value, int) or not BACKGROUND < self.value < UNDECIDED:
-            advice = "Use whole numbers from 1 to 254; 0 is background and 255 means undecided."
+        if (
+            isinstance(self.value, bool)
+            or not isinstance(self.value, int)
+            or not BACKGROUND < self.value < IGNORE_LABEL
+        ):
+            advice = "Use whole numbers from 1 to 254; 0 is background and 255 means unlabelled."
             raise BadInput(f"{self.value!r} cannot be a label value.", where="labels", advice=advice)
         if not _is_plain(self.name) or not self.name.strip() or self.name.strip().casefold() in RESERVED_NAMES:
             advice = "Use a short text; 'background' and 'undecided' are taken."
@@ -111,12 +115,12 @@ class LabelSet:
     @property
     def background_value(self) -> int:
         """The value, 1 to 254, that files use for drawn background: the largest that is no label."""
-        return next(value for value in range(UNDECIDED - 1, 0, -1) if value not in self.values)
+        return next(value for value in range(IGNORE_LABEL - 1, 0, -1) if value not in self.values)
 
     def foreign_values(self, array: np.ndarray) -> list[int]:
-        """Values of a uint8 array that are neither background, nor undecided (255), nor a label's; sorted."""
-        present = np.flatnonzero(np.bincount(array.reshape(-1), minlength=UNDECIDED + 1))
-        return sorted({int(value) for value in present} - {BACKGROUND, UNDECIDED, *self.values})
+        """Values of a uint8 array that are neither background, nor unlabelled (255), nor a label's; sorted."""
+        present = np.flatnonzero(np.bincount(array.reshape(-1), minlength=IGNORE_LABEL + 1))
+        return sorted({int(value) for value in present} - {BACKGROUND, IGNORE_LABEL, *self.values})
 
     def check(self, array: np.ndarray, where: str = "labels") -> None:
         """Refuse an array with values outside the set.
@@ -132,7 +136,7 @@ class LabelSet:
         if foreign:
             found = ", ".join(map(str, foreign))
             allowed = ", ".join(f"{label.value} ({label.name})" for label in self.labels)
-            advice = f"Allowed are 0 (background), {allowed} and 255 (undecided)."
+            advice = f"Allowed are 0 (background), {allowed} and 255 (unlabelled)."
             raise BadInput(f"Label values outside the label set: {found}.", where=where, advice=advice)
 
     def to_classes(self, array: np.ndarray) -> np.ndarray:
@@ -142,15 +146,15 @@ class LabelSet:
             array: uint8 label values of any shape; 255 stays 255.
 
         Returns:
-            uint8 array of the same shape: 0 background, 1 to ``classes - 1``, 255 undecided.
+            uint8 array of the same shape: 0 background, 1 to ``classes - 1``, 255 unlabelled.
 
         Raises:
             BadInput: If there are values outside the set.
         """
         self.check(array)
-        table = np.zeros(UNDECIDED + 1, dtype=np.uint8)
+        table = np.zeros(IGNORE_LABEL + 1, dtype=np.uint8)
         table[list(self.values)] = np.arange(1, self.classes, dtype=np.uint8)
-        table[UNDECIDED] = UNDECIDED
+        table[IGNORE_LABEL] = IGNORE_LABEL
         return table[array]
 
     def to_values(self, classes: np.ndarray) -> np.ndarray:
@@ -165,13 +169,13 @@ class LabelSet:
         Raises:
             BadInput: If there are other values.
         """
-        wrong = np.unique(classes[(classes != UNDECIDED) & ((classes < 0) | (classes >= self.classes))])
+        wrong = np.unique(classes[(classes != IGNORE_LABEL) & ((classes < 0) | (classes >= self.classes))])
         if wrong.size:
             advice = f"The study has classes 0 to {self.classes - 1}; use a model that was trained on it."
             raise BadInput(f"Classes that do not exist: {', '.join(map(str, wrong))}.", where="labels", advice=advice)
-        table = np.zeros(UNDECIDED + 1, dtype=np.uint8)
+        table = np.zeros(IGNORE_LABEL + 1, dtype=np.uint8)
         table[1 : self.classes] = self.values
-        table[UNDECIDED] = UNDECIDED
+        table[IGNORE_LABEL] = IGNORE_LABEL
         return table[classes]
 
     def to_json(self) -> list[dict[str, Any]]:

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from ActiveSegmentationLib.cohort import UNDECIDED, AnnotationKind, Geometry
+from ActiveSegmentationLib.cohort import IGNORE_LABEL, AnnotationKind, Geometry
 from ActiveSegmentationLib.cohort.headers import read_header
 from ActiveSegmentationLib.cohort.segments import (
     BACKGROUND_SEGMENT,
-    UNDECIDED_SEGMENT,
+    UNLABELLED_SEGMENT_ID,
     read_segments_of,
     segment_fields,
     segments_in,
@@ -32,7 +32,7 @@ from ActiveSegmentationLib.study.terminology import TISSUE, terminology_for
 class Encoding:
     """How what was drawn becomes values of a stored label map.
 
-    Slices that nobody committed are 0. In a mask 0 is background and 255 undecided. In a scribble 0 is undecided and
+    Slices that nobody committed are 0. In a mask 0 is background and 255 unlabelled. In a scribble 0 is unlabelled and
     drawn background has a value of its own, so that it is a segment that one can see and edit in Slicer.
 
     Attributes:
@@ -42,17 +42,17 @@ class Encoding:
     background: int
 
     def encode(self, labels: np.ndarray, kind: AnnotationKind) -> np.ndarray:
-        """Stored values of label values (0 background, 255 undecided), both uint8."""
+        """Stored values of label values (0 background, 255 unlabelled), both uint8."""
         if kind == AnnotationKind.MASK:
             return labels
         stored = np.where(labels == 0, np.uint8(self.background), labels)
-        return np.where(labels == UNDECIDED, np.uint8(0), stored)
+        return np.where(labels == IGNORE_LABEL, np.uint8(0), stored)
 
     def decode(self, stored: np.ndarray, kind: AnnotationKind) -> np.ndarray:
         """Inverse of ``encode``."""
         if kind == AnnotationKind.MASK:
             return stored
-        labels = np.where(stored == 0, np.uint8(UNDECIDED), stored)
+        labels = np.where(stored == 0, np.uint8(IGNORE_LABEL), stored)
         return np.where(stored == self.background, np.uint8(0), labels)
 
 
@@ -136,7 +136,7 @@ def _array(image: Any, path: Path) -> np.ndarray:
         advice = "In Slicer, forbid overlap (Segment Editor, Masking, Modify other segments) and save again."
         raise BadInput("The segmentation has overlapping layers.", where=path, advice=advice)
     array = sitk.GetArrayFromImage(image)
-    if array.dtype.kind not in "iu" or (array.size and not 0 <= array.min() <= array.max() <= UNDECIDED):
+    if array.dtype.kind not in "iu" or (array.size and not 0 <= array.min() <= array.max() <= IGNORE_LABEL):
         advice = "Save it as a binary label map with values from 0 to 255."
         raise BadInput("The file is not a label map.", where=path, advice=advice)
     return array.astype(np.uint8, copy=False)
@@ -154,8 +154,8 @@ def _header(
     segments: list[tuple[str, Label | _Extra]] = [(f"Segment_{label.value}", label) for label in labels.labels]
     if (array == encoding.background).any():
         segments.append((BACKGROUND_SEGMENT, _Extra(encoding.background, BACKGROUND_SEGMENT, (0.45, 0.45, 0.45))))
-    if (array == UNDECIDED).any():
-        segments.append((UNDECIDED_SEGMENT, _Extra(UNDECIDED, UNDECIDED_SEGMENT, (0.9, 0.9, 0.9))))
+    if (array == IGNORE_LABEL).any():
+        segments.append((UNLABELLED_SEGMENT_ID, _Extra(IGNORE_LABEL, UNLABELLED_SEGMENT_ID, (0.9, 0.9, 0.9))))
     extent = " ".join(f"0 {size - 1}" for size in geometry.size)
     for number, (segment_id, label) in enumerate(segments):
         fields = {
@@ -206,7 +206,7 @@ def read_foreign_segments(path: Path, geometry: Geometry, labels: LabelSet, kind
 
     Slicer numbers segments by their order and may save less than the whole grid, so neither the values nor the size
     of the file can be taken as they are. A segment "Background" is drawn background, "Undecided" stays open; what is
-    in no segment is background in a mask and undecided in a scribble.
+    in no segment is background in a mask and unlabelled in a scribble.
 
     Args:
         path: The file.
@@ -215,7 +215,7 @@ def read_foreign_segments(path: Path, geometry: Geometry, labels: LabelSet, kind
         kind: What the file holds.
 
     Returns:
-        (k, j, i) uint8 label values, 0 background, 255 undecided.
+        (k, j, i) uint8 label values, 0 background, 255 unlabelled.
 
     Raises:
         BadInput: If the file cannot be read, names a structure that is not in the set, or lies on another grid.
@@ -223,11 +223,11 @@ def read_foreign_segments(path: Path, geometry: Geometry, labels: LabelSet, kind
     read_header(path)  # tells what is wrong with a file that cannot be read
     image = _read(path)
     array = _array(image, path)
-    table = np.full(UNDECIDED + 1, UNDECIDED, dtype=np.uint8)
-    rest = 0 if kind == AnnotationKind.MASK else UNDECIDED
+    table = np.full(IGNORE_LABEL + 1, IGNORE_LABEL, dtype=np.uint8)
+    rest = 0 if kind == AnnotationKind.MASK else IGNORE_LABEL
     table[0] = rest
     values = {label.name.strip().casefold(): label.value for label in labels.labels}
-    values |= {BACKGROUND_SEGMENT.casefold(): 0, UNDECIDED_SEGMENT.casefold(): UNDECIDED}
+    values |= {BACKGROUND_SEGMENT.casefold(): 0, UNLABELLED_SEGMENT_ID.casefold(): IGNORE_LABEL}
     segments = segments_in(segment_fields(image), path)
     unknown = sorted({segment.name for segment in segments if segment.key not in values})
     if unknown or not segments:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ActiveSegmentationLib.cohort import UNDECIDED
+from ActiveSegmentationLib.cohort import IGNORE_LABEL
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.progress import Progress
 from ActiveSegmentationLib.segmentation import Predictor, Slices, iterate_images, segmentation_loss
@@ -25,8 +25,8 @@ ENTRIES = ("random", "first")
 
 
 def _cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    losses = functional.cross_entropy(logits, labels, ignore_index=UNDECIDED, reduction="none").sum((1, 2))
-    return (losses / (labels != UNDECIDED).sum((1, 2)).clamp(min=1)).sum()
+    losses = functional.cross_entropy(logits, labels, ignore_index=IGNORE_LABEL, reduction="none").sum((1, 2))
+    return (losses / (labels != IGNORE_LABEL).sum((1, 2)).clamp(min=1)).sum()
 
 
 def _training_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -43,7 +43,7 @@ LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
 }
 """Sums over the slices of a batch, each slice's term independent of the others, from logits (n, C, H, W) and labels.
 
-Undecided pixels (255) take no part. "likelihood" is the mean over the others, background included, of the log-
+Unlabelled pixels (255) take no part. "likelihood" is the mean over the others, background included, of the log-
 probability of the label (Foellmer 2024), "cross-entropy" its negative, "training" half of the latter and half of the
 soft Dice loss, as in training.
 """
@@ -302,7 +302,7 @@ def _inputs_and_output_gradients(
         with torch.enable_grad():
             logits = torch.func.functional_call(network, frozen, (images,))
             labels = logits.detach().argmax(1)
-            total = loss(logits, labels if inside is None else torch.where(inside, labels, UNDECIDED))
+            total = loss(logits, labels if inside is None else torch.where(inside, labels, IGNORE_LABEL))
             deltas = torch.autograd.grad(total, [outputs[conv] for conv in convs])
     finally:
         for hook in hooks:

@@ -12,7 +12,7 @@ import numpy as np
 from first_round import FirstRound, add_options, prepare
 
 from ActiveSegmentationLib.acquisition import Pool, create_strategy
-from ActiveSegmentationLib.cohort import UNDECIDED
+from ActiveSegmentationLib.cohort import IGNORE_LABEL
 from ActiveSegmentationLib.common.files import write_bytes
 from ActiveSegmentationLib.common.seeds import generator
 from ActiveSegmentationLib.evaluation.drawing import INK, LINE_COLORS, new_figure, tidy, to_png
@@ -32,7 +32,7 @@ def errors(first: FirstRound, rows: np.ndarray) -> np.ndarray:
     done = 0
     for chosen, probabilities in first.model.iterate_probabilities(first.stack, rows, device=first.device):
         own = truth[done : done + len(chosen)]
-        found[done : done + len(chosen)] = ((probabilities.argmax(1) != own) & (own != UNDECIDED)).sum((1, 2))
+        found[done : done + len(chosen)] = ((probabilities.argmax(1) != own) & (own != IGNORE_LABEL)).sum((1, 2))
         done += len(chosen)
     return found
 

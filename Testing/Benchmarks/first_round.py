@@ -11,7 +11,7 @@ import numpy as np
 
 from ActiveSegmentationLib.acquisition import Knowledge, Pool, create_strategy
 from ActiveSegmentationLib.cohort import (
-    UNDECIDED,
+    IGNORE_LABEL,
     AnnotationKind,
     Role,
     SliceId,
@@ -105,7 +105,7 @@ def prepare(options: argparse.Namespace, keep: str = "") -> FirstRound:
     masks = reference(stack, _ids(first), labels)
     ordered = stack.slice_ids(np.sort([stack.row(slice_id) for slice_id in _ids(first)]))
     pixels = {
-        slice_id: np.bincount(mask[mask != UNDECIDED], minlength=labels.classes)
+        slice_id: np.bincount(mask[mask != IGNORE_LABEL], minlength=labels.classes)
         for slice_id, mask in zip(ordered, masks, strict=True)
     }
     return FirstRound(stack, rows, labels, tuple(ordered), Knowledge(class_pixels=pixels), model, device)

@@ -14,8 +14,9 @@ from ActiveSegmentationLib.cohort.dicom.segments import FILE_STEP, INSTALL, requ
 from ActiveSegmentationLib.cohort.dicom.series import Series, shown_path
 from ActiveSegmentationLib.cohort.naming import safe_id
 from ActiveSegmentationLib.cohort.segments import ONE_NAME, TOO_MANY_NAMES
-from ActiveSegmentationLib.cohort.types import UNDECIDED, LabelSource, Problem, Source
+from ActiveSegmentationLib.cohort.types import LabelSource, Problem, Source
 from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.labels import IGNORE_LABEL
 
 _CONTOURS = (
     "Export the contours as DICOM SEG or as a label map of the image's grid (in Slicer with the extension SlicerRT)."
@@ -36,7 +37,7 @@ class LabelNames:
         """
         if name not in self._values:
             taken = set(self._values.values())
-            free = next((n for n in (wanted, *range(1, UNDECIDED)) if 0 < n < UNDECIDED and n not in taken), None)
+            free = next((n for n in (wanted, *range(1, IGNORE_LABEL)) if 0 < n < IGNORE_LABEL and n not in taken), None)
             if free is None:
                 raise BadInput(TOO_MANY_NAMES, advice=ONE_NAME)
             self._values[name] = free

@@ -11,7 +11,7 @@ from ActiveSegmentationLib.cohort.roles import role_of_folder, role_of_folders
 from ActiveSegmentationLib.cohort.types import LabelSource
 
 LABELS = {1: "RV", 2: "MYO", 3: "LV"}
-NOT_ANNOTATED = 4
+STORED_IGNORE_LABEL = 4
 """Value of pixels that no scribble touches."""
 
 _FRAME = re.compile(r"(patient\d+_frame\d+)\.nii(\.gz)?")
@@ -56,7 +56,7 @@ def _read(path: Path) -> Draft:
                     name=match[1],
                     channels=(file_source(file),),
                     mask=LabelSource(file_source(mask)) if mask.is_file() else None,
-                    scribble=LabelSource(file_source(scribble), NOT_ANNOTATED) if scribble.is_file() else None,
+                    scribble=LabelSource(file_source(scribble), STORED_IGNORE_LABEL) if scribble.is_file() else None,
                     role=role_of_folders(folder.relative_to(path).parts[:-1]),
                 )
             )

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ActiveSegmentationLib.cohort.types import UNDECIDED, Problem
+from ActiveSegmentationLib.cohort.types import Problem
 from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.labels import IGNORE_LABEL
 
 _BACKGROUND = {"background", "bg", "none", "void", "clear label", "unlabeled", "unlabelled", "_background_", "0"}
 _IGNORE = "ignore"
@@ -57,7 +58,7 @@ def label_table(description: Mapping[str, Any], path: Path) -> LabelTable:
     _require_clear(own, path)
     ignore = ignored[0][0] if ignored else None
     names, problems = _names(own, path)
-    if len(names) >= UNDECIDED:
+    if len(names) >= IGNORE_LABEL:
         raise _refused(path, "labels", f"has {len(names)} labels, and 254 are possible")
     if ignore in names:
         raise _refused(path, "labels['ignore']", f"is {ignore}, which is a label as well")
@@ -183,8 +184,8 @@ def _part_of(value: int, name: str, region: tuple[int, ...], pairs: list[tuple[s
 
 def _within_range(names: dict[int, str], ignore: int | None, problems: tuple[Problem, ...]) -> LabelTable:
     """Values above 254 become the lowest free ones; masks keep what they store."""
-    free = (value for value in range(1, UNDECIDED) if value not in names and value != ignore)
-    moved = {value: next(free) for value in sorted(names) if value >= UNDECIDED}
+    free = (value for value in range(1, IGNORE_LABEL) if value not in names and value != ignore)
+    moved = {value: next(free) for value in sorted(names) if value >= IGNORE_LABEL}
     renamed = {moved.get(value, value): name for value, name in names.items()}
     return LabelTable(dict(sorted(renamed.items())), ignore, tuple(moved.items()), problems)
 

@@ -13,8 +13,9 @@ from ActiveSegmentationLib.cohort.layouts.dicom import named_volume
 from ActiveSegmentationLib.cohort.layouts.label_table import LabelTable, label_table
 from ActiveSegmentationLib.cohort.naming import image_suffix, spellings
 from ActiveSegmentationLib.cohort.roles import role_of_word
-from ActiveSegmentationLib.cohort.types import UNDECIDED, LabelSource, Problem, Role
+from ActiveSegmentationLib.cohort.types import LabelSource, Problem, Role
 from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.labels import IGNORE_LABEL
 from ActiveSegmentationLib.common.text import Table, read_table
 
 _NAMES = {
@@ -145,7 +146,7 @@ def _candidate(path: Path, row: dict[str, str], encoding: str, labels: LabelTabl
         headers=tuple(None if found is None else found.headers[0] for found in series),
         warnings=tuple(warning for found in series if found is not None for warning in found.warnings),
         mask=LabelSource(file_source(*files["mask"]), labels.ignore, labels.values) if files["mask"] else None,
-        scribble=LabelSource(file_source(*files["scribble"]), UNDECIDED) if files["scribble"] else None,
+        scribble=LabelSource(file_source(*files["scribble"]), IGNORE_LABEL) if files["scribble"] else None,
         role=role,
     )
 

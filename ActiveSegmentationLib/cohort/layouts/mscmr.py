@@ -17,7 +17,7 @@ STORED = ((600, 1), (200, 2), (500, 3))
 """Values of the official release (600 right ventricle, 200 myocardium, 500 left ventricle) and of this library, which
 are those of CycleMix's files."""
 
-NOT_ANNOTATED = 4
+STORED_IGNORE_LABEL = 4
 """Value of pixels that no scribble touches."""
 
 _SUBJECT = re.compile(r"(subject_?\d+)_(DE|LGE|C0|T2)", re.IGNORECASE)
@@ -53,7 +53,7 @@ def _read(path: Path) -> Draft:
                     name=name,
                     channels=(file_source(file),),
                     mask=LabelSource(file_source(masks), None, STORED) if masks else None,
-                    scribble=LabelSource(file_source(scribbles), NOT_ANNOTATED, STORED) if scribbles else None,
+                    scribble=LabelSource(file_source(scribbles), STORED_IGNORE_LABEL, STORED) if scribbles else None,
                     role=role_of_folders(file.relative_to(path).parts[:-1]),
                 )
             )

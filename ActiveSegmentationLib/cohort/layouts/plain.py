@@ -14,9 +14,10 @@ from ActiveSegmentationLib.cohort.layouts.matching import ImageUnit, Match, Matc
 from ActiveSegmentationLib.cohort.layouts.patients import Place, patients_of
 from ActiveSegmentationLib.cohort.layouts.words import without_image_words, words_of
 from ActiveSegmentationLib.cohort.naming import natural_key, stem
-from ActiveSegmentationLib.cohort.types import UNDECIDED, LabelSource, Problem, Source
+from ActiveSegmentationLib.cohort.types import LabelSource, Problem, Source
 from ActiveSegmentationLib.cohort.walking import volume_files
 from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.labels import IGNORE_LABEL
 
 _OPINIONS = re.compile(r"(rater|reader|observer|annotator|expert|version|v|run|copy|old|new|final)?_?\d*")
 """Names that tell label files of one structure apart."""
@@ -109,7 +110,7 @@ def _structures(found: Iterable[Sequence[Match]], draft: Draft) -> dict[str, int
     if not any(len(matches) > 1 and _are_structures(matches) for matches in found):
         return {}
     names = {match.structure for matches in found if _are_structures(matches) for match in matches}
-    if len(names) >= UNDECIDED:
+    if len(names) >= IGNORE_LABEL:
         message = f"Label files of {len(names)} structures are too many to put together; 254 are possible."
         draft.problems.append(Problem("labels", message, "Name the label file of each image in a table."))
         return {}
@@ -152,7 +153,7 @@ def _labels(name: str, matches: Sequence[Match], structures: dict[str, int], dra
 
 def _scribbles(name: str, matches: Sequence[Match], draft: Draft) -> LabelSource | None:
     one = _one_of(name, matches, draft) if matches else None
-    return LabelSource(file_source(one), UNDECIDED) if one is not None else None
+    return LabelSource(file_source(one), IGNORE_LABEL) if one is not None else None
 
 
 def _one_of(name: str, matches: Sequence[Match], draft: Draft) -> Path | None:

@@ -11,8 +11,8 @@ from ActiveSegmentationLib.cohort.io import write_label_map, write_volume
 from ActiveSegmentationLib.cohort.types import Cohort, Geometry, LabelSource, Source, Volume
 from ActiveSegmentationLib.common.progress import Progress
 
-NOT_DRAWN = 4
-"""Value of undecided pixels in the scribble files."""
+STORED_IGNORE_LABEL = 4
+"""Value of unlabelled pixels in the scribble files."""
 
 OBLIQUE = (0.8, -0.6, 0.0, 0.6, 0.8, 0.0, 0.0, 0.0, 1.0)
 
@@ -46,10 +46,10 @@ def add_volume(
     for file, channel in zip(names, channels, strict=True):
         write_volume(root / file, channel, geometry)
     sources = {}
-    for kind, values, undecided in (("mask", mask, None), ("scribble", scribble, NOT_DRAWN)):
+    for kind, values, ignore_label in (("mask", mask, None), ("scribble", scribble, STORED_IGNORE_LABEL)):
         if values is not None:
             write_label_map(root / f"{name}_{kind}.nii.gz", values, geometry)
-            sources[kind] = LabelSource(Source("file", (f"{name}_{kind}.nii.gz",)), undecided)
+            sources[kind] = LabelSource(Source("file", (f"{name}_{kind}.nii.gz",)), ignore_label)
     files = tuple(Source("file", (file,)) for file in names)
     return Volume(name, patient or name, files, geometry, axis, **sources)
 
@@ -66,7 +66,7 @@ def small_cohort(root: Path, count: int = 4) -> Cohort:
                 pixels(number, shape),
                 patient=f"p{number // 2}",
                 mask=labels(number, shape, 3),
-                scribble=labels(number, shape, NOT_DRAWN),
+                scribble=labels(number, shape, STORED_IGNORE_LABEL),
             )
         )
     return Cohort(root, "folder", tuple(volumes))

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy.ndimage import affine_transform
 
 from ActiveSegmentationLib.cohort.grid import PlaneGrid
-from ActiveSegmentationLib.cohort.types import UNDECIDED
 from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.labels import IGNORE_LABEL
 
 SIZES = st.tuples(st.integers(1, 11), st.integers(1, 11))
 ZOOMS = st.tuples(*[st.sampled_from([0.35, 0.5, 0.9, 1.0, 1.15, 1.2])] * 2)
@@ -67,7 +67,7 @@ def test_labels_equal_the_literal_version(native, grid, zoom, seed):
     found = plan.labels_to_grid(labels)
     assert found.dtype == np.uint8
     for number in range(2):
-        np.testing.assert_array_equal(found[number], literal_to_grid(labels[number], plan, UNDECIDED, nearest=True))
+        np.testing.assert_array_equal(found[number], literal_to_grid(labels[number], plan, IGNORE_LABEL, nearest=True))
 
 
 def test_probabilities_equal_affine_transform_of_scipy_inside_the_grid():
@@ -89,13 +89,13 @@ def test_without_resampling_or_cropping_the_round_trip_is_exact_to_the_bit(nativ
     plan = PlaneGrid(native, grid)
     labels = np.random.default_rng(seed).integers(0, 3, native).astype(np.uint8)
     on_grid = plan.labels_to_grid(labels)
-    assert (on_grid == UNDECIDED).sum() == grid[0] * grid[1] - native[0] * native[1]
+    assert (on_grid == IGNORE_LABEL).sum() == grid[0] * grid[1] - native[0] * native[1]
     one_hot = (on_grid == np.arange(3)[:, None, None]).astype(np.float32)
     back = plan.probabilities_from_grid(one_hot)
     np.testing.assert_array_equal(back, (labels == np.arange(3)[:, None, None]).astype(np.float32))
     image = np.random.default_rng(seed).normal(size=(1, 1, *native)).astype(np.float32)
     moved = plan.images_to_grid(image, np.array([9.0]))[0, 0]
-    np.testing.assert_array_equal(moved[on_grid != UNDECIDED].reshape(native), image[0, 0])
+    np.testing.assert_array_equal(moved[on_grid != IGNORE_LABEL].reshape(native), image[0, 0])
 
 
 @given(native=SIZES, grid=SIZES, zoom=st.tuples(*[st.floats(0.3, 4)] * 2))

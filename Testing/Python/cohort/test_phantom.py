@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
-from ActiveSegmentationLib.cohort.phantom import NOT_DRAWN, write_phantom
+from ActiveSegmentationLib.cohort.phantom import STORED_IGNORE_LABEL, write_phantom
 from ActiveSegmentationLib.cohort.phantom_anatomy import GROUPS, LV, MYO, RV, Grid, draw_patient, heart_of
 from ActiveSegmentationLib.cohort.scribbles import scribble_from_mask
 from ActiveSegmentationLib.common.errors import ActiveSegmentationError, Cancelled, JobFailed
 from ActiveSegmentationLib.common.progress import Progress
 
-UNDECIDED = 255
+IGNORE_LABEL = 255
 
 
 def rng() -> np.random.Generator:
@@ -37,13 +37,13 @@ def beside(path: Path, what: str) -> Path:
     return path.with_name(path.name.replace(".nii.gz", f"_{what}.nii.gz"))
 
 
-def check_scribble(mask: np.ndarray, scribble: np.ndarray, undecided: int = UNDECIDED) -> None:
-    """A scribble marks pixels with their own class only, every class at least once, undecided pixels never."""
-    drawn = scribble != undecided
+def check_scribble(mask: np.ndarray, scribble: np.ndarray, ignore_label: int = IGNORE_LABEL) -> None:
+    """A scribble marks pixels with their own class only, every class at least once, unlabelled pixels never."""
+    drawn = scribble != ignore_label
     assert scribble.dtype == np.uint8
     assert scribble.shape == mask.shape
     np.testing.assert_array_equal(scribble[drawn], mask[drawn])
-    assert set(np.unique(scribble[drawn])) == set(np.unique(mask)) - {UNDECIDED}
+    assert set(np.unique(scribble[drawn])) == set(np.unique(mask)) - {IGNORE_LABEL}
 
 
 def test_layout_is_acdc(phantom_cohort):
@@ -148,8 +148,8 @@ def test_blood_is_brighter_than_muscle_in_every_image_and_contrast_differs(phant
 def test_its_scribbles_are_right_and_sparse(phantom_cohort):
     for path in images_of(phantom_cohort):
         for mask, scribble in zip(read(beside(path, "gt")), read(beside(path, "scribble")), strict=True):
-            check_scribble(mask, scribble, NOT_DRAWN)
-            assert (scribble != NOT_DRAWN).mean() < 0.2
+            check_scribble(mask, scribble, STORED_IGNORE_LABEL)
+            assert (scribble != STORED_IGNORE_LABEL).mean() < 0.2
 
 
 def test_reports_progress_and_stops_when_asked(tmp_path):
@@ -200,7 +200,7 @@ def disc(shape=(96, 96), centre=(48, 48), radius=20.0) -> np.ndarray:
     st.integers(0, 2**32 - 1),
 )
 def test_scribbles_are_right_on_any_mask(mask, seed):
-    """Noise masks: parts of single pixels, at the border, no background, values far apart, undecided pixels."""
+    """Noise masks: parts of single pixels, at the border, no background, values far apart, unlabelled pixels."""
     check_scribble(mask, scribble_from_mask(mask, np.random.default_rng(seed)))
 
 
@@ -216,12 +216,12 @@ def test_scribble_of_a_disc_anywhere(centre, radius):
 def test_scribble_of_an_empty_slice_is_background_only():
     for seed in range(10):
         scribble = scribble_from_mask(np.zeros((80, 64), np.uint8), np.random.default_rng(seed))
-        assert set(np.unique(scribble)) == {0, UNDECIDED}
+        assert set(np.unique(scribble)) == {0, IGNORE_LABEL}
         assert 0 < (scribble == 0).mean() < 0.05
 
 
 def test_nothing_is_drawn_where_nothing_is_decided():
-    assert (scribble_from_mask(np.full((9, 9), UNDECIDED, np.uint8), rng()) == UNDECIDED).all()
+    assert (scribble_from_mask(np.full((9, 9), IGNORE_LABEL, np.uint8), rng()) == IGNORE_LABEL).all()
 
 
 def test_scribble_is_the_generators_doing_only():
@@ -249,12 +249,12 @@ def test_small_parts_are_left_out_and_large_ones_are_not():
     scribble = scribble_from_mask(mask, rng())
     assert (scribble[:48, :48] == 1).any()
     assert (scribble[50:, 50:] == 1).any()
-    assert scribble[2, 90] == UNDECIDED
+    assert scribble[2, 90] == IGNORE_LABEL
 
 
 def test_values_that_would_be_confused_are_refused():
     with pytest.raises(ValueError, match="label value of the mask"):
-        scribble_from_mask(np.full((4, 4), 4, np.uint8), rng(), undecided=4)
+        scribble_from_mask(np.full((4, 4), 4, np.uint8), rng(), ignore_label=4)
     with pytest.raises(ValueError, match="two axes"):
         scribble_from_mask(np.zeros((2, 4, 4), np.uint8), rng())
 

@@ -457,7 +457,7 @@ def test_real_cohorts(real_data):
     heart = discover(real_data / "acdc")
     assert (heart.layout, len(heart.volumes), heart.problems) == ("acdc", 80, ())
     assert len({v.patient for v in heart.volumes}) == 40
-    assert all(v.mask and v.scribble and v.scribble.undecided == 4 and v.axis == 2 for v in heart.volumes)
+    assert all(v.mask and v.scribble and v.scribble.ignore_label == 4 and v.axis == 2 for v in heart.volumes)
     for cohort in (hippocampus, heart):
         split = with_roles(cohort, read_split(cohort.root / "split.json"))
         assert {v.role for v in split.volumes} == set(Role)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from stack_phantoms import NOT_DRAWN, labels, small_cohort
+from stack_phantoms import STORED_IGNORE_LABEL, labels, small_cohort
 
 from ActiveSegmentationLib.cohort.preprocessing import StackSettings
 from ActiveSegmentationLib.cohort.stack import SliceStack, open_stack
@@ -74,8 +74,8 @@ def test_truth_is_what_the_files_hold(stack):
     for number in range(4):
         shape = (3 + number, 20, 24)
         np.testing.assert_array_equal(stack.truth(f"v{number}", AnnotationKind.MASK), labels(number, shape, 3))
-        drawn = labels(number, shape, NOT_DRAWN)
-        drawn[drawn == NOT_DRAWN] = 255
+        drawn = labels(number, shape, STORED_IGNORE_LABEL)
+        drawn[drawn == STORED_IGNORE_LABEL] = 255
         np.testing.assert_array_equal(stack.truth(f"v{number}", AnnotationKind.SCRIBBLE), drawn)
 
 

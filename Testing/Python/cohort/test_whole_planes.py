@@ -10,7 +10,7 @@ import pytest
 from stack_phantoms import Recorder, add_volume, pixels
 
 from ActiveSegmentationLib.cohort import (
-    UNDECIDED,
+    IGNORE_LABEL,
     Cohort,
     Geometry,
     Source,
@@ -81,7 +81,7 @@ def test_the_smaller_picture_shows_all_of_the_plane(built):
     shown = stack.to_overview(labels, "wide")
     assert shown.shape == (24, 24)
     assert shown[row, column] == 1
-    assert np.count_nonzero(shown != UNDECIDED) == 20 * 24  # 60 x 70 with the proportions kept, whole pixels
+    assert np.count_nonzero(shown != IGNORE_LABEL) == 20 * 24  # 60 x 70 with the proportions kept, whole pixels
     assert volume.overview.zoom[0] == pytest.approx(70 / 24)
 
 

@@ -144,7 +144,7 @@ def test_slices_are_cut_along_the_named_axis():
     assert score(prediction, truth, slice_axis=1)["one", "dice2d"] == pytest.approx(1 / 2)
 
 
-def test_undecided_pixels_count_nowhere():
+def test_unlabelled_pixels_count_nowhere():
     prediction, truth = blobs(3)
     unknown = np.zeros(truth.shape, bool)
     unknown[:, 8:] = True
@@ -155,7 +155,7 @@ def test_undecided_pixels_count_nowhere():
     assert first["two", "dice"] == pytest.approx(literal_dice((prediction == 2)[:, :8], (truth == 2)[:, :8]))
 
 
-def test_the_border_of_the_undecided_part_is_no_contour():
+def test_the_border_of_the_unlabelled_part_is_no_contour():
     truth = np.ones((7, 9, 12), np.uint8)
     truth[:, :, 6:] = 255
     contour, _ = surface_distances(truth == 1, truth == 1, (1, 1, 1), decided=truth != 255)

@@ -23,7 +23,7 @@ def annotation(index, plane, seconds):
     )
 
 
-def test_pixels_are_counted_by_class_without_the_undecided():
+def test_pixels_are_counted_by_class_without_the_unlabelled():
     found = [annotation(0, [[3, 3], [255, 0]], 4.0), annotation(1, [[7, 255], [255, 255]], 0.0)]
     known = knowledge_of({a.slice: a for a in found}, LABELS, extents={"v": (0, 1)})
     assert known.class_pixels[SliceId("v", 0)].tolist() == [1, 2, 0]

@@ -55,7 +55,7 @@ def hearts(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def partial(hearts):
-    """The same patients in nnU-Net's layout; the masks of two leave a corner of every slice undecided."""
+    """The same patients in nnU-Net's layout; the masks of two leave a corner of every slice unlabelled."""
     folder = hearts.parent / "nnunet"
     (folder / "imagesTr").mkdir(parents=True)
     (folder / "labelsTr").mkdir()

@@ -150,7 +150,7 @@ def test_drawn_slices(application):
     assert all(type(index) is int for index in drawnSlices(segmentation, volume, 0))
 
 
-def test_undecided_segment_of_masks_is_made_only_where_needed(application):
+def test_unlabelled_segment_of_masks_is_made_only_where_needed(application):
     geometry, volume, segmentation = makeCase(grid(), LABELS, MASK)
     writePlane(segmentation, volume, LABELS, MASK, 2, 0, randomPlane(geometry, 2, values=(0, 1)))
     assert "Undecided" not in segmentation.GetSegmentation().GetSegmentIDs()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from ActiveSegmentationLib.cohort import UNDECIDED, SliceId
+from ActiveSegmentationLib.cohort import IGNORE_LABEL, SliceId
 from ActiveSegmentationLib.segmentation import Examples, TrainingSettings
 
 
@@ -41,7 +41,7 @@ class FakeStack:
         return self.row(SliceId(volume_id, 0)) + np.arange(8)
 
     def to_grid(self, labels: np.ndarray, volume_id: str) -> np.ndarray:
-        return np.pad(labels, self.border, constant_values=UNDECIDED)
+        return np.pad(labels, self.border, constant_values=IGNORE_LABEL)
 
     def from_grid(self, values: np.ndarray, volume_id: str) -> np.ndarray:
         return values[..., self.border : -self.border, self.border : -self.border]
@@ -54,7 +54,7 @@ class FakeStack:
         rows = np.asarray(rows, dtype=np.int64)
         labels = self.truth[rows].copy()
         if not dense:
-            thinned = np.full_like(labels, UNDECIDED)
+            thinned = np.full_like(labels, IGNORE_LABEL)
             thinned[:, ::3, ::3] = labels[:, ::3, ::3]
             labels = thinned
         return Examples(rows, labels, np.full(len(rows), dense))

@@ -56,7 +56,7 @@ def test_labels_follow_their_pixels():
     assert not (wrong & decided).any()
 
 
-def test_what_comes_from_outside_is_undecided():
+def test_what_comes_from_outside_is_unlabelled():
     images, labels = blocks(1)
     shift = torch.tensor([[[1.0, 0.0, 2 * 10 / 56], [0.0, 1.0, 0.0]]])  # ten columns to the left
     moved, moved_labels = move(images, labels, shift)

@@ -1,4 +1,4 @@
-"""Losses against slow literal versions; undecided pixels must have no say."""
+"""Losses against slow literal versions; unlabelled pixels must have no say."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ActiveSegmentationLib.segmentation import partial_cross_entropy, partial_di
 from ActiveSegmentationLib.segmentation.losses import slice_losses
 
 
-def random_batch(seed: int, *, undecided: float = 0.4, n: int = 3, classes: int = 4):
+def random_batch(seed: int, *, unlabelled: float = 0.4, n: int = 3, classes: int = 4):
     generator = torch.Generator().manual_seed(seed)
     logits = torch.randn((n, classes, 5, 7), generator=generator, dtype=torch.float64).requires_grad_()
     labels = torch.randint(0, classes, (n, 5, 7), generator=generator, dtype=torch.uint8)
-    labels[torch.rand((n, 5, 7), generator=generator) < undecided] = 255
+    labels[torch.rand((n, 5, 7), generator=generator) < unlabelled] = 255
     return logits, labels
 
 
@@ -83,7 +83,7 @@ def test_dice_leaves_out_absent_classes():
 
 
 def test_dense_loss_is_half_cross_entropy_half_dice():
-    logits, labels = random_batch(2, undecided=0)
+    logits, labels = random_batch(2, unlabelled=0)
     usual = torch.nn.functional.cross_entropy(logits, labels.long()).item()
     expected = usual / 2 + literal_dice(logits, labels, background=False, squared=False) / 2
     assert segmentation_loss(logits, labels, torch.ones(3, dtype=torch.bool)).item() == pytest.approx(expected)
@@ -112,7 +112,7 @@ def test_scribble_dice_is_over_decided_pixels():
 
 @pytest.mark.parametrize("dense", [[True] * 3, [False] * 3, [True, False, True]])
 @pytest.mark.parametrize("scribble_dice", [False, True])
-def test_undecided_pixels_have_no_gradient_and_decided_ones_do(dense, scribble_dice):
+def test_unlabelled_pixels_have_no_gradient_and_decided_ones_do(dense, scribble_dice):
     logits, labels = random_batch(6)
     segmentation_loss(logits, labels, torch.tensor(dense), scribble_dice=scribble_dice, background=True).backward()
     size = logits.grad.abs().amax(1)

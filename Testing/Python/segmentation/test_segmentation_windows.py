@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from ActiveSegmentationLib.cohort import UNDECIDED, AnnotationKind, SliceId
+from ActiveSegmentationLib.cohort import IGNORE_LABEL, AnnotationKind, SliceId
 from ActiveSegmentationLib.cohort.whole_planes import WholePlanes
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.segmentation import (
@@ -119,7 +119,7 @@ def test_runs_of_one_shape_keep_the_order():
 
 def test_parts_hold_labelled_pixels_and_reach_all_of_the_plane():
     stack = LargeStack()
-    scribble = np.full(SHAPE, UNDECIDED, np.uint8)
+    scribble = np.full(SHAPE, IGNORE_LABEL, np.uint8)
     scribble[3, 85], scribble[40, 10] = 0, 1
     crops = RandomCrops(stack.whole, np.array([4, 5]), {0: stack.truth[4][0], 1: scribble}, GRID)
     seen, foreground = np.zeros(SHAPE, int), 0
@@ -131,7 +131,7 @@ def test_parts_hold_labelled_pixels_and_reach_all_of_the_plane():
         foreground += bool(labels.any())
         assert abs(image[0][labels == 1].mean() - 1) < 0.1 if labels.any() else True
         _, drawn = crops.crop(1, np.random.default_rng(draw))
-        assert (drawn != UNDECIDED).any()
+        assert (drawn != IGNORE_LABEL).any()
     for draw in range(600):
         top, left = _place(crops, stack, draw)
         seen[top : top + 32, left : left + 32] += 1
@@ -153,7 +153,7 @@ def test_a_structure_in_the_corner_of_a_large_plane_is_learned_and_found(tmp_pat
     chosen = {SliceId("s", 0): Drawn(stack.truth[0][0]), SliceId("l", 0): Drawn(stack.truth[4][0])}
     examples = examples_from_annotations(stack, chosen, Classes())
     assert list(examples.whole) == [1]
-    assert (examples.labels[1] == UNDECIDED).all()
+    assert (examples.labels[1] == IGNORE_LABEL).all()
     model = fit(stack, examples, 2, SMALL, seed=1, folder=tmp_path / "a")
     found = predict_volume(model, stack, "l").labels[1:]
     truth = stack.truth[4][1:]
@@ -215,7 +215,7 @@ def test_gradient_of_a_plane_whose_pixels_lie_in_one_window_is_that_windows():
 
 def test_annotations_that_preparation_loses_are_told_truly(tmp_path):
     stack = LargeStack()
-    lost = np.full(GRID, UNDECIDED, np.uint8)
+    lost = np.full(GRID, IGNORE_LABEL, np.uint8)
     stack.to_grid = lambda labels, volume_id: lost
     chosen = {SliceId("s", 0): Drawn(stack.truth[0][0])}
     examples = examples_from_annotations(stack, chosen, Classes())
@@ -223,6 +223,6 @@ def test_annotations_that_preparation_loses_are_told_truly(tmp_path):
     with pytest.raises(BadInput, match="left on the prepared slices") as caught:
         examples.check(2, GRID)
     assert "--crop" in caught.value.advice
-    nothing = Examples(np.array([0]), np.full((1, *GRID), UNDECIDED, np.uint8), np.ones(1, bool))
+    nothing = Examples(np.array([0]), np.full((1, *GRID), IGNORE_LABEL, np.uint8), np.ones(1, bool))
     with pytest.raises(BadInput, match="No pixel of any annotated slice"):
         nothing.check(2, GRID)

@@ -61,12 +61,12 @@ def test_import_of_export_is_the_same(make_study, annotate, tmp_path_factory, ax
             [annotate(first, int(n), seed + n, volume=volume, kind=str(kind), open_pixels=bool(n % 2)) for n in chosen]
         )
     out = tmp_path_factory.mktemp("out")
-    files = export_annotations(first, out, format=format, ignore_value=ignore)
+    files = export_annotations(first, out, format=format, ignore_label=ignore)
     expected = first.annotations()
     assert [file.parent for file in files] == [out] * len({s.volume for s in expected})
     if not files:
         return
-    counts = import_annotations(second, out, annotator="Zoe", kind=kind, ignore_value=ignore)
+    counts = import_annotations(second, out, annotator="Zoe", kind=kind, ignore_label=ignore)
     found = second.annotations()
     assert counts == {
         v: Imported(sum(s.volume == v for s in expected), 0) for v in sorted({s.volume for s in expected})
@@ -84,7 +84,7 @@ def test_exported_maps_lie_on_the_grid_of_the_volume(make_study, annotate, tmp_p
     annotation = annotate(study, 1)
     study.commit([annotation])
     for format, suffix in (("nifti", ".nii.gz"), ("nrrd", ".nrrd")):
-        (path,) = export_annotations(study, tmp_path, format=format, ignore_value=7)
+        (path,) = export_annotations(study, tmp_path, format=format, ignore_label=7)
         assert path == tmp_path / f"v000{suffix}"
         image = SimpleITK.ReadImage(str(path))
         geometry = study.cohort.volumes[0].geometry
@@ -105,7 +105,7 @@ def test_export_of_one_annotator(make_study, annotate, tmp_path):
     assert np.array_equal(read(path)[1], by_zoe.labels)
 
 
-@pytest.mark.parametrize(("arguments", "message"), [({"format": "xls"}, "xls"), ({"ignore_value": 85}, "85")])
+@pytest.mark.parametrize(("arguments", "message"), [({"format": "xls"}, "xls"), ({"ignore_label": 85}, "85")])
 def test_impossible_exports_are_refused(make_study, annotate, tmp_path, arguments, message):
     study = make_study()
     study.commit([annotate(study)])
@@ -116,8 +116,8 @@ def test_impossible_exports_are_refused(make_study, annotate, tmp_path, argument
 
 @pytest.mark.parametrize("value", [0, 256, -1])
 def test_impossible_ignore_values_are_refused(make_study, tmp_path, value):
-    with pytest.raises(BadInput, match="ignore value"):
-        export_annotations(make_study(), tmp_path, ignore_value=value)
+    with pytest.raises(BadInput, match="ignore label"):
+        export_annotations(make_study(), tmp_path, ignore_label=value)
 
 
 @pytest.fixture
@@ -144,18 +144,18 @@ def test_which_slices_of_a_full_mask_count(sparse, slices, expected):
         assert np.array_equal(annotation.labels, array[slice_id.index])
 
 
-def test_with_undecided_pixels_every_decided_slice_counts(sparse):
+def test_with_unlabelled_pixels_every_decided_slice_counts(sparse):
     study, path, array = sparse
     array[0], array[3, 0] = 9, 9
     write(path, array, study)
-    assert import_annotations(study, path, annotator="A", kind=MASK, ignore_value=9) == {"v000": (3, 0)}
+    assert import_annotations(study, path, annotator="A", kind=MASK, ignore_label=9) == {"v000": (3, 0)}
     found = study.annotations()
     assert [slice_id.index for slice_id in found] == [1, 2, 3]
     assert np.array_equal(found[SliceId("v000", 3)].labels, np.where(array[3] == 9, 255, array[3]))
     assert study.audit.verify() == []
 
 
-def test_scribbles_need_undecided_pixels(sparse):
+def test_scribbles_need_unlabelled_pixels(sparse):
     study, path, array = sparse
     with pytest.raises(BadInput, match=r"every pixel is labelled.*ignore-value"):
         import_annotations(study, path, annotator="A", kind=SCRIBBLE)
@@ -168,7 +168,7 @@ def test_scribbles_need_undecided_pixels(sparse):
 
 def test_the_cohorts_own_ignore_value_is_the_default_for_scribbles(make_cohort, tmp_path):
     cohort = make_cohort()
-    source = LabelSource(Source("file", ("v000_scribble.nii.gz",)), undecided=4)
+    source = LabelSource(Source("file", ("v000_scribble.nii.gz",)), ignore_label=4)
     cohort = cohort.with_volumes((replace(cohort.volumes[0], scribble=source), *cohort.volumes[1:]))
     study = Study.create(tmp_path / "s", cohort, LabelSet.from_names({1: "a"}), SCRIBBLE)
     array = np.full((4, 5, 6), 4, np.uint8)
@@ -356,7 +356,7 @@ def test_masks_drawn_in_white_are_not_taken_for_unlabelled(sparse):
     with pytest.raises(BadInput, match=r"every pixel is labelled|not a structure"):
         import_annotations(study, path, annotator="A", kind=SCRIBBLE)
     assert study.annotations() == {}
-    assert import_annotations(study, path, annotator="A", kind=MASK, ignore_value=255) == {"v000": (4, 0)}
+    assert import_annotations(study, path, annotator="A", kind=MASK, ignore_label=255) == {"v000": (4, 0)}
 
 
 def test_empty_slices_among_unlabelled_ones_are_background(sparse):

@@ -57,7 +57,7 @@ def test_header_says_what_slicer_needs(tmp_path, stored):
     assert other["TerminologyEntry"].count("~") == 6
 
 
-def test_background_and_undecided_are_segments_where_they_occur(tmp_path, stored):
+def test_background_and_unlabelled_are_segments_where_they_occur(tmp_path, stored):
     stored[0, 0, :2] = (LABELS.background_value, 255)
     write(tmp_path / "x.seg.nrrd", stored)
     fields, _ = header_of(tmp_path / "x.seg.nrrd")

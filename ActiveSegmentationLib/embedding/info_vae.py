@@ -19,8 +19,8 @@ from ActiveSegmentationLib.common.progress import Progress, or_silent
 from ActiveSegmentationLib.common.seeds import generator, torch_generator, torch_seed
 from ActiveSegmentationLib.embedding.autoencoder import down_blocks, standardised, up_blocks
 from ActiveSegmentationLib.embedding.checkpoint import TrainingState
+from ActiveSegmentationLib.embedding.discrepancy import mmd
 from ActiveSegmentationLib.embedding.info_vae_settings import InfoVaeSettings
-from ActiveSegmentationLib.embedding.mmd import mmd
 from ActiveSegmentationLib.embedding.slices import EmbeddableSlices
 from ActiveSegmentationLib.embedding.storage import read_description, read_weights, versions
 from ActiveSegmentationLib.embedding.trained_network import TrainedNetwork, trained_once

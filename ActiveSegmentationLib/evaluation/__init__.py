@@ -3,128 +3,76 @@
 Works on plain arrays and rows; knows nothing of cohorts, models or strategies.
 """
 
-from ActiveSegmentationLib.evaluation.curve_figure import learning_curve
-from ActiveSegmentationLib.evaluation.curves import (
-    Curve,
-    cohorts_of,
-    format_percent,
-    learning_curves,
-    showcase_volumes,
-)
-from ActiveSegmentationLib.evaluation.figures import (
-    PredictionView,
-    SliceView,
-    Status,
-    embedding_map,
-    prediction_gallery,
-    requested_slices,
-    slice_picture,
-)
-from ActiveSegmentationLib.evaluation.metrics import (
-    METRICS,
-    AbsentRule,
-    MetricValue,
-    check_metrics,
-    dice,
-    surface_distances,
-    volume_metrics,
-)
-from ActiveSegmentationLib.evaluation.report import CONVENTIONS, Picture, RequestKey, report_from_csv, write_report
-from ActiveSegmentationLib.evaluation.results import (
-    RequestRow,
-    ResultRow,
-    read_requests_csv,
-    read_results_csv,
-    write_requests_csv,
-    write_results_csv,
-)
-from ActiveSegmentationLib.evaluation.statistics import (
-    FEW_SEEDS,
-    ClusteredMean,
-    Difference,
-    area_under_learning_curve,
-    bootstrap_standard_error,
-    clustered_mean,
-    mean_without_nan,
-    paired_area_difference,
-    paired_difference,
-    pairwise_penalties,
-    wins_ties_losses,
-)
-from ActiveSegmentationLib.evaluation.summary import (
-    BestAtBudget,
-    Comparison,
-    SummaryRow,
-    best_at_budgets,
-    comparisons,
-    headline,
-    summary,
-)
-from ActiveSegmentationLib.evaluation.tables import (
-    Table,
-    budget_table,
-    class_table,
-    comparison_table,
-    format_markdown,
-    format_text,
-    summary_table,
-)
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "CONVENTIONS",
-    "FEW_SEEDS",
-    "METRICS",
-    "AbsentRule",
-    "BestAtBudget",
-    "ClusteredMean",
-    "Comparison",
-    "Curve",
-    "Difference",
-    "MetricValue",
-    "Picture",
-    "PredictionView",
-    "RequestKey",
-    "RequestRow",
-    "ResultRow",
-    "SliceView",
-    "Status",
-    "SummaryRow",
-    "Table",
-    "area_under_learning_curve",
-    "best_at_budgets",
-    "bootstrap_standard_error",
-    "budget_table",
-    "check_metrics",
-    "class_table",
-    "clustered_mean",
-    "cohorts_of",
-    "comparison_table",
-    "comparisons",
-    "dice",
-    "embedding_map",
-    "format_markdown",
-    "format_percent",
-    "format_text",
-    "headline",
-    "learning_curve",
-    "learning_curves",
-    "mean_without_nan",
-    "paired_area_difference",
-    "paired_difference",
-    "pairwise_penalties",
-    "prediction_gallery",
-    "read_requests_csv",
-    "read_results_csv",
-    "report_from_csv",
-    "requested_slices",
-    "showcase_volumes",
-    "slice_picture",
-    "summary",
-    "summary_table",
-    "surface_distances",
-    "volume_metrics",
-    "wins_ties_losses",
-    "write_report",
-    "write_requests_csv",
-    "write_results_csv",
-]
+from ActiveSegmentationLib.common.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from ActiveSegmentationLib.evaluation.curve_figure import learning_curve
+    from ActiveSegmentationLib.evaluation.curves import (
+        Curve,
+        cohorts_of,
+        format_percent,
+        learning_curves,
+        showcase_volumes,
+    )
+    from ActiveSegmentationLib.evaluation.figures import (
+        PredictionView,
+        SliceView,
+        Status,
+        embedding_map,
+        prediction_gallery,
+        requested_slices,
+        slice_picture,
+    )
+    from ActiveSegmentationLib.evaluation.metrics import (
+        METRICS,
+        AbsentRule,
+        MetricValue,
+        check_metrics,
+        dice,
+        surface_distances,
+        volume_metrics,
+    )
+    from ActiveSegmentationLib.evaluation.report import CONVENTIONS, Picture, RequestKey, report_from_csv, write_report
+    from ActiveSegmentationLib.evaluation.results import (
+        RequestRow,
+        ResultRow,
+        read_requests_csv,
+        read_results_csv,
+        write_requests_csv,
+        write_results_csv,
+    )
+    from ActiveSegmentationLib.evaluation.statistics import (
+        FEW_SEEDS,
+        ClusteredMean,
+        Difference,
+        area_under_learning_curve,
+        bootstrap_standard_error,
+        clustered_mean,
+        mean_without_nan,
+        paired_area_difference,
+        paired_difference,
+        pairwise_penalties,
+        wins_ties_losses,
+    )
+    from ActiveSegmentationLib.evaluation.summaries import (
+        BestAtBudget,
+        Comparison,
+        SummaryRow,
+        best_at_budgets,
+        comparisons,
+        headline,
+        summary,
+    )
+    from ActiveSegmentationLib.evaluation.tables import (
+        Table,
+        budget_table,
+        class_table,
+        comparison_table,
+        format_markdown,
+        format_text,
+        summary_table,
+    )
+else:
+    __getattr__, __dir__, __all__ = lazy_names(__name__)

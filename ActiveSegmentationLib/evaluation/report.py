@@ -15,7 +15,7 @@ from ActiveSegmentationLib.evaluation.curve_figure import learning_curve
 from ActiveSegmentationLib.evaluation.curves import learning_curves
 from ActiveSegmentationLib.evaluation.results import RequestRow, ResultRow, read_requests_csv, read_results_csv
 from ActiveSegmentationLib.evaluation.statistics import FEW_SEEDS
-from ActiveSegmentationLib.evaluation.summary import best_at_budgets, comparisons, headline, summary
+from ActiveSegmentationLib.evaluation.summaries import best_at_budgets, comparisons, headline, summary
 from ActiveSegmentationLib.evaluation.tables import Table, budget_table, class_table, comparison_table, summary_table
 
 RequestKey = tuple[str, int, int, int]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ActiveSegmentationLib.evaluation.curves import cohorts_of, format_percent, learning_curves
 from ActiveSegmentationLib.evaluation.results import ResultRow
-from ActiveSegmentationLib.evaluation.summary import BestAtBudget, Comparison, SummaryRow
+from ActiveSegmentationLib.evaluation.summaries import BestAtBudget, Comparison, SummaryRow
 
 _NONE = "–"
 

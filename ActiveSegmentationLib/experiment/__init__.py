@@ -1,28 +1,16 @@
 """Comparisons of strategies with simulated annotators: protocols, runs, sweeps, reports."""
 
-from ActiveSegmentationLib.experiment.annotators import Annotator, OracleAnnotator
-from ActiveSegmentationLib.experiment.benchmark import AnnotatorFactory, Benchmark, Plan
-from ActiveSegmentationLib.experiment.initial_sets import read_initial_sets
-from ActiveSegmentationLib.experiment.protocol import check_rounds, parse_rounds
-from ActiveSegmentationLib.experiment.reporting import Outcome, write_outcome
-from ActiveSegmentationLib.experiment.run import Design, Run
-from ActiveSegmentationLib.experiment.service import BenchmarkOptions, check_request, run_benchmark, run_demo
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "Annotator",
-    "AnnotatorFactory",
-    "Benchmark",
-    "BenchmarkOptions",
-    "Design",
-    "OracleAnnotator",
-    "Outcome",
-    "Plan",
-    "Run",
-    "check_request",
-    "check_rounds",
-    "parse_rounds",
-    "read_initial_sets",
-    "run_benchmark",
-    "run_demo",
-    "write_outcome",
-]
+from ActiveSegmentationLib.common.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from ActiveSegmentationLib.experiment.annotators import Annotator, OracleAnnotator
+    from ActiveSegmentationLib.experiment.benchmark import AnnotatorFactory, Benchmark, Plan
+    from ActiveSegmentationLib.experiment.initial_sets import read_initial_sets
+    from ActiveSegmentationLib.experiment.protocol import check_rounds, parse_rounds
+    from ActiveSegmentationLib.experiment.reporting import Outcome, write_outcome
+    from ActiveSegmentationLib.experiment.run import Design, Run
+    from ActiveSegmentationLib.experiment.service import BenchmarkOptions, check_request, run_benchmark, run_demo
+else:
+    __getattr__, __dir__, __all__ = lazy_names(__name__)

@@ -1,58 +1,24 @@
 """One round from end to end, over a study folder or for an experiment: choose, train, predict, score, export."""
 
-from ActiveSegmentationLib.loop.device import describe_device, resolve_device, versions
-from ActiveSegmentationLib.loop.embeddings import embedders, is_learned, learned_encoder
-from ActiveSegmentationLib.loop.knowledge import knowledge_of, true_classes, true_extents
-from ActiveSegmentationLib.loop.outputs import EXPORT_FORMATS, METRICS, evaluate_study, export_study, predict_study
-from ActiveSegmentationLib.loop.overview import study_overview
-from ActiveSegmentationLib.loop.review import VolumeReview, review_study
-from ActiveSegmentationLib.loop.scores import ScoreSummary, summarise, write_scores_csv
-from ActiveSegmentationLib.loop.settings import LoopSettings
-from ActiveSegmentationLib.loop.slice_map import METHODS as MAP_METHODS
-from ActiveSegmentationLib.loop.slice_map import SliceMap, slice_map
-from ActiveSegmentationLib.loop.study_loop import StudyLoop
-from ActiveSegmentationLib.loop.suggestion import Question, Suggestion, require_usable, settings_for, suggest
-from ActiveSegmentationLib.loop.thumbnails import write_thumbnails
-from ActiveSegmentationLib.loop.training import VolumeScore, evaluate_volumes, tell_left_out, train, volumes_of
-from ActiveSegmentationLib.loop.unseen import UnseenScore, score_unseen
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "EXPORT_FORMATS",
-    "MAP_METHODS",
-    "METRICS",
-    "LoopSettings",
-    "Question",
-    "ScoreSummary",
-    "SliceMap",
-    "StudyLoop",
-    "Suggestion",
-    "UnseenScore",
-    "VolumeReview",
-    "VolumeScore",
-    "describe_device",
-    "embedders",
-    "evaluate_study",
-    "evaluate_volumes",
-    "export_study",
-    "is_learned",
-    "knowledge_of",
-    "learned_encoder",
-    "predict_study",
-    "require_usable",
-    "resolve_device",
-    "review_study",
-    "score_unseen",
-    "settings_for",
-    "slice_map",
-    "study_overview",
-    "suggest",
-    "summarise",
-    "tell_left_out",
-    "train",
-    "true_classes",
-    "true_extents",
-    "versions",
-    "volumes_of",
-    "write_scores_csv",
-    "write_thumbnails",
-]
+from ActiveSegmentationLib.common.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from ActiveSegmentationLib.loop.device import describe_device, resolve_device, versions
+    from ActiveSegmentationLib.loop.embeddings import embedders, is_learned, learned_encoder
+    from ActiveSegmentationLib.loop.knowledge import knowledge_of, true_classes, true_extents
+    from ActiveSegmentationLib.loop.outputs import EXPORT_FORMATS, METRICS, evaluate_study, export_study, predict_study
+    from ActiveSegmentationLib.loop.overview import study_overview
+    from ActiveSegmentationLib.loop.review import VolumeReview, review_study
+    from ActiveSegmentationLib.loop.scores import ScoreSummary, summarise, write_scores_csv
+    from ActiveSegmentationLib.loop.settings import LoopSettings
+    from ActiveSegmentationLib.loop.slice_maps import METHODS as MAP_METHODS
+    from ActiveSegmentationLib.loop.slice_maps import SliceMap, slice_map
+    from ActiveSegmentationLib.loop.study_loop import StudyLoop
+    from ActiveSegmentationLib.loop.suggestion import Question, Suggestion, require_usable, settings_for, suggest
+    from ActiveSegmentationLib.loop.thumbnails import write_thumbnails
+    from ActiveSegmentationLib.loop.training import VolumeScore, evaluate_volumes, tell_left_out, train, volumes_of
+    from ActiveSegmentationLib.loop.unseen import UnseenScore, score_unseen
+else:
+    __getattr__, __dir__, __all__ = lazy_names(__name__)

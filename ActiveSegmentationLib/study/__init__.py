@@ -3,45 +3,23 @@
 Importing it needs NumPy only; SimpleITK and filelock are imported by the functions that need them.
 """
 
-from ActiveSegmentationLib.study.annotation_store import ChangedMeanwhile
-from ActiveSegmentationLib.study.annotations import SliceAnnotation, hash_labels
-from ActiveSegmentationLib.study.audit import Audit
-from ActiveSegmentationLib.study.drafts import Draft
-from ActiveSegmentationLib.study.exchange import Imported, export_annotations, import_annotations
-from ActiveSegmentationLib.study.label_names import check_reference, label_set_for
-from ActiveSegmentationLib.study.labels import Label, LabelSet
-from ActiveSegmentationLib.study.names import DEFAULT_ANNOTATOR
-from ActiveSegmentationLib.study.requests import Request, RequestList
-from ActiveSegmentationLib.study.segment_file import BACKGROUND_SEGMENT, UNLABELLED_SEGMENT_ID
-from ActiveSegmentationLib.study.slice_records import SliceFile, SliceRecord, SliceStatus, Version
-from ActiveSegmentationLib.study.study import Study, relocate
-from ActiveSegmentationLib.study.study_file import MIGRATIONS, SCHEMA, StudySettings
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "BACKGROUND_SEGMENT",
-    "DEFAULT_ANNOTATOR",
-    "MIGRATIONS",
-    "SCHEMA",
-    "UNLABELLED_SEGMENT_ID",
-    "Audit",
-    "ChangedMeanwhile",
-    "Draft",
-    "Imported",
-    "Label",
-    "LabelSet",
-    "Request",
-    "RequestList",
-    "SliceAnnotation",
-    "SliceFile",
-    "SliceRecord",
-    "SliceStatus",
-    "Study",
-    "StudySettings",
-    "Version",
-    "check_reference",
-    "export_annotations",
-    "hash_labels",
-    "import_annotations",
-    "label_set_for",
-    "relocate",
-]
+from ActiveSegmentationLib.common.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from ActiveSegmentationLib.study.annotation_store import ChangedMeanwhile
+    from ActiveSegmentationLib.study.annotations import SliceAnnotation, hash_labels
+    from ActiveSegmentationLib.study.audit import Audit
+    from ActiveSegmentationLib.study.drafts import Draft
+    from ActiveSegmentationLib.study.exchange import Imported, export_annotations, import_annotations
+    from ActiveSegmentationLib.study.label_names import check_reference, label_set_for
+    from ActiveSegmentationLib.study.labels import Label, LabelSet
+    from ActiveSegmentationLib.study.names import DEFAULT_ANNOTATOR
+    from ActiveSegmentationLib.study.requests import Request, RequestList
+    from ActiveSegmentationLib.study.segment_file import BACKGROUND_SEGMENT, UNLABELLED_SEGMENT_ID
+    from ActiveSegmentationLib.study.slice_records import SliceFile, SliceRecord, SliceStatus, Version
+    from ActiveSegmentationLib.study.study import Study, relocate
+    from ActiveSegmentationLib.study.study_file import MIGRATIONS, SCHEMA, StudySettings
+else:
+    __getattr__, __dir__, __all__ = lazy_names(__name__)

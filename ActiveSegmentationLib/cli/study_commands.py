@@ -231,7 +231,7 @@ def _annotate(options: argparse.Namespace) -> str:
 
 
 def _answer_from_oracle(loop: StudyLoop) -> dict[str, Imported]:
-    rounds = loop.study.rounds()
+    rounds = loop.study.requests.rounds()
     wanted = loop.study.open_requests(max(rounds)) if rounds else []
     if not wanted:
         advice = "Ask for slices with the command suggest first."
@@ -340,10 +340,10 @@ def _mark(options: argparse.Namespace) -> str:
         raise BadInput("What to mark is not clear.", where="mark", advice=advice)
     with _opened(options) as loop:
         if options.clear:
-            loop.study.clear_extent(options.volume)
+            loop.study.extents.clear(options.volume)
         else:
-            loop.study.mark_extent(options.volume, options.first - 1, options.last - 1)
-        extents = loop.study.extents()
+            loop.study.extents.mark(options.volume, options.first - 1, options.last - 1)
+        extents = loop.study.extents.all()
     if options.json:
         shared.print_json({"extents": {volume: list(both) for volume, both in extents.items()}})
     elif options.clear:

@@ -147,7 +147,7 @@ def evaluate_study(
         device=loop.device,
         progress=loop.progress,
     )
-    loop.study.write_record(
+    loop.study.requests.write_record(
         number,
         "metrics",
         {

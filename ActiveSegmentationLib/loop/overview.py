@@ -19,10 +19,10 @@ def study_overview(study: Study) -> dict[str, Any]:
 
 
 def _newest_model(study: Study) -> dict[str, Any] | None:
-    for number in sorted((0, *study.rounds()), reverse=True):
-        key = trained_key(study.round_folder(number) / "model")
+    for number in sorted((0, *study.requests.rounds()), reverse=True):
+        key = trained_key(study.requests.round_folder(number) / "model")
         if key is not None:
-            config = study.read_record(number, "config") or {}
+            config = study.requests.read_record(number, "config") or {}
             slices = config.get("annotated slices") if config.get("model") == key else None
             return {"round": number, "slices": slices, "key": key}
     return None

@@ -101,13 +101,13 @@ class StudyLoop:
             self.note_left_out(
                 {
                     name: BadInput("The image changed since this study first used it.", where=paths[0], advice=CHANGED)
-                    for name, paths in self.study.changed_images(hashes).items()
+                    for name, paths in self.study.images.changed(hashes).items()
                 }
             )
             hashes = {name: found for name, found in hashes.items() if name not in self.left_out}
-        self.study.check_images(hashes)
+        self.study.images.check(hashes)
         stack = self._build_stack()
-        self.study.record_images({name: found for name, found in hashes.items() if name not in self.left_out})
+        self.study.images.record({name: found for name, found in hashes.items() if name not in self.left_out})
         return stack
 
     def _build_stack(self) -> SliceStack:
@@ -127,9 +127,9 @@ class StudyLoop:
     def accept_changed_images(self) -> list[str]:
         """Take images that changed on disk as they are now; ids of their volumes."""
         hashes = self._image_hashes()
-        changed = sorted(self.study.changed_images(hashes))
-        self.study.accept_images(changed)
-        self.study.record_images(hashes)
+        changed = sorted(self.study.images.changed(hashes))
+        self.study.images.accept(changed)
+        self.study.images.record(hashes)
         return changed
 
     def _image_hashes(self) -> dict[str, dict[str, str]]:
@@ -169,7 +169,7 @@ class StudyLoop:
             BadInput: If nothing can be asked for, the strategy cannot be used here, or an option is off.
         """
         constraints = constraints or Constraints()
-        looks_at_marks, extents = create_strategy(strategy).marks, self.study.extents()
+        looks_at_marks, extents = create_strategy(strategy).marks, self.study.extents.all()
         parameters: dict[str, Any] = {"count": count, "strategy": strategy, "seed": seed}
         parameters["constraints"] = constraints.to_json()
         if unit != "slice":
@@ -180,7 +180,7 @@ class StudyLoop:
         if last is not None and last.parameters == parameters and self._is_unanswered(last):
             self.progress.message(f"No request of round {last.round} is answered yet; these are its requests.")
             return last
-        number, annotations, model = self.study.next_round(), self.annotations(), self.latest_model()
+        number, annotations, model = self.study.requests.next_round(), self.annotations(), self.latest_model()
         require_usable(strategy, self._situation(model, extents))
         suggestion = suggest(
             Question(strategy, count, seed, number, constraints=constraints, unit=unit),
@@ -203,7 +203,7 @@ class StudyLoop:
             requests=tuple(self._request(choice) for choice in suggestion.choices),
             provenance=suggestion.provenance,
         )
-        self.study.write_requests(request_list)
+        self.study.requests.write(request_list)
         return request_list
 
     def _request(self, choice: Choice) -> Request:
@@ -212,7 +212,7 @@ class StudyLoop:
 
     def situation(self) -> Situation:
         """What strategies may count on in this study."""
-        return self._situation(self.latest_model(), self.study.extents())
+        return self._situation(self.latest_model(), self.study.extents.all())
 
     def _situation(self, model: Ensemble | None, extents: Extents) -> Situation:
         training = self.settings.training if model is None else model.members[0].settings
@@ -260,7 +260,7 @@ class StudyLoop:
             "versions": versions(),
             "device": describe_device(self.device),
         }
-        self.study.write_record(self._last_round(), "config", record)
+        self.study.requests.write_record(self._last_round(), "config", record)
         return self._last_round(), model
 
     def _test_before_training(self) -> None:
@@ -270,7 +270,7 @@ class StudyLoop:
         if model is not None and new:
             options: dict[str, Any] = {"device": self.device, "progress": self.progress}
             score = score_unseen(model, self.stack, new, self.study.labels, **options)
-            self.study.write_record(number, "unseen", {"model": model.key, **score.to_json()})
+            self.study.requests.write_record(number, "unseen", {"model": model.key, **score.to_json()})
 
     def learning_curve(self) -> list[dict[str, Any]]:
         """What is known of each trained round's model, for a curve.
@@ -282,10 +282,10 @@ class StudyLoop:
         """
         curve: list[dict[str, Any]] = []
         for number in self._trained_rounds():
-            config = self.study.read_record(number, "config") or {}
-            metrics = self.study.read_record(number, "metrics") or {}
+            config = self.study.requests.read_record(number, "config") or {}
+            metrics = self.study.requests.read_record(number, "metrics") or {}
             dice = [s["value"] for s in metrics.get("scores", []) if s["metric"] == "dice" and s["value"] is not None]
-            later = (self.study.read_record(n, "unseen") for n in self.study.rounds() if n > number)
+            later = (self.study.requests.read_record(n, "unseen") for n in self.study.requests.rounds() if n > number)
             unseen = next((record["mean"] for record in later if record), None)
             annotated, reference = config.get("annotated slices"), float(np.mean(dice)) if dice else None
             role = metrics.get("scored on") if dice else None
@@ -311,7 +311,7 @@ class StudyLoop:
         return max(finished), load_ensemble(self._model_folder(max(finished)))
 
     def _trained_rounds(self) -> list[int]:
-        return [number for number in (0, *self.study.rounds()) if is_trained(self._model_folder(number))]
+        return [number for number in (0, *self.study.requests.rounds()) if is_trained(self._model_folder(number))]
 
     def _is_unanswered(self, requests: RequestList) -> bool:
         return len(self.study.open_requests(requests.round)) == requests.count
@@ -322,11 +322,11 @@ class StudyLoop:
         return load_ensemble(self._model_folder(max(earlier))) if earlier else None
 
     def _last_round(self) -> int:
-        return max(self.study.rounds(), default=0)
+        return max(self.study.requests.rounds(), default=0)
 
     def _last_requests(self) -> RequestList | None:
-        rounds = self.study.rounds()
-        return self.study.requests(max(rounds)) if rounds else None
+        rounds = self.study.requests.rounds()
+        return self.study.requests.read(max(rounds)) if rounds else None
 
     def _model_folder(self, number: int) -> Path:
-        return self.study.round_folder(number) / "model"
+        return self.study.requests.round_folder(number) / "model"

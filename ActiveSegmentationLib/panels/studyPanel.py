@@ -126,7 +126,7 @@ class StudyPanel(Panel):
         self.onOpened()
 
     def _tellDrafts(self) -> None:
-        drafts = list(self.session.requireStudy().drafts(self.session.annotator))
+        drafts = list(self.session.requireStudy().drafts.all(self.session.annotator))
         if drafts:
             shown = ", ".join(f"{s.volume} {s.index + 1}" for s in drafts[:3]) + (", ..." if len(drafts) > 3 else "")
             text = _("{count} slices have strokes that are not committed ({slices}); they come back with their volume.")

@@ -175,7 +175,7 @@ class Annotating(StudySession):
             prelabel=case.prelabel(index),
         )
         self._store(study, case, annotation)
-        study.discard_draft(annotation.slice, self.annotator)
+        study.drafts.discard(annotation.slice, self.annotator)
         case.drafted.discard(index)
         with self._quiet():
             if empty:
@@ -278,7 +278,7 @@ class Annotating(StudySession):
         self.editor.saveStateForUndo()
         with self._quiet():
             case.revert(index, None if known is None else known.labels)
-        study.discard_draft(case.sliceId(index), self.annotator)
+        study.drafts.discard(case.sliceId(index), self.annotator)
         case.drafted.discard(index)
         case.setPrelabel(index, None if known is None else known.prelabel)
         self.changed()
@@ -298,10 +298,10 @@ class Annotating(StudySession):
         return self.marks.of(self.case.volume.id) if self.case is not None else None
 
     def markExtent(self, volumeId: str, first: int, last: int) -> None:
-        """Say which slices of a volume show any structure, as ``Study.mark_extent`` does.
+        """Say which slices of a volume show any structure, as ``Study.extents.mark`` does.
 
         Raises:
-            BadInput: If no study is open, and as ``Study.mark_extent`` says.
+            BadInput: If no study is open, and as ``Study.extents.mark`` says.
         """
         study = self.requireStudy()
         with self._marking():
@@ -309,10 +309,10 @@ class Annotating(StudySession):
         self.changed()
 
     def clearExtent(self, volumeId: str) -> None:
-        """Take back what was marked in a volume, as ``Study.clear_extent`` does.
+        """Take back what was marked in a volume, as ``Study.extents.clear`` does.
 
         Raises:
-            BadInput: If no study is open, and as ``Study.clear_extent`` says.
+            BadInput: If no study is open, and as ``Study.extents.clear`` says.
         """
         study = self.requireStudy()
         with self._marking():

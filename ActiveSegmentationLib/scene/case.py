@@ -81,7 +81,7 @@ class Case:
         self._prelabels: dict[int, str] = {}
         self._seconds: dict[int, float] = {}
         committed = {s.index: a for s, a in study.annotations(annotator, volume=volume.id).items()}
-        drafts = {s.index: draft for s, draft in study.drafts(annotator, volume.id).items()}
+        drafts = {s.index: draft for s, draft in study.drafts.all(annotator, volume.id).items()}
         self.channels = channelCount(volume)
         self.channel = min(channel, self.channels - 1)
         self.volumeNode = self._volumeNode(study.cohort, study.id)

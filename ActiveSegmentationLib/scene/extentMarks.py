@@ -29,17 +29,17 @@ class ExtentMarks:
         Raises:
             BadInput: If the marks are damaged.
         """
-        self._extents = study.extents()
+        self._extents = study.extents.all()
 
     def mark(self, study: Study, volumeId: str, first: int, last: int) -> None:
-        """Mark both ends, as ``Study.mark_extent`` does, with its errors."""
-        study.mark_extent(volumeId, first, last)
+        """Mark both ends, as ``Study.extents.mark`` does, with its errors."""
+        study.extents.mark(volumeId, first, last)
         self._swapped = None
         self.read(study)
 
     def clear(self, study: Study, volumeId: str) -> None:
-        """Take back what is marked, as ``Study.clear_extent`` does, with its errors."""
-        study.clear_extent(volumeId)
+        """Take back what is marked, as ``Study.extents.clear`` does, with its errors."""
+        study.extents.clear(volumeId)
         self._swapped = None
         self.read(study)
 
@@ -59,7 +59,7 @@ class ExtentMarks:
             Whether the ends were swapped.
 
         Raises:
-            BadInput: As ``Study.mark_extent`` does, or if the marks are damaged.
+            BadInput: As ``Study.extents.mark`` does, or if the marks are damaged.
         """
         self.read(study)
         call = (volume.id, end, index, self.of(volume.id))

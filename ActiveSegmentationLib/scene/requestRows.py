@@ -71,8 +71,8 @@ class RequestRows:
         Raises:
             BadInput: If the study is damaged or gone.
         """
-        latest = max(study.rounds(), default=0)
-        self._requests = study.requests(latest).requests if latest else ()
+        latest = max(study.requests.rounds(), default=0)
+        self._requests = study.requests.read(latest).requests if latest else ()
         self.round = latest
         self.excluded = study.excluded()
         files: dict[str, list[SliceFile]] = {}

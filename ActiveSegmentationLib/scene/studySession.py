@@ -183,10 +183,10 @@ class StudySession(StudyState):
             study.excluded()  # refuses where the folder is gone: a draft must not make it anew
         names = {}
         for index in dirty:
-            names[case.sliceId(index)] = study.save_draft(case.draft(index), self.annotator)
+            names[case.sliceId(index)] = study.drafts.save(case.draft(index), self.annotator)
             case.drafted.add(index)
         for index in sorted(case.drafted.difference(dirty)):
-            study.discard_draft(case.sliceId(index), self.annotator)
+            study.drafts.discard(case.sliceId(index), self.annotator)
             case.drafted.discard(index)
         for sliceId, name in names.items():
             self._tellMoved(sliceId, name)

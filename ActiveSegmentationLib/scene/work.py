@@ -160,7 +160,7 @@ class Work(Jobs):
         session = self.session
         if session.study is None or not session.requests.rows or all(row.thumbnail for row in session.requests.rows):
             return None
-        requests = session.study.requests(session.requests.round)
+        requests = session.study.requests.read(session.requests.round)
 
         def done(answer: dict[str, Any]) -> None:
             session.setThumbnails(requests, answer["thumbnails"])

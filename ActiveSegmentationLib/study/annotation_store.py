@@ -20,6 +20,7 @@ from ActiveSegmentationLib.study.names import annotator_stem, clean_annotator
 from ActiveSegmentationLib.study.segment_file import Encoding
 from ActiveSegmentationLib.study.slice_records import SliceFile, SliceRecord, SliceStatus, Version
 from ActiveSegmentationLib.study.times import now
+from ActiveSegmentationLib.study.volumes import require_volume
 
 _SLICES = ".slices.json"
 
@@ -72,7 +73,7 @@ class AnnotationStore:
         """
         groups: dict[tuple[str, str], list[SliceAnnotation]] = {}
         for given in annotations:
-            volume = self.volume(given.slice.volume)
+            volume = require_volume(self._volumes, given.slice.volume)
             annotation = checked(given, volume, self._labels)
             groups.setdefault((volume.id, annotator_stem(annotation.annotator)), []).append(annotation)
         for (volume_id, _), group in groups.items():
@@ -128,7 +129,7 @@ class AnnotationStore:
 
     def version(self, slice_id: SliceId, annotator: str, labels_sha256: str) -> np.ndarray:
         """Label values of an earlier commit; see ``Study.version_labels``."""
-        volume = self.volume(slice_id.volume)
+        volume = require_volume(self._volumes, slice_id.volume)
         check_slice(slice_id, volume)
         files = AnnotationFiles(self._folder / volume.id, annotator_stem(annotator))
         return files.read_version(slice_id.index, labels_sha256)
@@ -158,7 +159,7 @@ class AnnotationStore:
     def _say(
         self, slice_id: SliceId, annotator: str, event: dict, change: Callable[[SliceRecord], SliceRecord]
     ) -> None:
-        volume = self.volume(slice_id.volume)
+        volume = require_volume(self._volumes, slice_id.volume)
         check_slice(slice_id, volume)
         stem, name = annotator_stem(annotator), clean_annotator(annotator)
         files = AnnotationFiles(self._folder / volume.id, stem)
@@ -181,16 +182,6 @@ class AnnotationStore:
             background_value=self._labels.background_value,
         )
 
-    def volume(self, volume_id: str) -> Volume:
-        """The volume called ``volume_id``.
-
-        Raises:
-            BadInput: If there is none.
-        """
-        if volume_id not in self._volumes:
-            raise BadInput(f"The study has no volume '{volume_id}'.", where=self._folder, advice="Check the spelling.")
-        return self._volumes[volume_id]
-
     def files(self, volume_id: str | None = None) -> Iterator[tuple[AnnotationFiles, Volume]]:
         """Every annotator's files in every volume, or in one, in order of their names.
 
@@ -200,7 +191,10 @@ class AnnotationStore:
         for name in _names(self._folder) if volume_id is None else [volume_id]:
             for file in _names(self._folder / name):
                 if file.endswith(_SLICES) and not file.startswith("."):
-                    yield AnnotationFiles(self._folder / name, file.removesuffix(_SLICES)), self.volume(name)
+                    yield (
+                        AnnotationFiles(self._folder / name, file.removesuffix(_SLICES)),
+                        require_volume(self._volumes, name),
+                    )
 
     def slice_files(self, volume_id: str | None = None) -> Iterator[SliceFile]:
         """What is known of the slices, for every annotator and volume, or for one; reads no label map.

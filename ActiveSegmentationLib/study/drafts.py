@@ -1,4 +1,4 @@
-"""What an annotator has drawn and not committed yet, kept so that a crash costs no more than the last seconds."""
+"""Drafts: uncommitted strokes, kept so that a crash costs at most the last seconds."""
 
 from __future__ import annotations
 
@@ -15,23 +15,25 @@ import numpy as np
 from ActiveSegmentationLib.cohort import AnnotationKind, SliceId, Volume
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import atomic_path, explained, hash_bytes
+from ActiveSegmentationLib.study.annotations import check_slice
 from ActiveSegmentationLib.study.names import annotator_stem
 from ActiveSegmentationLib.study.times import now
+from ActiveSegmentationLib.study.volumes import require_volume
 
 _FORMAT = 1
 
 
 @dataclass(frozen=True, eq=False)
 class Draft:
-    """One slice as it was drawn when it was last saved; it may be empty or hold overlaps, which a commit may not.
+    """Uncommitted strokes of one slice; unlike a commit, a draft may be empty or hold overlaps.
 
     Attributes:
         slice: Which slice.
-        kind: What it is to become.
+        kind: Mask or scribble.
         planes: For each segment id, (rows, columns) bool in the array order of the volume.
         seconds: Time spent on it so far.
-        prelabel: What was shown as a start (key of a model), or None.
-        saved_at: Time in ISO 8601; "" means now when it is saved.
+        prelabel: Key of the model whose prediction was the starting point, or None.
+        saved_at: Time in ISO 8601. Default: the time of saving.
     """
 
     slice: SliceId
@@ -45,8 +47,8 @@ class Draft:
 class DraftStore:
     """The ``drafts`` folder of a study: one file a slice and annotator, no history.
 
-    Where two processes draw under one name, neither replaces nor removes a file that the other has written since: the
-    one that comes second keeps its strokes under a name of its own.
+    Two processes that draw under the same name never replace each other's files: the second one keeps its strokes
+    under another name.
 
     Args:
         folder: The folder.
@@ -60,8 +62,20 @@ class DraftStore:
         self._moved: dict[Path, str] = {}  # under which name a draft is kept whose own file is another process's
 
     def save(self, draft: Draft, annotator: str) -> str:
-        """Write a draft, replacing an earlier one of the slice; see ``Study.save_draft``."""
-        shape = self._volumes[draft.slice.volume].plane_shape
+        """Keep the uncommitted strokes of a slice; replaces an earlier draft of the slice.
+
+        A draft that another process has written since it was read here is not replaced.
+
+        Returns:
+            The name under which it is kept: the annotator's, or where that draft is another process's, "NAME 2" or so.
+
+        Raises:
+            BadInput: If there is no such slice, a plane has another shape, or the folder cannot be written.
+            JobFailed: If the disk is full.
+        """
+        volume = require_volume(self._volumes, draft.slice.volume)
+        check_slice(draft.slice, volume)
+        shape = volume.plane_shape
         for segment, plane in draft.planes.items():
             if plane.shape != shape:
                 advice = "Draw on the slice plane of the volume."
@@ -100,7 +114,11 @@ class DraftStore:
             return path.exists() and hash_bytes(path.read_bytes()) != self._seen.get(path)
 
     def all(self, annotator: str, volume: str | None = None) -> dict[SliceId, Draft]:
-        """Every draft of an annotator, or those of one volume, in order of slices.
+        """The drafts of an annotator, in order of slices.
+
+        Args:
+            annotator: Whose drafts.
+            volume: Only those of this volume. Default: all volumes.
 
         Raises:
             BadInput: If a file is damaged; it names the file.
@@ -132,7 +150,7 @@ class DraftStore:
         return draft
 
     def discard(self, slice_id: SliceId, annotator: str) -> None:
-        """Remove the draft of a slice where there is one that was read or written here last."""
+        """Delete the draft of a slice; does nothing where there is none, or another process has written it since."""
         own = self._path(slice_id, annotator)
         path = self._path(slice_id, self._moved.pop(own, annotator))
         if not self._is_foreign(path):

@@ -107,7 +107,11 @@ def import_annotations(
         advice = "Use 'non-empty', 'all', or a list of 0-based indices."
         raise BadInput(f"Slices cannot be chosen as '{slices}'.", where="slices", advice=advice)
     maps = _maps(study, Path(source))
-    rounds = {request.slice: number for number in study.rounds() for request in study.open_requests(number, annotator)}
+    rounds = {
+        request.slice: number
+        for number in study.requests.rounds()
+        for request in study.open_requests(number, annotator)
+    }
     known = study.annotations(annotator)
     asked = _Import(annotator, AnnotationKind(kind), ignore_label, slices, known, rounds, round)
     checked = _checked(study, maps, asked, or_silent(progress))

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ActiveSegmentationLib.cohort import Volume
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import read_json
 from ActiveSegmentationLib.study.ledger import Change, Ledger
 from ActiveSegmentationLib.study.names import STUDY_STEM
 from ActiveSegmentationLib.study.study_file import COHORT_FILE
+from ActiveSegmentationLib.study.volumes import require_volume
 
 ImageHashes = Mapping[str, Mapping[str, str]]
 """For each volume the SHA-256 of each of its image files, by the file's path in the cohort."""
 
 CONTENT = "content"
+
+ADVICE = (
+    "Restore the files, or leave the volumes out (activesegmentation exclude STUDY VOLUME). If the change is wanted: "
+    "activesegmentation relocate STUDY COHORT --accept-changed."
+)
 
 
 class ImageRecord:
@@ -24,15 +32,19 @@ class ImageRecord:
 
     Args:
         folder: Folder of the study.
+        root: Folder of the cohort, for messages.
+        volumes: The cohort's volumes by id.
         ledger: Makes the changes.
     """
 
-    def __init__(self, folder: Path, ledger: Ledger) -> None:
+    def __init__(self, folder: Path, root: Path, volumes: Mapping[str, Volume], ledger: Ledger) -> None:
         self._path = folder / COHORT_FILE
+        self._root = root
+        self._volumes = volumes
         self._ledger = ledger
 
     def changed(self, hashes: ImageHashes) -> dict[str, list[str]]:
-        """Paths of the files that are not what was recorded, by volume, without volumes that nothing is recorded of."""
+        """By volume, the files whose content differs from the record; volumes without a record are left out."""
         known = self._content(read_json(self._path))
         found = {
             volume: [path for path, digest in files.items() if known[volume].get(path) != digest]
@@ -41,23 +53,39 @@ class ImageRecord:
         }
         return {volume: paths for volume, paths in found.items() if paths}
 
-    def add(self, hashes: ImageHashes) -> None:
-        """Record volumes that nothing is recorded of; the others stay as they are.
+    def check(self, hashes: ImageHashes) -> None:
+        """Compare image files with their recorded content; volumes without a record pass.
+
+        Args:
+            hashes: For each volume the SHA-256 of each of its image files, see ``cohort.image_hashes``.
 
         Raises:
-            BadInput: If the study cannot be written.
+            BadInput: If files have changed since: the annotations and the models would belong to other images.
+        """
+        changed = self.changed(hashes)
+        if changed:
+            lines = [f"  {volume}: {_shortened(paths)}" for volume, paths in changed.items()]
+            message = f"The images of {len(changed)} volume(s) changed since this study first used them:\n"
+            raise BadInput(message + "\n".join(lines) + "\n", where=self._root, advice=ADVICE)
+
+    def record(self, hashes: ImageHashes) -> None:
+        """Record the content of volumes without a record; the others stay as they are.
+
+        Call it once the images are used: before that, an unreadable file may still be repaired. Does nothing in a study
+        that is read-only.
         """
         known = self._content(read_json(self._path))
-        if hashes.keys() - known.keys():
+        if os.access(self._path.parent, os.W_OK) and hashes.keys() - known.keys():
             self._change(hashes, (), "images")
 
-    def drop(self, volume_ids: Iterable[str]) -> None:
-        """Forget what is recorded of some volumes.
+    def accept(self, volume_ids: Iterable[str]) -> None:
+        """Accept the image files of some volumes as they are now; annotations on them are kept.
 
         Raises:
-            BadInput: If the study cannot be written.
+            BadInput: If there is no such volume, or the study cannot be written.
         """
-        self._change({}, set(volume_ids), "images-accepted")
+        accepted = {require_volume(self._volumes, volume_id).id for volume_id in volume_ids}
+        self._change({}, accepted, "images-accepted")
 
     def _change(self, new: ImageHashes, gone: Iterable[str], event: str) -> None:
         with self._ledger.writing(STUDY_STEM) as writer:
@@ -77,3 +105,7 @@ class ImageRecord:
         if not isinstance(content, dict) or not all(isinstance(files, dict) for files in content.values()):
             raise BadInput("The file is damaged.", where=self._path, advice="Restore the file from a backup.")
         return content
+
+
+def _shortened(paths: Sequence[str]) -> str:
+    return ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -115,12 +115,16 @@ class RequestStore:
         folder: The folder.
         volumes: The cohort's volumes by id.
         ledger: Makes the changes.
+        excluded: Gives the ids of the excluded volumes.
     """
 
-    def __init__(self, folder: Path, volumes: Mapping[str, Volume], ledger: Ledger) -> None:
+    def __init__(
+        self, folder: Path, volumes: Mapping[str, Volume], ledger: Ledger, excluded: Callable[[], Iterable[str]]
+    ) -> None:
         self._folder = folder
         self._volumes = volumes
         self._ledger = ledger
+        self._excluded = excluded
 
     def rounds(self) -> list[int]:
         """Numbers of the rounds that have requests, ascending."""
@@ -129,8 +133,12 @@ class RequestStore:
         numbers = sorted(int(name) for name in names if name.isdecimal() and name == str(int(name)))
         return [number for number in numbers if self._requests_path(number).is_file()]
 
+    def next_round(self) -> int:
+        """Number of the round that the next requests belong to, from 1."""
+        return max(self.rounds(), default=0) + 1
+
     def round_folder(self, number: int) -> Path:
-        """Folder of a round; it need not exist.
+        """Folder of a round, for its model and log; it need not exist yet. Round 0 is before the first requests.
 
         Raises:
             BadInput: If the number is negative.
@@ -142,9 +150,13 @@ class RequestStore:
     def _requests_path(self, number: int) -> Path:
         return self.round_folder(number) / "request.json"
 
-    def write(self, requests: RequestList, excluded: Iterable[str]) -> None:
-        """Store the requests of a round for good; see ``Study.write_requests``."""
-        value = self._checked(requests, set(excluded))
+    def write(self, requests: RequestList) -> None:
+        """Store the requests of a round for good; writing the same again does nothing.
+
+        Raises:
+            BadInput: If the round has other requests, is not the next one, or a request is not of this study.
+        """
+        value = self._checked(requests, set(self._excluded()))
         path = self._requests_path(requests.round)
         with self._ledger.writing(STUDY_STEM) as writer:
             if path.is_file():
@@ -152,7 +164,7 @@ class RequestStore:
                     advice = "Requests never change; write them as a new round."
                     raise BadInput(f"Round {requests.round} has other requests already.", where=path, advice=advice)
                 return
-            following = max(self.rounds(), default=0) + 1
+            following = self.next_round()
             if requests.round != following:
                 advice = f"Write them as round {following}."
                 raise BadInput(f"Round {requests.round} is not the next one.", where=self._folder, advice=advice)
@@ -208,7 +220,7 @@ class RequestStore:
             raise BadInput(f"The file is damaged ({error!r}).", where=path, advice=advice) from error
 
     def write_record(self, number: int, name: str, value: Mapping[str, Any]) -> Path:
-        """Write ``<name>.json`` of a round, replacing an earlier one; its path.
+        """Write ``<name>.json`` ("config", "metrics") of a round, replacing an earlier one; its path.
 
         Raises:
             BadInput: If the name is no plain word or "request".

@@ -19,7 +19,7 @@ def study_status(study: Study) -> dict[str, Any]:
     files = list(study.slice_files())
     skipped = study.skipped()
     annotated = {SliceId(file.volume, index) for file in files for index in file.committed()}
-    rounds = [_round(study, number, annotated, set(skipped)) for number in study.rounds()]
+    rounds = [_round(study, number, annotated, set(skipped)) for number in study.requests.rounds()]
     return {
         "volumes": len(volumes),
         "slices": sum(volume.slice_count for volume in volumes),
@@ -33,12 +33,12 @@ def study_status(study: Study) -> dict[str, Any]:
         "rounds": rounds,
         "patients": _patients(study, files, annotated, skipped),
         "annotators": _annotators(files),
-        "extents": {volume: list(both) for volume, both in study.extents().items()},
+        "extents": {volume: list(both) for volume, both in study.extents.all().items()},
     }
 
 
 def _round(study: Study, number: int, annotated: set[SliceId], skipped: set[SliceId]) -> dict[str, Any]:
-    requests = study.requests(number)
+    requests = study.requests.read(number)
     is_open = {request.slice for request in study.open_requests(number)}
     answered = {request.slice for request in requests.requests} - is_open
     return {

@@ -18,17 +18,17 @@ from ActiveSegmentationLib.cohort import AnnotationKind, Cohort, SliceId
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained, remove_tree, tree_size
 from ActiveSegmentationLib.study.annotation_store import AnnotationStore
-from ActiveSegmentationLib.study.annotations import SliceAnnotation, check_slice
+from ActiveSegmentationLib.study.annotations import SliceAnnotation
 from ActiveSegmentationLib.study.audit import Audit
 from ActiveSegmentationLib.study.creation import check_empty, write_new
-from ActiveSegmentationLib.study.drafts import Draft, DraftStore
-from ActiveSegmentationLib.study.extents import Extents, ExtentStore
-from ActiveSegmentationLib.study.image_record import ImageHashes, ImageRecord
+from ActiveSegmentationLib.study.drafts import DraftStore
+from ActiveSegmentationLib.study.extents import ExtentStore
+from ActiveSegmentationLib.study.image_record import ImageRecord
 from ActiveSegmentationLib.study.labels import LabelSet
 from ActiveSegmentationLib.study.ledger import Change, Ledger
 from ActiveSegmentationLib.study.locks import StudyLock
 from ActiveSegmentationLib.study.names import STUDY_STEM, annotator_stem, check_volume_ids
-from ActiveSegmentationLib.study.requests import Request, RequestList, RequestStore
+from ActiveSegmentationLib.study.requests import Request, RequestStore
 from ActiveSegmentationLib.study.slice_records import SliceFile, SliceRecord, SliceStatus
 from ActiveSegmentationLib.study.status import study_status
 from ActiveSegmentationLib.study.study_file import (
@@ -41,11 +41,7 @@ from ActiveSegmentationLib.study.study_file import (
     relocated,
 )
 from ActiveSegmentationLib.study.times import now
-
-IMAGES_ADVICE = (
-    "Restore the files, or leave the volumes out (activesegmentation exclude STUDY VOLUME). If the change is wanted: "
-    "activesegmentation relocate STUDY COHORT --accept-changed."
-)
+from ActiveSegmentationLib.study.volumes import require_included, require_volume
 
 
 class Study:
@@ -58,8 +54,12 @@ class Study:
         folder: Folder of the study.
         id: UUID of the study.
         labels: The label set.
-        annotation: How annotators of this study mark a slice unless told otherwise.
-        cohort: All volumes, those that are excluded among them.
+        annotation: Default kind of annotation, masks or scribbles.
+        cohort: All volumes, including the excluded ones.
+        requests: The rounds: which slices each asked for, and its other files.
+        drafts: Uncommitted strokes.
+        extents: Between which slices of a volume the structures lie.
+        images: Content of the image files when the study first used them.
         audit: Who did what and when.
     """
 
@@ -71,13 +71,13 @@ class Study:
         self.cohort = cohort
         self._settings = record.settings
         self._ledger = Ledger(folder, record.id)
-        volumes = {volume.id: volume for volume in cohort.volumes}
-        self._store = AnnotationStore(folder / "annotations", volumes, record.labels, self._ledger)
-        self._requests = RequestStore(folder / "rounds", volumes, self._ledger)
-        self._drafts = DraftStore(folder / "drafts", volumes)
-        self._extents = ExtentStore(folder, volumes, self._ledger)
-        self._images = ImageRecord(folder, self._ledger)
         self._lock = StudyLock(folder)
+        self._volumes = volumes = {volume.id: volume for volume in cohort.volumes}
+        self._store = AnnotationStore(folder / "annotations", volumes, record.labels, self._ledger)
+        self.requests = RequestStore(folder / "rounds", volumes, self._ledger, self.excluded)
+        self.drafts = DraftStore(folder / "drafts", volumes)
+        self.extents = ExtentStore(folder, volumes, self._ledger, self.excluded)
+        self.images = ImageRecord(folder, cohort.root, volumes, self._ledger)
         self.audit = Audit(folder / "audit", self._ledger, self._store)
 
     @classmethod
@@ -210,7 +210,7 @@ class Study:
         """
         excluded = self.excluded()
         for annotation in annotations:
-            self._check_included(annotation.slice, excluded)
+            self._require_included(annotation.slice, excluded)
         self._store.commit(annotations, expected)
 
     def version_labels(self, slice_id: SliceId, annotator: str, labels_sha256: str) -> np.ndarray:
@@ -233,7 +233,7 @@ class Study:
         Raises:
             BadInput: If there is no such slice, or this annotator has committed it.
         """
-        self._check_included(slice_id, self.excluded())
+        self._require_included(slice_id, self.excluded())
         self._store.skip(slice_id, annotator, reason, round)
 
     def flag(self, slice_id: SliceId, annotator: str, note: str) -> None:
@@ -242,43 +242,11 @@ class Study:
         Raises:
             BadInput: If there is no such slice.
         """
-        self._check_included(slice_id, self.excluded())
+        self._require_included(slice_id, self.excluded())
         self._store.flag(slice_id, annotator, note)
 
-    def save_draft(self, draft: Draft, annotator: str) -> str:
-        """Keep what an annotator has drawn on a slice without committing it; replaces an earlier draft of the slice.
-
-        A draft that another process has written since it was read here is not replaced.
-
-        Returns:
-            Under which name it is kept: the annotator's, or where that draft is another process's, "NAME 2" or so.
-
-        Raises:
-            BadInput: If there is no such slice, a plane has another shape, or the folder cannot be written.
-            JobFailed: If the disk is full.
-        """
-        check_slice(draft.slice, self._store.volume(draft.slice.volume))
-        return self._drafts.save(draft, annotator)
-
-    def drafts(self, annotator: str, volume: str | None = None) -> dict[SliceId, Draft]:
-        """What an annotator has drawn and neither committed nor discarded, in order of slices; of one volume if named.
-
-        Raises:
-            BadInput: If a draft is damaged; it names the file.
-        """
-        return self._drafts.all(annotator, volume)
-
-    def discard_draft(self, slice_id: SliceId, annotator: str) -> None:
-        """Forget the draft of a slice; does nothing where there is none, or another process has written it since."""
-        self._drafts.discard(slice_id, annotator)
-
-    def _check_included(self, slice_id: SliceId, excluded: Mapping[str, str]) -> None:
-        self._check_volume_included(slice_id.volume, excluded)
-
-    def _check_volume_included(self, volume_id: str, excluded: Mapping[str, str]) -> None:
-        if volume_id in excluded:
-            advice = "Take it back first (exclude --undo)."
-            raise BadInput(f"Volume '{volume_id}' is excluded.", where=self.folder, advice=advice)
+    def _require_included(self, slice_id: SliceId, excluded: Mapping[str, str]) -> None:
+        require_included(slice_id.volume, excluded, self.folder)
 
     def require_output(self, out: Path, targets: Iterable[Path]) -> None:
         """Refuse to write where the cohort's images or the study's own records are; called before the first write.
@@ -343,30 +311,6 @@ class Study:
                 for index, record in file.slices.items():
                     yield SliceId(file.volume, index), record, file.annotator
 
-    def rounds(self) -> list[int]:
-        """Numbers of the rounds that have requests, ascending."""
-        return self._requests.rounds()
-
-    def next_round(self) -> int:
-        """Number of the round that the next requests belong to, from 1."""
-        return max(self.rounds(), default=0) + 1
-
-    def write_requests(self, requests: RequestList) -> None:
-        """Store the requests of a round for good; writing the same again does nothing.
-
-        Raises:
-            BadInput: If the round has other requests, is not the next one, or a request is not of this study.
-        """
-        self._requests.write(requests, self.excluded())
-
-    def requests(self, number: int) -> RequestList:
-        """The requests of a round.
-
-        Raises:
-            BadInput: If the round has none, or the file is damaged.
-        """
-        return self._requests.read(number)
-
     def open_requests(self, number: int, annotator: str | None = None) -> list[Request]:
         """The requests of a round that nobody answered since, in their order.
 
@@ -384,24 +328,8 @@ class Study:
             for slice_id, record, name in self._records()
             if (stem is None or annotator_stem(name) == stem) and record.answers(number)
         }
-        requests = self.requests(number).requests
+        requests = self.requests.read(number).requests
         return [r for r in requests if r.slice not in closed and r.slice.volume not in answered]
-
-    def round_folder(self, number: int) -> Path:
-        """Folder of a round, for its model and log; it need not exist yet. Round 0 is before the first requests."""
-        return self._requests.round_folder(number)
-
-    def write_record(self, number: int, name: str, value: Mapping[str, Any]) -> Path:
-        """Write ``<name>.json`` ("config", "metrics") of a round, replacing an earlier one; its path.
-
-        Raises:
-            BadInput: If the name is no plain word, or "request".
-        """
-        return self._requests.write_record(number, name, value)
-
-    def read_record(self, number: int, name: str) -> dict[str, Any] | None:
-        """Read ``<name>.json`` of a round, or None where there is none."""
-        return self._requests.read_record(number, name)
 
     def excluded(self) -> dict[str, str]:
         """The reason for each volume that is left out of everything, as it is on disk now."""
@@ -413,7 +341,7 @@ class Study:
         Raises:
             BadInput: If there is no such volume.
         """
-        self._store.volume(volume_id)
+        require_volume(self._volumes, volume_id)
         self._change_excluded(
             lambda excluded: {**excluded, volume_id: reason},
             {"event": "exclude", "volume": volume_id, "reason": reason},
@@ -425,7 +353,7 @@ class Study:
         Raises:
             BadInput: If there is no such volume.
         """
-        self._store.volume(volume_id)
+        require_volume(self._volumes, volume_id)
         self._change_excluded(
             lambda excluded: {name: reason for name, reason in excluded.items() if name != volume_id},
             {"event": "include", "volume": volume_id},
@@ -437,77 +365,6 @@ class Study:
             changed = replace(record, excluded=change(dict(record.excluded)))
             if changed != record:
                 writer.apply(Change(self.folder / STUDY_FILE, changed.to_bytes(), [event]))
-
-    def mark_extent(self, volume_id: str, first: int, last: int) -> None:
-        """Say which slices of a volume show any structure; replaces what was said before.
-
-        Args:
-            volume_id: The volume.
-            first: First slice that shows any, counted from 0.
-            last: Last slice that does, not before ``first``.
-
-        Raises:
-            BadInput: If there is no such volume or slice, the volume is excluded, or the study cannot be written.
-        """
-        self._store.volume(volume_id)
-        self._check_volume_included(volume_id, self.excluded())
-        self._extents.mark(volume_id, first, last)
-
-    def clear_extent(self, volume_id: str) -> None:
-        """Take back what was marked in a volume; does nothing where nothing was.
-
-        Raises:
-            BadInput: If there is no such volume, or the study cannot be written.
-        """
-        self._store.volume(volume_id)
-        self._extents.clear(volume_id)
-
-    def extents(self) -> Extents:
-        """Of every marked volume the first and the last slice that show any structure, without excluded volumes.
-
-        Raises:
-            BadInput: If the file is damaged.
-        """
-        excluded = self.excluded()
-        return {volume: both for volume, both in self._extents.all().items() if volume not in excluded}
-
-    def check_images(self, hashes: ImageHashes) -> None:
-        """Compare the content of image files with what ``record_images`` kept; volumes it knows nothing of are fine.
-
-        Args:
-            hashes: For each volume the SHA-256 of each of its image files, see ``cohort.image_hashes``.
-
-        Raises:
-            BadInput: If files have changed since: what was annotated and learned would belong to other images.
-        """
-        changed = self._images.changed(hashes)
-        if changed:
-            lines = [f"  {volume}: {_shortened(paths)}" for volume, paths in changed.items()]
-            message = f"The images of {len(changed)} volume(s) changed since this study first used them:\n"
-            raise BadInput(message + "\n".join(lines) + "\n", where=self.cohort.root, advice=IMAGES_ADVICE)
-
-    def record_images(self, hashes: ImageHashes) -> None:
-        """Keep the content of the image files of volumes that nothing is known of yet; to be called once they are used.
-
-        Before that, a file that cannot be read may still be repaired.
-        """
-        if os.access(self.folder, os.W_OK):  # one who may only read works with the images all the same
-            self._images.add(hashes)
-
-    def changed_images(self, hashes: ImageHashes) -> dict[str, list[str]]:
-        """Image files, by volume, whose content is not what ``record_images`` kept."""
-        return self._images.changed(hashes)
-
-    def accept_images(self, volume_ids: Iterable[str]) -> None:
-        """Take the image files of some volumes as they are now; what was committed on them is kept.
-
-        Raises:
-            BadInput: If there is no such volume.
-        """
-        volume_ids = tuple(volume_ids)
-        for volume_id in volume_ids:
-            self._store.volume(volume_id)
-        self._images.drop(volume_ids)
 
     def status(self) -> dict[str, Any]:
         """Counts for people and programs, as JSON values; reads no image and no label map.
@@ -544,7 +401,3 @@ def relocate(folder: Path, cohort_root: Path) -> Study:
 
 def _age(annotation: SliceAnnotation) -> tuple[str, str]:
     return annotation.committed_at, annotator_stem(annotation.annotator)
-
-
-def _shortened(paths: Sequence[str]) -> str:
-    return ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")

@@ -98,7 +98,7 @@ def kill_annotate(words: list, rng: np.random.Generator) -> int:
         process.communicate()
         after = committed(folder)
         assert before.items() <= after.items(), "a committed annotation was lost"
-        if not Study.open(folder).open_requests(max(Study.open(folder).rounds())):
+        if not Study.open(folder).open_requests(max(Study.open(folder).requests.rounds())):
             return killed
     assert run_cli(*words, process=True).code == 0
     return killed
@@ -111,7 +111,10 @@ def committed(folder: Path) -> dict:
 def outcome_of(folder: Path) -> dict:
     """What a study came to: its requests, annotations and weights; without times, which differ."""
     study = Study.open(folder)
-    requests = {n: json.loads((study.round_folder(n) / "request.json").read_text())["requests"] for n in study.rounds()}
+    requests = {
+        n: json.loads((study.requests.round_folder(n) / "request.json").read_text())["requests"]
+        for n in study.requests.rounds()
+    }
     weights = {name: digest for name, digest in files_of(folder / "rounds").items() if name.endswith(".safetensors")}
     assert len(weights) >= 2
     return {"requests": requests, "annotations": committed(folder), "weights": weights}

@@ -222,7 +222,7 @@ def test_status_tells_the_newest_model_and_the_cache_in_words(tmp_path, phantom_
     done("annotate", study, "--oracle")
     done("train", study)
     done("suggest", study, "--count", "2")
-    volume = Study.open(study).requests(2).requests[0].slice.volume
+    volume = Study.open(study).requests.read(2).requests[0].slice.volume
     done("exclude", study, volume, "--reason", "broken")
     text = done("status", study).out
     assert "Model: the newest is of round 1, trained on 3 slices." in text

@@ -66,7 +66,7 @@ def test_test_volumes_without_masks_are_left_out_and_named(study):
     assert role == Role.TEST
     assert {score.volume for score in scores} == {with_mask}
     assert [message for message in loop.progress.messages if without in message]
-    assert loop.study.read_record(0, "metrics")["not scored"] == [without]
+    assert loop.study.requests.read_record(0, "metrics")["not scored"] == [without]
 
 
 def test_without_any_mask_on_the_test_volumes_nothing_is_scored(study):

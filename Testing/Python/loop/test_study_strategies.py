@@ -28,7 +28,7 @@ def loop(tmp_path, phantom_cohort):
 
 
 def answer(loop):
-    number = max(loop.study.rounds())
+    number = max(loop.study.requests.rounds())
     oracle = OracleAnnotator(loop.stack, AnnotationKind.MASK)
     loop.study.commit(oracle.annotate([r.slice for r in loop.study.open_requests(number)], number))
 
@@ -69,10 +69,10 @@ def test_training_does_not_need_the_strategy_that_asked(loop, monkeypatch):
 
 def test_a_question_that_is_open_is_repeated_until_its_marks_are_taken_back(loop):
     volume = loop.cohort.volumes[0]
-    loop.study.mark_extent(volume.id, 1, 2)
+    loop.study.extents.mark(volume.id, 1, 2)
     first = loop.suggest(2, "foreground-random:marked")
     assert loop.suggest(2, "foreground-random:marked").round == first.round
-    loop.study.clear_extent(volume.id)
+    loop.study.extents.clear(volume.id)
     with pytest.raises(BadInput, match="marked"):
         loop.suggest(2, "foreground-random:marked")
 
@@ -81,13 +81,13 @@ def test_marks_are_another_question_for_those_who_look_at_them(loop):
     asked = {name: loop.suggest(3, name).round for name in ("random", "recommended")}
     assert asked == {"random": 1, "recommended": 2}
     volume = loop.cohort.volumes[0]
-    loop.study.mark_extent(volume.id, 0, 1)
+    loop.study.extents.mark(volume.id, 0, 1)
     again = loop.suggest(3, "recommended")
     assert again.round == 3
     assert again.parameters["extents"] == {volume.id: [0, 1]}
     assert loop.suggest(3, "recommended").round == 3
     assert loop.suggest(3, "random").round == 4
-    loop.study.mark_extent(volume.id, 1, 2)
+    loop.study.extents.mark(volume.id, 1, 2)
     assert loop.suggest(3, "random").round == 4
 
 
@@ -95,10 +95,10 @@ def test_marks_are_another_question_for_those_who_look_at_them(loop):
 def test_what_the_study_cannot_use_is_refused_and_nothing_is_stored(loop, name):
     with pytest.raises(BadInput, match="cannot be used here"):
         loop.suggest(2, name)
-    assert loop.study.rounds() == []
+    assert loop.study.requests.rounds() == []
 
 
 def test_extents_the_wrong_way_round_are_told(loop):
     with pytest.raises(BadInput, match="Slice 4 comes after slice 2"):
-        loop.study.mark_extent(loop.cohort.volumes[0].id, 3, 1)
-    assert Study.open(loop.study.folder).extents() == {}
+        loop.study.extents.mark(loop.cohort.volumes[0].id, 3, 1)
+    assert Study.open(loop.study.folder).extents.all() == {}

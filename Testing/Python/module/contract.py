@@ -175,7 +175,7 @@ def checkNoStrokeIsLost(module, folder):
         session.openSlice(sliceId)
         assert np.array_equal(session.case.capture(3) == 1, mask)
     logic.commitSlice()
-    assert not session.study.drafts(session.annotator)
+    assert not session.study.drafts.all(session.annotator)
     logic.close()
     left = [
         node for node in slicer.util.getNodesByClass("vtkMRMLNode") if node.GetAttribute("ActiveSegmentation.Study")
@@ -209,18 +209,18 @@ def checkExtents(module, folder):
     session, study = logic.session, logic.session.study
     volume = study.cohort.volumes[0]
     logic.markExtent(volume.id, 2, 4)
-    assert study.extents() == {volume.id: (1, 3)}
+    assert study.extents.all() == {volume.id: (1, 3)}
     refused(lambda: session.markEnd("first", 0), "No slice is open")
     session.openSlice(sliceOf(volume, 0))
     assert session.extent == (1, 3)
     assert not session.markEnd("last", 2)
     assert session.markEnd("first", 4)
-    assert study.extents() == {volume.id: (2, 4)}
+    assert study.extents.all() == {volume.id: (2, 4)}
     refused(lambda: logic.markExtent(volume.id, 1, 6), "no part of the volume")
     assert session.extent == (2, 4)
     logic.clearExtent(volume.id)
     assert session.extent is None
-    assert not study.extents()
+    assert not study.extents.all()
     refused(lambda: logic.clearExtent("nobody"), "nobody")
     logic.close()
 
@@ -332,11 +332,11 @@ def checkMarks(module, folder):
         button.click()
         settled(lambda text=text: ui.extentLabel.text == f"Structures: {text} {volume.slice_count}")
         assert ("swapped" in ui.messageLabel.text) == (index == 4), ui.messageLabel.text
-    assert session.study.extents() == {volume.id: (2, 4)}
+    assert session.study.extents.all() == {volume.id: (2, 4)}
     assert session.task.slice.index == 3
     ui.clearExtentButton.click()
     settled(lambda: ui.extentLabel.text == "Structures: not marked")
-    assert not session.study.extents()
+    assert not session.study.extents.all()
     session.closeCase()
     settled(lambda: not ui.firstSliceButton.enabled)
     assert "Next" in ui.firstSliceButton.toolTip

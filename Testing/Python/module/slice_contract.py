@@ -131,14 +131,14 @@ def checkUndo(module, folder):
     stroke.paint("Segment_1", volume.axis, 2, mask)
     assert session.isDirty
     session.saveDrafts()
-    assert session.study.drafts(session.annotator)
+    assert session.study.drafts.all(session.annotator)
     for step, dirty in ((stroke.undo, False), (stroke.redo, True), (stroke.undo, False)):
         changes.clear()
         step()
         assert changes, "undo was not noticed"
         assert session.isDirty == dirty
         session.saveDrafts()
-        assert bool(session.study.drafts(session.annotator)) == dirty
+        assert bool(session.study.drafts.all(session.annotator)) == dirty
 
     stroke.paint("Segment_1", volume.axis, 2, mask)
     session.commitSlice()

@@ -167,7 +167,7 @@ def clickAt(module, index, name):
 
 def marked(module):
     """What is marked of the open volume, from the disk."""
-    return module.session.study.extents().get(module.session.case.volume.id)
+    return module.session.study.extents.all().get(module.session.case.volume.id)
 
 
 def test_the_first_and_the_last_slice_are_marked_by_clicks(marking):
@@ -274,12 +274,12 @@ def test_marks_that_another_process_made_are_kept(marking):
     from ActiveSegmentationLib.study import Study
 
     other, volume = Study.open(marking.session.study.folder), marking.session.case.volume.id
-    other.mark_extent(volume, 2, 6)
+    other.extents.mark(volume, 2, 6)
     clickAt(marking, 7, "lastSliceButton")
     assert marked(marking) == (2, 7)
     clickAt(marking, 8, "firstSliceButton")
     assert marked(marking) == (7, 8)
-    other.clear_extent(volume)
+    other.extents.clear(volume)
     marking.click("firstSliceButton")  # no double click: what it answered to is gone
     assert marked(marking) == (8, 8)
 

@@ -88,8 +88,8 @@ class Late:
         requests = tuple(
             Request(s, self.session.study.cohort.volume(s.volume).patient, 2, None, "because") for s in slices
         )
-        found = RequestList(self.session.study.next_round(), "strided", 0, {}, requests)
-        self.session.study.write_requests(found)
+        found = RequestList(self.session.study.requests.next_round(), "strided", 0, {}, requests)
+        self.session.study.requests.write(found)
         return {"requests": found.to_json(), "thumbnails": [""] * len(slices)}
 
     def close(self):

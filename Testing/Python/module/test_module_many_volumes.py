@@ -52,7 +52,7 @@ def many(module, tmp_path):
     logic = module.loaded.python.ActiveSegmentationLogic(views, undoEditor())
     study = logic.createStudy(tmp_path / "study", tmp_path / "cohort", labels="1=one,2=two")
     requests = [Request(SliceId(volume.id, 1), volume.patient, 2, None, "because") for volume in study.cohort.volumes]
-    study.write_requests(RequestList(1, "strided", 0, {}, tuple(requests)))
+    study.requests.write(RequestList(1, "strided", 0, {}, tuple(requests)))
     logic.session.refresh()
     yield logic.session
     logic.close()

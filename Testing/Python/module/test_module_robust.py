@@ -116,7 +116,7 @@ class Flow:
         volumes = self.study.cohort.volumes[:2]
         wanted = [(volumes[n // 2], 1 + 2 * (n % 2)) for n in range(REQUESTS)]
         requests = [Request(SliceId(v.id, k), v.patient, v.axis, None, "because") for v, k in wanted]
-        self.study.write_requests(RequestList(self.study.next_round(), "strided", 0, {}, tuple(requests)))
+        self.study.requests.write(RequestList(self.study.requests.next_round(), "strided", 0, {}, tuple(requests)))
         self.session.refresh()
         self.module.settle()
 
@@ -156,7 +156,7 @@ class Flow:
             "describe": {"missing": [], "device": "cpu"},
             "strategies": {"strategies": []},
             "curve": {"curve": []},
-            "suggest": {"requests": self.study.requests(1).to_json(), "thumbnails": [""] * REQUESTS},
+            "suggest": {"requests": self.study.requests.read(1).to_json(), "thumbnails": [""] * REQUESTS},
         }
         self.module.work.readCurve()
         self.module.work.suggest(3)
@@ -705,7 +705,7 @@ def test_a_committed_slice_comes_back_and_is_committed_again(drawing):
     assert annotation.prelabel == MODEL  # what was a start once is in there still
     (file,) = drawing.study.slice_files()
     assert len(file.slices[sliceId.index].versions) == 1
-    assert not drawing.study.drafts(session.annotator)
+    assert not drawing.study.drafts.all(session.annotator)
 
 
 @pytest.mark.filterwarnings("ignore:does not have observer")

@@ -131,13 +131,13 @@ def strokesElsewhere(session, index, corner):
     plane = np.zeros(volume.plane_shape, bool)
     plane[corner, corner] = True
     other = Study.open(session.study.folder)
-    other.save_draft(Draft(SliceId(volume.id, index), AnnotationKind.MASK, {"Segment_2": plane}), session.annotator)
+    other.drafts.save(Draft(SliceId(volume.id, index), AnnotationKind.MASK, {"Segment_2": plane}), session.annotator)
     return other, plane
 
 
 def kept(session, name):
     """What is kept of slice 3 under a name, by another process's eyes."""
-    drafts = Study.open(session.study.folder).drafts(name)
+    drafts = Study.open(session.study.folder).drafts.all(name)
     return {segment: plane.tolist() for draft in drafts.values() for segment, plane in draft.planes.items()}
 
 
@@ -150,13 +150,13 @@ def test_strokes_of_another_slicer_are_not_replaced(session):
     other, theirs = strokesElsewhere(session, 2, 5)
     assert list(kept(session, "annotator 2")) == ["Segment_2"], "the second one keeps its own under another name"
     assert list(kept(session, "annotator")) == ["Segment_1"]
-    other.discard_draft(session.task.slice, "annotator")
+    other.drafts.discard(session.task.slice, "annotator")
     assert not kept(session, "annotator 2")
     assert kept(session, "annotator")
 
-    mine = session.study.drafts("annotator")[session.task.slice]
-    other.drafts("annotator")  # now it has seen it, and goes on with it
-    other.save_draft(Draft(session.task.slice, AnnotationKind.MASK, {"Segment_2": theirs}), "annotator")
+    mine = session.study.drafts.all("annotator")[session.task.slice]
+    other.drafts.all("annotator")  # now it has seen it, and goes on with it
+    other.drafts.save(Draft(session.task.slice, AnnotationKind.MASK, {"Segment_2": theirs}), "annotator")
     for _ in range(3):
         session.editor.stroke.undo()
         session.editor.stroke.redo()

@@ -35,7 +35,7 @@ def asked(module, cohort, tmp_path):  # noqa: F811
         for v in study.cohort.volumes[:2]
         for k in (1, 3)
     ]
-    study.write_requests(RequestList(study.next_round(), "strided", 0, {}, tuple(requests)))
+    study.requests.write(RequestList(study.requests.next_round(), "strided", 0, {}, tuple(requests)))
     module.session.refresh()
     module.settle()
     return module

@@ -124,7 +124,7 @@ def test_a_volume_that_cannot_be_opened_can_be_left_out_at_once(module, cohort, 
     study = module.logic.createStudy(tmp_path / "study", shutil.copytree(cohort, tmp_path / "cohort"))
     volumes = study.cohort.volumes[:2]
     requests = tuple(Request(SliceId(v.id, 1), v.patient, v.axis, None, "because") for v in volumes)
-    study.write_requests(RequestList(study.next_round(), "strided", 0, {}, requests))
+    study.requests.write(RequestList(study.requests.next_round(), "strided", 0, {}, requests))
     study.cohort.path(volumes[0].channels[0].paths[0]).write_bytes(b"no image")
     module.session.refresh()
     module.settle()

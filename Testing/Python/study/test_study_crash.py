@@ -60,9 +60,9 @@ def change_of(study, annotate, what):
     if what == "requests":
         requests = (Request(SliceId("v000", 3), "p000", 2, None, "why"),)
         request_list = RequestList(1, "random", 0, {}, requests)
-        return lambda: study.write_requests(request_list), lambda s: s.rounds() or None
+        return lambda: study.requests.write(request_list), lambda s: s.requests.rounds() or None
     if what == "extent":
-        return lambda: study.mark_extent("v001", 1, 2), lambda s: s.extents() or None
+        return lambda: study.extents.mark("v001", 1, 2), lambda s: s.extents.all() or None
     return lambda: study.exclude("v001", "no consent"), lambda s: s.excluded() or None
 
 

@@ -212,7 +212,7 @@ def test_imported_slices_belong_to_the_round_that_asked_for_them(make_study, ann
     export_annotations(first, tmp_path)
     for number, asked in enumerate([(0, 3), (1,)], start=1):
         requests = [Request(SliceId("v000", n), "p000", 2, None, "test") for n in asked]
-        second.write_requests(RequestList(number, "random", 0, {}, tuple(requests)))
+        second.requests.write(RequestList(number, "random", 0, {}, tuple(requests)))
     import_annotations(second, tmp_path, annotator="A", kind=MASK)
     assert [annotation.round for annotation in second.annotations().values()] == [1, 2, None]
     assert [request.slice.index for request in second.open_requests(1)] == [3]

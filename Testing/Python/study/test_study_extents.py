@@ -10,19 +10,19 @@ from ActiveSegmentationLib.study import Study
 
 def test_extents_are_kept_replaced_and_taken_back(make_study):
     study = make_study()
-    assert study.extents() == {}
+    assert study.extents.all() == {}
     assert not (study.folder / "extents.json").exists()
-    study.mark_extent("v001", 0, 3)
-    study.mark_extent("v000", 1, 2)
-    study.mark_extent("v001", 2, 2)
-    study.mark_extent("v001", 2, 2)  # says nothing new
+    study.extents.mark("v001", 0, 3)
+    study.extents.mark("v000", 1, 2)
+    study.extents.mark("v001", 2, 2)
+    study.extents.mark("v001", 2, 2)  # says nothing new
     other = Study.open(study.folder)
-    assert other.extents() == {"v000": (1, 2), "v001": (2, 2)}
-    assert list(other.extents()) == ["v000", "v001"]
+    assert other.extents.all() == {"v000": (1, 2), "v001": (2, 2)}
+    assert list(other.extents.all()) == ["v000", "v001"]
     assert other.status()["extents"] == {"v000": [1, 2], "v001": [2, 2]}
-    other.clear_extent("v000")
-    other.clear_extent("v000")
-    assert study.extents() == {"v001": (2, 2)}
+    other.extents.clear("v000")
+    other.extents.clear("v000")
+    assert study.extents.all() == {"v001": (2, 2)}
     events = [(r["event"], r.get("volume"), r.get("first"), r.get("last")) for r in study.audit.records()][1:]
     assert events == [
         ("mark-extent", "v001", 0, 3),
@@ -37,23 +37,23 @@ def test_extents_are_kept_replaced_and_taken_back(make_study):
 def test_slices_that_are_not_there_are_refused(make_study, first, last):
     study = make_study()
     with pytest.raises(BadInput, match="which has 4") as error:
-        study.mark_extent("v000", first, last)
+        study.extents.mark("v000", first, last)
     assert error.value.where == "v000"
-    assert study.extents() == {}
+    assert study.extents.all() == {}
 
 
 def test_unknown_and_excluded_volumes_are_refused(make_study):
     study = make_study()
-    for call in (lambda: study.mark_extent("v009", 0, 1), lambda: study.clear_extent("v009")):
+    for call in (lambda: study.extents.mark("v009", 0, 1), lambda: study.extents.clear("v009")):
         with pytest.raises(BadInput, match="no volume 'v009'"):
             call()
-    study.mark_extent("v000", 0, 1)
+    study.extents.mark("v000", 0, 1)
     study.exclude("v000", "wrong sequence")
-    assert study.extents() == {}
+    assert study.extents.all() == {}
     with pytest.raises(BadInput, match="'v000' is excluded"):
-        study.mark_extent("v000", 0, 2)
+        study.extents.mark("v000", 0, 2)
     study.include("v000")
-    assert study.extents() == {"v000": (0, 1)}
+    assert study.extents.all() == {"v000": (0, 1)}
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_a_damaged_file_is_named(make_study, content):
     study = make_study()
     (study.folder / "extents.json").write_text(content, encoding="utf-8")
     with pytest.raises(BadInput) as error:
-        study.extents()
+        study.extents.all()
     assert "extents.json" in str(error.value.where)
     with pytest.raises(BadInput):
-        study.mark_extent("v000", 0, 1)
+        study.extents.mark("v000", 0, 1)

@@ -25,10 +25,10 @@ def change(study: Study, volume: str) -> None:
 
 
 def test_unchanged_images_pass_and_are_recorded_once(study):
-    study.check_images(hashes_of(study))
-    study.record_images(hashes_of(study))
-    study.record_images(hashes_of(study))
-    study.check_images(hashes_of(Study.open(study.folder)))
+    study.images.check(hashes_of(study))
+    study.images.record(hashes_of(study))
+    study.images.record(hashes_of(study))
+    study.images.check(hashes_of(Study.open(study.folder)))
     content = json.loads((study.folder / "cohort.json").read_text())["content"]
     assert content == hashes_of(study)
     assert [record["event"] for record in study.audit.records()] == ["created", "images"]
@@ -37,38 +37,38 @@ def test_unchanged_images_pass_and_are_recorded_once(study):
 
 
 def test_a_changed_image_is_refused_by_volume_and_file_until_it_is_accepted(study):
-    study.record_images(hashes_of(study))
+    study.images.record(hashes_of(study))
     change(study, "v001")
     with pytest.raises(BadInput, match=r"v001: v001\.nii\.gz") as caught:
-        study.check_images(hashes_of(study))
+        study.images.check(hashes_of(study))
     assert "v000" not in str(caught.value)
     assert "exclude" in caught.value.advice
-    study.record_images(hashes_of(study))  # what is known is never replaced by the way
-    assert study.changed_images(hashes_of(study)) == {"v001": ["v001.nii.gz"]}
-    study.accept_images(["v001"])
-    study.record_images(hashes_of(study))
-    study.check_images(hashes_of(study))
+    study.images.record(hashes_of(study))  # what is known is never replaced by the way
+    assert study.images.changed(hashes_of(study)) == {"v001": ["v001.nii.gz"]}
+    study.images.accept(["v001"])
+    study.images.record(hashes_of(study))
+    study.images.check(hashes_of(study))
     change(study, "v000")
     with pytest.raises(BadInput, match="v000"):
-        study.check_images(hashes_of(study))
+        study.images.check(hashes_of(study))
     events = [(record["event"], record.get("volumes")) for record in study.audit.records()[1:]]
     assert events == [("images", ["v000", "v001", "v002"]), ("images-accepted", ["v001"]), ("images", ["v001"])]
 
 
 def test_an_unknown_volume_cannot_be_accepted(study):
     with pytest.raises(BadInput, match="nowhere"):
-        study.accept_images(["nowhere"])
+        study.images.accept(["nowhere"])
 
 
 def test_a_file_that_cannot_be_read_is_left_to_those_who_read_it(study):
-    study.record_images(hashes_of(study))
+    study.images.record(hashes_of(study))
     study.cohort.path("v001.nii.gz").unlink()
     assert sorted(hashes_of(study)) == ["v000", "v002"]
-    study.check_images(hashes_of(study))
+    study.images.check(hashes_of(study))
 
 
 def test_a_damaged_record_is_refused(study):
     path = study.folder / "cohort.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"content": {"v000": "x"}}))
     with pytest.raises(BadInput, match="damaged"):
-        study.check_images(hashes_of(study))
+        study.images.check(hashes_of(study))

@@ -21,20 +21,20 @@ def requests_for(study, number=1, slices=(("v000", 0), ("v001", 3)), score=0.5, 
 
 def test_requests_come_back_as_they_were_written(make_study):
     study = make_study()
-    assert study.rounds() == []
-    assert study.next_round() == 1
+    assert study.requests.rounds() == []
+    assert study.requests.next_round() == 1
     written = requests_for(study, score=None)
-    study.write_requests(written)
+    study.requests.write(written)
     again = Study.open(study.folder)
-    assert again.requests(1) == written
-    assert again.rounds() == [1]
-    assert again.next_round() == 2
+    assert again.requests.read(1) == written
+    assert again.requests.rounds() == [1]
+    assert again.requests.next_round() == 2
     assert written.count == 2
 
 
 def test_the_file_has_the_documented_form(make_study):
     study = make_study()
-    study.write_requests(requests_for(study, slices=[("v000", 2)], score=None))
+    study.requests.write(requests_for(study, slices=[("v000", 2)], score=None))
     value = json.loads((study.folder / "rounds" / "1" / "request.json").read_text())
     assert value == {
         "round": 1,
@@ -58,19 +58,19 @@ def test_the_file_has_the_documented_form(make_study):
 def test_requests_never_change(make_study):
     study = make_study()
     written = requests_for(study)
-    study.write_requests(written)
-    study.write_requests(written)
+    study.requests.write(written)
+    study.requests.write(written)
     with pytest.raises(BadInput, match=r"request\.json: Round 1 has other requests"):
-        study.write_requests(requests_for(study, score=0.25))
-    assert study.requests(1) == written
+        study.requests.write(requests_for(study, score=0.25))
+    assert study.requests.read(1) == written
     assert [record["event"] for record in study.audit.records()] == ["created", "requests"]
 
 
 def test_writing_the_same_again_is_recognised_whatever_the_types(make_study):
     study = make_study()
     written = requests_for(study, gap=(1, 2), score=np.float64(0.1))
-    study.write_requests(written)
-    study.write_requests(written)
+    study.requests.write(written)
+    study.requests.write(written)
 
 
 @pytest.mark.parametrize(
@@ -88,8 +88,8 @@ def test_writing_the_same_again_is_recognised_whatever_the_types(make_study):
 def test_impossible_requests_are_refused(make_study, change, message):
     study = make_study()
     with pytest.raises(BadInput, match=message):
-        study.write_requests(requests_for(study, **change))
-    assert study.rounds() == []
+        study.requests.write(requests_for(study, **change))
+    assert study.requests.rounds() == []
 
 
 def test_requests_of_other_patients_axes_or_volumes_are_refused(make_study):
@@ -98,28 +98,28 @@ def test_requests_of_other_patients_axes_or_volumes_are_refused(make_study):
     for change in ({"patient": "p009"}, {"axis": 1}, {"slice": SliceId("v009", 0)}):
         bad = replace(good, requests=(replace(good.requests[0], **change),))
         with pytest.raises(BadInput, match=r"is not"):
-            study.write_requests(bad)
+            study.requests.write(bad)
     study.exclude("v000", "wrong protocol")
     with pytest.raises(BadInput, match="excluded"):
-        study.write_requests(good)
+        study.requests.write(good)
 
 
 def test_missing_and_damaged_rounds_are_named(make_study):
     study = make_study()
     with pytest.raises(BadInput, match=r"Round 3 has no requests.*none"):
-        study.requests(3)
-    study.write_requests(requests_for(study))
+        study.requests.read(3)
+    study.requests.write(requests_for(study))
     (study.folder / "rounds" / "1" / "request.json").write_text('{"round": 1}')
     with pytest.raises(BadInput, match=r"request\.json: The file is damaged"):
-        study.requests(1)
+        study.requests.read(1)
     with pytest.raises(BadInput, match="no round -1"):
-        study.round_folder(-1)
+        study.requests.round_folder(-1)
 
 
 def test_open_requests_are_those_not_answered_since(make_study, annotate):
     study = make_study()
-    study.write_requests(requests_for(study, 1, [("v000", 0), ("v000", 1), ("v001", 2)]))
-    first, second, third = (request.slice for request in study.requests(1).requests)
+    study.requests.write(requests_for(study, 1, [("v000", 0), ("v000", 1), ("v001", 2)]))
+    first, second, third = (request.slice for request in study.requests.read(1).requests)
     study.commit([annotate(study, 0, round=1)])
     assert [request.slice for request in study.open_requests(1)] == [second, third]
     study.skip(second, "Anna", "blurred", round=1)
@@ -131,7 +131,7 @@ def test_open_requests_are_those_not_answered_since(make_study, annotate):
     study.include("v001")
     study.commit([annotate(study, 2, volume="v001", round=None)])
     assert study.open_requests(1) == []
-    study.write_requests(requests_for(study, 2, [("v000", 0), ("v001", 2)]))
+    study.requests.write(requests_for(study, 2, [("v000", 0), ("v001", 2)]))
     assert [request.slice for request in study.open_requests(2)] == [first]
     study.commit([annotate(study, 0, round=2)])
     assert study.open_requests(2) == []
@@ -139,7 +139,7 @@ def test_open_requests_are_those_not_answered_since(make_study, annotate):
 
 def test_open_requests_of_one_annotator(make_study, annotate):
     study = make_study()
-    study.write_requests(requests_for(study, 1, [("v000", 0)]))
+    study.requests.write(requests_for(study, 1, [("v000", 0)]))
     study.commit([annotate(study, 0, annotator="Anna")])
     assert study.open_requests(1) == []
     assert study.open_requests(1, "anna") == []
@@ -151,30 +151,30 @@ def test_folders_that_are_no_round_are_ignored(make_study):
     for name in ("01", "x", "7", ".tmp-1"):
         (study.folder / "rounds" / name).mkdir(parents=True)
     (study.folder / "rounds" / "01" / "request.json").write_text("{}")
-    assert study.rounds() == []
+    assert study.requests.rounds() == []
 
 
 def test_records_of_a_round(make_study):
     study = make_study()
-    assert study.read_record(0, "metrics") is None
-    path = study.write_record(0, "metrics", {"dice": 0.5})
+    assert study.requests.read_record(0, "metrics") is None
+    path = study.requests.write_record(0, "metrics", {"dice": 0.5})
     assert path == study.folder / "rounds" / "0" / "metrics.json"
-    study.write_record(0, "metrics", {"dice": 0.75})
-    assert study.read_record(0, "metrics") == {"dice": 0.75}
-    assert study.rounds() == []
+    study.requests.write_record(0, "metrics", {"dice": 0.75})
+    assert study.requests.read_record(0, "metrics") == {"dice": 0.75}
+    assert study.requests.rounds() == []
     with pytest.raises(BadInput, match="record"):
-        study.write_record(0, "../study", {})
+        study.requests.write_record(0, "../study", {})
 
 
 def test_status_counts(make_study, annotate):
     study = make_study(volumes=4)
-    study.write_requests(requests_for(study, 1, [("v000", 0), ("v000", 1), ("v002", 2), ("v002", 3)]))
+    study.requests.write(requests_for(study, 1, [("v000", 0), ("v000", 1), ("v002", 2), ("v002", 3)]))
     study.commit([annotate(study, 0, seconds=10), annotate(study, 2, volume="v002", seconds=5, kind="scribble")])
     study.commit([annotate(study, 0, seconds=1.5)])
     study.skip(SliceId("v000", 1), "Zoe", "blurred")
     study.flag(SliceId("v001", 1), "Zoe", "see")
     for volume in ("v001", "v003"):
-        study.mark_extent(volume, 1, 3)
+        study.extents.mark(volume, 1, 3)
     study.exclude("v003", "broken")
     status = study.status()
     assert json.loads(json.dumps(status)) == status

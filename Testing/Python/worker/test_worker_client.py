@@ -82,7 +82,7 @@ def test_suggest_train_predict(worker, told, wait, study):
     running = worker()
     suggest = told(running, "suggest", here(study, count=3, strategy="balanced-random"))
     wait(suggest)
-    assert RequestList.from_json(suggest.result["requests"]) == study.requests(1)
+    assert RequestList.from_json(suggest.result["requests"]) == study.requests.read(1)
     again = told(running, "suggest", here(study, count=3, strategy="balanced-random"))
     wait(again)
     assert again.result == suggest.result
@@ -743,7 +743,7 @@ def test_killed_at_a_hundred_random_moments(nursery, worker, told, host, study, 
             outcomes.add(job.end)
         again = Study.open(study.folder)
         assert again.audit.verify() == []
-        assert all(again.requests(known).count == 2 for known in again.rounds())
+        assert all(again.requests.read(known).count == 2 for known in again.requests.rounds())
         assert len(again.annotations()) == 2
     assert outcomes == {"done", "failed"}
     jobs = submit(0, 101)

@@ -140,7 +140,7 @@ def test_two_rounds(study, tmp_path):
         constraints = {"max_per_volume": 1} if number == 1 else {}
         asked = run("suggest", count=3, strategy="random", seed=number, **here, constraints=constraints)
         requests = RequestList.from_json(asked["requests"])
-        assert requests == study.requests(number)
+        assert requests == study.requests.read(number)
         assert len(asked["thumbnails"]) == len(requests.requests) == 3
         slices = [[request.slice.volume, request.slice.index] for request in requests.requests]
         assert run("thumbnails", slices=slices, **here) == {"thumbnails": asked["thumbnails"]}

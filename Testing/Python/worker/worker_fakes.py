@@ -190,7 +190,7 @@ def answer(study):
     from ActiveSegmentationLib.experiment.annotators import OracleAnnotator
     from ActiveSegmentationLib.loop import StudyLoop
 
-    number = max(study.rounds())
+    number = max(study.requests.rounds())
     slices = [request.slice for request in study.open_requests(number)]
     oracle = OracleAnnotator(StudyLoop(study, device="cpu").stack, study.annotation)
     study.commit(oracle.annotate(slices, number))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ActiveSegmentationLib.acquisition.base import Situation, Strategy
 from ActiveSegmentationLib.acquisition.options import Option, split_name
+from ActiveSegmentationLib.common.defaults import DEFAULT_STRATEGY
 from ActiveSegmentationLib.common.errors import BadInput
 
 ENTRY_POINT_GROUP = "activesegmentation.strategies"
@@ -15,9 +16,6 @@ ENTRY_POINT_GROUP = "activesegmentation.strategies"
 
 Factory = Callable[[str | None, Mapping[str, str]], Strategy]
 """Makes a strategy from the argument and the options in "name:argument/option=value"; a Strategy class is one."""
-
-FIRST = "recommended"
-"""The strategy that lists begin with."""
 
 _factories: dict[str, type[Strategy]] = {}
 
@@ -54,7 +52,9 @@ def register(cls: type[Strategy]) -> type[Strategy]:
 
 def strategy_names() -> dict[str, str]:
     """Every known strategy with its one-line summary, the recommended one first, ours, then those of other packages."""
-    known = {name: _factories[name].summary for name in sorted(_factories, key=lambda name: (name != FIRST, name))}
+    known = {
+        name: _factories[name].summary for name in sorted(_factories, key=lambda name: (name != DEFAULT_STRATEGY, name))
+    }
     for point in sorted(_entry_points(), key=lambda point: point.name):
         known.setdefault(point.name, f"From the package {point.dist.name if point.dist else point.value}.")
     return known

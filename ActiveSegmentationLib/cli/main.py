@@ -12,15 +12,13 @@ from ActiveSegmentationLib import __version__
 from ActiveSegmentationLib.cli import experiment_commands, general_commands, study_commands
 from ActiveSegmentationLib.common.errors import ActiveSegmentationError, JobFailed
 from ActiveSegmentationLib.common.files import explain_os_error
+from ActiveSegmentationLib.common.memory import is_out_of_memory
 
 DESCRIPTION = "Which slice should the expert annotate next? Slice-based active learning for 3D segmentation."
 EPILOG = (
     "Exit code 0: done; 1: the work failed; 2: the input cannot be used; 130: interrupted (Ctrl-C), what was finished "
     "is kept. Progress, messages and what to do next go to stderr."
 )
-
-OUT_OF_MEMORY = ("out of memory", "allocate memory", "not enough memory", "alloc_failed", "bad_alloc")
-"""How the RuntimeErrors of torch tell that memory ran out, in lower case: of a GPU, of the CPU, of its libraries."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -87,8 +85,7 @@ def _explained(error: Exception) -> ActiveSegmentationError | None:
         return error
     if isinstance(error, OSError):
         return explain_os_error(error, error.filename)
-    text = str(error).lower()
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(w in text for w in OUT_OF_MEMORY)):
+    if is_out_of_memory(error):
         advice = "Close other programs, try --device cpu, or use a smaller --size or --batch-size in a new study."
         return JobFailed("Out of memory.", advice=advice)
     return None

@@ -13,6 +13,7 @@ from ActiveSegmentationLib.cli import options as shared
 from ActiveSegmentationLib.cli.next_steps import after_status, after_suggest, after_train, command
 from ActiveSegmentationLib.cli.status_text import bytes_text, scores_text, status_text
 from ActiveSegmentationLib.cohort import AnnotationKind, Role, SliceId
+from ActiveSegmentationLib.common.defaults import DEFAULT_STRATEGY
 from ActiveSegmentationLib.common.errors import BadInput, JobFailed
 from ActiveSegmentationLib.common.text import counted
 from ActiveSegmentationLib.experiment import OracleAnnotator
@@ -30,9 +31,6 @@ from ActiveSegmentationLib.loop import (
 from ActiveSegmentationLib.study import Imported, Study, import_annotations, label_set_for, relocate
 
 Commands = argparse._SubParsersAction
-
-DEFAULT_STRATEGY = "recommended"
-"""How it was found is told in docs/recommended_strategy.md."""
 
 
 def add_commands(commands: Commands) -> None:
@@ -244,7 +242,7 @@ def _answer_from_oracle(loop: StudyLoop) -> dict[str, Imported]:
 
 def _train(options: argparse.Namespace) -> str:
     with _opened(options) as loop:
-        number, model = loop.train(members=options.models, steps=options.steps)
+        number, model = loop.train(ensemble_members=options.models, steps=options.steps)
         models, annotated = len(model.members), len(loop.study.annotations())
     if options.json:
         shared.print_json({"round": number, "models": models, "annotated": annotated, "key": model.key})

@@ -40,7 +40,7 @@ class Speed:
         What strategies need on top (dropout, gradients, learned networks) is not in it.
         """
         slices = len(design.rows[Role.POOL]) + len(design.rows[Role.TEST])
-        return design.settings.members * (design.settings.training.steps * self.step + slices * self.slice)
+        return design.settings.ensemble_members * (design.settings.training.steps * self.step + slices * self.slice)
 
 
 def measure_speed(design: Design, stack: SliceStack, device: str) -> Speed:

@@ -23,7 +23,7 @@ from ActiveSegmentationLib.evaluation import AbsentRule, RequestRow, ResultRow
 from ActiveSegmentationLib.experiment.annotators import Annotator
 from ActiveSegmentationLib.loop import (
     LoopSettings,
-    Question,
+    SelectionRequest,
     describe_device,
     evaluate_volumes,
     knowledge_of,
@@ -282,7 +282,7 @@ class Run:
             return [self._given(slice_id) for slice_id in self._design.initial_sets[self.seed]]
         first = number == 1 and self._design.initial
         initial_seed = self._design.initial_seed if number == 1 else None
-        question = Question(
+        request = SelectionRequest(
             strategy=self._design.initial if first else self.strategy,
             budget=count,
             seed=self.seed if initial_seed is None else initial_seed,
@@ -292,8 +292,8 @@ class Run:
             unit=self._design.unit,
             in_slices=True,
         )
-        suggestion = suggest(
-            question,
+        result = suggest(
+            request,
             self._stack,
             self._design.rows[Role.POOL],
             self._settings,
@@ -304,11 +304,11 @@ class Run:
             device=self._device,
             progress=progress,
         )
-        if len(suggestion.choices) < count:
+        if len(result.choices) < count:
             advice = "Use smaller budgets, or relax the limits on the choice."
-            message = f"Only {len(suggestion.choices)} of {count} slices can be asked for in round {number}."
+            message = f"Only {len(result.choices)} of {count} slices can be asked for in round {number}."
             raise BadInput(message, where=f"{self.strategy}, seed {self.seed}", advice=advice)
-        return [self._request(choice.slice, choice.score, choice.reason) for choice in suggestion.choices]
+        return [self._request(choice.slice, choice.score, choice.reason) for choice in result.choices]
 
     def _given(self, slice_id: SliceId) -> dict[str, Any]:
         return self._request(slice_id, None, "Given with the experiment as a slice of the first round.")

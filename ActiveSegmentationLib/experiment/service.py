@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ActiveSegmentationLib.acquisition import Constraints, Situation, create_strategy
 from ActiveSegmentationLib.cohort import AnnotationKind, Cohort, Role, SliceId, SliceStack, build_stack, with_roles
+from ActiveSegmentationLib.common.defaults import DEFAULT_STRATEGY
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.progress import Progress, or_silent
 from ActiveSegmentationLib.common.seeds import generator
@@ -165,7 +166,7 @@ def _situation(options: BenchmarkOptions) -> Situation:
     """What strategies may count on in an experiment."""
     training = options.settings.training
     return Situation(
-        members=options.settings.members,
+        members=options.settings.ensemble_members,
         dropout=training.has_dropout,
         extents=options.marks,
         experiment=True,
@@ -233,7 +234,7 @@ def demo_options(cohort: Cohort, out: Path, device: str) -> BenchmarkOptions:
     return BenchmarkOptions(
         cohort=cohort,
         name="phantom",
-        strategies=("recommended", "random"),
+        strategies=(DEFAULT_STRATEGY, "random"),
         rounds="6,12,18",
         seeds=(0, 1),
         out=out,

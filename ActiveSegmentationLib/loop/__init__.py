@@ -10,15 +10,21 @@ if TYPE_CHECKING:
     from ActiveSegmentationLib.loop.knowledge import knowledge_of, true_classes, true_extents
     from ActiveSegmentationLib.loop.outputs import EXPORT_FORMATS, METRICS, evaluate_study, export_study, predict_study
     from ActiveSegmentationLib.loop.overview import study_overview
+    from ActiveSegmentationLib.loop.prequential import PrequentialScore, prequential_score
     from ActiveSegmentationLib.loop.review import VolumeReview, review_study
     from ActiveSegmentationLib.loop.scores import ScoreSummary, summarise, write_scores_csv
+    from ActiveSegmentationLib.loop.selection import (
+        SelectionRequest,
+        SelectionResult,
+        require_usable,
+        settings_for,
+        suggest,
+    )
     from ActiveSegmentationLib.loop.settings import LoopSettings
     from ActiveSegmentationLib.loop.slice_maps import METHODS as MAP_METHODS
     from ActiveSegmentationLib.loop.slice_maps import SliceMap, slice_map
     from ActiveSegmentationLib.loop.study_loop import StudyLoop
-    from ActiveSegmentationLib.loop.suggestion import Question, Suggestion, require_usable, settings_for, suggest
     from ActiveSegmentationLib.loop.thumbnails import write_thumbnails
     from ActiveSegmentationLib.loop.training import VolumeScore, evaluate_volumes, tell_left_out, train, volumes_of
-    from ActiveSegmentationLib.loop.unseen import UnseenScore, score_unseen
 else:
     __getattr__, __dir__, __all__ = lazy_names(__name__)

@@ -22,14 +22,14 @@ class LoopSettings:
         stack: How slices are prepared.
         embedding: How the learned metric is trained.
         training: How a segmenter is trained.
-        members: Models trained in a round; predictions are the mean of their probabilities.
+        ensemble_members: Models trained in a round; predictions are the mean of their probabilities.
         seed: Seed of everything that does not depend on a single request (learned metric, training).
     """
 
     stack: StackSettings = field(default_factory=StackSettings)
     embedding: EmbeddingSettings = field(default_factory=EmbeddingSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
-    members: int = 1
+    ensemble_members: int = 1
     seed: int = 0
 
     def to_json(self) -> dict[str, Any]:
@@ -38,7 +38,7 @@ class LoopSettings:
             "stack": self.stack.to_json(),
             "embedding": self.embedding.to_json(),
             "training": self.training.to_json(),
-            "members": self.members,
+            "members": self.ensemble_members,
             "seed": self.seed,
         }
 
@@ -59,7 +59,7 @@ class LoopSettings:
             stack=_section(StackSettings, "stack", value, where),
             embedding=_section(EmbeddingSettings, "embedding", value, where),
             training=_section(TrainingSettings, "training", value, where),
-            members=_number("members", value, where, default=1, least=1),
+            ensemble_members=_number("members", value, where, default=1, least=1),
             seed=_number("seed", value, where, default=0, least=0),
         )
 

@@ -16,10 +16,10 @@ from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.progress import Progress, or_silent
 from ActiveSegmentationLib.loop.device import describe_device, resolve_device, versions
 from ActiveSegmentationLib.loop.knowledge import knowledge_of
+from ActiveSegmentationLib.loop.prequential import prequential_score
+from ActiveSegmentationLib.loop.selection import LOSS_HEAD, SelectionRequest, require_usable, suggest, with_loss_head
 from ActiveSegmentationLib.loop.settings import LoopSettings
-from ActiveSegmentationLib.loop.suggestion import LOSS_HEAD, Question, require_usable, suggest, with_loss_head
 from ActiveSegmentationLib.loop.training import train
-from ActiveSegmentationLib.loop.unseen import score_unseen
 from ActiveSegmentationLib.segmentation import Ensemble, is_trained, load_ensemble
 from ActiveSegmentationLib.study import Request, RequestList, SliceAnnotation, Study
 from ActiveSegmentationLib.study.extents import Extents
@@ -182,8 +182,8 @@ class StudyLoop:
             return last
         number, annotations, model = self.study.requests.next_round(), self.annotations(), self.latest_model()
         require_usable(strategy, self._situation(model, extents))
-        suggestion = suggest(
-            Question(strategy, count, seed, number, constraints=constraints, unit=unit),
+        result = suggest(
+            SelectionRequest(strategy, count, seed, number, constraints=constraints, unit=unit),
             self.stack,
             self.rows(Role.POOL),
             self.settings,
@@ -200,8 +200,8 @@ class StudyLoop:
             strategy=strategy,
             seed=seed,
             parameters=parameters,
-            requests=tuple(self._request(choice) for choice in suggestion.choices),
-            provenance=suggestion.provenance,
+            requests=tuple(self._request(choice) for choice in result.choices),
+            provenance=result.provenance,
         )
         self.study.requests.write(request_list)
         return request_list
@@ -217,17 +217,17 @@ class StudyLoop:
     def _situation(self, model: Ensemble | None, extents: Extents) -> Situation:
         training = self.settings.training if model is None else model.members[0].settings
         return Situation(
-            members=self.settings.members if model is None else len(model.members),
+            members=self.settings.ensemble_members if model is None else len(model.members),
             dropout=training.has_dropout,
             extents=bool(extents),
         )
 
-    def train(self, *, members: int | None = None, steps: int | None = None) -> tuple[int, Ensemble]:
+    def train(self, *, ensemble_members: int | None = None, steps: int | None = None) -> tuple[int, Ensemble]:
         """Train on everything annotated; the model belongs to the latest round.
 
         Args:
-            members: Number of models, the study's setting unless told.
-            steps: Optimisation steps of each, the study's setting unless told.
+            ensemble_members: Number of models to train. Default: the study's setting.
+            steps: Optimisation steps of each. Default: the study's setting.
 
         Returns:
             Number of that round (0 before the first request) and the model.
@@ -237,7 +237,9 @@ class StudyLoop:
         """
         self._test_before_training()
         training = self.settings.training if steps is None else replace(self.settings.training, steps=steps)
-        settings = replace(self.settings, training=training, members=members or self.settings.members)
+        settings = replace(
+            self.settings, training=training, ensemble_members=ensemble_members or self.settings.ensemble_members
+        )
         last = self._last_requests()
         if last is not None and last.provenance.get(LOSS_HEAD):
             settings = with_loss_head(settings)
@@ -269,16 +271,20 @@ class StudyLoop:
         new = {key: found for key, found in self.annotations().items() if found.round == number}
         if model is not None and new:
             options: dict[str, Any] = {"device": self.device, "progress": self.progress}
-            score = score_unseen(model, self.stack, new, self.study.labels, **options)
+            score = prequential_score(model, self.stack, new, self.study.labels, **options)
             self.study.requests.write_record(number, "unseen", {"model": model.key, **score.to_json()})
 
     def learning_curve(self) -> list[dict[str, Any]]:
         """What is known of each trained round's model, for a curve.
 
         Returns:
-            In order of rounds: "round", "annotated" (slices trained on), "unseen" (mean Dice on the slices annotated
-            next, see ``score_unseen``) and "reference" (mean Dice against reference masks, see ``evaluate_study``),
-            both 0..1 or None where not known, and "scored on" (the role of the volumes of "reference", None likewise).
+            One entry a round, in order, with
+            - "round": its number;
+            - "annotated": number of slices trained on;
+            - "unseen": mean Dice on the slices that were annotated next, 0..1, see ``prequential_score``;
+            - "reference": mean Dice against reference masks, 0..1, see ``evaluate_study``;
+            - "scored on": role of the volumes of "reference".
+            Values that are not known are None.
         """
         curve: list[dict[str, Any]] = []
         for number in self._trained_rounds():

@@ -70,7 +70,7 @@ def train(
         examples_from_annotations(stack, annotations, labels, close_background=settings.training.close_background),
         labels.classes,
         settings.training,
-        members=settings.members,
+        members=settings.ensemble_members,
         seed=seed,
         folder=folder,
         device=device,

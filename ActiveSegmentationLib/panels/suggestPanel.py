@@ -8,12 +8,13 @@ import qt
 from slicer.i18n import tr as _
 
 from ActiveSegmentationLib.cohort import SliceId
+from ActiveSegmentationLib.common.defaults import DEFAULT_STRATEGY
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.panels.elided import ElidedLabel
 from ActiveSegmentationLib.panels.panel import Panel
 from ActiveSegmentationLib.panels.tables import IDENTITY, identityOf, setHeader
 from ActiveSegmentationLib.scene.requestRows import OPEN, SKIPPED, RequestRow
-from ActiveSegmentationLib.scene.work import DEFAULT_STRATEGY, splitStrategy
+from ActiveSegmentationLib.scene.work import splitStrategy
 
 RECOMMENDED = "Recommended: every patient in turn, evenly spread slices, guided by the model once there is one."
 

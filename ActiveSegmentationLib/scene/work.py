@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from ActiveSegmentationLib.cohort import Cohort, Preview, SliceId
+from ActiveSegmentationLib.common.defaults import DEFAULT_STRATEGY
 from ActiveSegmentationLib.common.errors import ActiveSegmentationError, BadInput
 from ActiveSegmentationLib.scene.jobs import Jobs, Then
 from ActiveSegmentationLib.scene.offers import PREDICTION, REQUESTS, SUGGEST, AutoTrain, Offer
 from ActiveSegmentationLib.scene.session import Session
 from ActiveSegmentationLib.study import LabelSet, RequestList, Study
 from ActiveSegmentationLib.worker.client import Job, WorkerClient
-
-DEFAULT_STRATEGY = "recommended"
-"""The recommended strategy, as of the command line."""
 
 NOTHING_PREDICTED = "Nothing to draw: the prediction is empty here."
 

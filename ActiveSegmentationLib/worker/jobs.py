@@ -115,7 +115,7 @@ def train(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     from ActiveSegmentationLib.loop import evaluate_study
 
     with _loop(options, progress) as loop:
-        number, model = loop.train(members=options.get("models"), steps=options.get("steps"))
+        number, model = loop.train(ensemble_members=options.get("models"), steps=options.get("steps"))
         if any(volume.role == Role.TEST and volume.mask is not None for volume in loop.cohort.volumes):
             evaluate_study(loop, metrics=("dice",))
         curve = loop.learning_curve()

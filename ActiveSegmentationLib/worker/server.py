@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 from ActiveSegmentationLib import __version__
 from ActiveSegmentationLib.common.errors import ActiveSegmentationError, Cancelled
+from ActiveSegmentationLib.common.memory import is_out_of_memory
 from ActiveSegmentationLib.common.progress import Progress
 from ActiveSegmentationLib.worker.protocol import ALIVE_SECONDS, VERSION, Garbage, decode, encode
 
@@ -191,11 +192,7 @@ def explain(error: BaseException) -> dict[str, str]:
             "details": details,
         }
     kind, message = "unexpected", f"{type(error).__name__}: {error}"
-    if (
-        isinstance(error, MemoryError)
-        or "out of memory" in str(error).lower()
-        or "can't allocate" in str(error).lower()
-    ):
+    if is_out_of_memory(error):
         kind, message = "out of memory", "There was not enough memory."
     elif isinstance(error, ModuleNotFoundError):
         kind, message = "missing package", f"The Python package '{error.name or error}' is not installed."

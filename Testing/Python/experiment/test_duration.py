@@ -26,7 +26,7 @@ def test_the_expected_time_is_told_before_the_first_round_and_what_is_left_after
 
 def test_a_round_costs_its_steps_and_one_look_at_every_slice_by_every_model():
     rows = {Role.POOL: np.arange(90), Role.TEST: np.arange(10)}
-    settings = SimpleNamespace(members=3, training=SimpleNamespace(steps=200))
+    settings = SimpleNamespace(ensemble_members=3, training=SimpleNamespace(steps=200))
     design = SimpleNamespace(rows=rows, settings=settings)
     assert Speed(step=0.5, slice=0.01).round_seconds(design) == pytest.approx(3 * (100 + 1))
 

@@ -35,7 +35,7 @@ LOSS_HEAD = "loss head"
 
 
 @dataclass(frozen=True)
-class Question:
+class SelectionRequest:
     """What is asked for.
 
     Attributes:
@@ -61,7 +61,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Suggestion:
+class SelectionResult:
     """What came of it.
 
     Attributes:
@@ -74,7 +74,7 @@ class Suggestion:
 
 
 def suggest(
-    question: Question,
+    request: SelectionRequest,
     stack: SliceStack,
     rows: np.ndarray,
     settings: LoopSettings,
@@ -86,11 +86,11 @@ def suggest(
     cache: Path,
     device: str,
     progress: Progress | None = None,
-) -> Suggestion:
+) -> SelectionResult:
     """Choose slices from the pool.
 
     Args:
-        question: What is asked for.
+        request: What is asked for.
         stack: The cohort's slices.
         rows: Rows of the pool; the learned metric is trained on them, without labels.
         settings: Settings of the loop.
@@ -105,8 +105,8 @@ def suggest(
     Raises:
         BadInput: If the budget is not positive, the strategy unknown, or no slice is left to ask for.
     """
-    _require_sense(question)
-    strategy = create_strategy(question.strategy)
+    _require_sense(request)
+    strategy = create_strategy(request.strategy)
     start = time.perf_counter()
     learned: dict[str, str] = {}
     available = embedders(
@@ -125,21 +125,21 @@ def suggest(
         rows,
         annotated=annotated,
         skipped=skipped,
-        constraints=question.constraints,
+        constraints=request.constraints,
         embedders=available,
         device=device,
         model=model,
         knowledge=knowledge,
         figures=strategy.figures,
-        unit=question.unit,
-        round_number=question.round,
-        rounds=question.rounds,
-        seed=question.seed,
+        unit=request.unit,
+        round_number=request.round,
+        rounds=request.rounds,
+        seed=request.seed,
         progress=progress,
     )
     _require_open_slice(pool)
-    choices = _choose(strategy, pool, question)
-    _tell_missing(question, choices, or_silent(progress))
+    choices = _choose(strategy, pool, request)
+    _tell_missing(request, choices, or_silent(progress))
     provenance = {
         "versions": versions(),
         "device": describe_device(device),
@@ -152,7 +152,7 @@ def suggest(
         LOSS_HEAD: strategy.loss_head,
         "seconds": round(time.perf_counter() - start, 3),
     }
-    return Suggestion(tuple(choices), provenance)
+    return SelectionResult(tuple(choices), provenance)
 
 
 def require_usable(name: str, situation: Situation) -> None:
@@ -181,46 +181,46 @@ def with_loss_head(settings: LoopSettings) -> LoopSettings:
     return replace(settings, training=replace(settings.training, loss_head=True))
 
 
-def _require_sense(question: Question) -> None:
-    if question.budget < 1:
-        raise BadInput(f"At least 1 slice must be asked for, not {question.budget}.", where="count")
-    limits = question.constraints
-    if question.unit == "volume" and (limits.max_per_volume is not None or limits.min_gap > 1):
+def _require_sense(request: SelectionRequest) -> None:
+    if request.budget < 1:
+        raise BadInput(f"At least 1 slice must be asked for, not {request.budget}.", where="count")
+    limits = request.constraints
+    if request.unit == "volume" and (limits.max_per_volume is not None or limits.min_gap > 1):
         advice = "Leave them out, or ask for slices; the limit on patients counts volumes."
         message = "Limits on the slices of a volume mean nothing where whole volumes are asked for."
         raise BadInput(message, where="max_per_volume, min_gap", advice=advice)
 
 
-def _tell_missing(question: Question, choices: list[Choice], progress: Progress) -> None:
-    if question.unit == "slice" or question.in_slices:
+def _tell_missing(request: SelectionRequest, choices: list[Choice], progress: Progress) -> None:
+    if request.unit == "slice" or request.in_slices:
         found, what = len(choices), "slices"
     else:
         found, what = len({choice.slice.volume for choice in choices}), "volumes"
-    if found < question.budget:
-        progress.message(f"Only {found} of {question.budget} {what} can still be asked for.")
+    if found < request.budget:
+        progress.message(f"Only {found} of {request.budget} {what} can still be asked for.")
 
 
-def _choose(strategy: Strategy, pool: Pool, question: Question) -> list[Choice]:
+def _choose(strategy: Strategy, pool: Pool, request: SelectionRequest) -> list[Choice]:
     """The slices to ask for, whatever the unit."""
 
     def select(budget: int) -> list[Choice]:
-        rng = selection_generator(question.seed, question.strategy, question.round)
+        rng = selection_generator(request.seed, request.strategy, request.round)
         choices = strategy.select(pool, budget, rng)
         check_choices(choices, pool, budget)
         return choices
 
-    if question.unit == "slice":
-        return select(question.budget)
-    if not question.in_slices:
-        return _slices_of(select(question.budget), pool)
+    if request.unit == "slice":
+        return select(request.budget)
+    if not request.in_slices:
+        return _slices_of(select(request.budget), pool)
     counts = pool.slice_counts()
-    volumes = max(1, round(question.budget / counts[counts > 0].mean()))
+    volumes = max(1, round(request.budget / counts[counts > 0].mean()))
     chosen = _slices_of(select(volumes), pool)
-    while len(chosen) < question.budget and len({choice.slice.volume for choice in chosen}) == volumes < len(pool):
-        missing = question.budget - len(chosen)
+    while len(chosen) < request.budget and len({choice.slice.volume for choice in chosen}) == volumes < len(pool):
+        missing = request.budget - len(chosen)
         volumes = min(len(pool), volumes + max(1, round(missing / counts[counts > 0].mean())))
         chosen = _slices_of(select(volumes), pool)
-    return chosen[: question.budget]
+    return chosen[: request.budget]
 
 
 def _slices_of(choices: list[Choice], pool: Pool) -> list[Choice]:

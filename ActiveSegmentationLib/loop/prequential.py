@@ -20,7 +20,7 @@ from ActiveSegmentationLib.study import LabelSet, SliceAnnotation
 
 
 @dataclass(frozen=True)
-class UnseenScore:
+class PrequentialScore:
     """Agreement of a model with annotations it was not trained on.
 
     Attributes:
@@ -43,7 +43,7 @@ class UnseenScore:
 
 
 @torch.no_grad()
-def score_unseen(
+def prequential_score(
     model: Ensemble,
     stack: SliceStack,
     annotations: Mapping[SliceId, SliceAnnotation],
@@ -51,7 +51,7 @@ def score_unseen(
     *,
     device: str,
     progress: Progress | None = None,
-) -> UnseenScore:
+) -> PrequentialScore:
     """Compare a model's predictions with annotations that came after it.
 
     Args:
@@ -76,4 +76,4 @@ def score_unseen(
             both[class_number] += np.count_nonzero(found & wanted)
             total[class_number] += np.count_nonzero(found) + np.count_nonzero(wanted)
     dice = {label.name: float(2 * both[n] / total[n]) if total[n] else None for n, label in enumerate(labels.labels, 1)}
-    return UnseenScore(len(annotations), dice)
+    return PrequentialScore(len(annotations), dice)

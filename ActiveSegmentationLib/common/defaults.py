@@ -1,0 +1,6 @@
+"""Defaults that the command line, the library and the Slicer module share."""
+
+from __future__ import annotations
+
+DEFAULT_STRATEGY = "recommended"
+"""Name of the strategy that is used where no other is chosen."""

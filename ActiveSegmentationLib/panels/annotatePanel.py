@@ -9,6 +9,7 @@ from slicer.i18n import tr as _
 
 from ActiveSegmentationLib.cohort import AnnotationKind, SliceId
 from ActiveSegmentationLib.common.errors import ActiveSegmentationError, BadInput
+from ActiveSegmentationLib.common.signals import Signal
 from ActiveSegmentationLib.panels.elided import ElidedLabel
 from ActiveSegmentationLib.panels.labelButtons import LabelButtons, LabelEntry
 from ActiveSegmentationLib.panels.panel import Panel
@@ -20,11 +21,16 @@ TICK_MILLISECONDS = 1_000
 
 
 class AnnotatePanel(Panel):
-    """Annotating the slice of a request."""
+    """Annotating the slice of a request.
+
+    Attributes:
+        allAnswered: Emitted when no request is open any more, with a line on what has just been done, or "".
+    """
 
     def setup(self) -> None:
         """Connect the widgets."""
         ui = self.ui
+        self.allAnswered: Signal[[str]] = Signal()
         self._saved = ""
         self._overlap: SliceId | None = None
         self._task = ElidedLabel(ui.taskLabel)
@@ -58,14 +64,6 @@ class AnnotatePanel(Panel):
         self._tick.setInterval(TICK_MILLISECONDS)
         self._tick.timeout.connect(self._showState)
 
-    def onAllAnswered(self, said: str = "") -> None:
-        """No request is open any more; the module replaces this by the offer of the next suggestions.
-
-        Args:
-            said: What has just been done, to be told as well; "" for nothing.
-        """
-        self.messages.tell(f"{said} {_('All requests are answered. Train, or ask for more slices.')}".strip())
-
     def start(self) -> None:
         """The module is shown: save and count time."""
         self._autosave.start()
@@ -83,7 +81,7 @@ class AnnotatePanel(Panel):
         """Open the next or the previous open request; False where all are answered, or its image cannot be read."""
         row = self.session.nextRow(direction)
         if row is None:
-            self.onAllAnswered(said)
+            self.allAnswered.emit(said)
             return False
         return self.openSlice(row.request.slice)
 

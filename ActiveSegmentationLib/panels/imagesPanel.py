@@ -63,29 +63,6 @@ class ImagesPanel(Panel):
 
     # Volumes that are left out
 
-    def leaveOut(self, volume: str) -> None:
-        """Go on without a volume; what was drawn on it is kept.
-
-        Raises:
-            BadInput: If no study is open, there is no such volume, or the study cannot be written.
-        """
-        reason = _("left out in 3D Slicer by {name}").format(name=self.session.annotator)
-        self.session.excludeVolume(volume, reason)
-        self.update()
-        text = _("{volume} is left out; what was drawn on it is kept.").format(volume=volume)
-        tip = _("Use this volume again.")
-        self.messages.offer(text, _("Undo"), self.act(lambda: self.takeBack(volume)), tip)
-
-    def takeBack(self, volume: str) -> None:
-        """Use a volume again that was left out.
-
-        Raises:
-            BadInput: If no study is open, there is no such volume, or the study cannot be written.
-        """
-        self.session.includeVolume(volume)
-        self.update()
-        self.messages.tell(_("{volume} is used again.").format(volume=volume))
-
     def _fillAnew(self, study: Study) -> None:
         """Show other volumes as left out than before; the chosen row stays."""
         table = self.ui.cohortTable

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from slicer.i18n import tr as _
 
+from ActiveSegmentationLib.common.signals import Signal
 from ActiveSegmentationLib.panels.panel import Panel
 from ActiveSegmentationLib.scene.charts import SliceMapChart
 
@@ -15,10 +16,15 @@ METHODS = ("pca", "tsne")
 
 
 class MapPanel(Panel):
-    """Showing all slices as dots."""
+    """Showing all slices as dots.
+
+    Attributes:
+        chartWanted: Emitted with a chart node to show in a plot view.
+    """
 
     def setup(self) -> None:
         """Connect the widgets."""
+        self.chartWanted: Signal[[Any]] = Signal()
         self._chart: SliceMapChart | None = None
         self._shown: tuple[Any, ...] = ()
         for text in (_("principal components (quick)"), _("t-SNE (neighbourhoods)")):
@@ -37,10 +43,7 @@ class MapPanel(Panel):
     def _onLaidOut(self) -> None:
         self.drawMap()
         assert self._chart is not None
-        self.showChart(self._chart.chart)
-
-    def showChart(self, chart: Any) -> None:
-        """Show a chart; the module replaces this by what its plot view needs."""
+        self.chartWanted.emit(self._chart.chart)
 
     def drawMap(self) -> None:
         """Bring the chart up to date with what is annotated and asked for."""

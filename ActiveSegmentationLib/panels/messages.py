@@ -21,14 +21,12 @@ class Messages:
 
     Args:
         ui: Widgets of the module.
-
-    Attributes:
-        comfort: Gives what is to be said after an error, such as that the strokes are still there; "" for nothing.
+        reassurance: Gives what to add to an error, such as that the strokes are still there; "" for nothing.
     """
 
-    def __init__(self, ui: Any) -> None:
+    def __init__(self, ui: Any, reassurance: Callable[[], str]) -> None:
         self._ui = ui
-        self.comfort: Callable[[], str] = lambda: ""
+        self._reassurance = reassurance
         self._action: Callable[[], Any] | None = None
         self._stillSo: Callable[[], bool] = lambda: True
         ui.messageButton.clicked.connect(lambda *_: self._act())
@@ -90,7 +88,7 @@ class Messages:
             text = f"{type(error).__name__}: {error}"
             details = "".join(traceback.format_exception(error))
         logging.error("ActiveSegmentation: %s", text)
-        text = f"{text} {self.comfort()}".strip()
+        text = f"{text} {self._reassurance()}".strip()
         self._show(f"<b>{_escaped(text)}</b>", details)
         _showStatus(text)
         if action is not None:

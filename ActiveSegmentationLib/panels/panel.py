@@ -115,11 +115,26 @@ class Panel:
             leave = self.act(lambda: self.leaveOut(volume))
             self.messages.error(error, _("Leave this volume out"), leave, tip.format(volume=volume))
 
-    def takeBack(self, volume: str) -> None:
-        """Use a volume again that was left out; the module replaces this."""
-
     def leaveOut(self, volume: str) -> None:
-        """Go on without a volume; the module replaces this."""
+        """Exclude a volume from the study; what was drawn on it is kept.
+
+        Raises:
+            BadInput: If no study is open, there is no such volume, or the study cannot be written.
+        """
+        reason = _("left out in 3D Slicer by {name}").format(name=self.session.annotator)
+        self.session.excludeVolume(volume, reason)
+        text = _("{volume} is left out; what was drawn on it is kept.").format(volume=volume)
+        tip = _("Use this volume again.")
+        self.messages.offer(text, _("Undo"), self.act(lambda: self.takeBack(volume)), tip)
+
+    def takeBack(self, volume: str) -> None:
+        """Use an excluded volume again.
+
+        Raises:
+            BadInput: If no study is open, there is no such volume, or the study cannot be written.
+        """
+        self.session.includeVolume(volume)
+        self.messages.tell(_("{volume} is used again.").format(volume=volume))
 
     # Buttons that start a job, and stop it while it is under way
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import slicer
@@ -29,16 +28,13 @@ class SegmentEditor(Editor):
 
     Args:
         widget: qMRMLSegmentEditorWidget.
-
-    Attributes:
-        toolChanged: Called without arguments when another segment is selected.
     """
 
     def __init__(self, widget: Any) -> None:
+        super().__init__()
         self._widget = widget
         self._entered = False
-        self.toolChanged: Callable[[], None] = lambda: None
-        widget.currentSegmentIDChanged.connect(lambda *args: self.toolChanged())
+        widget.currentSegmentIDChanged.connect(lambda *args: self.toolChanged.emit())
         widget.setMRMLSegmentEditorNode(self._node())
         widget.setEffectNameOrder(list(EFFECTS))
         widget.unorderedEffectsVisible = False

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import qt
 import slicer
 
+from ActiveSegmentationLib.common.signals import Signal
 from ActiveSegmentationLib.scene.views import View
 
 ANNOTATION_VIEW = "Red"
@@ -56,10 +56,14 @@ def _view(name: str) -> View:
 
 
 class PlotView:
-    """Shows charts in Slicer's plot view, and tells which dot was picked."""
+    """Shows charts in Slicer's plot view.
+
+    Attributes:
+        picked: Emitted with the id of a series and a row of its table when somebody clicks on a dot.
+    """
 
     def __init__(self) -> None:
-        self.picked: Callable[[str, int], None] = lambda seriesId, row: None
+        self.picked: Signal[[str, int]] = Signal()
         self._connected: list[Any] = []
         self._choice: tuple[str, int] | None = None
 
@@ -86,7 +90,7 @@ class PlotView:
     def _tell(self) -> None:
         choice, self._choice = self._choice, None
         if choice is not None:
-            self.picked(*choice)
+            self.picked.emit(*choice)
 
     def disconnect(self) -> None:
         """Let go of the views."""

@@ -22,6 +22,7 @@ from ActiveSegmentationLib.cohort import (
     write_phantom,
 )
 from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.signals import Signal
 from ActiveSegmentationLib.panels import settings
 from ActiveSegmentationLib.panels.panel import Panel
 from ActiveSegmentationLib.panels.tables import setHeader
@@ -43,10 +44,19 @@ SAMPLE_PATIENTS = 6
 
 
 class StudyPanel(Panel):
-    """Making and opening studies."""
+    """Making and opening studies.
+
+    Attributes:
+        aboutToWrite: Emitted before a study is made or opened; an error in a listener prevents it.
+        opened: Emitted when a study was opened.
+        found: Emitted with the cohort and the previews when images were read.
+    """
 
     def setup(self) -> None:
         """Connect the widgets."""
+        self.aboutToWrite: Signal[[]] = Signal()
+        self.opened: Signal[[]] = Signal()
+        self.found: Signal[[Cohort, list[Preview]]] = Signal()
         self._cohort: Cohort | None = None
         self._previews: list[Preview] = []
         self._counted: tuple[Path, int] | None = None
@@ -95,15 +105,6 @@ class StudyPanel(Panel):
 
         field.returnPressed.connect(pressed)
 
-    def beforeWriting(self) -> None:
-        """Have what making and writing a study needs; the module replaces this by the installation."""
-
-    def onOpened(self) -> None:
-        """A study was opened; the module replaces this."""
-
-    def onFound(self, cohort: Cohort, previews: list[Preview]) -> None:
-        """Images were read; the module replaces this."""
-
     # Opening
 
     def open(self, folder: Path) -> None:
@@ -112,7 +113,7 @@ class StudyPanel(Panel):
         Raises:
             BadInput: If it cannot be opened.
         """
-        self.beforeWriting()
+        self.aboutToWrite.emit()
         self.session.openStudy(folder)
         self._onOpened(folder)
 
@@ -123,7 +124,7 @@ class StudyPanel(Panel):
         self.ui.openPathLineEdit.currentPath = str(folder)
         self.parameters().studyFolder = str(folder)
         self._tellDrafts()
-        self.onOpened()
+        self.opened.emit()
 
     def _tellDrafts(self) -> None:
         drafts = list(self.session.requireStudy().drafts.all(self.session.annotator))
@@ -148,7 +149,7 @@ class StudyPanel(Panel):
 
     def openSample(self) -> None:
         """Make a cohort of artificial images and a study of it in a folder of their own, and open the study."""
-        self.beforeWriting()
+        self.aboutToWrite.emit()
         root = Path(tempfile.mkdtemp(prefix="sample-", dir=_ownFolder()))
         with _waiting():
             write_phantom(root / "cohort", patients=SAMPLE_PATIENTS, scribbles=False)
@@ -179,7 +180,7 @@ class StudyPanel(Panel):
 
     def _onIndexed(self, cohort: Cohort, labels: LabelSet | None) -> None:
         self._cohort = cohort
-        self.onFound(cohort, self._previews)
+        self.found.emit(cohort, self._previews)
         self._showLabels(labels.labels if labels is not None else ())
         self._proposeDefaults(cohort)
         if not self.ui.studyPathLineEdit.currentPath:

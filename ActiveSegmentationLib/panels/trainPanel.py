@@ -7,6 +7,7 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
+from ActiveSegmentationLib.common.signals import Signal
 from ActiveSegmentationLib.panels.panel import Panel
 from ActiveSegmentationLib.scene.charts import LossChart, learningCurveChart
 from ActiveSegmentationLib.scene.offers import AutoTrain
@@ -18,10 +19,15 @@ SHOWN = tuple(NAMES)
 
 
 class TrainPanel(Panel):
-    """Training a model in the background."""
+    """Training a model in the background.
+
+    Attributes:
+        chartWanted: Emitted with a chart node to show in a plot view.
+    """
 
     def setup(self) -> None:
         """Connect the widgets."""
+        self.chartWanted: Signal[[Any]] = Signal()
         self._loss: LossChart | None = None
         self.curveChart: Any = None
         self.ui.trainButton.clicked.connect(self.startOrStop("train", self.train))
@@ -42,13 +48,10 @@ class TrainPanel(Panel):
     def showCurve(self) -> None:
         """Show a plot: the running training's loss and Dice, or else the learning curve."""
         if self.work.isRunning("train") and self._loss is not None:
-            self.showChart(self._loss.chart)
+            self.chartWanted.emit(self._loss.chart)
             return
         self.curveChart = learningCurveChart(self.work.curve)
-        self.showChart(self.curveChart)
-
-    def showChart(self, chart: Any) -> None:
-        """Show a chart; the module replaces this by what its plot view needs."""
+        self.chartWanted.emit(self.curveChart)
 
     def report(self, name: str, message: Mapping[str, Any]) -> None:
         """Draw the loss of a running training."""

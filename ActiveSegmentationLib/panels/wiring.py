@@ -10,6 +10,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from ActiveSegmentationLib.common.signals import Signal
 from ActiveSegmentationLib.panels import settings
 from ActiveSegmentationLib.panels.annotatePanel import AnnotatePanel
 from ActiveSegmentationLib.panels.dependencies import workerCommand, workerEnvironment
@@ -62,7 +63,7 @@ class Wiring:
         editor: Any = None,
     ) -> None:
         self.ui = ui
-        self.messages = Messages(ui)
+        self.messages = Messages(ui, self._reassurance)
         self.editor = editor or SegmentEditor(ui.segmentEditorWidget)
         self.logic = makeLogic(views or SlicerViews(), self.editor, settings.value("Python"))
         self.session, self.work = self.logic.session, self.logic.work
@@ -108,39 +109,37 @@ class Wiring:
         self.scheduleUpdate()
 
     def _listen(self) -> None:
-        """Hear of everything that changes, and of every problem."""
-        self.messages.comfort = self._comfort
-        self.session.changed = self.scheduleUpdate
-        self.session.viewChanged = self.scheduleUpdate
-        self.session.failed = self.messages.error
-        self.editor.toolChanged = self.scheduleUpdate
-        self.work.changed = self.scheduleUpdate
-        self.work.failed = self.messages.error
-        self.work.said = self.messages.tell
-        self.work.ready = self._ready
-        self.work.client.stateChanged = self.scheduleUpdate
+        """Show every change and every problem."""
+        for signal in self._changes():
+            signal.connect(self.scheduleUpdate)
+        self.session.failed.connect(self.messages.error)
+        self.work.failed.connect(self.messages.error)
+        self.work.said.connect(self.messages.tell)
+        self.work.aboutToLearn.connect(self._onAboutToLearn)
         if slicer.app.layoutManager() is not None:
             slicer.app.layoutManager().layoutChanged.connect(self._onLayoutChanged)
+
+    def _changes(self) -> tuple[Signal[[]], ...]:
+        """Signals after which the panels show something else."""
+        session, work = self.session, self.work
+        return session.changed, session.viewChanged, self.editor.toolChanged, work.changed, work.client.stateChanged
 
     def _onLayoutChanged(self, *_: Any) -> None:
         """Another view may be the one to annotate in, or none."""
         self.scheduleUpdate()
 
     def _joinPanels(self) -> None:
-        """What a step leads to in another panel."""
-        self.work.reported = self.train.report
+        """Connect the panels with each other."""
+        self.work.reported.connect(self.train.report)
         self.work.automatic = self.train.automatic
-        self.work.suggestNext = self.suggest.act(self.suggest.suggest)
-        self.plots.picked = self.map.pick
-        self.train.showChart = self.plots.show  # type: ignore[method-assign]
-        self.map.showChart = self.plots.show  # type: ignore[method-assign]
-        self.study.beforeWriting = self.logic.dependencies.ensureLight  # type: ignore[method-assign]
-        self.study.onOpened = self._onOpened  # type: ignore[method-assign]
-        for panel in self.panels:
-            panel.leaveOut = self.images.leaveOut  # type: ignore[method-assign]
-            panel.takeBack = self.images.takeBack  # type: ignore[method-assign]
-        self.study.onFound = self.images.showFound  # type: ignore[method-assign]
-        self.annotate.onAllAnswered = self._onAllAnswered  # type: ignore[method-assign]
+        self.work.suggestionsWanted.connect(self.suggest.act(self.suggest.suggest))
+        self.plots.picked.connect(self.map.pick)
+        self.train.chartWanted.connect(self.plots.show)
+        self.map.chartWanted.connect(self.plots.show)
+        self.study.aboutToWrite.connect(self.logic.dependencies.ensureLight)
+        self.study.opened.connect(self._onOpened)
+        self.study.found.connect(self.images.showFound)
+        self.annotate.allAnswered.connect(self._onAllAnswered)
 
     def _makeShortcuts(self) -> Shortcuts | None:
         if slicer.app.commandOptions().noMainWindow:
@@ -171,13 +170,12 @@ class Wiring:
 
     # The worker
 
-    def _ready(self) -> bool:
-        """Have the packages that learning needs, where the worker runs in Slicer's own Python."""
+    def _onAboutToLearn(self) -> None:
+        """Install the packages that learning needs, where the worker runs in Slicer's own Python."""
         if not settings.value("Python"):
             self.logic.dependencies.ensure()
         if not self.work.deviceText and not self.work.isRunning("describe"):
             self.work.describe()
-        return True
 
     def install(self) -> None:
         """Install what is missing, and let the worker look again."""
@@ -250,13 +248,13 @@ class Wiring:
         ui.jobProgressBar.setValue(first.done)
         ui.cancelButton.enabled = not first.cancelling
 
-    def _comfort(self) -> str:
-        """What an error does not touch."""
+    def _reassurance(self) -> str:
+        """What an error does not affect."""
         return _("Your strokes are still there.") if self.session.isDirty else ""
 
     # What comes next
 
-    def _onAllAnswered(self, said: str = "") -> None:
+    def _onAllAnswered(self, said: str) -> None:
         """No request is open: learn from what is committed, or ask for more slices."""
         text = _("All requests are answered.") if self.session.requests.rows else _("No slice is requested.")
         text = f"{said} {text}".strip()
@@ -326,12 +324,9 @@ class Wiring:
             slicer.app.layoutManager().layoutChanged.disconnect(self._onLayoutChanged)
         if self.shortcuts is not None:
             self.shortcuts.remove()
-        self.session.changed = lambda: None
-        self.session.viewChanged = lambda: None
-        self.editor.toolChanged = lambda: None
-        self.work.changed = lambda: None
-        self.work.failed = lambda error: None  # that a running job was stopped is no news any more
-        self.work.client.stateChanged = lambda: None
+        for signal in self._changes():
+            signal.disconnect(self.scheduleUpdate)
+        self.work.failed.disconnect(self.messages.error)  # that a running job is stopped is no news any more
         self.logic.close()
         removeCharts()
         self.editor.close()

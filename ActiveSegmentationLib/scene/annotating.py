@@ -72,7 +72,7 @@ class Annotating(StudySession):
         _, case, index = self._current()
         self.display.align(case, index)
         self._mark()  # the layout may have another view now
-        self.changed()
+        self.changed.emit()
 
     def annotateShown(self) -> SliceId:
         """Open the slice in view instead of the open one; strokes on either stay.
@@ -186,7 +186,7 @@ class Annotating(StudySession):
         self.timer.start()
         self._dirty = None
         self._refreshVolume(case.volume.id)
-        self.committed(annotation.slice)
+        self.committed.emit(annotation.slice)
         return annotation.slice
 
     def _store(self, study: Study, case: Case, annotation: SliceAnnotation) -> None:
@@ -231,7 +231,7 @@ class Annotating(StudySession):
             labels = study.version_labels(sliceId, self.annotator, version.labels_sha256)
         self.editor.saveStateForUndo()
         case.write({index: labels})
-        self.changed()
+        self.changed.emit()
 
     def _takeNewer(self, study: Study, case: Case, index: int) -> None:
         """Show what another Slicer has committed on a slice meanwhile, unless strokes of ours would be lost."""
@@ -281,14 +281,14 @@ class Annotating(StudySession):
         study.drafts.discard(case.sliceId(index), self.annotator)
         case.drafted.discard(index)
         case.setPrelabel(index, None if known is None else known.prelabel)
-        self.changed()
+        self.changed.emit()
 
     def resolveOverlap(self) -> None:
         """Where segments overlap on the slice, keep the one that comes last in the label set; can be undone."""
         _, case, index = self._inView()
         self.editor.saveStateForUndo()
         case.resolveOverlap(index)
-        self.changed()
+        self.changed.emit()
 
     # Where the structures are
 
@@ -306,7 +306,7 @@ class Annotating(StudySession):
         study = self.requireStudy()
         with self._marking():
             self.marks.mark(study, volumeId, first, last)
-        self.changed()
+        self.changed.emit()
 
     def clearExtent(self, volumeId: str) -> None:
         """Take back what was marked in a volume, as ``Study.extents.clear`` does.
@@ -317,7 +317,7 @@ class Annotating(StudySession):
         study = self.requireStudy()
         with self._marking():
             self.marks.clear(study, volumeId)
-        self.changed()
+        self.changed.emit()
 
     def markEnd(self, end: str, index: int) -> bool:
         """Say which slice of the open volume is the first or the last that shows any structure.
@@ -335,7 +335,7 @@ class Annotating(StudySession):
         study, case, _ = self._current()
         with self._marking():
             swapped = self.marks.markEnd(study, case.volume, end, index)
-        self.changed()
+        self.changed.emit()
         return swapped
 
     def _current(self) -> tuple[Study, Case, int]:

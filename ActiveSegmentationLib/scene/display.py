@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import slicer
 
+from ActiveSegmentationLib.common.signals import Signal
 from ActiveSegmentationLib.scene.case import Case
 from ActiveSegmentationLib.scene.fitting import fitToSlice
 from ActiveSegmentationLib.scene.highlight import COMMITTED, REQUESTED, SliceHighlight
@@ -27,13 +28,13 @@ class Display:
         views: Where volumes are shown.
 
     Attributes:
-        moved: Called without arguments when the view to annotate in shows another slice of the volume, or none, or has
+        moved: Emitted when the view to annotate in shows another slice of the volume, or none, or has
             changed its size.
     """
 
     def __init__(self, views: Views) -> None:
         self.views = views
-        self.moved: Callable[[], None] = lambda: None
+        self.moved: Signal[[]] = Signal()
         self._highlight: SliceHighlight | None = None
         self._saved: tuple[Any, SavedView] | None = None
         self._watch: ViewWatch | None = None
@@ -103,7 +104,7 @@ class Display:
         if self._watch is None or not self._watch.isOf(view.sliceNode, case):
             self._unwatch()
             fitToSlice(view.sliceNode, geometry, axis, index)
-            self._watch = ViewWatch(view.sliceNode, case, self._onMoved)
+            self._watch = ViewWatch(view.sliceNode, case, self.moved.emit)
         elif alignToSlice(view.sliceNode, geometry, axis, index):
             self._watch.fit(index)
 
@@ -111,9 +112,6 @@ class Display:
         """Fit the view again where it has changed its size; not to be called within events of the view."""
         if self._watch is not None:
             self._watch.settle()
-
-    def _onMoved(self) -> None:
-        self.moved()
 
     def _unwatch(self) -> None:
         if self._watch is not None:

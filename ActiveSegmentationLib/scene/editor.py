@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ActiveSegmentationLib.common.signals import Signal
+
 
 @dataclass(frozen=True)
 class Tool:
@@ -20,7 +22,14 @@ class Tool:
 
 
 class Editor:
-    """The Segment Editor as far as a session needs it; this one is for runs without a user interface."""
+    """The Segment Editor as far as a session needs it; this one is for runs without a user interface.
+
+    Attributes:
+        toolChanged: Emitted when another segment is selected.
+    """
+
+    def __init__(self) -> None:
+        self.toolChanged: Signal[[]] = Signal()
 
     def setNodes(self, segmentationNode: Any, volumeNode: Any) -> None:
         """Edit this segmentation over this volume; None for both ends editing."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ActiveSegmentationLib.common.errors import ActiveSegmentationError
+from ActiveSegmentationLib.common.signals import Signal
 from ActiveSegmentationLib.scene.running import TITLES, Running
 from ActiveSegmentationLib.scene.session import Session
 from ActiveSegmentationLib.study import Study
@@ -30,11 +31,12 @@ class Jobs:
     Attributes:
         device: "auto" or a torch device.
         running: The jobs under way, oldest first, those of studies that are closed by now among them.
-        changed: Called without arguments after every change.
-        failed: Called with a ``WorkerError`` when a job failed, or the error met in taking what it answered.
-        said: Called with a line that a job wants a person to read.
-        reported: Called with a job's name and its progress message, of jobs on the open study only.
-        ready: Asked before every job that learns; False means that it cannot start, and the person knows why.
+        changed: Emitted after every change.
+        failed: Emitted with a ``WorkerError`` when a job failed, or with the error met in using its result.
+        said: Emitted with a line for the user.
+        reported: Emitted with a job's name and its progress message, for jobs on the open study only.
+        aboutToLearn: Emitted before every job that needs the learning packages; an error in a listener prevents the
+            job.
     """
 
     def __init__(self, session: Session, client: WorkerClient) -> None:
@@ -42,11 +44,11 @@ class Jobs:
         self.client = client
         self.device = "auto"
         self.running: list[Running] = []
-        self.changed: Callable[[], None] = lambda: None
-        self.failed: Callable[[WorkerError | ActiveSegmentationError], None] = lambda error: None
-        self.said: Callable[[str], None] = lambda text: None
-        self.reported: Callable[[str, Mapping[str, Any]], None] = lambda name, message: None
-        self.ready: Callable[[], bool] = lambda: True
+        self.changed: Signal[[]] = Signal()
+        self.failed: Signal[[WorkerError | ActiveSegmentationError]] = Signal()
+        self.said: Signal[[str]] = Signal()
+        self.reported: Signal[[str, Mapping[str, Any]]] = Signal()
+        self.aboutToLearn: Signal[[]] = Signal()
 
     def isRunning(self, name: str) -> bool:
         """Whether a job of this name is under way, for the open study or for none in particular."""
@@ -66,7 +68,7 @@ class Jobs:
         if running is not None:
             running.cancelling = True
             self.client.cancel(running.job)
-            self.changed()
+            self.changed.emit()
 
     def _startForStudy(
         self,
@@ -76,7 +78,7 @@ class Jobs:
         then: Then | None = None,
         volume: str = "",
         index: int | None = None,
-    ) -> Job | None:
+    ) -> Job:
         """Start a job on the open study; what it answers is dropped if another study is open by then.
 
         Args:
@@ -91,8 +93,7 @@ class Jobs:
             BadInput: If no study is open.
         """
         study = self.session.requireStudy()
-        if not self.ready():
-            return None
+        self.aboutToLearn.emit()
 
         def doneHere(answer: dict[str, Any]) -> None:
             if self._isOpen(study):
@@ -119,41 +120,44 @@ class Jobs:
         study: Study | None = None,
         about: Mapping[str, Any] | None = None,
     ) -> Job:
-        def isDone(answer: dict[str, Any]) -> None:
-            self._drop()
-            try:
-                done(answer)
-                if then is not None:
-                    then(answer)
-            except ActiveSegmentationError as error:  # the study was moved or damaged meanwhile
-                self.failed(error)
-            self.changed()
-
-        def hasFailed(error: WorkerError) -> None:
-            self._drop()
-            self.failed(replace(error, message=self._prefix(study) + error.message))
-            self.changed()
-
-        def isCancelled() -> None:
-            self._drop()
-            self.said(f"{self._prefix(study)}{TITLES[name]}: stopped.")
-            self.changed()
-
-        def report(message: dict[str, Any]) -> None:
-            self._report(job, message)
-
-        def say(text: str) -> None:
-            line = self._prefix(study) + text
-            if text.startswith(NOTE):
-                logging.info("ActiveSegmentation: %s", line)
-            else:
-                self.said(line)
-
-        job = self.client.submit(name, options, isDone, hasFailed, isCancelled, report, say, about)
+        job = Job(name, options, about or {})
+        job.done.connect(lambda answer: self._onDone(answer, done, then))
+        job.failed.connect(lambda error: self._onFailed(error, study))
+        job.cancelled.connect(lambda: self._onCancelled(name, study))
+        job.progress.connect(lambda message: self._report(job, message))
+        job.message.connect(lambda text: self._say(text, study))
+        self.client.submit(job)
         if job.active:
             self.running.append(Running(job, TITLES[name], study, lambda: self.session.study))
-        self.changed()
+        self.changed.emit()
         return job
+
+    def _onDone(self, answer: dict[str, Any], done: Then, then: Then | None) -> None:
+        self._drop()
+        try:
+            done(answer)
+            if then is not None:
+                then(answer)
+        except ActiveSegmentationError as error:  # the study was moved or damaged meanwhile
+            self.failed.emit(error)
+        self.changed.emit()
+
+    def _onFailed(self, error: WorkerError, study: Study | None) -> None:
+        self._drop()
+        self.failed.emit(replace(error, message=self._prefix(study) + error.message))
+        self.changed.emit()
+
+    def _onCancelled(self, name: str, study: Study | None) -> None:
+        self._drop()
+        self.said.emit(f"{self._prefix(study)}{TITLES[name]}: stopped.")
+        self.changed.emit()
+
+    def _say(self, text: str, study: Study | None) -> None:
+        line = self._prefix(study) + text
+        if text.startswith(NOTE):
+            logging.info("ActiveSegmentation: %s", line)
+        else:
+            self.said.emit(line)
 
     def _prefix(self, study: Study | None) -> str:
         """Which study a message is about, where it is not the open one."""
@@ -170,5 +174,5 @@ class Jobs:
                 running.done, running.total = message["done"], message["total"]
                 running.values = message["values"]
                 if running.isHere:
-                    self.reported(job.name, message)
-        self.changed()
+                    self.reported.emit(job.name, message)
+        self.changed.emit()

@@ -53,13 +53,13 @@ class Session(Annotating):
             self.reviews = {}
         self.reviews |= {review["volume"]: dict(review) for review in reviews}
         self._showWanted()
-        self.changed()
+        self.changed.emit()
 
     def forgetReviews(self) -> None:
         """A newer model is trained: what is known is an older one's, which stays shown until it is replaced."""
         self.reviews = {}
         self._showWanted()
-        self.changed()
+        self.changed.emit()
 
     def review(self) -> dict[str, Any] | None:
         """What the latest model says of the open volume, or None where that is not computed yet."""
@@ -83,7 +83,7 @@ class Session(Annotating):
         self.editor.saveStateForUndo()
         case.write({index: plane})
         case.setPrelabel(index, review["model"])
-        self.changed()
+        self.changed.emit()
         return True
 
     # What is wanted of it
@@ -92,13 +92,13 @@ class Session(Annotating):
         """Show the model's prediction as outlines on every volume, as soon as it is there, or no more."""
         self.predictionWanted = wanted
         self._showWanted()
-        self.changed()
+        self.changed.emit()
 
     def wantUncertainty(self, opacity: float) -> None:
         """Lay the model's uncertainty over every volume that is opened, as soon as it is there; 0 for no more."""
         self.uncertaintyWanted = opacity
         self._showWanted()
-        self.changed()
+        self.changed.emit()
 
     def _showWanted(self) -> None:
         """Show of the open volume what is wanted and known; where it is not known, somebody else is told.
@@ -113,9 +113,9 @@ class Session(Annotating):
             self._showUncertainty(review)
         except BadInput as error:
             self.predictionWanted, self.uncertaintyWanted = False, 0.0
-            self.failed(error)
+            self.tellFailure(error)
         if review is None and (self.predictionWanted or self.uncertaintyWanted > 0):
-            self.reviewMissing(self.case.volume.id)
+            self.reviewMissing.emit(self.case.volume.id)
 
     def _showPrediction(self, review: Mapping[str, Any] | None) -> None:
         if not self.predictionWanted:
@@ -144,7 +144,7 @@ class Session(Annotating):
         with self._quiet():
             self.display.setUncertainty(self.case, self.requireStudy().id, review, opacity)
         self.uncertaintyWanted = opacity
-        self.changed()
+        self.changed.emit()
 
     def setUncertaintyOpacity(self, opacity: float) -> None:
         """Let the image show more or less through the uncertainty."""
@@ -163,7 +163,7 @@ class Session(Annotating):
         with self._quiet():
             self.display.setPrediction(self.case if shown else None, study.id, review, study.labels)
         self.predictionWanted = shown
-        self.changed()
+        self.changed.emit()
 
     def _requireReview(self) -> dict[str, Any]:
         review = self.review()

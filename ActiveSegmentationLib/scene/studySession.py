@@ -36,7 +36,7 @@ class StudySession(StudyState):
 
     def __init__(self, views: Views | None = None, editor: Editor | None = None) -> None:
         super().__init__(views, editor)
-        self.display.moved = self._onViewMoved
+        self.display.moved.connect(self._onViewMoved)
         scene = slicer.mrmlScene
         for event, method in (
             (slicer.vtkMRMLScene.NodeAboutToBeRemovedEvent, self._onNodeAboutToBeRemoved),
@@ -90,7 +90,7 @@ class StudySession(StudyState):
         self._mark()
         if isNew:
             self._showWanted()
-        self.changed()
+        self.changed.emit()
 
     def _takeNewer(self, study: Study, case: Case, index: int) -> None:
         """Show what another Slicer has committed on a slice meanwhile; see ``Annotating``."""
@@ -128,7 +128,7 @@ class StudySession(StudyState):
             self.case.setChannel(study.cohort, channel)
         self.habits.channel = channel
         self.case.contrast.apply(self.habits.contrast)
-        self.changed()
+        self.changed.emit()
 
     def closeCase(self) -> None:
         """Put the open volume away: what is not committed is kept as drafts, our nodes leave the scene.
@@ -144,11 +144,11 @@ class StudySession(StudyState):
                 case.remove()
             else:
                 case.release()
-        self.changed()
+        self.changed.emit()
         if problem is not None:
             name = case.segmentationNode.GetName()
             problem.advice += f" What is drawn was left in the scene as '{name}'."
-            self.failed(problem)
+            self.tellFailure(problem)
 
     def _endCase(self, case: Case) -> tuple[Case, ActiveSegmentationError | None]:
         """Let go of the open volume after keeping what is drawn; the volume, and why that was not possible."""
@@ -199,7 +199,7 @@ class StudySession(StudyState):
         self._movedDrafts.add((sliceId, name))
         where = f"{sliceId.volume}, slice {sliceId.index + 1}"
         advice = f"Your strokes are kept under the name '{name}'. Let everyone use another name (Study, Advanced)."
-        self.failed(BadInput("Another Slicer draws on this slice under your name.", where=where, advice=advice))
+        self.tellFailure(BadInput("Another Slicer draws on this slice under your name.", where=where, advice=advice))
 
     def describeTask(self) -> str:
         """The line that is written in the view, such as "Slice 6 of 8 · patient005 · request 1 of 10"."""
@@ -231,7 +231,7 @@ class StudySession(StudyState):
         if self._busy == 0:
             self._edited = True
             self.timer.touch()
-            self.changed()
+            self.changed.emit()
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _onNodeAboutToBeRemoved(self, caller: Any, event: Any, node: Any) -> None:
@@ -244,7 +244,7 @@ class StudySession(StudyState):
                 self.predictionWanted = False
             else:
                 self.uncertaintyWanted = 0.0
-            self.changed()
+            self.changed.emit()
 
     def _onSceneClose(self, caller: Any, event: Any) -> None:
         self._loseCase()
@@ -254,9 +254,9 @@ class StudySession(StudyState):
         if self.case is None:
             return
         _, problem = self._endCase(self.case)
-        self.changed()
+        self.changed.emit()
         if problem is not None:
-            self.failed(problem)
+            self.tellFailure(problem)
 
     def settleView(self) -> None:
         """Let the slice fill the view where that has changed its size; to be called soon after ``viewChanged``."""
@@ -268,7 +268,7 @@ class StudySession(StudyState):
         if shown != self._shown:
             self._shown = shown
             self.editor.clearUndo()
-        self.viewChanged()
+        self.viewChanged.emit()
 
     def close(self) -> None:
         """End the session: drafts are kept, nodes and observers go."""

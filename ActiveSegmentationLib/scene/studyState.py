@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from slicer.util import VTKObservationMixin
 
 from ActiveSegmentationLib.cohort import AnnotationKind, Cohort, SliceId
 from ActiveSegmentationLib.common.errors import ActiveSegmentationError, BadInput
+from ActiveSegmentationLib.common.signals import Signal
 from ActiveSegmentationLib.scene.activity import ActivityTimer
 from ActiveSegmentationLib.scene.case import Case
 from ActiveSegmentationLib.scene.display import Display
@@ -54,14 +55,14 @@ class StudyState(VTKObservationMixin):
         self.requests = RequestRows()
         self.marks = ExtentMarks()
         self.reviews: dict[str, dict[str, Any]] = {}
-        self.changed: Callable[[], None] = lambda: None
-        self.viewChanged: Callable[[], None] = lambda: None
-        self.committed: Callable[[SliceId], None] = lambda sliceId: None
-        self.reviewMissing: Callable[[str], None] = lambda volumeId: None
+        self.changed: Signal[[]] = Signal()
+        self.viewChanged: Signal[[]] = Signal()
+        self.committed: Signal[[SliceId]] = Signal()
+        self.reviewMissing: Signal[[str]] = Signal()
+        self.strategiesOutdated: Signal[[]] = Signal()
+        self.failed: Signal[[Exception]] = Signal()
         self.predictionWanted = False
         self.uncertaintyWanted = 0.0
-        self.situationChanged: Callable[[], None] = lambda: None
-        self.failed: Callable[[Exception], None] = _raise
         self.habits = Habits()
         self.timer = ActivityTimer()
         self._place = 0
@@ -70,6 +71,12 @@ class StudyState(VTKObservationMixin):
         self._edited = False
         self._movedDrafts: set[tuple[SliceId, str]] = set()
         self._dirty: list[int] | None = None
+
+    def tellFailure(self, error: Exception) -> None:
+        """Emit ``failed`` for an error that has no caller; raise it where nobody listens."""
+        if not self.failed:
+            raise error
+        self.failed.emit(error)
 
     # Studies
 
@@ -113,7 +120,7 @@ class StudyState(VTKObservationMixin):
             self.study = None
             self.requests, self.marks, self.reviews, self._place = RequestRows(), ExtentMarks(), {}, 0
             self.predictionWanted, self.uncertaintyWanted = False, 0.0
-            self.changed()
+            self.changed.emit()
 
     def _take(self, study: Study) -> None:
         self.closeStudy()
@@ -189,16 +196,16 @@ class StudyState(VTKObservationMixin):
             with self._marking():
                 self.marks.read(study)
         except BadInput as error:  # annotating goes on without marks
-            self.failed(error)
+            self.tellFailure(error)
         self.requests.read(study)
         self._renewTask()
-        self.changed()
+        self.changed.emit()
 
     def _refreshVolume(self, volumeId: str) -> None:
         """Read anew what was said of one volume; cheap, however many there are."""
         self.requests.readVolume(self.requireStudy(), volumeId)
         self._renewTask()
-        self.changed()
+        self.changed.emit()
 
     def _renewTask(self) -> None:
         """Let the task know its row as it is now."""
@@ -232,7 +239,7 @@ class StudyState(VTKObservationMixin):
         before = bool(self.marks)
         yield
         if bool(self.marks) != before:
-            self.situationChanged()
+            self.strategiesOutdated.emit()
 
     # What the open volume has to do with it; see ``StudySession``
 
@@ -241,7 +248,3 @@ class StudyState(VTKObservationMixin):
 
     def _mark(self) -> None:
         """Frame the open slice and say what it is."""
-
-
-def _raise(error: Exception) -> None:
-    raise error

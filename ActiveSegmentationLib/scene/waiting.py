@@ -1,4 +1,4 @@
-"""Waiting for the worker or the scene, for scripts that have nothing else to do meanwhile."""
+"""Waiting for the worker or the scene while Slicer processes events, for scripts and tests."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ActiveSegmentationLib.scene.work import Work
 from ActiveSegmentationLib.worker.client import Job, WorkerError
 
 
-def resultOf(work: Work, start: Callable[[], Job | None]) -> dict[str, Any]:
-    """Start a job, let Slicer go on until it has ended, and give its answer.
+def resultOf(work: Work, start: Callable[[], Job]) -> dict[str, Any]:
+    """Start a job, process events until it has ended, and return its result.
 
     Args:
         work: What runs the job.
@@ -25,34 +25,24 @@ def resultOf(work: Work, start: Callable[[], Job | None]) -> dict[str, Any]:
         JobFailed: If it failed, or the worker died.
         Cancelled: If somebody cancelled it.
     """
-    answers: list[dict[str, Any]] = []
     errors: list[WorkerError | ActiveSegmentationError] = []
-    before, work.failed = work.failed, errors.append
+    work.failed.connect(errors.append)
     try:
         job = start()
-        if job is None:
-            raise BadInput("The job cannot start now.", advice="See the message in the module's panel.")
-        tell = job.done
-
-        def done(answer: dict[str, Any]) -> None:
-            answers.append(answer)
-            tell(answer)
-
-        job.done = done
         while job.active:
             slicer.app.processEvents()
             time.sleep(0.002)
     finally:
-        work.failed = before
+        work.failed.disconnect(errors.append)
     if errors:
         raise asException(errors[0])
-    if not answers:
+    if job.result is None:
         raise Cancelled()
-    return answers[0]
+    return job.result
 
 
 def asException(error: WorkerError | ActiveSegmentationError) -> ActiveSegmentationError:
-    """A worker's error as the exception it was there."""
+    """The exception that a worker's error stands for."""
     if isinstance(error, ActiveSegmentationError):
         return error
     kind = BadInput if error.kind == "bad input" else JobFailed
@@ -60,14 +50,14 @@ def asException(error: WorkerError | ActiveSegmentationError) -> ActiveSegmentat
 
 
 def waitFor(finished: Callable[[], bool], seconds: float | None = None) -> bool:
-    """Let Slicer go on until something is so; for scripts, which have nothing else to do meanwhile.
+    """Process events until a condition holds.
 
     Args:
-        finished: Asked again and again.
-        seconds: Longest time to wait, None for ever.
+        finished: The condition.
+        seconds: Longest time to wait. Default: no limit.
 
     Returns:
-        Whether it became so in time.
+        Whether it held in time.
     """
     end = None if seconds is None else time.monotonic() + seconds
     while not finished():

@@ -9,6 +9,7 @@ from typing import Any
 from ActiveSegmentationLib.cohort import Cohort, Preview, SliceId
 from ActiveSegmentationLib.common.defaults import DEFAULT_STRATEGY
 from ActiveSegmentationLib.common.errors import ActiveSegmentationError, BadInput
+from ActiveSegmentationLib.common.signals import Signal
 from ActiveSegmentationLib.scene.jobs import Jobs, Then
 from ActiveSegmentationLib.scene.offers import PREDICTION, REQUESTS, SUGGEST, AutoTrain, Offer
 from ActiveSegmentationLib.scene.session import Session
@@ -29,8 +30,8 @@ class Work(Jobs):
         deviceText: The device in words, "" before it is known.
         missing: Modules that the worker's Python lacks.
         strategies: Known strategies, each with name, summary, options and hindrance; see the job "strategies".
-        automatic: Gives when to train automatically, None for never.
-        suggestNext: Asks for the next slices, as the person last wanted them.
+        automatic: Gives when and how to train automatically, or None for never.
+        suggestionsWanted: Emitted when the user accepts the offer of the next suggestions.
     """
 
     def __init__(self, session: Session, client: WorkerClient) -> None:
@@ -43,13 +44,13 @@ class Work(Jobs):
         self._sliceMap: dict[str, Any] | None = None
         self._leftOut: dict[str, str] = {}
         self._study: Study | None = None
-        self.automatic: Callable[[], AutoTrain | None] = lambda: None
-        self.suggestNext: Callable[[], Any] = lambda: None
+        self.automatic: Callable[[], AutoTrain | None] = _never
+        self.suggestionsWanted: Signal[[]] = Signal()
         self._offers: list[Offer] = []
         self._trainedOn: dict[str, int] = {}
-        session.situationChanged = self._onSituationChanged
-        session.committed = self._onCommitted
-        session.reviewMissing = self._onReviewMissing
+        session.strategiesOutdated.connect(self._onStrategiesOutdated)
+        session.committed.connect(self._onCommitted)
+        session.reviewMissing.connect(self._onReviewMissing)
 
     @property
     def curve(self) -> list[dict[str, Any]]:
@@ -61,7 +62,7 @@ class Work(Jobs):
         """The latest map of the open study: volumes, slices, places, embedding; None before there is one."""
         return self._sliceMap if self._study is self.session.study else None
 
-    def describe(self, then: Then | None = None) -> Job | None:
+    def describe(self, then: Then | None = None) -> Job:
         """Find out what the worker's Python has: fills ``device``, ``missing`` and ``strategies``."""
 
         def done(answer: dict[str, Any]) -> None:
@@ -83,7 +84,7 @@ class Work(Jobs):
         about = None if study is None else {"study": study.id}
         return self._start("strategies", options, done, study=study, about=about)
 
-    def _onSituationChanged(self) -> None:
+    def _onStrategiesOutdated(self) -> None:
         """What is known of the strategies is outdated, as may be what the worker is just finding out."""
         if self._judged is self.session.study or self.isRunning("strategies"):
             self.readStrategies()
@@ -105,7 +106,7 @@ class Work(Jobs):
         then: Callable[[Cohort, LabelSet | None], None],
         pictures: Path | None = None,
         previewed: Callable[[list[Preview]], None] = lambda previews: None,
-    ) -> Job | None:
+    ) -> Job:
         """Look what images there are, without learning anything from them.
 
         Args:
@@ -131,7 +132,7 @@ class Work(Jobs):
         then: Then | None = None,
         unit: str = "slice",
         openFirst: bool = False,
-    ) -> Job | None:
+    ) -> Job:
         """Ask for the slices, or with the unit "volume" the whole volumes, to annotate next; a new round begins unless
         the same question is still open.
 
@@ -179,7 +180,7 @@ class Work(Jobs):
             count = sum(one.status == "open" for one in session.requests.rows)
             self._offer(REQUESTS, f"{count} slices are requested. Open the first?", row.request.slice)
 
-    def train(self, models: int = 1, steps: int = 0, then: Then | None = None) -> Job | None:
+    def train(self, models: int = 1, steps: int = 0, then: Then | None = None) -> Job:
         """Learn from what is committed now; annotation goes on meanwhile."""
 
         def done(answer: dict[str, Any]) -> None:
@@ -194,8 +195,7 @@ class Work(Jobs):
         study = self.session.requireStudy()
         options = {"models": models, **({"steps": steps} if steps else {})}
         job = self._startForStudy("train", options, done, then)
-        if job is not None:
-            self._trainedOn[study.id] = self.session.requests.annotatedCount
+        self._trainedOn[study.id] = self.session.requests.annotatedCount
         return job
 
     @property
@@ -216,12 +216,13 @@ class Work(Jobs):
         if wanted is None or self.untrainedCount < wanted.after or self.isRunning("train"):
             return False
         try:
-            return self.train(wanted.models, wanted.steps) is not None
+            self.train(wanted.models, wanted.steps)
         except ActiveSegmentationError as error:  # what was committed is stored all the same
-            self.failed(error)
+            self.failed.emit(error)
             return False
+        return True
 
-    def predict(self, volumes: list[str] | None = None, then: Then | None = None) -> Job | None:
+    def predict(self, volumes: list[str] | None = None, then: Then | None = None) -> Job:
         """Let the latest model segment volumes, all unless told."""
         one = volumes[0] if volumes and len(volumes) == 1 else ""
         return self._startForStudy("predict", {"volumes": volumes or []}, self._takeReviews, then, volume=one)
@@ -251,7 +252,7 @@ class Work(Jobs):
             return
         volume, index = sliceId.volume, sliceId.index
         if any((r.job.about.get("volume"), r.job.about.get("slice")) == (volume, index) for r in self._here("predict")):
-            self.said("The prediction for this slice is on its way.")
+            self.said.emit("The prediction for this slice is on its way.")
             return
 
         def then(answer: dict[str, Any]) -> None:
@@ -267,7 +268,7 @@ class Work(Jobs):
 
     def _drawPrediction(self) -> None:
         if not self.session.startFromPrediction():
-            self.said(NOTHING_PREDICTED)
+            self.said.emit(NOTHING_PREDICTED)
 
     # Volumes that cannot be used
 
@@ -291,7 +292,7 @@ class Work(Jobs):
         if problems:
             count = "1 volume was" if len(problems) == 1 else f"{len(problems)} volumes were"
             more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-            self.said(f"{count} left out: {problems[0]['volume']}: {problemText(problems[0])}{more}")
+            self.said.emit(f"{count} left out: {problems[0]['volume']}: {problemText(problems[0])}{more}")
 
     # Offers
 
@@ -309,7 +310,7 @@ class Work(Jobs):
         """
         self.decline(offer)
         if offer.kind == SUGGEST:
-            self.suggestNext()
+            self.suggestionsWanted.emit()
         elif offer.slice is not None:
             self.session.openSlice(offer.slice)
             if offer.kind == PREDICTION:
@@ -318,27 +319,27 @@ class Work(Jobs):
     def decline(self, offer: Offer) -> None:
         """Offer it no longer."""
         self._offers = [other for other in self._offers if other is not offer]
-        self.changed()
+        self.changed.emit()
 
     def _offer(self, kind: str, text: str, sliceId: SliceId | None = None) -> None:
         self._withdraw(kind)
         self._offers.append(Offer(kind, text, self.session.requireStudy().id, sliceId))
-        self.changed()
+        self.changed.emit()
 
     def _withdraw(self, *kinds: str) -> None:
         open_ = self.offers
         self._offers = [offer for offer in self._offers if offer not in open_ or offer.kind not in kinds]
 
-    def export(self, formatName: str, out: Path, then: Then | None = None, **options: Any) -> Job | None:
+    def export(self, formatName: str, out: Path, then: Then | None = None, **options: Any) -> Job:
         """Write annotations, or with format "predictions" what the latest model predicts, to a folder."""
         options = {"format": formatName, "out": str(out), **options}
         return self._startForStudy("export", options, self._noteLeftOut, then)
 
-    def evaluate(self, then: Then | None = None) -> Job | None:
+    def evaluate(self, then: Then | None = None) -> Job:
         """Score the latest model against the cohort's reference masks."""
         return self._startForStudy("evaluate", {}, None, then)
 
-    def readCurve(self, then: Then | None = None) -> Job | None:
+    def readCurve(self, then: Then | None = None) -> Job:
         """Read the learning curve of a study that was trained before."""
 
         def done(answer: dict[str, Any]) -> None:
@@ -347,7 +348,7 @@ class Work(Jobs):
 
         return self._startForStudy("curve", {}, done, then)
 
-    def layOut(self, method: str = "pca", then: Then | None = None) -> Job | None:
+    def layOut(self, method: str = "pca", then: Then | None = None) -> Job:
         """Lay all slices out in a plane."""
 
         def done(answer: dict[str, Any]) -> None:
@@ -366,6 +367,10 @@ class Work(Jobs):
         """Drop what belongs to a study that was open before."""
         if self._study is not self.session.study:
             self._study, self._curve, self._sliceMap, self._leftOut = self.session.study, [], None, {}
+
+
+def _never() -> None:
+    """No automatic training."""
 
 
 def splitStrategy(strategy: str) -> tuple[str, str]:

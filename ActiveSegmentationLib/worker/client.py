@@ -1,7 +1,7 @@
-"""The side of the worker that lives in Slicer: starts the process, hands it jobs, tells how they go, never waits.
+"""The worker's client in Slicer: starts the worker process, sends it jobs and reports their progress. It never blocks.
 
-Needs Qt (Slicer's ``qt``) and the protocol, nothing else of the library. Everything here happens in the thread of the
-event loop; callbacks are plain Python functions, because custom Qt signals of Python classes crash PythonQt.
+Needs Qt (Slicer's ``qt``), the protocol and ``common.signals``, nothing else of the library. All of it runs in the
+thread of the event loop. Signals are our own, because Qt signals of Python classes crash PythonQt.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 
 import qt
 
+from ActiveSegmentationLib.common.signals import Signal
 from ActiveSegmentationLib.worker import protocol
 
 LIBRARY_ROOT = Path(__file__).resolve().parents[2]
@@ -69,45 +70,43 @@ class WorkerError:
         return f"{where}{self.message} {self.advice}".strip()
 
 
-def _ignore(*_: Any) -> None:
-    pass
-
-
 def _call(function: Callable[..., None], *arguments: Any) -> None:
-    """Call back; an error there is told as that of any slot, and keeps nobody else from being told."""
+    """Call a function; an error in it is reported like that of any Qt slot and does not stop what comes next."""
     try:
         function(*arguments)
     except Exception:  # noqa: BLE001 - whatever the caller's code raises
         sys.excepthook(*sys.exc_info())
 
 
-@dataclass
+@dataclass(eq=False)
 class Job:
-    """A job and whom to tell about it.
+    """A job for the worker, and signals that report how it goes. Connect them before ``WorkerClient.submit``.
 
     Attributes:
-        id: Number of the job, as text.
         name: Name of the job, see ``worker.jobs``.
         options: Its options, JSON values.
-        done: Called with the result (a dictionary).
-        failed: Called with a ``WorkerError``.
-        cancelled: Called when it was cancelled.
-        progress: Called with a progress message (stage, done, total, left, values).
-        message: Called with a line of text.
-        about: What it was asked for: "study", "volume" and "slice", as far as they matter.
-        active: Whether it still runs or waits.
+        about: What it concerns: "study", "volume" and "slice", as far as they matter.
+        id: Number of the job as text, "" before it is submitted.
+        active: Whether it runs or waits.
+        result: Its result, or None before it is done.
+        done: Emitted with the result (a dictionary).
+        failed: Emitted with a ``WorkerError``.
+        cancelled: Emitted when it was cancelled.
+        progress: Emitted with a progress message (stage, done, total, left, values).
+        message: Emitted with a line of text.
     """
 
-    id: str
     name: str
     options: Mapping[str, Any]
-    done: Callable[[dict[str, Any]], None]
-    failed: Callable[[WorkerError], None]
-    cancelled: Callable[[], None] = _ignore
-    progress: Callable[[dict[str, Any]], None] = _ignore
-    message: Callable[[str], None] = _ignore
     about: Mapping[str, Any] = field(default_factory=dict)
-    active: bool = field(default=True)
+    id: str = ""
+    active: bool = False
+    result: dict[str, Any] | None = None
+    done: Signal[[dict[str, Any]]] = field(default_factory=Signal)
+    failed: Signal[[WorkerError]] = field(default_factory=Signal)
+    cancelled: Signal[[]] = field(default_factory=Signal)
+    progress: Signal[[dict[str, Any]]] = field(default_factory=Signal)
+    message: Signal[[str]] = field(default_factory=Signal)
 
 
 class WorkerClient:
@@ -115,26 +114,27 @@ class WorkerClient:
 
     Args:
         command: Program and arguments of a Python that has what the jobs need.
-        environment: Environment of the process; the one of this process unless given.
+        environment: Environment of the process. Default: the one of this process.
         owner: Qt object that owns the process, so that it dies with Slicer's main window.
-        stateChanged: Called without arguments when ``state`` changes.
+
+    Attributes:
+        command: Program and arguments.
+        environment: Environment of the next process.
+        state: "stopped", "starting", "ready" or "stuck".
+        stateChanged: Emitted when ``state`` changes and after every message about a job.
+        pid: Process number of the worker, or None while it is not known.
+        log: The last lines that the worker printed.
     """
 
-    def __init__(
-        self,
-        command: Sequence[str],
-        environment: Mapping[str, str] | None = None,
-        owner: Any = None,
-        stateChanged: Callable[[], None] = _ignore,
-    ) -> None:
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str] | None = None, owner: Any = None) -> None:
         self.command = list(command)
         self.environment: dict[str, str] = {}
         self.setEnvironment(environment)
         self.state = STOPPED
         self.pid: int | None = None
         self.log: collections.deque[str] = collections.deque(maxlen=LOG_LINES)
+        self.stateChanged: Signal[[]] = Signal()
         self._owner = owner
-        self.stateChanged = stateChanged
         self._numbers = itertools.count(1)
         self._jobs: dict[str, Job] = {}
         self._process: Any = None
@@ -146,7 +146,7 @@ class WorkerClient:
         self._watch.timeout.connect(self._onWatch)
 
     def setEnvironment(self, environment: Mapping[str, str] | None) -> None:
-        """Environment of the next process; the one of this process for None."""
+        """Set the environment of the next process; None stands for the one of this process."""
         self.environment = dict(os.environ if environment is None else environment)
 
     @property
@@ -154,40 +154,29 @@ class WorkerClient:
         """Whether a job runs or waits."""
         return bool(self._jobs)
 
-    def submit(
-        self,
-        name: str,
-        options: Mapping[str, Any],
-        done: Callable[[dict[str, Any]], None],
-        failed: Callable[[WorkerError], None],
-        cancelled: Callable[[], None] = _ignore,
-        progress: Callable[[dict[str, Any]], None] = _ignore,
-        message: Callable[[str], None] = _ignore,
-        about: Mapping[str, Any] | None = None,
-    ) -> Job:
-        """Hand a job over; jobs run one after the other. See ``Job`` for the arguments.
+    def submit(self, job: Job) -> None:
+        """Send a job to the worker; jobs run one after the other.
 
         Raises:
-            TypeError, ValueError: If the options are no JSON values.
+            TypeError, ValueError: If the options are not JSON values.
         """
-        about = dict(about or {})
-        job = Job(str(next(self._numbers)), name, dict(options), done, failed, cancelled, progress, message, about)
-        command = {"command": "run", "id": job.id, "job": name, "options": job.options}
-        line = protocol.encode({**command, "about": about} if about else command)
-        self._jobs[job.id] = job
+        number = str(next(self._numbers))
+        command = {"command": "run", "id": number, "job": job.name, "options": job.options}
+        line = protocol.encode({**command, "about": job.about} if job.about else command)
+        job.id, job.active = number, True
+        self._jobs[number] = job
         if self._process is None:
             self._start()
-        if job.active:  # a start that fails at once has told so already
+        if job.active:  # false where the start failed at once, which was reported already
             self._process.write(line)
-        return job
 
     def cancel(self, job: Job) -> None:
-        """Ask a job to stop; it answers by ``cancelled``, or by ``done`` where it was faster."""
+        """Ask a job to stop; it ends with ``cancelled``, or with ``done`` if it finished first."""
         if job.active and self._process is not None:
             self._process.write(protocol.encode({"command": "cancel", "id": job.id}))
 
     def stop(self) -> None:
-        """End the worker now; what it was doing fails with kind "stopped", and loses what was not written yet."""
+        """End the worker now; its jobs fail with kind "stopped" and lose what they have not written yet."""
         process, self._process = self._process, None
         self._watch.stop()
         if process is None:
@@ -274,17 +263,18 @@ class WorkerClient:
             self._jobs.pop(job.id)
             job.active = False
         if event == "progress":
-            _call(job.progress, message)
+            _call(job.progress.emit, message)
         elif event == "message":
-            _call(job.message, str(message.get("text", "")))
+            _call(job.message.emit, str(message.get("text", "")))
         elif event == "done":
-            _call(job.done, message.get("result") or {})
+            job.result = message.get("result") or {}
+            _call(job.done.emit, job.result)
         elif event == "cancelled":
-            _call(job.cancelled)
+            _call(job.cancelled.emit)
         elif event == "error":
             fields = {name: str(message.get(name) or "") for name in ("kind", "message", "where", "advice", "details")}
-            _call(job.failed, WorkerError(**fields))
-        _call(self.stateChanged)
+            _call(job.failed.emit, WorkerError(**fields))
+        _call(self.stateChanged.emit)
 
     def _onErrorOutput(self, process: Any) -> None:
         if process is not self._process:
@@ -360,7 +350,7 @@ class WorkerClient:
         for job in jobs:
             job.active = False
         for job in jobs:
-            _call(job.failed, error)
+            _call(job.failed.emit, error)
 
     def _tail(self) -> str:
         return "\n".join(list(self.log)[-40:])
@@ -368,4 +358,4 @@ class WorkerClient:
     def _setState(self, state: str) -> None:
         if state != self.state:
             self.state = state
-            _call(self.stateChanged)
+            _call(self.stateChanged.emit)

@@ -16,7 +16,7 @@ from host.host import Host, qt, start  # noqa: E402
 from worker.worker_fakes import Told, answer, make_study  # noqa: E402
 
 from ActiveSegmentationLib.cohort import write_phantom  # noqa: E402
-from ActiveSegmentationLib.worker.client import WorkerClient  # noqa: E402
+from ActiveSegmentationLib.worker.client import Job, WorkerClient  # noqa: E402
 
 STEPS = 1_000_000
 """Longer than anybody measures."""
@@ -55,7 +55,10 @@ def beside(host: Host, client: WorkerClient, name: str, options: dict, seconds: 
         counts["messages"] += 1
         counts["begun"] += message["total"] == STEPS and message["done"] > 0
 
-    client.submit(name, options, print, lambda error: None, progress=report)
+    job = Job(name, options)
+    job.done.connect(print)
+    job.progress.connect(report)
+    client.submit(job)
     if not host.waitFor(lambda: counts["begun"], 120):
         raise SystemExit(f"the job {name} did not begin")
     before = counts["messages"]

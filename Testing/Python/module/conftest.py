@@ -11,6 +11,4 @@ def module(host, monkeypatch):  # noqa: F811
     """The module, open in the host; its views are offscreen, its strokes go through Slicer's own editor logic."""
     from .module_helpers import OpenModule
 
-    opened = OpenModule(host, monkeypatch)
-    yield opened
-    opened.close()
+    return OpenModule(host, monkeypatch)

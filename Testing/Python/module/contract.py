@@ -216,7 +216,7 @@ def checkExtents(module, folder):
     assert not session.markEnd("last", 2)
     assert session.markEnd("first", 4)
     assert study.extents.all() == {volume.id: (2, 4)}
-    refused(lambda: logic.markExtent(volume.id, 1, 6), "no part of the volume")
+    refused(lambda: logic.markExtent(volume.id, 1, 6), "not in the volume")
     assert session.extent == (2, 4)
     logic.clearExtent(volume.id)
     assert session.extent is None

@@ -20,6 +20,7 @@ class HostEditor(Editor):
     """Slicer's editor logic without its widget: the same strokes, the same undo."""
 
     def __init__(self, widget=None):
+        super().__init__()
         self.stroke = None
         self.segment = ""
         self.nodes = (None, None)
@@ -162,6 +163,3 @@ class OpenModule:
         for value in [*background, *self.session.study.labels.values]:
             if (plane == value).any():
                 self.draw(value, plane == value)
-
-    def close(self):
-        self.session.changed = lambda: None

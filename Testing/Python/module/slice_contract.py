@@ -76,7 +76,7 @@ def checkOnlyTheSliceInView(module, folder):
     logic = openCohort(module, folder, views, undoEditor())
     session = logic.session
     moves = []
-    session.viewChanged = lambda: moves.append(session.shownIndex)
+    session.viewChanged.connect(lambda: moves.append(session.shownIndex))
     for volume in session.study.cohort.volumes:
         if volume.slice_count < 4:
             continue
@@ -112,7 +112,6 @@ def checkOnlyTheSliceInView(module, folder):
         assert session.inView
     session.openSlice(volumeSlice(volume, 1))
     session.commitSlice(empty=True)
-    session.viewChanged = lambda: None
     logic.close()
     views.close()
 
@@ -126,7 +125,7 @@ def checkUndo(module, folder):
     mask = rectangle(volume)
     session.openSlice(volumeSlice(volume, 2))
     stroke = session.editor.stroke
-    session.changed = lambda: changes.append(session.isDirty)
+    session.changed.connect(lambda: changes.append(session.isDirty))
 
     stroke.paint("Segment_1", volume.axis, 2, mask)
     assert session.isDirty
@@ -153,7 +152,6 @@ def checkUndo(module, folder):
     session.goBack()
     stroke.undo()
     assert np.array_equal(session.case.capture(4) == 2, mask)
-    session.changed = lambda: None
     logic.close()
     views.close()
     assert not slicer.util.getNodesByClass("vtkMRMLSegmentationNode")

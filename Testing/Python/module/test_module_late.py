@@ -12,36 +12,11 @@ from ActiveSegmentationLib.scene.offers import PREDICTION, REQUESTS, SUGGEST, Au
 from ActiveSegmentationLib.scene.subjects import patientOf
 from ActiveSegmentationLib.study import Request, RequestList
 
+from .held_client import HeldClient
 from .slice_contract import rectangle, scroll, undoEditor
 from .views_contract import OneView, openCohort
 
 MODEL = "model-1"
-
-
-class HeldClient:
-    """A worker that answers when the test says so; everything it is told is kept."""
-
-    def __init__(self):
-        self.jobs = []
-        self.state = "ready"
-
-    def submit(self, name, options, done, failed, cancelled, progress, message, about):
-        from ActiveSegmentationLib.worker.client import Job
-
-        job = Job(str(len(self.jobs)), name, options, done, failed, cancelled, progress, message, about)
-        self.jobs.append(job)
-        return job
-
-    def of(self, name):
-        return [job for job in self.jobs if job.name == name and job.active]
-
-    def answer(self, name, answer):
-        job = self.of(name)[0]
-        job.active = False
-        job.done(answer)
-
-    def stop(self):
-        pass
 
 
 class Late:
@@ -53,7 +28,8 @@ class Late:
         self.session, self.work = self.logic.session, self.logic.work
         self.work.client = self.client
         self.said, self.failed = [], []
-        self.work.said, self.work.failed = self.said.append, self.failed.append
+        self.work.said.connect(self.said.append)
+        self.work.failed.connect(self.failed.append)
         self.volume = self.session.study.cohort.volumes[1]
         self.other = self.session.study.cohort.volumes[3]
 
@@ -173,18 +149,18 @@ def test_results_of_a_study_never_appear_under_another(late, tmp_path):
     late.work.suggest(2, openFirst=True)
     late.work.train()
     seen = []
-    late.work.reported = lambda name, message: seen.append(name)
+    late.work.reported.connect(lambda name, message: seen.append(name))
     answer = late.request(SliceId(late.volume.id, 3))
     late.logic.createStudy(tmp_path / "second", tmp_path / "cohort", labels="1=one,2=two")
     late.open(2)
     training = late.client.of("train")[0]
-    training.progress({"stage": "Training", "done": 1, "total": 9, "left": None, "values": {"loss": 1.0}})
+    training.progress.emit({"stage": "Training", "done": 1, "total": 9, "left": None, "values": {"loss": 1.0}})
     assert not seen
     assert not late.work.isRunning("train")
     assert "study study" in late.work.running[-1].text()
-    training.message("half way")
+    training.message.emit("half way")
     assert late.said[-1] == "Study study: half way"
-    training.message("note: nothing that asks for anything")
+    training.message.emit("note: nothing that asks for anything")
     assert late.said[-1] == "Study study: half way"
     late.predicted()
     late.client.answer("curve", {"curve": [{"annotated": 3, "unseen": None, "reference": None}]})
@@ -257,7 +233,7 @@ def test_training_starts_by_itself_after_enough_commits(late):
     assert late.session.display.predictionShown
     assert [offer.kind for offer in late.work.offers] == [SUGGEST]
     asked = []
-    late.work.suggestNext = lambda: asked.append(1)
+    late.work.suggestionsWanted.connect(lambda: asked.append(1))
     late.work.accept(late.work.offers[0])
     assert asked
     commit(late, 6)

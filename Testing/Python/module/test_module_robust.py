@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass, field
 from importlib import metadata
 
 import numpy as np
@@ -25,6 +24,7 @@ from ActiveSegmentationLib.scene.strokes import segmentPlanes, writeSegmentPlane
 from ActiveSegmentationLib.study import Request, RequestList
 
 from . import module_helpers
+from .held_client import HeldClient
 from .module_helpers import ROOT, OpenModule
 
 SIZE, SLICES, REQUESTS = (40, 40), 5, 4
@@ -53,26 +53,6 @@ def views(host, monkeypatch):
 def flow(host, views, monkeypatch, cohorts, tmp_path):
     """The module and a way to drive it."""
     return Flow(host, monkeypatch, cohorts, tmp_path)
-
-
-@dataclass
-class HeldClient:
-    """A worker that answers when the test says so."""
-
-    jobs: list = field(default_factory=list)
-
-    def submit(self, name, options, done, failed, *others):
-        from ActiveSegmentationLib.worker.client import Job
-
-        job = Job(str(len(self.jobs)), name, options, done, failed, *others)
-        self.jobs.append(job)
-        return job
-
-    def answer(self, **answers):
-        """Let all jobs end, those of a name with its answer."""
-        while waiting := [job for job in self.jobs if job.active]:
-            waiting[0].active = False
-            waiting[0].done(answers[waiting[0].name])
 
 
 class Flow:
@@ -165,7 +145,7 @@ class Flow:
         assert self.module.ui.suggestButton.text == "Stop"
 
     def answer(self):
-        self.held.answer(**self.answers)
+        self.held.answerAll(self.answers)
         self.settle()
         assert not self.module.work.running
 
@@ -1050,7 +1030,7 @@ def test_leaving_the_module_lets_go_of_the_parameters(drawing):
     node = slicer.mrmlScene.GetSingletonNode("ActiveSegmentation", "vtkMRMLScriptedModuleNode")
     shown = observers(node)
     drawing.module.loaded.exit()
-    drawing.session.changed()
+    drawing.session.changed.emit()
     drawing.settle()
     left = observers(node)
     assert left < shown

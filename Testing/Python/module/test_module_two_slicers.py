@@ -143,7 +143,7 @@ def kept(session, name):
 
 def test_strokes_of_another_slicer_are_not_replaced(session):
     told = []
-    session.failed = told.append
+    session.failed.connect(told.append)
     openAndDraw(session)
     session.saveDrafts()
     assert not told
@@ -174,7 +174,7 @@ def test_strokes_of_another_slicer_are_not_replaced(session):
 def test_a_long_name_finds_another_one_too(session):
     session.setAnnotator("ä" * 60)
     openAndDraw(session)
-    session.failed = lambda error: None
+    session.failed.connect(lambda error: None)
     strokesElsewhere(session, 2, 5)
     session.closeCase()
     volume = session.study.cohort.volumes[1]

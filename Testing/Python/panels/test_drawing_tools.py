@@ -35,7 +35,7 @@ def test_segments_can_neither_be_added_nor_removed_in_the_editor(host):
     assert widget.addRemoveSegmentButtonsVisible is False
     assert widget.unorderedEffectsVisible is False
     told = []
-    editor.toolChanged = lambda: told.append(1)
+    editor.toolChanged.connect(lambda: told.append(1))
     widget.currentSegmentIDChanged.slot("Segment_2")
     assert told == [1]
     slicer.mrmlScene.RemoveNode(widget.node)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import slicer
 from host import qtshim
+from module.held_client import heldIn
 from module.module_panel import SlicerModulePanel
 
 from ActiveSegmentationLib.common.errors import BadInput
@@ -17,21 +18,6 @@ qt = qtshim.build()
 
 WINDOWS = [(560, 850), (500, 560)]
 """What Slicer's window of 1600 x 1000 and of 1280 x 720 leaves for a module."""
-
-
-class HeldClient:
-    """A worker that does what it is asked when the test says so."""
-
-    def __init__(self, monkeypatch, work):
-        self.jobs, self.cancelled = [], []
-        monkeypatch.setattr(work.client, "submit", self.submit)
-        monkeypatch.setattr(work.client, "cancel", self.cancelled.append)
-        monkeypatch.setattr(work, "ready", lambda: True)
-
-    def submit(self, name, options, done, failed, *others):
-        job = Job(str(len(self.jobs)), name, options, done, failed, *others)
-        self.jobs.append(job)
-        return job
 
 
 @pytest.fixture
@@ -51,7 +37,7 @@ VOLUMES = "Predicting volumes"
 
 
 def running(name="suggest", **values):
-    job = Job("1", name, {}, lambda answer: None, lambda error: None)
+    job = Job(name, {}, id="1", active=True)
     return Running(job, TITLES[name], **values)
 
 
@@ -120,7 +106,7 @@ def test_a_key_on_a_grey_button_says_why(drawing):
 
 
 def test_a_busy_button_stops_its_job(asked, monkeypatch):
-    worker = HeldClient(monkeypatch, asked.work)
+    worker = heldIn(monkeypatch, asked.work)
     clock = [100.0]
     asked.wiring.suggest.clock = lambda: clock[0]
     asked.click("suggestButton")
@@ -135,14 +121,14 @@ def test_a_busy_button_stops_its_job(asked, monkeypatch):
     assert asked.ui.suggestButton.text == "Stopping ..."
     assert not asked.ui.suggestButton.enabled
     worker.jobs[-1].active = False
-    worker.jobs[-1].cancelled()
+    worker.jobs[-1].cancelled.emit()
     asked.settle()
     assert asked.ui.suggestButton.text == "Suggest next slices"
     assert asked.ui.suggestButton.enabled
 
 
 def test_stop_asks_the_job_of_its_button_though_another_is_under_way(asked, monkeypatch):
-    worker = HeldClient(monkeypatch, asked.work)
+    worker = heldIn(monkeypatch, asked.work)
     asked.work.predict()
     asked.work.suggest(2)
     asked.work.cancel("suggest")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import numpy as np
-from panels.test_feedback import HeldClient
+from module.held_client import heldIn
 
 
 def problem(name):
@@ -15,7 +15,7 @@ def problem(name):
 def finish(module, worker, name, **answer):
     job = next(job for job in worker.jobs if job.name == name and job.active)
     job.active = False
-    job.done(answer)
+    job.done.emit(answer)
     module.settle()
 
 
@@ -26,7 +26,7 @@ def unplug(module):
 
 
 def test_the_panel_updates_without_its_study(drawing, monkeypatch):
-    worker = HeldClient(monkeypatch, drawing.work)
+    worker = heldIn(monkeypatch, drawing.work)
     volumes = drawing.session.study.cohort.volumes
     drawing.work.predict()
     finish(drawing, worker, "predict", reviews=[], left_out=[problem(volumes[-1].id)])
@@ -56,8 +56,10 @@ def test_updating_the_panel_reads_no_file_of_the_study(drawing, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("read")
 
-    for name in ("excluded", "slice_files", "rounds", "requests", "annotations", "drafts", "cache_size"):
+    for name in ("excluded", "slice_files", "annotations", "cache_size"):
         monkeypatch.setattr(study, name, refuse)
+    for part, name in ((study.requests, "rounds"), (study.requests, "read"), (study.drafts, "all")):
+        monkeypatch.setattr(part, name, refuse)
     drawing.wiring.update()
     drawing.wiring.update()
     monkeypatch.undo()

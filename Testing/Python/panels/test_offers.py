@@ -6,21 +6,21 @@ import shutil
 
 import numpy as np
 import pytest
-from panels.test_feedback import HeldClient
+from module.held_client import heldIn
 
 from ActiveSegmentationLib.scene.offers import REQUESTS, SUGGEST
 
 
 @pytest.fixture
 def worker(asked, monkeypatch):
-    return HeldClient(monkeypatch, asked.work)
+    return heldIn(monkeypatch, asked.work)
 
 
 def finish(module, worker, name, **answer):
     """Let the job of this name end."""
     job = next(job for job in worker.jobs if job.name == name and job.active)
     job.active = False
-    job.done(answer)
+    job.done.emit(answer)
     module.settle()
 
 

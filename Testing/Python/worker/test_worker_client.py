@@ -55,7 +55,8 @@ def here(study, **options):
 
 def test_describe(worker, told, wait):
     states = []
-    with_states = worker(stateChanged=lambda: states.append(with_states.state))
+    with_states = worker()
+    with_states.stateChanged.connect(lambda: states.append(with_states.state))
     job = told(with_states, "describe", {"device": "cpu"})
     assert with_states.busy
     wait(job)
@@ -209,19 +210,17 @@ def test_an_error_in_a_callback_keeps_nobody_from_being_told(fake, told, wait, h
         rest()
     """)
     first, second = told(running), told(running)
-    tell = first.job.done
 
     def breaks(*_):
         raise RuntimeError("in a callback")
 
-    first.job.progress = breaks
-    first.job.done = lambda result: (tell(result), breaks())
-    running.stateChanged = breaks
+    first.job.progress.connect(breaks)
+    first.job.done.connect(breaks)
+    running.stateChanged.connect(breaks)
     wait(first, second)
     assert (first.end, second.end) == ("done", "done")
     third, fourth = told(running), told(running)
-    fail = third.job.failed
-    third.job.failed = lambda error: (fail(error), breaks())
+    third.job.failed.connect(breaks)
     running.stop()
     assert (third.end, fourth.end) == ("failed", "failed")
     assert host.errors
@@ -242,16 +241,14 @@ def test_a_callback_that_waits_for_another_job(fake, told, wait, host):
         rest()
     """)
     first, second = told(running), told(running)
-    tell = first.job.done
 
     def waits(result):
         end = time.monotonic() + 5
         while not second.end and time.monotonic() < end:
             slicer.app.processEvents()
         assert second.end == "done"
-        tell(result)
 
-    first.job.done = waits
+    first.job.done.connect(waits)
     wait(first, second)
     assert len(second.progress) == 2
     assert not running.log
@@ -266,14 +263,13 @@ def test_a_callback_that_stops_the_worker_and_starts_it_again(fake, told, wait):
         rest()
     """)
     first, second = told(running), told(running)
-    tell, later = first.job.done, []
+    later = []
 
     def stops(result):
-        tell(result)
         running.stop()
         later.extend([told(running), told(running)])
 
-    first.job.done = stops
+    first.job.done.connect(stops)
     wait(first, second)
     assert second.error.kind == "stopped"
     wait(later[0])
@@ -286,12 +282,11 @@ def test_a_failed_callback_that_submits_again(fake, told, wait):
     jobs = [told(running)]
 
     def again(error):
-        jobs[-1].ends.append(("failed", error))
         if len(jobs) < 4:
             jobs.append(told(running))
-            jobs[-1].job.failed = again
+            jobs[-1].job.failed.connect(again)
 
-    jobs[0].job.failed = again
+    jobs[0].job.failed.connect(again)
     wait(jobs[0])
     for number in range(4):
         wait(jobs[number])
@@ -476,7 +471,7 @@ def test_a_worker_that_dies_while_nothing_runs_is_started_anew(fake, told, wait,
 def test_a_worker_that_hangs_and_recovers(quick, fake, told, wait, host):
     hanging = fake("hello(); number = next_job(); time.sleep(1.5); say(event='done', id=number); time.sleep(0.2)")
     states = []
-    hanging.stateChanged = lambda: states.append(hanging.state)
+    hanging.stateChanged.connect(lambda: states.append(hanging.state))
     job = told(hanging)
     assert host.waitFor(lambda: hanging.state == "stuck")
     assert not job.end
@@ -510,7 +505,7 @@ def test_signs_of_life_count(quick, fake, told, wait, host):
         rest()
     """)
     states = []
-    alive.stateChanged = lambda: states.append(alive.state)
+    alive.stateChanged.connect(lambda: states.append(alive.state))
     wait(told(alive))
     assert "stuck" not in states
 

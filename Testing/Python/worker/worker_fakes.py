@@ -77,17 +77,16 @@ class Told:
     """A submitted job and everything its callbacks were told."""
 
     def __init__(self, client, name, options, about=None):
+        from ActiveSegmentationLib.worker.client import Job
+
         self.ends, self.progress, self.messages = [], [], []
-        self.job = client.submit(
-            name,
-            options,
-            lambda result: self.ends.append(("done", result)),
-            lambda error: self.ends.append(("failed", error)),
-            lambda: self.ends.append(("cancelled", None)),
-            self.progress.append,
-            self.messages.append,
-            about,
-        )
+        self.job = Job(name, options, about or {})
+        self.job.done.connect(lambda result: self.ends.append(("done", result)))
+        self.job.failed.connect(lambda error: self.ends.append(("failed", error)))
+        self.job.cancelled.connect(lambda: self.ends.append(("cancelled", None)))
+        self.job.progress.connect(self.progress.append)
+        self.job.message.connect(self.messages.append)
+        client.submit(self.job)
 
     @property
     def end(self):

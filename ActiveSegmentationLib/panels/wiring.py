@@ -113,6 +113,7 @@ class Wiring:
         self.session.changed = self.scheduleUpdate
         self.session.viewChanged = self.scheduleUpdate
         self.session.failed = self.messages.error
+        self.session.later = lambda action: qt.QTimer.singleShot(0, action)
         self.editor.toolChanged = self.scheduleUpdate
         self.work.changed = self.scheduleUpdate
         self.work.failed = self.messages.error
@@ -328,6 +329,7 @@ class Wiring:
             self.shortcuts.remove()
         self.session.changed = lambda: None
         self.session.viewChanged = lambda: None
+        self.session.later = lambda action: action()
         self.editor.toolChanged = lambda: None
         self.work.changed = lambda: None
         self.work.failed = lambda error: None  # that a running job was stopped is no news any more

@@ -62,6 +62,7 @@ class StudyState(VTKObservationMixin):
         self.uncertaintyWanted = 0.0
         self.situationChanged: Callable[[], None] = lambda: None
         self.failed: Callable[[Exception], None] = _raise
+        self.later: Callable[[Callable[[], None]], None] = lambda action: action()
         self.habits = Habits()
         self.timer = ActivityTimer()
         self._place = 0

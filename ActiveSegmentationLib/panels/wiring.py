@@ -31,6 +31,7 @@ from ActiveSegmentationLib.panels.suggestPanel import SuggestPanel
 from ActiveSegmentationLib.panels.trainPanel import TrainPanel
 from ActiveSegmentationLib.panels.wheel import WheelGuard
 from ActiveSegmentationLib.scene.charts import removeCharts
+from ActiveSegmentationLib.scene.studyState import atOnce
 
 UPDATE_MILLISECONDS = 40
 """Changes within this time are shown together."""
@@ -113,6 +114,7 @@ class Wiring:
         for signal in self._changes():
             signal.connect(self.scheduleUpdate)
         self.session.failed.connect(self.messages.error)
+        self.session.later = lambda action: qt.QTimer.singleShot(0, action)
         self.work.failed.connect(self.messages.error)
         self.work.said.connect(self.messages.tell)
         self.work.aboutToLearn.connect(self._onAboutToLearn)
@@ -327,6 +329,7 @@ class Wiring:
         for signal in self._changes():
             signal.disconnect(self.scheduleUpdate)
         self.work.failed.disconnect(self.messages.error)  # that a running job is stopped is no news any more
+        self.session.later = atOnce
         self.logic.close()
         removeCharts()
         self.editor.close()

@@ -191,14 +191,18 @@ class Display:
             self._prediction = None
         return shown
 
-    def clear(self) -> None:
-        """Take everything away, and let the view show what it showed before; nodes that are gone do not matter."""
+    def clear(self, *, restore: bool = True) -> None:
+        """Take everything away, and let the view show what it showed before; nodes that are gone do not matter.
+
+        Args:
+            restore: Give the view back; not where another volume is shown at once.
+        """
         self.unmark()
         self._unwatch()
         removeNodes(node for node in (self._uncertainty, self._prediction) if node is not None)
         self._uncertainty = self._prediction = None
         removeColors()
-        if self._saved is not None:
+        if restore and self._saved is not None:
             sliceNode, saved = self._saved
             self._saved = None
             if slicer.mrmlScene.IsNodePresent(sliceNode):

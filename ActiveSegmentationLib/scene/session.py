@@ -43,6 +43,7 @@ class Session(Annotating):
         situationChanged: Called without arguments when strategies can count on something else than before: the first
             volume has marked ends, or the last one has them no more.
         failed: Called with an error that nobody else would hear of.
+        later: Called with what can wait for the next turn of the event loop; does it at once by default.
     """
 
     # The model's opinion

@@ -99,10 +99,18 @@ class StudySession(StudyState):
         """Show on the open volume what is wanted of the model; see ``Session``."""
 
     def _openCase(self, study: Study, sliceId: SliceId) -> None:
-        self.closeCase()
-        with self._quiet():
-            removeNodes(node for node in ownNodes(study.id) if node not in ownNodes(study.id, sliceId.volume))
-            self.case = Case(study, study.cohort.volume(sliceId.volume), self.annotator, self.habits.channel)
+        if self.case is None or self.case.volume.id == sliceId.volume:
+            self.closeCase()
+        else:
+            self._closeCase(forAnother=True)
+        try:
+            with self._quiet():
+                self.case = Case(study, study.cohort.volume(sliceId.volume), self.annotator, self.habits.channel)
+        except Exception:
+            self.display.clear()
+            raise
+        finally:
+            self.later(lambda: self._removeOthers(study.id))
         self.case.contrast.apply(self.habits.contrast)
         self.editor.setNodes(self.case.segmentationNode, self.case.volumeNode)
         self.habits.restore(self.editor, self.case)
@@ -136,21 +144,32 @@ class StudySession(StudyState):
         Where it cannot be kept (the disk is full, the folder is gone), ``failed`` is told and the nodes stay in the
         scene as the person's own.
         """
+        self._closeCase(forAnother=False)
+
+    def _closeCase(self, *, forAnother: bool) -> None:
+        """See ``closeCase``; where another volume opens at once, the nodes leave later and the view stays as it is."""
         if self.case is None:
             return
-        case, problem = self._endCase(self.case)
+        case, problem = self._endCase(self.case, forAnother)
         with self._quiet():
-            if problem is None:
-                case.remove()
-            else:
+            if problem is not None:
                 case.release()
+            elif not forAnother:
+                case.remove()
         self.changed.emit()
         if problem is not None:
             name = case.segmentationNode.GetName()
             problem.advice += f" What is drawn was left in the scene as '{name}'."
             self.tellFailure(problem)
 
-    def _endCase(self, case: Case) -> tuple[Case, ActiveSegmentationError | None]:
+    def _removeOthers(self, studyId: str) -> None:
+        """Take the nodes of all volumes but the open one out of the scene."""
+        isOpen = self.case is not None and self.study is not None and self.study.id == studyId
+        keep = ownNodes(studyId, self.case.volume.id) if isOpen and self.case is not None else []
+        with self._quiet():
+            removeNodes(node for node in ownNodes(studyId) if node not in keep)
+
+    def _endCase(self, case: Case, forAnother: bool = False) -> tuple[Case, ActiveSegmentationError | None]:
         """Let go of the open volume after keeping what is drawn; the volume, and why that was not possible."""
         self._leaveSlice()
         self.habits.note(self.editor, case)
@@ -163,7 +182,7 @@ class StudySession(StudyState):
         self._forget(case)
         with self._quiet():
             self.editor.setNodes(None, None)  # first: an editor whose segmentation goes chooses another one by itself
-            self.display.clear()
+            self.display.clear(restore=not forAnother)
         return case, problem
 
     def _leaveSlice(self) -> None:

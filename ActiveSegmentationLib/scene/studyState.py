@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,11 @@ class Task:
     round: int | None
 
 
+def atOnce(action: Callable[[], None]) -> None:
+    """Do something now; what ``Session.later`` is where there is no event loop."""
+    action()
+
+
 class StudyState(VTKObservationMixin):
     """What of a session is about the study and its requests; see ``Session``."""
 
@@ -63,6 +68,7 @@ class StudyState(VTKObservationMixin):
         self.failed: Signal[[Exception]] = Signal()
         self.predictionWanted = False
         self.uncertaintyWanted = 0.0
+        self.later: Callable[[Callable[[], None]], None] = atOnce
         self.habits = Habits()
         self.timer = ActivityTimer()
         self._place = 0

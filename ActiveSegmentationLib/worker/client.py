@@ -220,7 +220,7 @@ class WorkerClient:
             self._setState(READY)
         received = self._received
         try:
-            received.extend(self._lines.feed(process.readAllStandardOutput().data()))
+            received.extend(protocol.latest(self._lines.feed(process.readAllStandardOutput().data())))
         except protocol.Garbage as error:
             self.log.append(str(error))
         while received and process is self._process:  # a callback may stop the worker

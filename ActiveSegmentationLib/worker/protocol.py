@@ -10,7 +10,7 @@ paths are in the messages.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 VERSION = 2
@@ -24,6 +24,8 @@ LONGEST_LINE = 64 * 2**20
 
 FINAL = ("done", "cancelled", "error")
 """Events that end a job."""
+
+_PROGRESS = b'{"event":"progress",'
 
 
 class Garbage(ValueError):
@@ -57,6 +59,24 @@ def decode(line: bytes, key: str) -> dict[str, Any]:
     if not isinstance(message, dict) or not isinstance(message.get(key), str):
         raise Garbage(f"a message without '{key}': {line[:200]!r}")
     return message
+
+
+def latest(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Lines from the worker without progress reports that a newer one follows at once.
+
+    A reader that was held up shows the newest only, and a worker that reports too often does not hold it up.
+    """
+    report = None
+    for line in lines:
+        if line.startswith(_PROGRESS):
+            report = line
+            continue
+        if report is not None:
+            yield report
+            report = None
+        yield line
+    if report is not None:
+        yield report
 
 
 class Lines:

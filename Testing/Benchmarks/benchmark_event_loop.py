@@ -1,4 +1,9 @@
-"""How long the event loop of Slicer is held up while the worker trains and while it floods progress."""
+"""How long the event loop is held up while volumes open, slices are committed, and the worker works.
+
+In Slicer: ``Slicer --testing --no-splash --additional-module-paths ActiveSegmentation --python-script
+Testing/Benchmarks/benchmark_event_loop.py -- --cohort DIR``. Without Slicer, in the test host (no panels are drawn
+there): ``python Testing/Benchmarks/benchmark_event_loop.py``.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +12,23 @@ import itertools
 import sys
 import tempfile
 import time
+import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "Testing" / "Python")]
 
-from host.host import Host, qt, start  # noqa: E402
-from worker.worker_fakes import Told, answer, make_study  # noqa: E402
+import slicer  # noqa: E402 - the library and the test host are found by the line above
 
-from ActiveSegmentationLib.cohort import write_phantom  # noqa: E402
-from ActiveSegmentationLib.worker.client import Job, WorkerClient  # noqa: E402
+STEPS = 100_000
+"""More training steps than anybody waits for."""
 
-STEPS = 1_000_000
-"""Longer than anybody measures."""
+TICK_MILLISECONDS = 5
+
+LONGEST_JOB = 1800.0
+"""Seconds after which a job of the worker counts as failed."""
 
 FLOOD = """
 import itertools, runpy
@@ -34,67 +43,156 @@ runpy.run_module("ActiveSegmentationLib.worker", run_name="__main__")
 """
 
 
-def gaps(seconds: float) -> list[float]:
-    """Milliseconds between the ticks of a 10 ms timer while the event loop runs."""
-    ticks: list[float] = []
-    timer, loop = qt.QTimer(), qt.QEventLoop()
-    timer.setTimerType(qt.Qt.PreciseTimer)
-    timer.timeout.connect(lambda: ticks.append(time.perf_counter()))
-    timer.start(10)
-    qt.QTimer.singleShot(int(1000 * seconds), loop.quit)
-    loop.exec()
-    timer.stop()
-    return [1000 * (after - before) for before, after in itertools.pairwise(ticks)]
+class Loop:
+    """Times between the ticks of a timer, which are longer where something holds the event loop up."""
+
+    def __init__(self) -> None:
+        import qt
+
+        self.ticks: list[float] = []
+        self.timer = qt.QTimer()
+        self.timer.setTimerType(qt.Qt.PreciseTimer)
+        self.timer.timeout.connect(lambda: self.ticks.append(time.perf_counter()))
+        self.timer.start(TICK_MILLISECONDS)
+
+    def run(self, seconds: float, action: Callable[[], Any] | None = None) -> list[float]:
+        """Milliseconds between the ticks while the event loop runs, the action being the first thing it does."""
+        self.turn(0.2)
+        self.ticks.clear()
+        self.turn(0.05)
+        if action is not None:
+            action()
+        self.turn(seconds)
+        return [1000 * (after - before) for before, after in itertools.pairwise(self.ticks)]
+
+    def turn(self, seconds: float) -> None:
+        """Run the event loop."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            slicer.app.processEvents()
+            time.sleep(0.001)
+
+    def wait(self, condition: Callable[[], Any]) -> None:
+        """Run the event loop until something holds.
+
+        Raises:
+            TimeoutError: If it takes too long.
+        """
+        end = time.monotonic() + LONGEST_JOB
+        while not condition():
+            if time.monotonic() > end:
+                raise TimeoutError("A job of the worker did not come to its end.")
+            self.turn(0.02)
 
 
-def beside(host: Host, client: WorkerClient, name: str, options: dict, seconds: float) -> tuple[list[float], float]:
-    """Gaps while a job runs, and its progress messages a second; begins when it reports something of ``STEPS``."""
-    counts = {"begun": 0, "messages": 0}
+def measure(widget: Any, cohort: Path, folder: Path, options: argparse.Namespace) -> dict[str, list[list[float]]]:
+    """Gaps in milliseconds by what went on; a list for each time that it was done."""
+    logic, ui, loop = widget.logic, widget.ui, Loop()
+    session, jobs = logic.session, logic.work
+    logic.createStudy(folder / "study", cohort, annotation="mask")
+    print(f"{len(session.study.cohort.volumes)} volumes", flush=True)
+    logic.suggest(2 * options.opened)
+    loop.turn(2.0)
+    rows = {"idle": [loop.run(options.seconds)]}
+    requests = [row for row in session.requests.rows if row.status == "open"]
+    session.openRequest(requests[-1])  # the first volume of a session is read with the libraries that read it
+    rows["a volume opens"] = [loop.run(1.0, lambda row=row: session.openRequest(row)) for row in requests]
+    rows["commit and next"] = []
+    for row in requests[: options.opened]:
+        session.openRequest(row)
+        loop.turn(0.5)
+        rows["commit and next"].append(loop.run(1.0, ui.emptyButton.click))
+    rows["training"] = [during(loop, jobs, ui.trainButton.click, STEPS, ui, options.seconds)]
+    ui.stepsSpinBox.value = 10
+    ui.trainButton.click()
+    loop.wait(lambda: not jobs.running)
+    rows["predicting"] = [during(loop, jobs, ui.predictButton.click, 0, ui, options.seconds)]
+    rows["flood of messages"] = [flooded(loop, jobs, folder, options.seconds)]
+    return rows
 
-    def report(message: dict) -> None:
-        counts["messages"] += 1
-        counts["begun"] += message["total"] == STEPS and message["done"] > 0
 
-    job = Job(name, options)
-    job.done.connect(print)
-    job.progress.connect(report)
+def during(loop: Loop, jobs: Any, start: Callable[[], Any], steps: int, ui: Any, seconds: float) -> list[float]:
+    """Gaps while the worker does what a button asks for, from its first progress on; then it is cancelled."""
+    if steps:
+        ui.stepsSpinBox.value = steps
+    start()
+    loop.wait(lambda: any(running.done > 0 for running in jobs.running) or not jobs.running)
+    found = loop.run(seconds)
+    jobs.cancel()
+    loop.wait(lambda: not jobs.running)
+    return found
+
+
+def flooded(loop: Loop, jobs: Any, folder: Path, seconds: float) -> list[float]:
+    """Gaps while a worker reports progress as fast as it can."""
+    from ActiveSegmentationLib.worker.client import Job, WorkerClient
+
+    (folder / "flood.py").write_text(FLOOD, encoding="utf-8")
+    messages: list[dict] = []
+    command = [*jobs.client.command, str(folder / "flood.py")]
+    client = WorkerClient(command)
+    job = Job("flood", {"steps": STEPS})
+    job.failed.connect(print)
+    job.progress.connect(messages.append)
     client.submit(job)
-    if not host.waitFor(lambda: counts["begun"], 120):
-        raise SystemExit(f"the job {name} did not begin")
-    before = counts["messages"]
-    found = gaps(seconds)
-    rate = (counts["messages"] - before) / seconds
+    loop.wait(lambda: messages)
+    before = len(messages)
+    found = loop.run(seconds)
+    print(f"flood: {(len(messages) - before) / seconds:.0f} messages a second", flush=True)
     client.stop()
-    return found, rate
+    return found
 
 
-def main() -> None:
-    """Print the largest gap of each, and its ratio to that of an idle loop."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=10.0, help="time measured of each (default %(default)s)")
-    seconds = parser.parse_args().seconds
-    host = start()
+def open_module() -> Any:
+    """The module's widget, in Slicer or in the test host."""
+    if hasattr(slicer, "app") and hasattr(slicer.app, "layoutManager"):
+        slicer.util.selectModule("ActiveSegmentation")
+        return slicer.modules.ActiveSegmentationWidget
+    from host.host import start
+    from module.module_helpers import OpenModule
+
+    return OpenModule(start(), _Attributes()).widget
+
+
+class _Attributes:
+    """Sets attributes for good; the process ends with the script."""
+
+    def setattr(self, target: Any, name: str, value: Any) -> None:
+        setattr(target, name, value)
+
+
+def main(arguments: list[str]) -> int:
+    """Print the gaps of each; the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--cohort", type=Path, metavar="DIR", help="default: a generated one of 204 volumes")
+    parser.add_argument("--opened", type=int, default=10, help="volumes opened and committed (default %(default)s)")
+    parser.add_argument("--seconds", type=float, default=10.0, help="time measured of each job (default %(default)s)")
+    options = parser.parse_args(arguments)
+    widget = open_module()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        study = make_study(folder / "study", write_phantom(folder / "cohort", patients=4, size=(48, 48)))
-        (folder / "flood.py").write_text(FLOOD, encoding="utf-8")
-        rows = [("idle", gaps(seconds), 0.0)]
+        if options.cohort is None:
+            from ActiveSegmentationLib.cohort import write_phantom
 
-        client = WorkerClient([sys.executable])
-        options = {"study": str(study.folder), "device": "cpu"}
-        suggest = Told(client, "suggest", {**options, "count": 4, "strategy": "random"})
-        host.waitFor(lambda: suggest.end, 120)
-        answer(study)
-        rows.append(("training", *beside(host, client, "train", {**options, "steps": STEPS}, seconds)))
-        client.command.append(str(folder / "flood.py"))
-        rows.append(("flood", *beside(host, client, "flood", {"steps": STEPS}, seconds)))
-
-    idle = max(rows[0][1])
-    print("  worker   messages/s  median gap (ms)  largest gap (ms)  ratio to idle")
-    for title, found, rate in rows:
-        median = sorted(found)[len(found) // 2]
-        print(f"{title:>8} {rate:12.0f} {median:16.1f} {max(found):17.1f} {max(found) / idle:14.1f}")
+            write_phantom(folder / "cohort", patients=102)
+        rows = measure(widget, options.cohort or folder / "cohort", folder, options)
+        widget.logic.close()
+    print(f"{'':18} times  median of the largest gap (ms)  largest gap (ms)  gaps over 50 ms")
+    for title, found in rows.items():
+        largest = sorted(max(gaps, default=0.0) for gaps in found)
+        over = sum(gap > 50 for gaps in found for gap in gaps)
+        print(f"{title:18} {len(found):5} {largest[len(largest) // 2]:31.0f} {largest[-1]:17.0f} {over:16}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        code = main(sys.argv[1:])
+    except SystemExit as end:
+        code = int(end.code or 0)
+    except BaseException:  # noqa: BLE001 - Slicer would go on for ever
+        traceback.print_exc()
+        code = 1
+    if hasattr(slicer, "app") and hasattr(slicer.app, "layoutManager"):
+        slicer.util.exit(code)
+    sys.exit(code)

@@ -781,6 +781,7 @@ def test_what_somebody_left_of_a_volume_goes_with_the_study(drawing):
     slicer.mrmlScene.RemoveNode(drawing.case.segmentationNode)
     assert slicer.mrmlScene.IsNodePresent(image)
     drawing.session.openRequest(3)
+    drawing.settle()
     assert not slicer.mrmlScene.IsNodePresent(image)
     image = drawing.case.volumeNode
     slicer.mrmlScene.RemoveNode(drawing.case.segmentationNode)

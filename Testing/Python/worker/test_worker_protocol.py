@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ActiveSegmentationLib.worker import protocol
-from ActiveSegmentationLib.worker.protocol import Garbage, Lines, decode, encode
+from ActiveSegmentationLib.worker.protocol import Garbage, Lines, decode, encode, latest
 
 TEXTS = st.text(max_size=20) | st.text("ab\udc80\udcff", max_size=5)  # Linux file names may be no UTF-8
 VALUES = st.recursive(
@@ -130,3 +130,13 @@ def test_a_long_line_that_is_whole_is_a_line():
     for start in range(0, len(stream), 65536):
         found.extend(lines.feed(stream[start : start + 65536]))
     assert [decode(line, "event") for line in found] == [message]
+
+
+def test_of_progress_reports_in_a_row_the_newest_is_left():
+    def report(done):
+        return encode({"event": "progress", "id": "1", "done": done}).rstrip()
+
+    other = encode({"event": "message", "id": "1", "text": '"event":"progress"'}).rstrip()
+    lines = [report(1), report(2), other, other, report(3), report(4), report(5)]
+    assert list(latest(lines)) == [report(2), other, other, report(5)]
+    assert list(latest([])) == []

@@ -127,8 +127,8 @@ def test_jobs_end_in_the_order_in_which_they_came(worker, told, wait, phantom_co
     for number in range(6):
         path = phantom_cohort if number % 2 else tmp_path / "nowhere"
         jobs.append(told(running, "index", {"path": str(path)}))
-        for signal in (jobs[-1].job.done, jobs[-1].job.failed):
-            signal.connect(lambda value, number=number: ended.append(number))
+        for end in (jobs[-1].job.done, jobs[-1].job.failed):
+            end.connect(lambda value, number=number: ended.append(number))
     wait(*jobs)
     assert ended == list(range(6))
     assert [job.end for job in jobs] == ["failed", "done"] * 3

@@ -8,7 +8,6 @@ Options, exit codes and numbers are those of ``activesegmentation benchmark``. W
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import sys
 import traceback
@@ -35,6 +34,9 @@ EPILOG = (
     "'activesegmentation benchmark' with the same options can be continued here, and the other way round."
 )
 
+PACKAGES = ("click", "dask", "jinja2", "matplotlib", "scikit-image", "tqdm")
+"""What a benchmark needs in addition to what the module Active Segmentation installs."""
+
 
 def main(words: Sequence[str]) -> int:
     """Run the benchmark with the given command-line words and return the exit code."""
@@ -43,8 +45,6 @@ def main(words: Sequence[str]) -> int:
             sys.path.insert(0, str(ROOT))
         benchmark(words)
         sys.stdout.flush()
-    except SystemExit as end:  # argparse
-        return int(end.code or 0)
     except KeyboardInterrupt:
         print("cancelled: what was finished is kept; the same command goes on from there.", file=sys.stderr)
         return 130
@@ -59,29 +59,25 @@ def benchmark(words: Sequence[str]) -> None:
     Raises:
         ActiveSegmentationError: If the input cannot be used, or the work failed.
     """
-    from ActiveSegmentationLib.cli import experiment_commands
-    from ActiveSegmentationLib.cli import options as shared
+    from ActiveSegmentationLib.cli.command import Command, Options
+    from ActiveSegmentationLib.cli.experiment_commands import benchmark as plain
+    from ActiveSegmentationLib.cli.experiment_commands import benchmark_options, show_outcome
+    from ActiveSegmentationLib.cli.options import progress_of
     from ActiveSegmentationLib.common.errors import BadInput
-    from ActiveSegmentationLib.common.progress import TqdmProgress
     from ActiveSegmentationLib.experiment import run_benchmark
 
-    parser = argparse.ArgumentParser(prog=PROGRAM, description=DESCRIPTION, epilog=EPILOG)
-    experiment_commands.add_benchmark_options(parser)
-    shared.add_json(parser)
-    parsed = parser.parse_args(words[1:] if words[:1] == ["--"] else words)
+    command = Command(PROGRAM, params=plain.params, help=DESCRIPTION, epilog=EPILOG)
+    given = list(words[1:] if words[:1] == ["--"] else words)
+    parsed = Options(**command.make_context(PROGRAM, given).params)
     if parsed.workers > 1:
         advice = "Use --workers 1, or the plain command, whose numbers are the same."
         raise BadInput("One scene cannot be drawn into by several processes.", where="workers", advice=advice)
     provideScene()
-    with closing(TqdmProgress()) as progress:
-        options = experiment_commands.benchmark_options(parsed, progress)
+    with closing(progress_of(parsed)) as progress:
+        options = benchmark_options(parsed, progress)
         options = replace(options, command=" ".join([PROGRAM, *words]))
         outcome = run_benchmark(options, progress, annotator=annotatorFactory(options))
-    if parsed.json:
-        shared.print_json(outcome.to_json())
-    else:
-        print(outcome.table)
-        print(f"Report: {outcome.report}")
+    show_outcome(outcome, parsed)
 
 
 def annotatorFactory(options: BenchmarkOptions) -> Callable[[SliceStack, AnnotationKind], Annotator]:
@@ -100,20 +96,26 @@ def annotatorFactory(options: BenchmarkOptions) -> Callable[[SliceStack, Annotat
 
 def report(error: BaseException) -> int:
     """Tell a person what went wrong, in a line where it was foreseen, and return the exit code."""
-    try:
-        from ActiveSegmentationLib.common.errors import ActiveSegmentationError
-        from ActiveSegmentationLib.common.files import explain_os_error
-    except ImportError:
-        traceback.print_exception(error)
+    if isinstance(error, ModuleNotFoundError):
+        packages = " ".join(PACKAGES)
+        advice = f"in Slicer, type into the Python console: slicer.util.pip_install({packages!r})"
+        print(f"error: The Python package '{error.name}' is missing; {advice}", file=sys.stderr)
         return 1
+    import click
+
+    from ActiveSegmentationLib.common.errors import ActiveSegmentationError
+    from ActiveSegmentationLib.common.files import explain_os_error
+
+    if isinstance(error, click.exceptions.Exit):  # after --help
+        return error.exit_code
+    if isinstance(error, click.ClickException):
+        error.show()
+        return error.exit_code
     known = explain_os_error(error, error.filename) if isinstance(error, OSError) else error
     if isinstance(known, ActiveSegmentationError):
         print(f"{known.kind}: {known}", file=sys.stderr)
         return known.exit_code
     traceback.print_exception(error)
-    if isinstance(error, ModuleNotFoundError):
-        advice = "open the module Active Segmentation once and let it install what is missing."
-        print(f"error: The Python package '{error.name}' is missing. In Slicer, {advice}", file=sys.stderr)
     return 1
 
 

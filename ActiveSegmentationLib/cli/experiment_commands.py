@@ -2,77 +2,100 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ActiveSegmentationLib.cli import options as shared
-from ActiveSegmentationLib.cli.next_steps import command
-from ActiveSegmentationLib.cohort import Cohort, Role
+from ActiveSegmentationLib.cli.command import PROGRAM, Options, command, option
+from ActiveSegmentationLib.cli.next_steps import command_line
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.progress import TqdmProgress
-from ActiveSegmentationLib.experiment import BenchmarkOptions, Outcome, check_request, run_benchmark, run_demo
 
-Commands = argparse._SubParsersAction
-
-DEMO_TIME = "about 3 minutes on 2 processor cores"
-
-
-def add_commands(commands: Commands) -> None:
-    """Add the commands of this file to the parser."""
-    text = "compare strategies by simulated annotation of a cohort with reference labels"
-    parser = commands.add_parser("benchmark", help=text, description=text[0].upper() + text[1:] + ".")
-    add_benchmark_options(parser)
-    shared.add_json(parser)
-    parser.set_defaults(run=_benchmark)
-
-    text = f"run the whole loop on a generated cohort and write a report ({DEMO_TIME})"
-    parser = commands.add_parser("demo", help=text, description=text[0].upper() + text[1:] + ".")
-    parser.add_argument("--out", type=Path, default=Path("demo-output"), metavar="DIR")
-    shared.add_device(parser)
-    shared.add_json(parser)
-    parser.set_defaults(run=_demo)
+if TYPE_CHECKING:
+    from ActiveSegmentationLib.cohort import Cohort
+    from ActiveSegmentationLib.experiment import BenchmarkOptions, Outcome
 
 
-def add_benchmark_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of ``benchmark``; other front ends of the same experiment use them too."""
-    parser.add_argument("--cohort", type=Path, required=True, metavar="C", help="folder, table or file of the cohort")
-    parser.add_argument("--strategies", required=True, metavar="A,B", help="names, separated by commas")
-    parser.add_argument("--rounds", required=True, metavar="2%,3%", help="cumulative budgets, in percent or slices")
-    parser.add_argument("--seeds", default="0", metavar="0,1", help="seeds, separated by commas")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the results")
-    text = "strategy of the first round, the same slices for all strategies of a seed; 'own' lets each choose"
-    parser.add_argument("--initial", default="random", metavar="S", help=text)
-    text = "seed of the first round's slices in every run; default: the seed of the run"
-    parser.add_argument("--initial-seed", type=shared.natural, metavar="K", help=text)
-    text = "seed of every training of a model; default: the seed of the run"
-    parser.add_argument("--training-seed", type=shared.natural, metavar="K", help=text)
-    text = "CSV table with the columns seed, volume and slice (counted from 1): the first round's slices of each seed"
-    parser.add_argument("--initial-sets", type=Path, metavar="FILE", help=text)
-    parser.add_argument("--metrics", default="dice,hd95", metavar="A,B", help="dice, dice2d, hd95, msd")
-    shared.add_absent(parser)
-    parser.add_argument(
-        "--labels", metavar="1=NAME,2=NAME", help="label values and names; default: those of the cohort"
-    )
-    parser.add_argument("--workers", type=shared.positive, default=1, metavar="N", help="runs at a time")
-    shared.annotation_kind(parser, required=False)
-    shared.add_cohort(parser)
-    shared.add_split(parser)
-    shared.add_unit(parser)
-    text = "first and last slice with structures are marked in every volume, as two clicks of a person would"
-    parser.add_argument("--marks", action="store_true", help=text)
-    shared.add_constraints(parser)
-    shared.add_settings(parser)
-    shared.add_device(parser)
+@command("benchmark")
+@shared.cohort_path
+@option("--strategies", required=True, metavar="A,B", help="names, separated by commas")
+@option("--rounds", required=True, metavar="2%,3%", help="cumulative budgets, in percent or slices")
+@option("--seeds", default="0", metavar="0,1", help="seeds, separated by commas")
+@option("--out", type=shared.PATH, required=True, metavar="DIR", help="folder of the results")
+@option(
+    "--initial",
+    default="random",
+    metavar="S",
+    help="strategy of the first round, the same slices for all strategies of a seed; 'own' lets each choose",
+)
+@option(
+    "--initial-seed",
+    type=shared.NATURAL,
+    metavar="K",
+    show_default="the seed of the run",
+    help="seed of the first round's slices in every run",
+)
+@option(
+    "--training-seed",
+    type=shared.NATURAL,
+    metavar="K",
+    show_default="the seed of the run",
+    help="seed of every training of a model",
+)
+@option(
+    "--initial-sets",
+    type=shared.PATH,
+    metavar="FILE",
+    help="CSV table with the columns seed, volume and slice (counted from 1): the first round's slices of each seed",
+)
+@option("--metrics", default="dice,hd95", metavar="A,B", help="dice, dice2d, hd95, msd")
+@shared.absent
+@shared.label_names
+@option("--workers", type=shared.POSITIVE, default=1, metavar="N", help="runs at a time")
+@shared.annotation_kind(default="mask")
+@shared.cohort_reading
+@shared.unit
+@option(
+    "--marks",
+    is_flag=True,
+    help="first and last slice with structures are marked in every volume, as two clicks of a person would",
+)
+@shared.limits
+@shared.settings
+@shared.device
+def benchmark(options: Options) -> str:
+    """Compare strategies by simulated annotation."""
+    from ActiveSegmentationLib.experiment import run_benchmark
+
+    with closing(shared.progress_of(options)) as progress:
+        outcome = run_benchmark(benchmark_options(options, progress), progress)
+    show_outcome(outcome, options)
+    return f"open {outcome.report} in a browser; more --seeds or --strategies join what is finished."
 
 
-def benchmark_options(options: argparse.Namespace, progress: TqdmProgress) -> BenchmarkOptions:
+@command("demo")
+@option("--out", type=shared.PATH, default="demo-output", metavar="DIR", help="folder of the cohort and the results")
+@shared.device
+def demo(options: Options) -> str:
+    """Run the whole loop on a generated cohort."""
+    from ActiveSegmentationLib.experiment import run_demo
+
+    with closing(shared.progress_of(options)) as progress:
+        outcome = run_demo(options.out, device=options.device, progress=progress)
+    show_outcome(outcome, options)
+    return f"open {outcome.report} in a browser; {command_line('index', 'FOLDER')} shows what your own images hold."
+
+
+def benchmark_options(options: Options, progress: TqdmProgress) -> BenchmarkOptions:
     """What the parsed options ask for.
 
     Raises:
         BadInput: If the cohort or an option cannot be used.
     """
+    from ActiveSegmentationLib.experiment import BenchmarkOptions, check_request
+
     strategies, metrics = shared.words_of(options.strategies, "strategies"), shared.words_of(options.metrics, "metrics")
     initial = "" if options.initial == "own" else options.initial
     if options.initial_sets is not None and options.initial_seed is not None:
@@ -100,12 +123,14 @@ def benchmark_options(options: argparse.Namespace, progress: TqdmProgress) -> Be
         settings=shared.settings_of(options),
         workers=options.workers,
         device=options.device,
-        command=" ".join(["activesegmentation", *sys.argv[1:]]),
+        command=" ".join([PROGRAM, *sys.argv[1:]]),
     )
 
 
 def _scorable(cohort: Cohort, split: Path | None, progress: TqdmProgress) -> Cohort:
     """Leave out a layout's own test part where none of it has masks, so that patients of the pool are held back."""
+    from ActiveSegmentationLib.cohort import Role
+
     own = [volume for volume in cohort.volumes if volume.role == Role.TEST]
     if split is not None or not own or any(volume.mask is not None for volume in own):
         return cohort
@@ -119,21 +144,8 @@ def _seed(word: str) -> int:
     return int(word)
 
 
-def _benchmark(options: argparse.Namespace) -> str:
-    with closing(shared.progress_of(options)) as progress:
-        outcome = run_benchmark(benchmark_options(options, progress), progress)
-    _tell(outcome, options)
-    return f"open {outcome.report} in a browser; more --seeds or --strategies join what is finished."
-
-
-def _demo(options: argparse.Namespace) -> str:
-    with closing(shared.progress_of(options)) as progress:
-        outcome = run_demo(options.out, device=options.device, progress=progress)
-    _tell(outcome, options)
-    return f"open {outcome.report} in a browser; {command('index', 'FOLDER')} shows what your own images hold."
-
-
-def _tell(outcome: Outcome, options: argparse.Namespace) -> None:
+def show_outcome(outcome: Outcome, options: Options) -> None:
+    """Print the table of a finished benchmark, or its answer in JSON."""
     if options.json:
         shared.print_json(outcome.to_json())
     else:

@@ -2,89 +2,55 @@
 
 from __future__ import annotations
 
-import argparse
-import os
-import shutil
-import sys
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ActiveSegmentationLib.acquisition import strategies
+import click
+
 from ActiveSegmentationLib.cli import options as shared
-from ActiveSegmentationLib.cli.next_steps import command
-from ActiveSegmentationLib.cohort import (
-    Cohort,
-    Role,
-    describe_axes,
-    describe_turns,
-    discover,
-    grouped_problems,
-    plane_name,
-    read_split,
-    repeated,
-    split_text,
-    with_roles,
-)
+from ActiveSegmentationLib.cli.command import Options, command
+from ActiveSegmentationLib.cli.installation import report_of, report_text
+from ActiveSegmentationLib.cli.next_steps import command_line
 from ActiveSegmentationLib.common.errors import BadInput, JobFailed
 from ActiveSegmentationLib.common.text import counted
-from ActiveSegmentationLib.loop import StudyLoop, describe_device, resolve_device, versions
-from ActiveSegmentationLib.study import Study
 
-Commands = argparse._SubParsersAction
-
-
-def add_commands(commands: Commands) -> None:
-    """Add the commands of this file to the parser."""
-    text = "show what is installed, which device computes and what is missing"
-    parser = commands.add_parser("doctor", help=text, description=text[0].upper() + text[1:] + ".")
-    shared.add_device(parser)
-    shared.add_json(parser)
-    parser.set_defaults(run=_doctor)
-
-    text = "show what a cohort holds and every problem in it; no image pixel is read"
-    parser = commands.add_parser("index", help=text, description=text[0].upper() + text[1:] + ".")
-    parser.add_argument("cohort", type=Path, metavar="COHORT", help="folder, CSV/TSV table or image file")
-    shared.add_cohort(parser)
-    shared.add_split(parser)
-    shared.add_json(parser)
-    parser.set_defaults(run=_index)
-
-    text = "list the ways of choosing slices, and with a study which of them it can use now"
-    parser = commands.add_parser("strategies", help=text, description=text[0].upper() + text[1:] + ".")
-    parser.add_argument("study", type=Path, nargs="?", metavar="STUDY", help="folder of a study")
-    shared.add_json(parser)
-    parser.set_defaults(run=_strategies)
+if TYPE_CHECKING:
+    from ActiveSegmentationLib.acquisition import Situation
+    from ActiveSegmentationLib.cohort import Cohort
 
 
-def _doctor(options: argparse.Namespace) -> str:
-    found = versions()
-    missing = sorted(name for name, version in found.items() if version is None)
-    device = None if "torch" in missing else describe_device(resolve_device(options.device))
-    free = shutil.disk_usage(Path.cwd()).free / 2**30
-    answer = {
-        "versions": found,
-        "missing": missing,
-        "device": device,
-        "processors": os.cpu_count(),
-        "free disk (GB)": round(free, 1),
-        "executable": sys.executable,
-    }
+@command("doctor")
+@shared.device
+def doctor(options: Options) -> str:
+    """Show what is installed and what is missing."""
+    report = report_of(options.device)
     if options.json:
-        shared.print_json(answer)
+        shared.print_json(report)
     else:
-        for name, version in found.items():
-            print(f"{name:20} {version or 'MISSING'}")
-        print(f"{'device':20} {device or 'unknown without torch'}")
-        print(f"{'processors':20} {answer['processors']}")
-        print(f"{'free disk here':20} {free:.1f} GB")
-    if missing:
-        advice = f"Install with: {sys.executable} -m pip install {' '.join(missing)}"
-        raise JobFailed(f"Not installed: {', '.join(missing)}.", where="doctor", advice=advice)
-    return f"{command('index', 'FOLDER')} shows what your images hold."
+        print(report_text(report))
+    if report["missing"]:
+        names = " ".join(report["missing"])
+        advice = f"Install with: {report['executable']} -m pip install {names}"
+        raise JobFailed(f"Not installed: {', '.join(report['missing'])}.", where="doctor", advice=advice)
+    return f"{command_line('index', 'FOLDER')} shows what your images hold."
 
 
-def _index(options: argparse.Namespace) -> str:
+@command("index")
+@click.argument("cohort", type=shared.PATH, metavar="COHORT", help="folder, CSV/TSV table or image file")
+@shared.cohort_reading
+def index(options: Options) -> str:
+    """Show what a cohort holds."""
+    from ActiveSegmentationLib.cohort import (
+        describe_axes,
+        describe_turns,
+        discover,
+        grouped_problems,
+        read_split,
+        with_roles,
+    )
+
     with closing(shared.progress_of(options)) as progress:
         cohort = discover(
             options.cohort, layout=options.layout, axis=options.axis, pattern=options.pattern, progress=progress
@@ -111,10 +77,10 @@ def _index(options: argparse.Namespace) -> str:
     if not cohort.volumes:
         advice = "Repair the files named above, or name the layout with --layout."
         raise BadInput("No volume of the cohort can be used.", where=options.cohort, advice=advice)
-    return command("new", "STUDY", "--cohort", options.cohort, *_as_given(options), "--annotation", "mask")
+    return command_line("new", "STUDY", "--cohort", options.cohort, *_as_given(options), "--annotation", "mask")
 
 
-def _as_given(options: argparse.Namespace) -> list[str]:
+def _as_given(options: Options) -> list[str]:
     """The options that say how the cohort is read, as they were given."""
     names = ("layout", "axis", "pattern", "split")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
@@ -123,6 +89,8 @@ def _as_given(options: argparse.Namespace) -> list[str]:
 
 def _print_volumes(cohort: Cohort, split: Path | None) -> None:
     """A line a volume with its own problems below; problems of many volumes once at the end."""
+    from ActiveSegmentationLib.cohort import Role, plane_name, repeated, split_text
+
     single, many = repeated(cohort.problems)
     by_volume: dict[str, list[str]] = {}
     for problem in single:
@@ -148,10 +116,14 @@ def _print_volumes(cohort: Cohort, split: Path | None) -> None:
         print(split_text(cohort, split))
 
 
-def _strategies(options: argparse.Namespace) -> str:
-    situation = None if options.study is None else StudyLoop(Study.open(options.study), device="cpu").situation()
-    known = strategies(situation)
-    next_step = command("suggest", options.study or "STUDY", "--count", "10", "--strategy", "NAME")
+@command("strategies")
+@click.argument("study", type=shared.PATH, required=False, metavar="[STUDY]", help="folder of a study")
+def strategies(options: Options) -> str:
+    """List the ways of choosing slices."""
+    from ActiveSegmentationLib.acquisition import strategies as listed
+
+    known = listed(None if options.study is None else _situation(options.study))
+    next_step = command_line("suggest", options.study or "STUDY", "--count", "10", "--strategy", "NAME")
     if options.json:
         shared.print_json([info.to_json() for info in known])
         return next_step
@@ -162,3 +134,10 @@ def _strategies(options: argparse.Namespace) -> str:
         for name, option in info.options.items():
             print(f"{'':28}   /{name}={option.default}  {option.meaning}")
     return next_step
+
+
+def _situation(folder: Path) -> Situation:
+    from ActiveSegmentationLib.loop import StudyLoop
+    from ActiveSegmentationLib.study import Study
+
+    return StudyLoop(Study.open(folder), device="cpu").situation()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
+import importlib
 import io
 import os
 import sys
 from collections.abc import Sequence
+from itertools import takewhile
+
+import click
 
 from ActiveSegmentationLib import __version__
-from ActiveSegmentationLib.cli import experiment_commands, general_commands, study_commands
+from ActiveSegmentationLib.cli.command import PROGRAM, SETTINGS, SUMMARIES, Context, tell, use_colours
 from ActiveSegmentationLib.common.errors import ActiveSegmentationError, JobFailed
 from ActiveSegmentationLib.common.files import explain_os_error
 from ActiveSegmentationLib.common.memory import is_out_of_memory
@@ -20,45 +23,71 @@ EPILOG = (
     "is kept. Progress, messages and what to do next go to stderr."
 )
 
+GENERAL = ("doctor", "index", "strategies")
+EXPERIMENTS = ("benchmark", "demo")
+LOOP = ("new", "suggest", "annotate", "train", "predict", "evaluate")
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of all commands."""
-    parser = argparse.ArgumentParser(prog="activesegmentation", description=DESCRIPTION, epilog=EPILOG)
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    parser.add_argument("--debug", action="store_true", help="show the Python traceback of an error")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (general_commands, study_commands, experiment_commands):
-        module.add_commands(commands)
-    return parser
+
+class Program(click.Group):
+    """All commands; the module of a command is imported when it is asked for."""
+
+    context_class = Context
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """Names of the commands, in the order of the help."""
+        return list(SUMMARIES)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """The command of this name, None where there is none."""
+        if name not in SUMMARIES:
+            return None
+        module = importlib.import_module(f"ActiveSegmentationLib.cli.{_module_of(name)}")
+        return getattr(module, name.replace("-", "_"))
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands with what they do."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(SUMMARIES.items()))
+
+
+def _module_of(name: str) -> str:
+    groups = {"general_commands": GENERAL, "experiment_commands": EXPERIMENTS, "study_commands": LOOP}
+    return next((module for module, names in groups.items() if name in names), "record_commands")
+
+
+@click.group(cls=Program, context_settings=SETTINGS, help=DESCRIPTION, epilog=EPILOG)
+@click.version_option(__version__, message="%(prog)s %(version)s")
+@click.option("--debug", is_flag=True, help="show the Python traceback of an error")
+def program(debug: bool) -> None:
+    """Take the options before the command; ``main`` looks for ``--debug`` itself."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        arguments: The command's words, ``sys.argv[1:]`` unless given.
+        arguments: The command's words; default: ``sys.argv[1:]``.
 
     Returns:
         The exit code.
     """
     _accept_any_character()
-    options = build_parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        next_step = options.run(options)
-        sys.stdout.flush()
-        if next_step and not (options.json or options.quiet):
-            print(f"Next: {next_step}", file=sys.stderr)
+        return program.main(words, PROGRAM, standalone_mode=False, color=use_colours()) or 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
     except BrokenPipeError:  # the reader of a pipe (head, less) has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except KeyboardInterrupt:
+    except click.Abort:  # click's name for Ctrl-C
         print("cancelled: what was finished is kept; the same command goes on from there.", file=sys.stderr)
         return 130
     except Exception as error:  # a person gets one line, and the traceback with --debug
-        if options.debug:
+        if "--debug" in takewhile(lambda word: word.startswith("-"), words):
             raise
         return _report(error)
-    return 0
 
 
 def _accept_any_character() -> None:
@@ -72,10 +101,9 @@ def _report(error: Exception) -> int:
     explained = _explained(error)
     if explained is None:
         text = f"{type(error).__name__}: {error}".partition("\n")[0]
-        advice = "run again with --debug (before the command) to see the details."
-        print(f"Unexpected error: {text}; {advice}", file=sys.stderr)
+        tell("Unexpected error", f"{text}; run again with --debug (before the command) to see the details.", "red")
         return 1
-    print(f"{explained.kind}: {explained}", file=sys.stderr)
+    tell(explained.kind, str(explained), "red")
     return explained.exit_code
 
 

@@ -10,7 +10,7 @@ from typing import Any
 PROGRAM = "activesegmentation"
 
 
-def command(name: str, *words: str | Path) -> str:
+def command_line(name: str, *words: str | Path) -> str:
     """A command line that can be copied; words with spaces are quoted."""
     return " ".join([PROGRAM, name, *(shlex.quote(str(word)) for word in words)])
 
@@ -26,18 +26,20 @@ def after_status(study: Path, status: Mapping[str, Any]) -> str:
     if any(row["open"] for row in status["rounds"][-1:]):
         return after_suggest(study)
     if not annotated:
-        return command("suggest", study, "--count", "10")
+        return command_line("suggest", study, "--count", "10")
     if model is None or model["slices"] != annotated:
-        return command("train", study)
+        return command_line("train", study)
     return after_train(study)
 
 
 def after_suggest(study: Path) -> str:
     """Annotate what was asked for."""
-    return f"draw on these slices in 3D Slicer, or take label maps: {command('annotate', study, '--from', 'FOLDER')}"
+    return (
+        f"draw on these slices in 3D Slicer, or take label maps: {command_line('annotate', study, '--from', 'FOLDER')}"
+    )
 
 
 def after_train(study: Path) -> str:
     """Go on with the next slices, or use the model."""
-    more, use = command("suggest", study, "--count", "10"), command("predict", study, "--out", "labels")
+    more, use = command_line("suggest", study, "--count", "10"), command_line("predict", study, "--out", "labels")
     return f"{more}, or {use}"

@@ -2,86 +2,239 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import sys
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
-from ActiveSegmentationLib.acquisition import UNITS, Constraints
-from ActiveSegmentationLib.cohort import (
-    AXIS_CHOICES,
-    LAYOUTS,
-    STACK_PRESETS,
-    AnnotationKind,
-    Cohort,
-    Role,
-    StackSettings,
-    discover,
-    grouped_problems,
-    read_split,
-    split_text,
-    with_roles,
-)
+import click
+
+from ActiveSegmentationLib.cli.command import Options, option, together
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.progress import TqdmProgress
-from ActiveSegmentationLib.embedding import EMBEDDING_PRESETS
-from ActiveSegmentationLib.evaluation import AbsentRule
-from ActiveSegmentationLib.loop import LoopSettings
-from ActiveSegmentationLib.segmentation import TRAINING_PRESETS
+
+if TYPE_CHECKING:
+    from ActiveSegmentationLib.acquisition import Constraints
+    from ActiveSegmentationLib.cohort import Cohort, Role
+    from ActiveSegmentationLib.loop import LoopSettings
+
+POSITIVE = click.IntRange(min=1)
+NATURAL = click.IntRange(min=0)
+PATH = click.Path(path_type=Path)
 
 
-def positive(text: str) -> int:
-    """A whole number of at least 1."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return value
+class LateChoice(click.Choice):
+    """One of several words, which are found when they are needed, so that help of other commands imports nothing.
+
+    Args:
+        find: Gives the words.
+    """
+
+    def __init__(self, find: Callable[[], Iterable[str]]) -> None:
+        self._find = find
+        self.case_sensitive = True
+
+    @cached_property
+    def choices(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The words."""
+        return tuple(str(word) for word in self._find())
 
 
-def natural(text: str) -> int:
-    """A whole number of at least 0."""
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is negative")
-    return value
-
-
-def plane_size(text: str) -> tuple[int, int]:
+class PlaneSize(click.ParamType):
     """Rows and columns written as ROWSxCOLUMNS."""
-    match = re.fullmatch(r"(\d+)[xX](\d+)", text)
-    if not match or min(int(part) for part in match.groups()) < 16:
-        raise argparse.ArgumentTypeError(f"'{text}' is not of the form ROWSxCOLUMNS with at least 16 of each")
-    return int(match[1]), int(match[2])
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Rows and columns as two whole numbers."""
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"(\d+)[xX](\d+)", value)
+        if not match or min(int(part) for part in match.groups()) < 16:
+            self.fail(f"'{value}' is not of the form ROWSxCOLUMNS with at least 16 of each", param, ctx)
+        return int(match[1]), int(match[2])
 
 
-def slice_axis(text: str) -> int | str:
+class SliceAxis(click.ParamType):
     """An image axis as a number, or the name of a plane."""
-    return int(text) if text.isdigit() else text.lower()
+
+    name = "axis"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The axis as a whole number, or the plane in lower case."""
+        from ActiveSegmentationLib.cohort import AXIS_CHOICES
+
+        text = str(value)
+        axis = int(text) if text.isdigit() else text.lower()
+        if axis not in AXIS_CHOICES:
+            self.fail(f"'{value}' is not one of {', '.join(map(str, AXIS_CHOICES))}", param, ctx)
+        return axis
 
 
-def add_json(parser: argparse.ArgumentParser) -> None:
-    """Add ``--json`` and ``--quiet``."""
-    text = "answer in JSON on stdout; slices count from 0 in it, and from 1 everywhere else"
-    parser.add_argument("--json", action="store_true", help=text)
-    text = "neither progress bars nor a word on what to do next; warnings and errors are still told"
-    parser.add_argument("--quiet", action="store_true", help=text)
+def _layouts() -> Iterable[str]:
+    from ActiveSegmentationLib.cohort import LAYOUTS
+
+    return sorted(LAYOUTS)
 
 
-def progress_of(options: argparse.Namespace) -> TqdmProgress:
+def _units() -> Iterable[str]:
+    from ActiveSegmentationLib.acquisition import UNITS
+
+    return UNITS
+
+
+def _absent_rules() -> Iterable[str]:
+    from ActiveSegmentationLib.evaluation import AbsentRule
+
+    return get_args(AbsentRule)
+
+
+def _annotation_kinds() -> Iterable[str]:
+    from ActiveSegmentationLib.cohort import AnnotationKind
+
+    return AnnotationKind
+
+
+def _stack_presets() -> Iterable[str]:
+    from ActiveSegmentationLib.cohort import STACK_PRESETS
+
+    return sorted(STACK_PRESETS)
+
+
+def _embedding_presets() -> Iterable[str]:
+    from ActiveSegmentationLib.embedding import EMBEDDING_PRESETS
+
+    return sorted(EMBEDDING_PRESETS)
+
+
+def _training_presets() -> Iterable[str]:
+    from ActiveSegmentationLib.segmentation import TRAINING_PRESETS
+
+    return sorted(TRAINING_PRESETS)
+
+
+study = click.argument("study", type=PATH, metavar="STUDY", help="folder of the study")
+
+absent = option(
+    "--absent",
+    type=LateChoice(_absent_rules),
+    default="nan",
+    help="Dice of a class that neither reference nor prediction has, in a volume or for dice2d in a slice: left out of "
+    "the mean (nan), 1 (as Gaillochet 2023 count) or 0 (as the program of Vepa 2024 does)",
+)
+
+device = option("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda, cuda:1 ...")
+
+label_names = option(
+    "--labels", metavar="1=NAME,2=NAME", show_default="those of the cohort", help="label values and names"
+)
+
+cohort_path = option("--cohort", type=PATH, required=True, metavar="C", help="folder, table or file of the cohort")
+
+cohort_reading = together(
+    option("--layout", type=LateChoice(_layouts), show_default="detected", help="layout of the cohort"),
+    option(
+        "--axis",
+        type=SliceAxis(),
+        show_default="that of the acquisition",
+        help="slice axis: axial, coronal, sagittal, 0 to 2 (0 = first image axis), or own: each volume's own",
+    ),
+    option("--pattern", help="regular expression over file names with the group (?P<patient>...)"),
+    option("--split", type=PATH, metavar="FILE", help="JSON file with the lists train, val and test"),
+)
+"""How a cohort is read. The lists of ``--split`` name patients or volumes."""
+
+limits = together(
+    option(
+        "--max-per-volume",
+        type=POSITIVE,
+        metavar="M",
+        section="Limits on the choice",
+        help="most slices of one volume in a round",
+    ),
+    option(
+        "--max-per-patient",
+        type=POSITIVE,
+        metavar="M",
+        section="Limits on the choice",
+        help="most slices of one patient in a round",
+    ),
+    option(
+        "--min-gap",
+        type=NATURAL,
+        default=0,
+        metavar="G",
+        section="Limits on the choice",
+        help="least distance between slices of a volume",
+    ),
+    option("--include-blank", is_flag=True, section="Limits on the choice", help="allow slices without image content"),
+)
+
+unit = option(
+    "--unit",
+    type=LateChoice(_units),
+    default="slice",
+    help="ask for single slices, or for whole volumes by the mean over their slices",
+)
+
+
+def annotation_kind(**settings: Any) -> Callable[[Any], Any]:
+    """The option ``--annotation``, required or with a default."""
+    text = "what an annotator draws: every pixel (mask) or some (scribble)"
+    return option("--annotation", type=LateChoice(_annotation_kinds), help=text, **settings)
+
+
+def _setting(*names: str, **about: Any) -> Callable[[Any], Any]:
+    return option(*names, section="Settings", **about)
+
+
+settings = together(
+    _setting("--preset", type=LateChoice(_stack_presets), default="auto", help="how slices are prepared"),
+    _setting(
+        "--spacing",
+        type=float,
+        metavar="MM",
+        show_default="by the cohort",
+        help="in-plane pixel size; 0 keeps the images' own",
+    ),
+    _setting(
+        "--size",
+        type=PlaneSize(),
+        metavar="ROWSxCOLUMNS",
+        show_default="holds 95 % of the planes",
+        help="size of a prepared slice",
+    ),
+    _setting(
+        "--crop/--no-crop",
+        default=None,
+        help="use only the centre of planes that are larger than a prepared slice, rather than whole planes",
+    ),
+    _setting("--metric", type=LateChoice(_embedding_presets), default="auto", help="losses of the learned metric"),
+    _setting("--metric-steps", type=POSITIVE, metavar="N", help="training steps of the learned metric"),
+    _setting("--training", type=LateChoice(_training_presets), default="default", help="how models are trained"),
+    _setting("--steps", type=POSITIVE, metavar="N", show_default="by --training", help="training steps of each model"),
+    _setting(
+        "--batch-size", type=POSITIVE, metavar="N", show_default="by --training", help="slices in a training step"
+    ),
+    _setting("--models", type=POSITIVE, default=1, metavar="N", help="ensemble members trained in a round"),
+    _setting("--warm-start", is_flag=True, help="start from the model of the round before"),
+    _setting(
+        "--select",
+        type=click.Choice(("last", "best")),
+        show_default="by --training",
+        help="keep the last weights, or the best on validation",
+    ),
+)
+"""Settings of preparation, learned metric and training."""
+
+
+def progress_of(options: Options) -> TqdmProgress:
     """Progress on stderr, as the options want it."""
     return TqdmProgress(bars=not options.quiet)
-
-
-def add_absent(parser: argparse.ArgumentParser) -> None:
-    """Add ``--absent``."""
-    text = (
-        "Dice of a class that neither reference nor prediction has, in a volume or for dice2d in a slice: left out of "
-        "the mean (nan), 1 (as Gaillochet 2023 count) or 0 (as the program of Vepa 2024 does)"
-    )
-    parser.add_argument("--absent", choices=get_args(AbsentRule), default="nan", help=text)
 
 
 def words_of(text: str, where: str) -> tuple[str, ...]:
@@ -97,94 +250,40 @@ def words_of(text: str, where: str) -> tuple[str, ...]:
     return words
 
 
-def add_device(parser: argparse.ArgumentParser) -> None:
-    """Add ``--device``."""
-    parser.add_argument("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda, cuda:1 ...")
-
-
-def add_cohort(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say how a cohort is read."""
-    parser.add_argument("--layout", choices=sorted(LAYOUTS), help="layout of the cohort; default: detected")
-    text = "slice axis: axial, coronal, sagittal, 0 to 2 (0 = first image axis), or own: each volume's own acquisition"
-    parser.add_argument("--axis", type=slice_axis, choices=AXIS_CHOICES, help=text)
-    parser.add_argument("--pattern", help="regular expression over file names with the group (?P<patient>...)")
-
-
-def add_split(parser: argparse.ArgumentParser) -> None:
-    """Add ``--split``."""
-    text = "JSON file with the lists train, val and test of patients or volumes"
-    parser.add_argument("--split", type=Path, metavar="FILE", help=text)
-
-
-def add_constraints(parser: argparse.ArgumentParser) -> None:
-    """Add the limits on a choice."""
-    group = parser.add_argument_group("limits on the choice")
-    group.add_argument("--max-per-volume", type=positive, metavar="M", help="most slices of one volume in a round")
-    group.add_argument("--max-per-patient", type=positive, metavar="M", help="most slices of one patient in a round")
-    group.add_argument(
-        "--min-gap", type=natural, default=0, metavar="G", help="least distance between slices of a volume"
-    )
-    group.add_argument("--include-blank", action="store_true", help="allow slices without image content")
-
-
-def add_unit(parser: argparse.ArgumentParser) -> None:
-    """Add ``--unit``."""
-    text = "ask for single slices, or for whole volumes by the mean over their slices"
-    parser.add_argument("--unit", choices=UNITS, default=UNITS[0], help=text)
-
-
-def constraints_of(options: argparse.Namespace) -> Constraints:
+def constraints_of(options: Options) -> Constraints:
     """The limits that the options ask for."""
+    from ActiveSegmentationLib.acquisition import Constraints
+
     return Constraints(options.max_per_volume, options.max_per_patient, options.min_gap, options.include_blank)
 
 
-def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Add the settings of preparation, learned metric and training."""
-    group = parser.add_argument_group("settings")
-    group.add_argument("--preset", choices=sorted(STACK_PRESETS), default="auto", help="how slices are prepared")
-    group.add_argument("--spacing", type=float, metavar="MM", help="in-plane pixel size; 0 keeps the images' own")
-    group.add_argument("--size", type=plane_size, metavar="ROWSxCOLUMNS", help="size of a prepared slice")
-    text = "use only the centre of planes that are larger than a prepared slice, rather than whole planes"
-    group.add_argument("--crop", action=argparse.BooleanOptionalAction, help=text)
-    group.add_argument(
-        "--metric", choices=sorted(EMBEDDING_PRESETS), default="auto", help="losses of the learned metric"
-    )
-    group.add_argument("--metric-steps", type=positive, metavar="N", help="training steps of the learned metric")
-    group.add_argument("--training", choices=sorted(TRAINING_PRESETS), default="default", help="how models are trained")
-    group.add_argument("--steps", type=positive, metavar="N", help="training steps of each model")
-    group.add_argument("--batch-size", type=positive, metavar="N", help="slices in a training step")
-    group.add_argument("--models", type=positive, default=1, metavar="N", help="models trained in a round")
-    group.add_argument("--warm-start", action="store_true", help="start from the model of the round before")
-    group.add_argument("--select", choices=("last", "best"), help="keep the last weights, or the best on validation")
-
-
-def settings_of(options: argparse.Namespace, *, seed: int = 0) -> LoopSettings:
+def settings_of(options: Options, *, seed: int = 0) -> LoopSettings:
     """The loop's settings that the options ask for."""
-    stack: StackSettings = STACK_PRESETS[options.preset]
-    chosen: dict[str, Any] = {}
-    if options.spacing is not None:
-        chosen["spacing"] = options.spacing
-    if options.size is not None:
-        chosen["size"] = options.size
-    if options.crop is not None:
-        chosen["crop"] = options.crop
+    from ActiveSegmentationLib.cohort import STACK_PRESETS
+    from ActiveSegmentationLib.embedding import EMBEDDING_PRESETS
+    from ActiveSegmentationLib.loop import LoopSettings
+    from ActiveSegmentationLib.segmentation import TRAINING_PRESETS
+
+    def given(*names: str) -> dict[str, Any]:
+        return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+
+    stack = replace(STACK_PRESETS[options.preset], **given("spacing", "size", "crop"))
     embedding = EMBEDDING_PRESETS[options.metric]
     if options.metric_steps is not None:
         embedding = replace(embedding, steps=options.metric_steps)
-    training = TRAINING_PRESETS[options.training]
-    for name in ("steps", "batch_size", "select"):
-        if getattr(options, name) is not None:
-            training = replace(training, **{name: getattr(options, name)})
+    training = replace(TRAINING_PRESETS[options.training], **given("steps", "batch_size", "select"))
     training = replace(training, warm_start=options.warm_start or training.warm_start)
-    return LoopSettings(replace(stack, **chosen), embedding, training, options.models, seed)
+    return LoopSettings(stack, embedding, training, options.models, seed)
 
 
-def read_cohort(options: argparse.Namespace, path: Path, progress: TqdmProgress) -> Cohort:
-    """Discover the cohort, tell its problems on stderr and give its volumes their roles.
+def read_cohort(options: Options, path: Path, progress: TqdmProgress) -> Cohort:
+    """Discover the cohort, show its problems on stderr and give its volumes their roles.
 
     Raises:
         BadInput: If no volume can be used, or the split does not fit.
     """
+    from ActiveSegmentationLib.cohort import Role, discover, grouped_problems, read_split, split_text, with_roles
+
     cohort = discover(path, layout=options.layout, axis=options.axis, pattern=options.pattern, progress=progress)
     for group in grouped_problems(cohort.problems):
         progress.message(group.text())
@@ -204,15 +303,9 @@ def read_cohort(options: argparse.Namespace, path: Path, progress: TqdmProgress)
 
 def roles_of(cohort: Cohort) -> dict[Role, int]:
     """Number of volumes of each role."""
+    from ActiveSegmentationLib.cohort import Role
+
     return {role: sum(volume.role == role for volume in cohort.volumes) for role in Role}
-
-
-def annotation_kind(parser: argparse.ArgumentParser, *, required: bool) -> None:
-    """Add ``--annotation``."""
-    choices = [str(kind) for kind in AnnotationKind]
-    default = None if required else str(AnnotationKind.MASK)
-    text = "what an annotator draws: every pixel (mask) or some (scribble)"
-    parser.add_argument("--annotation", choices=choices, required=required, default=default, help=text)
 
 
 def print_json(value: Any) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ActiveSegmentationLib.cohort import Role
 from ActiveSegmentationLib.common.text import counted
-from ActiveSegmentationLib.loop import ScoreSummary
+
+if TYPE_CHECKING:
+    from ActiveSegmentationLib.loop import ScoreSummary
 
 
 def status_text(study: str, status: Mapping[str, Any]) -> str:

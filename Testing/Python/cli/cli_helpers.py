@@ -42,10 +42,7 @@ def run_cli(*words, process: bool = False) -> Result:
         return Result(done.returncode, done.stdout.decode("utf-8"), done.stderr.decode("utf-8", "backslashreplace"))
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            code = main([str(word) for word in words])
-        except SystemExit as stop:  # argparse
-            code = int(stop.code or 0)
+        code = main([str(word) for word in words])
     return Result(code, out.getvalue(), err.getvalue())
 
 

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from ActiveSegmentationLib.cli.experiment_commands import benchmark_options
-from ActiveSegmentationLib.cli.main import build_parser, main
+from ActiveSegmentationLib.cli.command import Options
+from ActiveSegmentationLib.cli.experiment_commands import benchmark, benchmark_options
+from ActiveSegmentationLib.cli.main import main
 from ActiveSegmentationLib.common.progress import TqdmProgress
 
 
@@ -101,8 +102,8 @@ def test_a_benchmark_scores_the_layouts_test_part_if_it_has_masks(tmp_path, mask
                 mask = sitk.GetImageFromArray(np.ones((3, 12, 10), np.uint8))
                 (tmp_path / f"labels{part}").mkdir(exist_ok=True)
                 sitk.WriteImage(mask, str(tmp_path / f"labels{part}" / f"p{n}.nii.gz"))
-    words = ["benchmark", "--cohort", str(tmp_path), "--strategies", "random", "--rounds", "2", "--out", str(tmp_path)]
-    options = build_parser().parse_args(words)
+    words = ["--cohort", str(tmp_path), "--strategies", "random", "--rounds", "2", "--out", str(tmp_path)]
+    options = Options(**benchmark.make_context("benchmark", words).params)
     cohort = benchmark_options(options, TqdmProgress()).cohort
     assert [volume.id for volume in cohort.volumes if volume.role == "pool"] == ["p1", "p2", "p3"]
     assert [volume.id for volume in cohort.volumes if volume.role == "test"] == (["p8", "p9"] if masks else [])

@@ -137,7 +137,7 @@ def test_in_the_application_it_draws_in_the_scene_that_is_there(host, partial, t
             2,
             "--workers 1",
         ),
-        (["--strategies", "random"], 2, "usage: slicer_benchmark.py"),
+        (["--strategies", "random"], 2, "Usage: slicer_benchmark.py"),
         (["--help"], 0, ""),
     ],
 )
@@ -164,8 +164,7 @@ def test_help_names_every_option_of_the_plain_command(host, monkeypatch, capsys)
 
     assert inApplication(monkeypatch, "--help") == [0]
     drawn = capsys.readouterr().out
-    with pytest.raises(SystemExit):
-        main(["benchmark", "--help"])
+    assert main(["benchmark", "--help"]) == 0
     plain = capsys.readouterr().out
     flags = [
         {word.strip(",[]") for word in text.split() if word.strip("[").startswith("--")} for text in (drawn, plain)

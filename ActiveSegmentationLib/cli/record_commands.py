@@ -1,0 +1,190 @@
+"""Commands on what a study holds: status, export, skip, mark, exclude, relocate, audit, clear-cache."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ActiveSegmentationLib.cli import options as shared
+from ActiveSegmentationLib.cli.command import Options, command, option
+from ActiveSegmentationLib.cli.next_steps import after_status, command_line
+from ActiveSegmentationLib.cli.status_text import bytes_text, status_text
+from ActiveSegmentationLib.cli.study_commands import opened
+from ActiveSegmentationLib.common.errors import BadInput, JobFailed
+from ActiveSegmentationLib.common.text import counted
+
+if TYPE_CHECKING:
+    from ActiveSegmentationLib.study import Study
+
+
+def _export_formats() -> Iterable[str]:
+    from ActiveSegmentationLib.loop import EXPORT_FORMATS
+
+    return EXPORT_FORMATS
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[Study]:
+    """The study, locked against other processes."""
+    from ActiveSegmentationLib.study import Study
+
+    study = Study.open(folder)
+    with study.lock():
+        yield study
+
+
+@command("status")
+@shared.study
+def status(options: Options) -> str:
+    """Show how far a study is."""
+    from ActiveSegmentationLib.loop import study_overview
+    from ActiveSegmentationLib.study import Study
+
+    overview = study_overview(Study.open(options.study))
+    if options.json:
+        shared.print_json(overview)
+    else:
+        print(status_text(str(options.study), overview))
+    return after_status(options.study, overview)
+
+
+@command("clear-cache")
+@shared.study
+def clear_cache(options: Options) -> str:
+    """Remove what can be computed again."""
+    from ActiveSegmentationLib.study import Study
+
+    freed = Study.open(options.study).clear_cache()
+    if options.json:
+        shared.print_json({"freed bytes": freed})
+    else:
+        print(f"Freed {freed} bytes ({bytes_text(freed)}); what is needed again is made again.")
+    return command_line("status", options.study)
+
+
+@command("audit")
+@shared.study
+def audit(options: Options) -> str:
+    """Check the record of all commits."""
+    from ActiveSegmentationLib.study import Study
+
+    problems = Study.open(options.study).audit.verify()
+    if options.json:
+        shared.print_json({"intact": not problems, "problems": problems})
+    else:
+        print("\n".join(problems) if problems else "The record is complete and unchanged.")
+    if problems:
+        raise JobFailed(f"{len(problems)} problem(s) in the record.", where=options.study, advice="See the list above.")
+    return command_line("status", options.study)
+
+
+@command("exclude")
+@shared.study
+@click.argument("volumes", nargs=-1, required=True, metavar="VOLUME...", help="ids of the volumes")
+@option("--reason", default="", help="why, for the record")
+@option("--undo", is_flag=True, help="take the volumes back")
+def exclude(options: Options) -> str:
+    """Leave volumes out, or take them back."""
+    with _locked(options.study) as study:
+        for volume in options.volumes:
+            if options.undo:
+                study.include(volume)
+            else:
+                study.exclude(volume, options.reason)
+        excluded = study.excluded()
+    if options.json:
+        shared.print_json({"excluded": dict(sorted(excluded.items()))})
+    else:
+        print(f"Excluded volumes: {', '.join(sorted(excluded)) or 'none'}.")
+    return command_line("suggest", options.study, "--count", "10")
+
+
+@command("skip")
+@shared.study
+@click.argument("volume", metavar="VOLUME", help="id of the volume")
+@click.argument("slice", type=shared.POSITIVE, metavar="SLICE", help="number of the slice, counted from 1")
+@option("--reason", required=True, help="why, for the record")
+@option("--annotator", default="annotator", metavar="NAME", help="who says so")
+def skip(options: Options) -> str:
+    """Record that a slice cannot be judged."""
+    from ActiveSegmentationLib.cohort import SliceId
+
+    with _locked(options.study) as study:
+        study.skip(SliceId(options.volume, options.slice - 1), options.annotator, options.reason)
+    if options.json:
+        about = {"annotator": options.annotator, "reason": options.reason}
+        shared.print_json({"skipped": {"volume": options.volume, "slice": options.slice - 1, **about}})
+    else:
+        print(f"Skipped {options.volume}, slice {options.slice}.")
+    return command_line("suggest", options.study, "--count", "10")
+
+
+@command("mark")
+@shared.study
+@option("--volume", required=True, metavar="V", help="id of the volume")
+@option("--from", "first", type=shared.POSITIVE, metavar="A", help="first slice, counted from 1")
+@option("--to", "last", type=shared.POSITIVE, metavar="B", help="last slice, counted from 1")
+@option("--clear", is_flag=True, help="take back what was marked")
+def mark(options: Options) -> str:
+    """Record where the structures of a volume begin and end."""
+    ends = (options.first, options.last)
+    if (ends != (None, None)) if options.clear else (None in ends):
+        advice = "Name both --from and --to, or --clear alone."
+        raise BadInput("What to mark is not clear.", where="mark", advice=advice)
+    with _locked(options.study) as study:
+        if options.clear:
+            study.extents.clear(options.volume)
+        else:
+            study.extents.mark(options.volume, options.first - 1, options.last - 1)
+        extents = study.extents.all()
+    if options.json:
+        shared.print_json({"extents": {volume: list(both) for volume, both in extents.items()}})
+    elif options.clear:
+        print(f"Nothing is marked in {options.volume}.")
+    else:
+        print(f"Marked: the structures in {options.volume} reach from slice {options.first} to {options.last}.")
+    return command_line("suggest", options.study, "--count", "10")
+
+
+@command("relocate")
+@shared.study
+@click.argument("cohort", type=shared.PATH, metavar="COHORT", help="where the cohort's folder is now")
+@option("--accept-changed", is_flag=True, help="take images whose content changed as they are now")
+def relocate(options: Options) -> str:
+    """Tell a study where its images are now."""
+    from ActiveSegmentationLib.study import relocate as relocated
+
+    study = relocated(options.study, options.cohort)
+    changed = []
+    if options.accept_changed:
+        with opened(options) as loop:
+            changed = loop.accept_changed_images()
+    if options.json:
+        accepted = {"accepted": changed} if options.accept_changed else {}
+        shared.print_json({"study": str(options.study), "cohort": str(study.cohort.root), **accepted})
+        return ""
+    print(f"{options.study}: the images are read from {study.cohort.root}.")
+    if options.accept_changed:
+        print(f"Accepted the changed images of: {', '.join(changed) or 'no volume'}.")
+    return command_line("status", options.study)
+
+
+@command("export")
+@shared.study
+@option("--format", type=shared.LateChoice(_export_formats), required=True, help="file type")
+@option("--out", type=shared.PATH, required=True, metavar="DIR", help="folder of the files")
+def export(options: Options) -> str:
+    """Write the annotations for other tools."""
+    from ActiveSegmentationLib.loop import export_study
+    from ActiveSegmentationLib.study import Study
+
+    files = export_study(Study.open(options.study), options.out, options.format)
+    if options.json:
+        shared.print_json({"files": [str(file) for file in files]})
+    else:
+        print(f"Wrote {counted(len(files), 'file')} to {options.out}.")
+    return command_line("status", options.study)

@@ -198,7 +198,7 @@ class ActiveSegmentationLogic(ScriptedLoadableModuleLogic):
             BadInput: If no study is open, there is no such volume or slice, the volume is excluded, or the study cannot
                 be written.
         """
-        self.session.markExtent(volume, first - 1, last - 1)
+        self.session.extents.mark(volume, first - 1, last - 1)
 
     def clearExtent(self, volume: str) -> None:
         """Take back what was marked in a volume; does nothing where nothing was.
@@ -209,7 +209,7 @@ class ActiveSegmentationLogic(ScriptedLoadableModuleLogic):
         Raises:
             BadInput: If no study is open, there is no such volume, or the study cannot be written.
         """
-        self.session.clearExtent(volume)
+        self.session.extents.clear(volume)
 
     def openRequest(self, number: int) -> None:
         """Load the volume of a request (from 1) where need be, and show its slice."""
@@ -217,11 +217,11 @@ class ActiveSegmentationLogic(ScriptedLoadableModuleLogic):
 
     def commitSlice(self, empty: bool = False) -> Any:
         """Store what is drawn on the open slice; returns its ``SliceId``."""
-        return self.session.commitSlice(empty=empty)
+        return self.session.annotating.commit(empty=empty)
 
     def skipSlice(self, reason: str) -> Any:
         """Leave the open slice out; returns its ``SliceId``."""
-        return self.session.skipSlice(reason)
+        return self.session.annotating.skip(reason)
 
     def train(self, models: int = 1, steps: int = 0) -> dict[str, Any]:
         """Learn from everything committed, and wait; returns round, model, annotated and curve."""

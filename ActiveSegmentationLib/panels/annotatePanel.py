@@ -8,7 +8,7 @@ import qt
 from slicer.i18n import tr as _
 
 from ActiveSegmentationLib.cohort import AnnotationKind, SliceId
-from ActiveSegmentationLib.common.errors import ActiveSegmentationError, BadInput
+from ActiveSegmentationLib.common.errors import ActiveSegmentationError
 from ActiveSegmentationLib.common.signals import Signal
 from ActiveSegmentationLib.panels.elided import ElidedLabel
 from ActiveSegmentationLib.panels.labelButtons import LabelButtons, LabelEntry
@@ -40,19 +40,19 @@ class AnnotatePanel(Panel):
         self.labels = LabelButtons(ui.labelsFrame, ui.labelsFrame.layout(), self.chooseLabel)
         ui.nextButton.clicked.connect(self.act(lambda: self.step(1)))
         ui.previousButton.clicked.connect(self.act(lambda: self.step(-1)))
-        ui.offHereButton.clicked.connect(self.act(self.session.annotateShown))
-        ui.backButton.clicked.connect(self.act(self.session.goBack))
+        ui.offHereButton.clicked.connect(self.act(self.session.view.annotateShown))
+        ui.backButton.clicked.connect(self.act(self.session.view.goBack))
         ui.commitButton.clicked.connect(self.act(lambda: self.commit(empty=False)))
         ui.emptyButton.clicked.connect(self.act(lambda: self.commit(empty=True)))
         ui.skipButton.clicked.connect(self.act(self.skip))
         ui.flagButton.clicked.connect(self.act(self.flag))
-        ui.revertButton.clicked.connect(self.act(self.session.revertSlice))
+        ui.revertButton.clicked.connect(self.act(self.session.annotating.revert))
         ui.overlapButton.clicked.connect(self.act(self.resolveOverlap))
         ui.firstSliceButton.clicked.connect(self.act(self.markFirst))
         ui.lastSliceButton.clicked.connect(self.act(self.markLast))
         ui.clearExtentButton.clicked.connect(self.act(self.clearExtent))
         box = ui.channelComboBox
-        box.activated.connect(self.act(lambda: self.session.setChannel(box.currentIndex)))
+        box.activated.connect(self.act(lambda: self.session.cases.setChannel(box.currentIndex)))
         ui.predictionButton.clicked.connect(self.act(self.work.startFromPrediction))
         ui.showPredictionCheckBox.clicked.connect(self.act(self._onShowPrediction))
         ui.uncertaintyCheckBox.clicked.connect(self.act(self._onShowUncertainty))
@@ -85,21 +85,13 @@ class AnnotatePanel(Panel):
             return False
         return self.openSlice(row.request.slice)
 
-    def _shownSlice(self) -> SliceId:
-        """The slice that the view shows."""
-        case, index = self.session.case, self.session.shownIndex
-        if case is None or index is None:
-            advice = _("Scroll to a slice of the open volume; Next brings the view back to it.")
-            raise BadInput(_("The view shows no slice of the open volume."), where=_("annotate"), advice=advice)
-        return case.sliceId(index)
-
     # What becomes of the slice
 
     def commit(self, *, empty: bool) -> None:
         """Store the slice, and open the next request."""
         self._overlap = None
         try:
-            stored = self.session.commitSlice(empty=empty)
+            stored = self.session.annotating.commit(empty=empty)
         except OverlapError as error:
             assert self.session.task is not None
             self._overlap = self.session.task.slice
@@ -116,7 +108,8 @@ class AnnotatePanel(Panel):
 
     def skip(self) -> None:
         """Leave the slice out for the reason that is chosen, and open the next request."""
-        self._done(_("Slice {number} of {volume} skipped."), self.session.skipSlice(self.ui.reasonComboBox.currentText))
+        skipped = self.session.annotating.skip(self.ui.reasonComboBox.currentText)
+        self._done(_("Slice {number} of {volume} skipped."), skipped)
 
     def _done(self, text: str, sliceId: SliceId) -> None:
         """Say what became of a slice, and open the next request."""
@@ -126,13 +119,13 @@ class AnnotatePanel(Panel):
 
     def flag(self) -> None:
         """Mark the slice to be looked at again."""
-        sliceId = self.session.flagSlice(self.ui.reasonComboBox.currentText)
+        sliceId = self.session.annotating.flag(self.ui.reasonComboBox.currentText)
         text = _("Flagged: slice {number} of {volume}. It stays open.")
         self.messages.tell(text.format(number=sliceId.index + 1, volume=sliceId.volume))
 
     def resolveOverlap(self) -> None:
         """Settle the overlap that a commit was refused for."""
-        self.session.resolveOverlap()
+        self.session.annotating.resolveOverlap()
         self._overlap = None
         self.messages.tell(_("Settled. Look at the slice, then commit it."))
 
@@ -178,32 +171,32 @@ class AnnotatePanel(Panel):
     # Where the structures are
 
     def markFirst(self) -> None:
-        """Note that the slice that the view shows is the first of its volume with any structure."""
-        self._markEnd("first")
+        """Mark the slice in view as the first of its volume that shows a structure."""
+        self._markSlice("first")
 
     def markLast(self) -> None:
-        """Note that the slice that the view shows is the last of its volume with any structure."""
-        self._markEnd("last")
+        """Mark the slice in view as the last of its volume that shows a structure."""
+        self._markSlice("last")
 
     def clearExtent(self) -> None:
         """Forget which slices of the open volume show any structure."""
         if self.session.case is not None:
-            self.session.clearExtent(self.session.case.volume.id)
+            self.session.extents.clear(self.session.case.volume.id)
 
-    def _markEnd(self, end: str) -> None:
-        if self.session.markEnd(end, self._shownSlice().index) and self.session.extent is not None:
-            first, last = self.session.extent
-            text = _(
-                "The first slice lies after the last, so the two were swapped: slices {first} to {last} are marked."
-            )
+    def _markSlice(self, which: str) -> None:
+        extents = self.session.extents
+        swapped = extents.markSlice(which, self.session.view.requireShown().index)
+        if swapped and extents.current is not None:
+            first, last = extents.current
+            text = _("First and last slice were swapped: slices {first} to {last} are marked.")
             self.messages.tell(text.format(first=first + 1, last=last + 1))
 
     def _extentText(self) -> str:
         if self.session.case is None:
             return _("Structures:")
-        if self.session.extent is None:
+        if self.session.extents.current is None:
             return _("Structures: not marked")
-        first, last = self.session.extent
+        first, last = self.session.extents.current
         one, more = _("Structures: slice {first} of {count}"), _("Structures: slices {first} to {last} of {count}")
         count = self.session.case.volume.slice_count
         return (more if first < last else one).format(first=first + 1, last=last + 1, count=count)
@@ -211,23 +204,23 @@ class AnnotatePanel(Panel):
     # The model's prediction
 
     def _onShowPrediction(self) -> None:
-        self.session.wantPrediction(self.ui.showPredictionCheckBox.checked)
+        self.session.overlays.wantPrediction(self.ui.showPredictionCheckBox.checked)
 
     def _onShowUncertainty(self) -> None:
-        self.session.wantUncertainty(
+        self.session.overlays.wantUncertainty(
             self.parameters().uncertaintyOpacity if self.ui.uncertaintyCheckBox.checked else 0.0
         )
 
     def _onOpacity(self) -> None:
-        if self.session.uncertaintyWanted > 0:
-            self.session.setUncertaintyOpacity(self.ui.uncertaintySlider.value)
+        if self.session.overlays.uncertaintyWanted > 0:
+            self.session.overlays.setUncertaintyOpacity(self.ui.uncertaintySlider.value)
 
     # Time
 
     def autosave(self) -> None:
         """Keep what is drawn and not committed."""
         try:
-            if self.session.saveDrafts():
+            if self.session.drafts.save():
                 self._saved = time.strftime("%H:%M")
         except ActiveSegmentationError as error:
             self.messages.error(error)
@@ -238,9 +231,9 @@ class AnnotatePanel(Panel):
         if session.task is not None:
             seconds = int(session.timer.seconds)
             parts.append(f"{seconds // 60}:{seconds % 60:02}")
-            if session.isDirty:
+            if session.drafts.isDirty:
                 parts.append(_("not committed"))
-            others = session.otherDirtySlices()
+            others = session.drafts.otherSlices()
             if others:
                 slices = ", ".join(str(index + 1) for index in others[:5])
                 parts.append(_("drawn and not committed too: slice {slices}").format(slices=slices))
@@ -289,14 +282,14 @@ class AnnotatePanel(Panel):
 
     def _enableCommit(self) -> None:
         ui, session, task = self.ui, self.session, self.session.task
-        noSlice, away = self._noSlice(), self.session.offSliceText()
+        noSlice, away = self._noSlice(), self.session.view.offSliceText()
         ui.offSliceFrame.setVisible(bool(away))
         for label in (ui.whyLabel, ui.stateLabel):
             label.setVisible(not away)
         if away and task is not None:
             self._offSlice.show(away)
             ui.backButton.text = _("Back to slice {number}").format(number=task.slice.index + 1)
-            self.enable(ui.offHereButton, "" if session.shownIndex is not None else away)
+            self.enable(ui.offHereButton, "" if session.view.index is not None else away)
         empty = session.case is None or task is None or session.case.isEmpty(task.slice.index)
         nothing = _("Nothing is drawn on this slice. If none of the structures is on it, press None on this slice.")
         self.enable(ui.commitButton, noSlice, away, nothing if empty else "")
@@ -304,7 +297,7 @@ class AnnotatePanel(Panel):
         self.enable(ui.emptyButton, noSlice, away, drawn)
         for widget in (ui.skipButton, ui.flagButton):
             self.enable(widget, noSlice, away)
-        clean = "" if session.isDirty else _("Nothing has changed since the last commit.")
+        clean = "" if session.drafts.isDirty else _("Nothing has changed since the last commit.")
         self.enable(ui.revertButton, noSlice, away, clean)
         overlap = task is not None and self._overlap == task.slice
         self.enable(ui.overlapButton, noSlice, "" if overlap else _("No overlap stands in the way of a commit."))
@@ -313,16 +306,16 @@ class AnnotatePanel(Panel):
         ui, noSlice = self.ui, self._noSlice()
         for widget in (ui.extentLabel, ui.firstSliceButton, ui.lastSliceButton):
             self.enable(widget, noSlice)
-        unmarked = "" if self.session.extent is not None else _("Nothing is marked in this volume.")
+        unmarked = "" if self.session.extents.current is not None else _("Nothing is marked in this volume.")
         self.enable(ui.clearExtentButton, noSlice, unmarked)
         ui.extentLabel.text = self._extentText()
 
     def _enablePrediction(self) -> None:
         ui, session = self.ui, self.session
         noModel = "" if self.work.curve else _("Train a model first.")
-        self.enable(ui.predictionButton, self._noSlice(), noModel, session.offSliceText())
+        self.enable(ui.predictionButton, self._noSlice(), noModel, session.view.offSliceText())
         for box in (ui.showPredictionCheckBox, ui.uncertaintyCheckBox):
             self.enable(box, self._noSlice(), noModel)
-        ui.showPredictionCheckBox.checked = session.predictionWanted
-        ui.uncertaintyCheckBox.checked = session.uncertaintyWanted > 0
-        ui.uncertaintySlider.setVisible(session.uncertaintyWanted > 0)
+        ui.showPredictionCheckBox.checked = session.overlays.predictionWanted
+        ui.uncertaintyCheckBox.checked = session.overlays.uncertaintyWanted > 0
+        ui.uncertaintySlider.setVisible(session.overlays.uncertaintyWanted > 0)

@@ -45,9 +45,9 @@ class ReviewPanel(Panel):
 
     def _open(self, tableRow: int) -> None:
         volume = identityOf(self.ui.reviewTable, tableRow)
-        if volume not in self.session.reviews:  # forgotten meanwhile; the table follows
+        if volume not in self.session.overlays.reviews:  # forgotten meanwhile; the table follows
             return
-        doubts = self.session.reviews[volume]["slice_doubt"]
+        doubts = self.session.overlays.reviews[volume]["slice_doubt"]
         self.openSlice(SliceId(volume, max(range(len(doubts)), key=lambda index: doubts[index])))
 
     def export(self) -> None:
@@ -88,7 +88,9 @@ class ReviewPanel(Panel):
         counts: dict[str, int] = {}
         for sliceId in session.requests.annotated():
             counts[sliceId.volume] = counts.get(sliceId.volume, 0) + 1
-        content = tuple((name, review["doubt"], counts.get(name, 0)) for name, review in session.reviews.items())
+        content = tuple(
+            (name, review["doubt"], counts.get(name, 0)) for name, review in session.overlays.reviews.items()
+        )
         if content == self._shown:
             return
         self._shown = content

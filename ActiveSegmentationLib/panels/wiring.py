@@ -31,7 +31,7 @@ from ActiveSegmentationLib.panels.suggestPanel import SuggestPanel
 from ActiveSegmentationLib.panels.trainPanel import TrainPanel
 from ActiveSegmentationLib.panels.wheel import WheelGuard
 from ActiveSegmentationLib.scene.charts import removeCharts
-from ActiveSegmentationLib.scene.studyState import atOnce
+from ActiveSegmentationLib.scene.session import atOnce
 
 UPDATE_MILLISECONDS = 40
 """Changes within this time are shown together."""
@@ -222,7 +222,7 @@ class Wiring:
     def update(self) -> None:
         """Derive from session and worker what is shown and what can be done."""
         self._timer.stop()
-        self.session.settleView()
+        self.session.view.settle()
         self.messages.refresh()
         self._updateJob()
         if self.folding.update():
@@ -252,7 +252,7 @@ class Wiring:
 
     def _reassurance(self) -> str:
         """What an error does not affect."""
-        return _("Your strokes are still there.") if self.session.isDirty else ""
+        return _("Your strokes are still there.") if self.session.drafts.isDirty else ""
 
     # What comes next
 

@@ -1,205 +1,100 @@
-"""Annotating the slice that is in view: commit, skip, flag, drafts, and where the structures are."""
+"""Annotating the slice that is in view: commit, skip, flag, revert, and earlier versions."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ActiveSegmentationLib.cohort import AnnotationKind, SliceId
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.scene.case import Case
-from ActiveSegmentationLib.scene.studySession import StudySession
-from ActiveSegmentationLib.study import ChangedMeanwhile, SliceAnnotation, Study, Version, hash_labels
+from ActiveSegmentationLib.study import ChangedMeanwhile, SliceAnnotation, SliceFile, Study, Version, hash_labels
 from ActiveSegmentationLib.study.names import annotator_stem
 
+if TYPE_CHECKING:
+    from ActiveSegmentationLib.scene.session import Session
+    from ActiveSegmentationLib.scene.task import Task
 
-class OffSlice(BadInput):
-    """The view shows another slice than the open one.
 
-    Attributes:
-        shown: 0-based index of the slice in view, or None where the view shows no slice of the volume.
-        wanted: 0-based index of the open slice.
+class Annotating:
+    """What a user does with the open slice. Each action is refused while another slice is in view.
+
+    Args:
+        session: The session.
     """
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        where: str | Path | None = None,
-        advice: str = "",
-        shown: int | None = None,
-        wanted: int = 0,
-    ) -> None:
-        super().__init__(message, where=where, advice=advice)
-        self.shown = shown
-        self.wanted = wanted
+    def __init__(self, session: Session) -> None:
+        self._session = session
 
-
-class Annotating(StudySession):
-    """What of a session a person does on the open slice; see ``Session``."""
-
-    # The slice in view
-
-    @property
-    def shownIndex(self) -> int | None:
-        """0-based index of the slice of the open volume that the view shows; None where it shows none, or is none."""
-        return self.display.shownIndex(self.case) if self.case is not None else None
-
-    @property
-    def inView(self) -> bool:
-        """Whether the open slice is the one in view; without a screen (a headless run) an open slice always is."""
-        return self.task is not None and (self.display.isHeadless or self.shownIndex == self.task.slice.index)
-
-    def offSliceText(self) -> str:
-        """Which slice is in view instead of the open one, in words; "" where the open one is, or none is open."""
-        if self.task is None or self.inView:
-            return ""
-        wanted, shown = self.task.slice.index + 1, self.shownIndex
-        what = "the request" if self.task.row is not None else "the open slice"
-        if not self.display.hasView:
-            return "The layout has no slice view: choose one that has (View, Layout), then go back to the slice."
-        if shown is None:
-            return f"The view shows no slice of this volume; {what} is slice {wanted}."
-        return f"You are on slice {shown + 1}; {what} is slice {wanted}."
-
-    def goBack(self) -> None:
-        """Let the view show the open slice again.
-
-        Raises:
-            BadInput: If no slice is open.
-        """
-        _, case, index = self._current()
-        self.display.align(case, index)
-        self._mark()  # the layout may have another view now
-        self.changed.emit()
-
-    def annotateShown(self) -> SliceId:
-        """Open the slice in view instead of the open one; strokes on either stay.
-
-        Raises:
-            BadInput: If the view shows no slice of the open volume.
-        """
-        index = self.shownIndex
-        if self.case is None or index is None:
-            advice = "Scroll to a slice of the open volume; Next brings the view back to it."
-            raise BadInput("The view shows no slice of the open volume.", where="annotate", advice=advice)
-        sliceId = self.case.sliceId(index)
-        self.openSlice(sliceId)
-        return sliceId
-
-    def _inView(self) -> tuple[Study, Case, int]:
-        """Study, volume and slice, as ``_current``, where the slice is in view.
+    def _open(self) -> tuple[Study, Case, Task]:
+        """Study, volume and slice, where the slice is in view.
 
         Raises:
             OffSlice: If another one is.
-            BadInput: As ``_current`` does.
+            BadInput: If no slice is open, or somebody removed a node.
         """
-        found = self._current()
-        text = self.offSliceText()
-        if text:
-            shown, wanted = self.shownIndex, found[2]
-            other = "" if shown is None else f", or annotate slice {shown + 1} instead"
-            advice = f"Go back to slice {wanted + 1}{other}. Nothing was stored, and no stroke is lost."
-            raise OffSlice(text, where=found[1].volume.id, advice=advice, shown=shown, wanted=wanted)
-        return found
-
-    # What a person says of it
-
-    @property
-    def isDirty(self) -> bool:
-        """Whether the slice being annotated shows changes that are not committed."""
-        return self.case is not None and self.task is not None and self.case.isDirty(self.task.slice.index)
+        session = self._session
+        study = session.requireStudy()
+        case, _ = session.view.requireOnSlice()
+        assert session.task is not None
+        return study, case, session.task
 
     def drawingState(self) -> tuple[SliceId, str]:
-        """The open slice and a digest of what is drawn on it, to tell later whether somebody has drawn since.
+        """The open slice and a digest of what is drawn on it, to compare later whether it was edited since.
 
         Raises:
             OffSlice: If another slice is in view.
             BadInput: If no slice is open.
         """
-        _, case, index = self._inView()
-        return case.sliceId(index), case.digest(index)
+        _, case, task = self._open()
+        return task.slice, case.digest(task.slice.index)
 
-    def otherDirtySlices(self) -> list[int]:
-        """Other slices of the open volume with changes that are not committed (0-based), as of the last autosave.
-
-        Looking at all slices takes time that a stroke should not cost.
-        """
-        if self.case is None:
-            return []
-        if self._dirty is None:
-            try:
-                self._dirty = self.case.dirtySlices()
-            except BadInput:  # the commit and the saving tell why
-                self._dirty = []
-        current = self.task.slice.index if self.task is not None else None
-        return [index for index in self._dirty if index != current]
-
-    def commitSlice(self, *, empty: bool = False, kind: AnnotationKind | None = None) -> SliceId:
+    def commit(self, *, empty: bool = False, kind: AnnotationKind | None = None) -> SliceId:
         """Store the slice being annotated.
 
         Args:
-            empty: Say that nothing of the label set is on it; refused where something is drawn.
-            kind: Store it as masks or scribbles other than the study does usually.
+            empty: Commit that no structure is on the slice; refused where something is drawn.
+            kind: Masks or scribbles. Default: what the study uses.
 
         Returns:
             The slice.
 
         Raises:
             OffSlice: If another slice is in view.
-            ChangedMeanwhile: If the slice was committed under the same name by another Slicer since it was read; doing
-                it again replaces that commit.
+            ChangedMeanwhile: If the slice was committed under the same name by another Slicer since it was read;
+                committing again replaces that commit.
             BadInput: If no slice is open, nothing is drawn, segments overlap, or the segmentation does not fit; nothing
                 is lost then.
         """
-        study, case, index = self._inView()
-        if empty and not case.isEmpty(index):
-            advice = "Erase it first, or use Commit."
-            raise BadInput("Something is drawn on this slice.", where=self._where(), advice=advice)
-        if not empty and case.isEmpty(index):
-            advice = "Draw on it, or press Empty if none of the structures is on it."
-            raise BadInput("Nothing is drawn on this slice.", where=self._where(), advice=advice)
-        case.requireImage()  # what the view shows must be the slice, also where nothing is drawn on it
-        plane = np.zeros(case.volume.plane_shape, np.uint8) if empty else case.capture(index)
-        assert self.task is not None
-        self.timer.touch()
+        session = self._session
+        study, case, task = self._open()
+        index = task.slice.index
+        plane = _planeOf(case, task, empty)
+        session.timer.touch()
         annotation = SliceAnnotation(
-            slice=self.task.slice,
+            slice=task.slice,
             labels=plane,
             kind=AnnotationKind.MASK if empty else (kind or case.kind),
-            annotator=self.annotator,
-            round=self.task.round,
-            seconds=round(self.timer.seconds, 1),
+            annotator=session.annotator,
+            round=task.round,
+            seconds=round(session.timer.seconds, 1),
             committed_at="",
             prelabel=case.prelabel(index),
         )
-        self._store(study, case, annotation)
-        study.drafts.discard(annotation.slice, self.annotator)
-        case.drafted.discard(index)
-        with self._quiet():
+        _store(study, case, annotation)
+        session.drafts.discard(case, index)
+        with session.scene.ownChanges():
             if empty:
                 case.write({index: plane})
             case.markClean(index)
-        self.editor.clearUndo()  # undo must never change what is stored
+        session.editor.clearUndo()  # undo must never change what is stored
         case.setSeconds(index, 0.0)
-        self.timer.start()
-        self._dirty = None
-        self._refreshVolume(case.volume.id)
-        self.committed.emit(annotation.slice)
+        session.timer.start()
+        session.drafts.recount()
+        session.refreshVolume(case.volume.id)
+        session.committed.emit(annotation.slice)
         return annotation.slice
-
-    def _store(self, study: Study, case: Case, annotation: SliceAnnotation) -> None:
-        index = annotation.slice.index
-        try:
-            study.commit([annotation], expected={annotation.slice: case.known.get(index)})
-        except ChangedMeanwhile as error:  # the person knows now; to do it again is a decision
-            if error.version is None:
-                case.known.pop(index, None)
-            else:
-                case.known[index] = error.version.labels_sha256
-            raise
-        case.known[index] = hash_labels(annotation.labels)
 
     def versions(self) -> list[Version]:
         """Commits of the open slice under this annotator's name, the latest first.
@@ -207,159 +102,126 @@ class Annotating(StudySession):
         Raises:
             BadInput: If no slice is open.
         """
-        study, case, index = self._current()
-        for file in study.slice_files(case.volume.id):
-            if annotator_stem(file.annotator) == annotator_stem(self.annotator):
-                record = file.record(index)
-                latest = [record.committed] if record.committed else []
-                return [*latest, *reversed(record.versions)]
-        return []
+        study, case = self._session.requireStudy(), self._session.cases.require()
+        file, task = self._ownFile(study, case), self._session.task
+        if file is None or task is None:
+            return []
+        record = file.record(task.slice.index)
+        latest = [record.committed] if record.committed else []
+        return [*latest, *reversed(record.versions)]
+
+    def _ownFile(self, study: Study, case: Case) -> SliceFile | None:
+        """What is known of the slices of the volume under this annotator's name."""
+        stem = annotator_stem(self._session.annotator)
+        return next(
+            (file for file in study.slice_files(case.volume.id) if annotator_stem(file.annotator) == stem), None
+        )
 
     def showVersion(self, version: Version) -> None:
-        """Draw an earlier commit on the slice, in place of what is drawn; one step of undo, nothing is committed.
+        """Draw an earlier commit on the slice, in place of what is drawn; one undo step, nothing is committed.
 
         Raises:
             OffSlice: If another slice is in view.
             BadInput: If no slice is open, or its pixels are not kept.
         """
-        study, case, index = self._inView()
-        sliceId = case.sliceId(index)
-        latest = study.annotations(self.annotator, volume=case.volume.id).get(sliceId)
+        study, case, task = self._open()
+        latest = self._committed(study, case, task.slice.index)
         if latest is not None and hash_labels(latest.labels) == version.labels_sha256:
             labels = latest.labels
         else:
-            labels = study.version_labels(sliceId, self.annotator, version.labels_sha256)
-        self.editor.saveStateForUndo()
-        case.write({index: labels})
-        self.changed.emit()
+            labels = study.version_labels(task.slice, self._session.annotator, version.labels_sha256)
+        self._session.editor.saveStateForUndo()
+        case.write({task.slice.index: labels})
+        self._session.changed.emit()
 
-    def _takeNewer(self, study: Study, case: Case, index: int) -> None:
-        """Show what another Slicer has committed on a slice meanwhile, unless strokes of ours would be lost."""
-        for file in study.slice_files(case.volume.id):
-            if annotator_stem(file.annotator) == annotator_stem(self.annotator):
-                version = file.record(index).committed
-                if version is not None and version.labels_sha256 != case.known.get(index) and not case.isDirty(index):
-                    found = study.annotations(self.annotator, volume=case.volume.id).get(case.sliceId(index))
-                    with self._quiet():
-                        case.revert(index, None if found is None else found.labels)
+    def _committed(self, study: Study, case: Case, index: int) -> SliceAnnotation | None:
+        """The latest commit of a slice under this annotator's name."""
+        return study.annotations(self._session.annotator, volume=case.volume.id).get(case.sliceId(index))
 
-    def skipSlice(self, reason: str) -> SliceId:
+    def takeNewer(self, index: int) -> None:
+        """Show what another Slicer has committed on a slice meanwhile, unless it would replace strokes drawn here."""
+        study, case = self._session.requireStudy(), self._session.case
+        file = self._ownFile(study, case) if case is not None else None
+        version = file.record(index).committed if file is not None else None
+        if case is None or version is None or version.labels_sha256 == case.known.get(index) or case.isDirty(index):
+            return
+        found = self._committed(study, case, index)
+        with self._session.scene.ownChanges():
+            case.revert(index, None if found is None else found.labels)
+
+    def skip(self, reason: str) -> SliceId:
         """Leave the slice out; it is not asked for again.
 
         Raises:
             OffSlice: If another slice is in view.
             BadInput: If no slice is open, no reason is given, or this annotator has committed it.
         """
-        study, case, _ = self._inView()
+        study, case, task = self._open()
         if not reason.strip():
-            raise BadInput("A reason is missing.", where=self._where(), advice="Say why it cannot be judged.")
-        assert self.task is not None
-        study.skip(self.task.slice, self.annotator, reason.strip(), round=self.task.round)
-        self._refreshVolume(case.volume.id)
-        return self.task.slice
+            raise BadInput("A reason is missing.", where=task.where, advice="Say why it cannot be annotated.")
+        study.skip(task.slice, self._session.annotator, reason.strip(), round=task.round)
+        self._session.refreshVolume(case.volume.id)
+        return task.slice
 
-    def flagSlice(self, note: str) -> SliceId:
-        """Mark the slice to be looked at again.
+    def flag(self, note: str) -> SliceId:
+        """Flag the slice for review.
 
         Raises:
             OffSlice: If another slice is in view.
             BadInput: If no slice is open.
         """
-        study, case, _ = self._inView()
-        assert self.task is not None
-        study.flag(self.task.slice, self.annotator, note.strip() or "to be looked at again")
-        self._refreshVolume(case.volume.id)
-        return self.task.slice
+        study, case, task = self._open()
+        study.flag(task.slice, self._session.annotator, note.strip() or "to be looked at again")
+        self._session.refreshVolume(case.volume.id)
+        return task.slice
 
-    def revertSlice(self) -> None:
+    def revert(self) -> None:
         """Show again what was last committed on the slice, or nothing; can be undone in the editor."""
-        study, case, index = self._inView()
-        known = study.annotations(self.annotator, volume=case.volume.id).get(case.sliceId(index))
-        self.editor.saveStateForUndo()
-        with self._quiet():
+        session = self._session
+        study, case, task = self._open()
+        index = task.slice.index
+        known = self._committed(study, case, index)
+        session.editor.saveStateForUndo()
+        with session.scene.ownChanges():
             case.revert(index, None if known is None else known.labels)
-        study.drafts.discard(case.sliceId(index), self.annotator)
-        case.drafted.discard(index)
+        session.drafts.discard(case, index)
         case.setPrelabel(index, None if known is None else known.prelabel)
-        self.changed.emit()
+        session.changed.emit()
 
     def resolveOverlap(self) -> None:
         """Where segments overlap on the slice, keep the one that comes last in the label set; can be undone."""
-        _, case, index = self._inView()
-        self.editor.saveStateForUndo()
-        case.resolveOverlap(index)
-        self.changed.emit()
+        _, case, task = self._open()
+        self._session.editor.saveStateForUndo()
+        case.resolveOverlap(task.slice.index)
+        self._session.changed.emit()
 
-    # Where the structures are
 
-    @property
-    def extent(self) -> tuple[int, int] | None:
-        """First and last slice of the open volume that show any structure (0-based), None where nothing is marked."""
-        return self.marks.of(self.case.volume.id) if self.case is not None else None
+def _planeOf(case: Case, task: Task, empty: bool) -> np.ndarray:
+    """What is to be committed, (rows, columns) uint8 label values.
 
-    def markExtent(self, volumeId: str, first: int, last: int) -> None:
-        """Say which slices of a volume show any structure, as ``Study.extents.mark`` does.
+    Raises:
+        BadInput: If nothing is drawn although ``empty`` is false, something although it is true, or the drawing cannot
+            be read.
+    """
+    index = task.slice.index
+    if empty and not case.isEmpty(index):
+        advice = "Erase it first, or use Commit."
+        raise BadInput("Something is drawn on this slice.", where=task.where, advice=advice)
+    if not empty and case.isEmpty(index):
+        advice = "Draw on it, or press Empty if none of the structures is on it."
+        raise BadInput("Nothing is drawn on this slice.", where=task.where, advice=advice)
+    case.requireImage()  # what the view shows must be the slice, also where nothing is drawn on it
+    return np.zeros(case.volume.plane_shape, np.uint8) if empty else case.capture(index)
 
-        Raises:
-            BadInput: If no study is open, and as ``Study.extents.mark`` says.
-        """
-        study = self.requireStudy()
-        with self._marking():
-            self.marks.mark(study, volumeId, first, last)
-        self.changed.emit()
 
-    def clearExtent(self, volumeId: str) -> None:
-        """Take back what was marked in a volume, as ``Study.extents.clear`` does.
-
-        Raises:
-            BadInput: If no study is open, and as ``Study.extents.clear`` says.
-        """
-        study = self.requireStudy()
-        with self._marking():
-            self.marks.clear(study, volumeId)
-        self.changed.emit()
-
-    def markEnd(self, end: str, index: int) -> bool:
-        """Say which slice of the open volume is the first or the last that shows any structure.
-
-        Args:
-            end: "first" or "last".
-            index: The slice, counted from 0 as in the study.
-
-        Returns:
-            Whether the ends were swapped, see ``ExtentMarks.markEnd``.
-
-        Raises:
-            BadInput: If no slice is open, the volume is excluded, or the study cannot be written.
-        """
-        study, case, _ = self._current()
-        with self._marking():
-            swapped = self.marks.markEnd(study, case.volume, end, index)
-        self.changed.emit()
-        return swapped
-
-    def _current(self) -> tuple[Study, Case, int]:
-        study = self.requireStudy()
-        if self.case is None or self.task is None:
-            raise BadInput("No slice is open.", where="annotate", advice="Open a request first (Next).")
-        if not self.case.intact:
-            self._loseCase()
-            advice = "Open the request again; what was drawn is kept."
-            raise BadInput("Image or segmentation were removed from the scene.", where="annotate", advice=advice)
-        return study, self.case, self.task.slice.index
-
-    def _where(self) -> str:
-        assert self.task is not None
-        return f"{self.task.slice.volume}, slice {self.task.slice.index + 1}"
-
-    # Drafts
-
-    def saveDrafts(self) -> int:
-        """Keep everything that is drawn and not committed; the number of slices. Called every half a minute."""
-        if self.case is None or not self._edited:
-            return 0
-        if self.task is not None:
-            self.case.setSeconds(self.task.slice.index, self.timer.seconds)
-        count = self._saveDrafts(self.case)
-        self._edited = False
-        return count
+def _store(study: Study, case: Case, annotation: SliceAnnotation) -> None:
+    index = annotation.slice.index
+    try:
+        study.commit([annotation], expected={annotation.slice: case.known.get(index)})
+    except ChangedMeanwhile as error:  # the user knows of it now; to commit again is a decision
+        if error.version is None:
+            case.known.pop(index, None)
+        else:
+            case.known[index] = error.version.labels_sha256
+        raise
+    case.known[index] = hash_labels(annotation.labels)

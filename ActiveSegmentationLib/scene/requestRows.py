@@ -31,6 +31,11 @@ class RequestRow:
     flagged: bool
     thumbnail: str | None
 
+    @property
+    def isOpen(self) -> bool:
+        """Whether the request is neither committed nor skipped."""
+        return self.status == OPEN
+
 
 @dataclass
 class _Said:

@@ -1,174 +1,342 @@
-"""A study open in Slicer: what the panels show, the logic offers to scripts, and the headless run drives."""
+"""A study open in Slicer: what the panels show, the logic offers to scripts, and headless runs use."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.cohort import AnnotationKind, Cohort, SliceId
+from ActiveSegmentationLib.common.errors import ActiveSegmentationError, BadInput
+from ActiveSegmentationLib.common.signals import Signal
+from ActiveSegmentationLib.scene.activity import ActivityTimer
 from ActiveSegmentationLib.scene.annotating import Annotating
+from ActiveSegmentationLib.scene.case import Case
+from ActiveSegmentationLib.scene.cases import Cases
+from ActiveSegmentationLib.scene.display import Display
+from ActiveSegmentationLib.scene.drafts import Drafts
 from ActiveSegmentationLib.scene.editor import Editor
-from ActiveSegmentationLib.scene.overlays import readPrediction
-from ActiveSegmentationLib.scene.studyState import Task
+from ActiveSegmentationLib.scene.extents import Extents
+from ActiveSegmentationLib.scene.habits import Habits
+from ActiveSegmentationLib.scene.modelOverlays import ModelOverlays
+from ActiveSegmentationLib.scene.ownership import ownNodes, removeNodes
+from ActiveSegmentationLib.scene.requestRows import RequestRow, RequestRows
+from ActiveSegmentationLib.scene.sceneWatch import SceneWatch
+from ActiveSegmentationLib.scene.sliceInView import SliceInView
+from ActiveSegmentationLib.scene.task import Task
+from ActiveSegmentationLib.scene.views import NoViews, Views
+from ActiveSegmentationLib.study import LabelSet, RequestList, Study
+from ActiveSegmentationLib.study.names import annotator_stem
 
-__all__ = ["Editor", "Session", "Task"]
+
+def atOnce(action: Callable[[], None]) -> None:
+    """Do something now: ``Session.later`` where there is no event loop."""
+    action()
 
 
-class Session(Annotating):
-    """Keeps study, scene and views together.
+class Session:
+    """Opens and closes studies, volumes and slices, and keeps study, scene and views together.
 
-    Every change of what there is to show ends in a call of ``changed``; problems that come up in observers, where no
-    caller could catch them, go to ``failed``.
+    Its parts do the rest: ``cases`` opens and closes volumes, ``annotating`` commits and skips, ``drafts`` keeps
+    uncommitted strokes, ``extents`` marks where the structures lie, ``overlays`` shows what the model predicts,
+    ``view`` knows which slice is in view, ``scene`` watches what others change.
 
     Args:
-        views: Where volumes are shown.
-        editor: What draws.
+        views: Where volumes are shown. Default: nowhere.
+        editor: What draws. Default: nothing.
 
     Attributes:
         study: The open study, or None.
         annotator: Name of the person who annotates.
         case: The open volume, or None.
         task: The slice being annotated, or None.
-        requests: What was asked for in the latest round, and what became of every slice.
-        marks: Between which slices of a volume the structures lie.
-        reviews: What the latest model says of volumes, by id; see ``VolumeReview`` of the library.
-        changed: Called without arguments after every change.
-        viewChanged: Called without arguments when the view shows another slice of the open volume, or none, or has
-            changed its size; ask for ``inView`` and ``offSliceText`` anew, and call ``settleView`` a moment later.
-        committed: Called with the identity of a slice that was committed.
-        reviewMissing: Called with the id of the open volume when its prediction or uncertainty is wanted and not known.
-        predictionWanted: Whether the prediction is to be shown on every volume, as soon as it is there.
-        uncertaintyWanted: Opacity of the uncertainty on every volume, 0 where it is not wanted.
-        situationChanged: Called without arguments when strategies can count on something else than before: the first
-            volume has marked ends, or the last one has them no more.
-        failed: Called with an error that nobody else would hear of.
-        later: Called with what can wait for the next turn of the event loop; does it at once by default.
+        requests: The requests of the latest round, and the status of every slice.
+        changed: Emitted after every change.
+        viewChanged: Emitted when the view shows another slice of the open volume or none, or has changed its size. Call
+            ``view.settle`` a moment later.
+        committed: Emitted with the identity of a slice that was committed.
+        reviewMissing: Emitted with the id of the open volume when its prediction or uncertainty is wanted but unknown.
+        strategiesOutdated: Emitted when the first extent is marked or the last one deleted, so that other strategies
+            can be used.
+        failed: Emitted with an error that has no caller to report it.
+        later: Called with what can wait for the next turn of the event loop. Default: do it at once.
     """
 
-    # The model's opinion
+    def __init__(self, views: Views | None = None, editor: Editor | None = None) -> None:
+        self.changed: Signal[[]] = Signal()
+        self.viewChanged: Signal[[]] = Signal()
+        self.committed: Signal[[SliceId]] = Signal()
+        self.reviewMissing: Signal[[str]] = Signal()
+        self.strategiesOutdated: Signal[[]] = Signal()
+        self.failed: Signal[[Exception]] = Signal()
+        self.later: Callable[[Callable[[], None]], None] = atOnce
+        self.study: Study | None = None
+        self.annotator = "annotator"
+        self.case: Case | None = None
+        self.task: Task | None = None
+        self.requests = RequestRows()
+        self.display = Display(views or NoViews())
+        self.editor = editor or Editor()
+        self.habits = Habits()
+        self.timer = ActivityTimer()
+        self.scene = SceneWatch()
+        self.view = SliceInView(self)
+        self.cases = Cases(self)
+        self.annotating = Annotating(self)
+        self.drafts = Drafts(self)
+        self.extents = Extents(self)
+        self.overlays = ModelOverlays(self)
+        self._place = 0
+        self.scene.edited.connect(self._onEdited)
+        self.scene.nodeRemoved.connect(self._onNodeRemoved)
+        self.scene.closing.connect(self.cases.lose)
 
-    def setReviews(self, reviews: Sequence[Mapping[str, Any]]) -> None:
-        """Note what the latest model says of volumes, as the worker answers, and show what is wanted of it."""
-        if any(review["model"] not in {known["model"] for known in self.reviews.values()} for review in reviews):
-            self.reviews = {}
-        self.reviews |= {review["volume"]: dict(review) for review in reviews}
-        self._showWanted()
-        self.changed.emit()
+    def tellFailure(self, error: Exception) -> None:
+        """Emit ``failed``, or raise the error where nothing is connected."""
+        if not self.failed:
+            raise error
+        self.failed.emit(error)
 
-    def forgetReviews(self) -> None:
-        """A newer model is trained: what is known is an older one's, which stays shown until it is replaced."""
-        self.reviews = {}
-        self._showWanted()
-        self.changed.emit()
+    # Studies
 
-    def review(self) -> dict[str, Any] | None:
-        """What the latest model says of the open volume, or None where that is not computed yet."""
-        return self.reviews.get(self.case.volume.id) if self.case is not None else None
+    def createStudy(
+        self, folder: Path, cohort: Cohort, labels: LabelSet, kind: AnnotationKind, settings: Mapping[str, Any]
+    ) -> Study:
+        """Make a study and open it.
 
-    def startFromPrediction(self) -> bool:
-        """Draw the model's prediction on the slice, in place of what is drawn; one step of undo.
-
-        Returns:
-            Whether something was drawn; where the model predicts nothing on the slice, everything stays as it is.
+        Args:
+            folder: Folder that is empty or not there yet.
+            cohort: Its images.
+            labels: What is annotated.
+            kind: Masks or scribbles.
+            settings: Settings of the loop, JSON values in sections.
 
         Raises:
-            OffSlice: If another slice is in view.
-            BadInput: If no slice is open or the volume is not predicted.
+            BadInput: As ``Study.create`` does; the study that was open stays open.
         """
-        _, case, index = self._inView()
-        review = self._requireReview()
-        plane = readPrediction(Path(review["labels"]), case.volume.geometry, case.volume.axis)[index]
-        if not plane.any():
-            return False
-        self.editor.saveStateForUndo()
-        case.write({index: plane})
-        case.setPrelabel(index, review["model"])
-        self.changed.emit()
-        return True
+        study = Study.create(folder, cohort, labels, kind, settings=dict(settings))
+        self._take(study)
+        return study
 
-    # What is wanted of it
+    def openStudy(self, folder: Path) -> Study:
+        """Open a study; uncommitted strokes in the study that was open are kept there as drafts.
 
-    def wantPrediction(self, wanted: bool) -> None:
-        """Show the model's prediction as outlines on every volume, as soon as it is there, or no more."""
-        self.predictionWanted = wanted
-        self._showWanted()
-        self.changed.emit()
-
-    def wantUncertainty(self, opacity: float) -> None:
-        """Lay the model's uncertainty over every volume that is opened, as soon as it is there; 0 for no more."""
-        self.uncertaintyWanted = opacity
-        self._showWanted()
-        self.changed.emit()
-
-    def _showWanted(self) -> None:
-        """Show of the open volume what is wanted and known; where it is not known, somebody else is told.
-
-        What cannot be read is wanted no more.
+        Raises:
+            BadInput: If there is none, or it is damaged; the study that was open stays open.
         """
-        if self.case is None or not self.case.intact:
-            return
-        review = self.review()
+        study = Study.open(folder)
+        self._take(study)
+        return study
+
+    def closeStudy(self) -> None:
+        """Close the study; uncommitted strokes are kept as drafts."""
+        study = self.study
         try:
-            self._showPrediction(review)
-            self._showUncertainty(review)
-        except BadInput as error:
-            self.predictionWanted, self.uncertaintyWanted = False, 0.0
+            self.cases.close()
+        finally:
+            if study is not None:  # an image whose segmentation somebody removed, for one
+                removeNodes(ownNodes(study.id))
+            self.study = None
+            self.requests, self._place = RequestRows(), 0
+            self.extents.reset()
+            self.overlays.reset()
+            self.changed.emit()
+
+    def _take(self, study: Study) -> None:
+        self.closeStudy()
+        self.study = study
+        try:
+            self.refresh()
+        except ActiveSegmentationError:
+            self.closeStudy()
+            raise
+
+    def requireStudy(self) -> Study:
+        """The open study.
+
+        Raises:
+            BadInput: If none is open.
+        """
+        if self.study is None:
+            raise BadInput("No study is open.", where="study", advice="Make one or open one first (Study).")
+        return self.study
+
+    def setAnnotator(self, name: str) -> None:
+        """Set who annotates from now on; the open volume is closed and its strokes kept under the earlier name.
+
+        Raises:
+            BadInput: If the name cannot be used; the earlier one stays.
+        """
+        name = " ".join(name.split()) or "annotator"
+        annotator_stem(name)
+        if name != self.annotator:
+            self.cases.close()
+            self.annotator = name
+            self.refresh()
+
+    def excludeVolume(self, volumeId: str, reason: str) -> None:
+        """Leave a volume out of everything; commits and drafts on it are kept. See ``includeVolume``.
+
+        Raises:
+            BadInput: If no study is open, or it has no such volume.
+        """
+        study = self.requireStudy()
+        if self.case is not None and self.case.volume.id == volumeId:
+            self.cases.close()
+        study.exclude(volumeId, reason.strip() or "left out")
+        self.refresh()
+
+    def includeVolume(self, volumeId: str) -> None:
+        """Take an excluded volume back.
+
+        Raises:
+            BadInput: If no study is open, or it has no such volume.
+        """
+        self.requireStudy().include(volumeId)
+        self.refresh()
+
+    @property
+    def excluded(self) -> dict[str, str]:
+        """Why each excluded volume is excluded, by id, as of the last ``refresh``; {} without a study."""
+        return self.requests.excluded
+
+    # Requests
+
+    def setThumbnails(self, requests: RequestList, files: Sequence[str]) -> None:
+        """Set the pictures of the requests of a round."""
+        self.requests.setThumbnails(requests, files)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read the requests, the status of all slices and the extents again."""
+        study = self.study
+        if study is None:
+            return
+        try:
+            self.extents.read()
+        except BadInput as error:  # annotating goes on without extents
             self.tellFailure(error)
-        if review is None and (self.predictionWanted or self.uncertaintyWanted > 0):
-            self.reviewMissing.emit(self.case.volume.id)
+        self.requests.read(study)
+        self._renewTask()
+        self.changed.emit()
 
-    def _showPrediction(self, review: Mapping[str, Any] | None) -> None:
-        if not self.predictionWanted:
-            if self.display.predictionShown:
-                self.showPrediction(False)
-        elif review is not None and self.display.predictionModel != review["model"]:
-            self.showPrediction(True)
+    def refreshVolume(self, volumeId: str) -> None:
+        """Read the status of the slices of one volume again; cheap, however many volumes there are."""
+        self.requests.readVolume(self.requireStudy(), volumeId)
+        self._renewTask()
+        self.changed.emit()
 
-    def _showUncertainty(self, review: Mapping[str, Any] | None) -> None:
-        if self.uncertaintyWanted <= 0:
-            if self.display.uncertaintyShown:
-                self.showUncertainty(0.0)
-        elif review is not None and self.display.uncertaintyModel != review["model"]:
-            self.showUncertainty(self.uncertaintyWanted)
+    def _renewTask(self) -> None:
+        """Let the task have its row as it is now."""
+        if self.task is not None:
+            row = self.requests.rowOf(self.task.slice)
+            self.task = replace(self.task, row=row, round=self.requests.round if row else None)
+            self.mark()
+
+    def sliceStatus(self, sliceId: SliceId) -> str:
+        """Status of any slice for the map: "current", "annotated", "requested", "skipped" or "not annotated"."""
+        if self.task is not None and self.task.slice == sliceId:
+            return "current"
+        return self.requests.statusOf(sliceId)
+
+    def nextRow(self, step: int = 1) -> RequestRow | None:
+        """The next open request after the current one, cyclically; None where all are answered.
+
+        - After a slice that the user chose, the request that was left comes first.
+        - Without an open slice, it is the request after the last one tried, whose image may be unreadable.
+        """
+        row = self.task.row if self.task is not None else None
+        if self.task is not None and row is None and self._place:
+            left = self.requests.row(self._place) if self._place <= len(self.requests.rows) else None
+            if left is not None and left.isOpen:
+                return left
+        return self.requests.next(self._place if row is None else row.number, step)
+
+    # The slice being annotated
+
+    def openRequest(self, row: RequestRow | int) -> None:
+        """Show the slice of a request, with its volume and what was drawn on it before.
+
+        Args:
+            row: The row, or the number of the request in the latest round, from 1.
+
+        Raises:
+            BadInput: If there is no such request, or the image cannot be read.
+        """
+        found = self.requests.row(row if isinstance(row, int) else row.number)
+        self._place = found.number
+        self.openSlice(found.request.slice)
+
+    def openSlice(self, sliceId: SliceId) -> None:
+        """Show any slice of the cohort for annotation.
+
+        Raises:
+            BadInput: If there is no such slice, or its image cannot be read.
+        """
+        study = self.requireStudy()
+        _requireSlice(study, sliceId)
+        isNew = self.case is None or self.case.volume.id != sliceId.volume or self.case.needsReload
+        if self.case is not None and not isNew:
+            self.annotating.takeNewer(sliceId.index)  # before anything else: it may be unreadable
+        self.leaveSlice()
+        if isNew:
+            self.cases.open(sliceId.volume)
+        assert self.case is not None
+        self.editor.clearUndo()  # undo must never change a slice that is not in view
+        row = self.requests.rowOf(sliceId)
+        self.task = Task(sliceId, row, self.requests.round if row else None)
+        self.timer.start(self.case.seconds(sliceId.index))
+        self.drafts.recount()
+        self.view.align()
+        self.editor.paint()
+        self.mark()
+        if isNew:
+            self.overlays.showWanted()
+        self.changed.emit()
+
+    def mark(self) -> None:
+        """Frame the open slice in the view and write there what it is."""
+        if self.case is not None and self.task is not None:
+            self.display.mark(self.case, self.task.slice.index, self.describeTask(), self.task.isAnswered)
+
+    def describeTask(self) -> str:
+        """The line that is written in the view, such as "Slice 6 of 8 · patient005 · request 1 of 10"."""
+        if self.task is None or self.case is None:
+            return ""
+        return self.task.describe(self.case.volume, len(self.requests.rows))
+
+    def leaveSlice(self) -> None:
+        """Note the seconds spent on the open slice, and take frame and text away."""
+        if self.task is not None and self.case is not None:
+            self.case.setSeconds(self.task.slice.index, self.timer.stop())
+        self.display.unmark()
+
+    # What happens in the scene
+
+    def _onEdited(self) -> None:
+        self.drafts.edited = True
+        self.timer.touch()
+        self.changed.emit()
+
+    def _onNodeRemoved(self, node: Any) -> None:
+        if self.case is not None and node in (self.case.segmentationNode, self.case.volumeNode):
+            self.cases.lose()
         else:
-            self.display.setOpacity(self.uncertaintyWanted)
+            self.overlays.forget(node)
 
-    def showUncertainty(self, opacity: float) -> None:
-        """Lay the model's uncertainty over the image, or take it away with opacity 0.
+    def close(self) -> None:
+        """End the session: drafts are kept, nodes and observers go."""
+        try:
+            self.closeStudy()
+        finally:
+            self.scene.close()
 
-        Raises:
-            BadInput: If the open volume is not predicted.
-        """
-        review = self._requireReview() if opacity > 0 else {}
-        self.uncertaintyWanted = 0.0
-        with self._quiet():
-            self.display.setUncertainty(self.case, self.requireStudy().id, review, opacity)
-        self.uncertaintyWanted = opacity
-        self.changed.emit()
 
-    def setUncertaintyOpacity(self, opacity: float) -> None:
-        """Let the image show more or less through the uncertainty."""
-        if self.uncertaintyWanted > 0:
-            self.uncertaintyWanted = opacity
-        self.display.setOpacity(opacity)
-
-    def showPrediction(self, shown: bool) -> None:
-        """Draw the model's prediction as outlines over the annotation, or take it away.
-
-        Raises:
-            BadInput: If the open volume is not predicted.
-        """
-        study, review = self.requireStudy(), self._requireReview() if shown else {}
-        self.predictionWanted = False
-        with self._quiet():
-            self.display.setPrediction(self.case if shown else None, study.id, review, study.labels)
-        self.predictionWanted = shown
-        self.changed.emit()
-
-    def _requireReview(self) -> dict[str, Any]:
-        review = self.review()
-        if review is None:
-            advice = "Train, then predict the volume (Review)."
-            raise BadInput("The model has not predicted this volume.", where="annotate", advice=advice)
-        return review
+def _requireSlice(study: Study, sliceId: SliceId) -> None:
+    volume = study.cohort.volume(sliceId.volume)
+    if volume.id in study.excluded():
+        raise BadInput(f"Volume '{volume.id}' is excluded.", where="study", advice="Take it back first.")
+    if not 0 <= sliceId.index < volume.slice_count:
+        advice = f"Use 1 to {volume.slice_count}."
+        raise BadInput(f"There is no slice {sliceId.index + 1}.", where=volume.id, advice=advice)

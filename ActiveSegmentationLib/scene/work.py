@@ -174,7 +174,7 @@ class Work(Jobs):
         if row is None:
             return
         now = session.task.slice if session.task is not None else None
-        if now == asked and not session.isDirty:
+        if now == asked and not session.drafts.isDirty:
             session.openRequest(row)
         else:
             count = sum(one.status == "open" for one in session.requests.rows)
@@ -186,7 +186,7 @@ class Work(Jobs):
         def done(answer: dict[str, Any]) -> None:
             self._noteLeftOut(answer)
             self._curve = answer["curve"]
-            self.session.forgetReviews()
+            self.session.overlays.forgetReviews()
             self.readStrategies()
             if not self._trainWhenDue() and self.session.nextRow() is None:
                 text = f"The model has learned from {answer['annotated']} slices. Choose the next slices?"
@@ -229,7 +229,7 @@ class Work(Jobs):
 
     def _takeReviews(self, answer: dict[str, Any]) -> None:
         self._noteLeftOut(answer)
-        self.session.setReviews(answer["reviews"])
+        self.session.overlays.setReviews(answer["reviews"])
 
     def _onReviewMissing(self, volumeId: str) -> None:
         """What the model says of the open volume is wanted: ask for it, unless that is under way or there is none."""
@@ -246,8 +246,8 @@ class Work(Jobs):
             OffSlice: If another slice is in view.
             BadInput: If no slice is open.
         """
-        sliceId, before = self.session.drawingState()
-        if self.session.review() is not None:
+        sliceId, before = self.session.annotating.drawingState()
+        if self.session.overlays.review() is not None:
             self._drawPrediction()
             return
         volume, index = sliceId.volume, sliceId.index
@@ -257,17 +257,17 @@ class Work(Jobs):
 
         def then(answer: dict[str, Any]) -> None:
             session = self.session
-            isOpen = session.task is not None and session.task.slice == sliceId and session.inView
-            if isOpen and session.drawingState()[1] == before:
+            isOpen = session.task is not None and session.task.slice == sliceId and session.view.isOnSlice
+            if isOpen and session.annotating.drawingState()[1] == before:
                 self._drawPrediction()
-            elif sliceId.volume in session.reviews:
+            elif sliceId.volume in session.overlays.reviews:
                 where = f"slice {sliceId.index + 1} of {sliceId.volume}"
                 self._offer(PREDICTION, f"The prediction for {where} is there. Go there and start from it?", sliceId)
 
         self._startForStudy("predict", {"volumes": [volume]}, self._takeReviews, then, volume=volume, index=index)
 
     def _drawPrediction(self) -> None:
-        if not self.session.startFromPrediction():
+        if not self.session.overlays.startFromPrediction():
             self.said.emit(NOTHING_PREDICTED)
 
     # Volumes that cannot be used

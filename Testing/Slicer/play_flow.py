@@ -142,7 +142,7 @@ class Player:
 
     def _isReady(self) -> bool:
         session = self.session
-        return bool(session.task and session.task.row and session.inView and session.task.row.status == "open")
+        return bool(session.task and session.task.row and session.view.isOnSlice and session.task.row.status == "open")
 
     # A request
 
@@ -150,7 +150,7 @@ class Player:
         """Draw on the open request and commit it, with detours."""
         self.hands.until(self._isReady, "an open request is shown")
         turn = self.answered % 5
-        if late and self.session.case.volume.id not in self.session.reviews and not self.late:
+        if late and self.session.case.volume.id not in self.session.overlays.reviews and not self.late:
             self.startLate()
         self.begin()
         if turn == 1:
@@ -227,7 +227,7 @@ class Player:
                 "the view stands still while a stroke is drawn", place != self.paper.place() and "it moved"
             )
         if not then:
-            hands.until(lambda: session.isDirty or np.array_equal(before, self.drawn()), "the stroke is there")
+            hands.until(lambda: session.drafts.isDirty or np.array_equal(before, self.drawn()), "the stroke is there")
 
     # Detours
 
@@ -259,9 +259,9 @@ class Player:
         records, drawn = self.readBack(), self.drawn()
         middle = self.paper.onScreen((self._view().sliceView().width // 2, self._view().sliceView().height // 2))
         self.hands.wheel(middle, up=self.slice.index == 0)
-        if session.inView:
+        if session.view.isOnSlice:
             self.hands.pause(0.5)
-        if session.inView:
+        if session.view.isOnSlice:
             self.hands.wheel(middle, up=self.slice.index != 0)
         self._see("the wheel scrolls away, and the panel says so", lambda: ui.offSliceFrame.visible)
         self.hands.key(key)
@@ -269,7 +269,7 @@ class Player:
         self.checks.note("nothing is stored on another slice", changes(records, self.readBack()))
         self.checks.note("strokes stay when a commit is refused", differ(drawn, self.drawn()))
         self.click(ui.backButton)
-        self._see("the button leads back to the request", lambda: session.inView)
+        self._see("the button leads back to the request", lambda: session.view.isOnSlice)
 
     def startLate(self) -> None:
         """Ask for the prediction, and go to another request before it answers."""
@@ -279,13 +279,13 @@ class Player:
         asked = session.task.slice
         self.click(ui.predictionButton)
         hands.key("n")
-        hands.until(lambda: session.task.slice != asked and session.inView, "the next request is shown")
+        hands.until(lambda: session.task.slice != asked and session.view.isOnSlice, "the next request is shown")
         self.begin()
         hands.until(lambda: not self.work.isRunning("predict"), "the prediction", JOB_SECONDS)
         self.checks.note("a late prediction is not drawn on another slice", differ(self.before, self.drawn()))
         if self._see("a late prediction is offered", lambda: ui.offerFrame.visible):
             self.click(ui.offerButton)
-            self._see("the offer leads to its slice", lambda: session.task.slice == asked and session.inView)
+            self._see("the offer leads to its slice", lambda: session.task.slice == asked and session.view.isOnSlice)
         self.late = True
 
     # Storing

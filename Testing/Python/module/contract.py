@@ -130,9 +130,9 @@ def checkMasks(module, folder):
     session.openSlice(sliceOf(volume, 2))
     mask = square(logic)
     draw(logic, 2, mask)
-    assert session.isDirty
+    assert session.drafts.isDirty
     committed = logic.commitSlice()
-    assert not session.isDirty
+    assert not session.drafts.isDirty
     assert np.array_equal(study.annotations()[committed].labels == 2, mask)
     session.openSlice(sliceOf(study.cohort.volumes[1], 0))
     session.openSlice(committed)
@@ -165,7 +165,7 @@ def checkNoStrokeIsLost(module, folder):
         lambda: slicer.mrmlScene.Clear(0),
         lambda: slicer.mrmlScene.RemoveNode(session.case.segmentationNode),
         lambda: slicer.mrmlScene.RemoveNode(session.case.volumeNode),
-        session.closeCase,
+        session.cases.close,
     ):
         session.openSlice(sliceId)
         mask = square(logic, 5)
@@ -197,7 +197,7 @@ def checkRefusals(module, folder):
         case.segmentationNode, case.volumeNode, case.volume.axis, 2, {"Segment_1": mask, "Segment_3": mask}
     )
     refused(logic.commitSlice, "overlap")
-    session.resolveOverlap()
+    session.annotating.resolveOverlap()
     sliceId = logic.commitSlice()
     assert np.array_equal(session.study.annotations()[sliceId].labels == 3, mask)
     logic.close()
@@ -210,16 +210,16 @@ def checkExtents(module, folder):
     volume = study.cohort.volumes[0]
     logic.markExtent(volume.id, 2, 4)
     assert study.extents.all() == {volume.id: (1, 3)}
-    refused(lambda: session.markEnd("first", 0), "No slice is open")
+    refused(lambda: session.extents.markSlice("first", 0), "No slice is open")
     session.openSlice(sliceOf(volume, 0))
-    assert session.extent == (1, 3)
-    assert not session.markEnd("last", 2)
-    assert session.markEnd("first", 4)
+    assert session.extents.current == (1, 3)
+    assert not session.extents.markSlice("last", 2)
+    assert session.extents.markSlice("first", 4)
     assert study.extents.all() == {volume.id: (2, 4)}
     refused(lambda: logic.markExtent(volume.id, 1, 6), "not in the volume")
-    assert session.extent == (2, 4)
+    assert session.extents.current == (2, 4)
     logic.clearExtent(volume.id)
-    assert session.extent is None
+    assert session.extents.current is None
     assert not study.extents.all()
     refused(lambda: logic.clearExtent("nobody"), "nobody")
     logic.close()
@@ -337,7 +337,7 @@ def checkMarks(module, folder):
     ui.clearExtentButton.click()
     settled(lambda: ui.extentLabel.text == "Structures: not marked")
     assert not session.study.extents.all()
-    session.closeCase()
+    session.cases.close()
     settled(lambda: not ui.firstSliceButton.enabled)
     assert "Next" in ui.firstSliceButton.toolTip
     session.closeStudy()

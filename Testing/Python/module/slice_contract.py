@@ -59,7 +59,7 @@ def undoEditor():
 
 def refusedOffSlice(act, words):
     """Something that must be refused because another slice is in view."""
-    from ActiveSegmentationLib.scene.annotating import OffSlice
+    from ActiveSegmentationLib.scene.sliceInView import OffSlice
 
     try:
         act()
@@ -76,42 +76,42 @@ def checkOnlyTheSliceInView(module, folder):
     logic = openCohort(module, folder, views, undoEditor())
     session = logic.session
     moves = []
-    session.viewChanged.connect(lambda: moves.append(session.shownIndex))
+    session.viewChanged.connect(lambda: moves.append(session.view.index))
     for volume in session.study.cohort.volumes:
         if volume.slice_count < 4:
             continue
         session.openSlice(volumeSlice(volume, 3))
-        assert session.inView
-        assert not session.offSliceText()
+        assert session.view.isOnSlice
+        assert not session.view.offSliceText()
         moves.clear()
         scroll(session, 1)
         assert moves == [1]
         words = "You are on slice 2; the open slice is slice 4."
-        assert session.offSliceText() == words
+        assert session.view.offSliceText() == words
         for act in (
-            session.commitSlice,
-            lambda: session.commitSlice(empty=True),
-            lambda: session.skipSlice("no reason"),
-            lambda: session.flagSlice("look"),
-            session.revertSlice,
-            session.resolveOverlap,
+            session.annotating.commit,
+            lambda: session.annotating.commit(empty=True),
+            lambda: session.annotating.skip("no reason"),
+            lambda: session.annotating.flag("look"),
+            session.annotating.revert,
+            session.annotating.resolveOverlap,
         ):
             refusedOffSlice(act, words)
         assert not session.study.annotations()
         assert not session.study.flagged()
         assert not session.study.skipped()
-        session.goBack()
-        assert session.inView
+        session.view.goBack()
+        assert session.view.isOnSlice
         assert session.task.slice.index == 3
         scroll(session, 1)
-        assert session.annotateShown().index == 1
-        assert session.inView
+        assert session.view.annotateShown().index == 1
+        assert session.view.isOnSlice
         tilt(views.sliceNode)
-        assert "shows no slice" in session.offSliceText()
-        session.goBack()
-        assert session.inView
+        assert "shows no slice" in session.view.offSliceText()
+        session.view.goBack()
+        assert session.view.isOnSlice
     session.openSlice(volumeSlice(volume, 1))
-    session.commitSlice(empty=True)
+    session.annotating.commit(empty=True)
     logic.close()
     views.close()
 
@@ -125,22 +125,22 @@ def checkUndo(module, folder):
     mask = rectangle(volume)
     session.openSlice(volumeSlice(volume, 2))
     stroke = session.editor.stroke
-    session.changed.connect(lambda: changes.append(session.isDirty))
+    session.changed.connect(lambda: changes.append(session.drafts.isDirty))
 
     stroke.paint("Segment_1", volume.axis, 2, mask)
-    assert session.isDirty
-    session.saveDrafts()
+    assert session.drafts.isDirty
+    session.drafts.save()
     assert session.study.drafts.all(session.annotator)
     for step, dirty in ((stroke.undo, False), (stroke.redo, True), (stroke.undo, False)):
         changes.clear()
         step()
         assert changes, "undo was not noticed"
-        assert session.isDirty == dirty
-        session.saveDrafts()
+        assert session.drafts.isDirty == dirty
+        session.drafts.save()
         assert bool(session.study.drafts.all(session.annotator)) == dirty
 
     stroke.paint("Segment_1", volume.axis, 2, mask)
-    session.commitSlice()
+    session.annotating.commit()
     stroke.undo()
     assert np.array_equal(session.case.capture(2) == 1, mask)
 
@@ -149,7 +149,7 @@ def checkUndo(module, folder):
     stroke.undo()
     assert np.array_equal(session.case.capture(2) == 2, mask)
     stroke.paint("Segment_2", volume.axis, 4, mask)
-    session.goBack()
+    session.view.goBack()
     stroke.undo()
     assert np.array_equal(session.case.capture(4) == 2, mask)
     logic.close()

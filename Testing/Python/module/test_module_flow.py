@@ -92,10 +92,10 @@ def test_whole_loop(module, tmp_path):
     assert module.session.display.predictionShown, module.message
     module.click("predictionButton")
     case = module.session.case
-    planes = readPrediction(Path(module.session.review()["labels"]), case.volume.geometry, case.volume.axis)
+    planes = readPrediction(Path(module.session.overlays.review()["labels"]), case.volume.geometry, case.volume.axis)
     index = module.session.task.slice.index
     if planes[index].any():
-        assert case.prelabel(index) == module.session.review()["model"]
+        assert case.prelabel(index) == module.session.overlays.review()["model"]
     else:  # so short a training may find nothing here
         assert case.prelabel(index) is None
         assert "Nothing to draw" in module.message
@@ -248,7 +248,7 @@ def test_marks_belong_to_their_volume_and_need_one(marking):
     assert ui.extentLabel.text == f"Structures: slices 2 to 3 of {SLICES}"
     with pytest.raises(BadInput, match="comes after"):
         marking.logic.markExtent(other, 3, 2)
-    session.closeCase()
+    session.cases.close()
     marking.settle()
     assert ui.extentLabel.text == "Structures:"
     for name in BUTTONS:

@@ -119,7 +119,7 @@ def test_a_late_prediction_is_offered(late, meanwhile):
     assert (offer.kind, offer.slice) == (PREDICTION, SliceId(late.volume.id, 2))
     late.work.accept(offer)
     assert late.session.task.slice == SliceId(late.volume.id, 2)
-    assert late.session.inView
+    assert late.session.view.isOnSlice
     assert (late.drawn(2)[:5, :7] == 2).all()
     assert not late.work.offers
     if meanwhile is drawSince:
@@ -167,7 +167,7 @@ def test_results_of_a_study_never_appear_under_another(late, tmp_path):
     late.client.answer("slice_map", {"volumes": [], "slices": [], "places": [], "embedding": ""})
     late.client.answer("suggest", answer)
     late.client.answer("train", {"curve": [{"annotated": 3}], "annotated": 3})
-    assert not late.session.reviews
+    assert not late.session.overlays.reviews
     assert not late.work.curve
     assert late.work.sliceMap is None
     assert not late.work.offers
@@ -199,7 +199,7 @@ def test_requests_that_come_late_are_offered(late):
 def commit(late, index):
     late.open(index)
     late.draw(1)
-    late.session.commitSlice()
+    late.session.annotating.commit()
 
 
 def trained(late, annotated):
@@ -216,7 +216,7 @@ def test_training_starts_by_itself_after_enough_commits(late):
         late.session.refresh()
         commit(late, number)
     late.open(2)
-    late.session.skipSlice("blurred")
+    late.session.annotating.skip("blurred")
     commit(late, 1)
     assert late.work.untrainedCount == 2
     assert not late.client.of("train")
@@ -225,7 +225,7 @@ def test_training_starts_by_itself_after_enough_commits(late):
     assert (job.options["models"], job.options["steps"]) == (2, 7)
     for index in (4, 5):
         commit(late, index)
-    late.session.wantPrediction(True)
+    late.session.overlays.wantPrediction(True)
     assert not late.client.of("predict"), "there is no model yet"
     trained(late, 3)
     assert not late.client.of("train")
@@ -244,8 +244,8 @@ def test_what_is_wanted_of_the_model_follows_to_the_next_volume(late):
     late.open(2)
     late.work.readCurve()
     late.client.answer("curve", {"curve": [{"annotated": 3, "unseen": None, "reference": None}]})
-    late.session.wantPrediction(True)
-    late.session.wantUncertainty(0.4)
+    late.session.overlays.wantPrediction(True)
+    late.session.overlays.wantUncertainty(0.4)
     assert len(late.client.of("predict")) == 1
     late.predicted()
     assert late.session.display.predictionShown
@@ -256,7 +256,7 @@ def test_what_is_wanted_of_the_model_follows_to_the_next_volume(late):
     assert late.session.display.predictionNode.GetName() == f"{late.other.id} prediction"
     late.open(2)
     assert late.session.display.predictionShown, "what is known is shown at once"
-    late.session.wantPrediction(False)
+    late.session.overlays.wantPrediction(False)
     assert not late.session.display.predictionShown
     late.open(1, late.other)
     assert not late.session.display.predictionShown
@@ -267,7 +267,7 @@ def test_a_volume_that_cannot_be_predicted_is_asked_for_once(late):
     late.open(2)
     late.work.readCurve()
     late.client.answer("curve", {"curve": [{"annotated": 3, "unseen": None, "reference": None}]})
-    late.session.wantPrediction(True)
+    late.session.overlays.wantPrediction(True)
     problem = {"volume": late.volume.id, "message": "The image is damaged.", "advice": "", "where": "x.nrrd"}
     late.client.answer("predict", {"reviews": [], "left_out": [problem]})
     assert not late.client.of("predict")
@@ -279,9 +279,9 @@ def test_predictions_lie_under_their_patient(late, tmp_path):
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
     before = hierarchy.GetNumberOfItems()
     late.open(2)
-    late.session.setReviews([late.review(), late.review(late.other)])
-    late.session.wantPrediction(True)
-    late.session.wantUncertainty(0.4)
+    late.session.overlays.setReviews([late.review(), late.review(late.other)])
+    late.session.overlays.wantPrediction(True)
+    late.session.overlays.wantUncertainty(0.4)
     case, node = late.session.case, late.session.display.predictionNode
     assert [patientOf(found) for found in (case.volumeNode, case.segmentationNode, node)] == [late.volume.patient] * 3
     for found in (case.segmentationNode, node):

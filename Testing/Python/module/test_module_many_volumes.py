@@ -63,16 +63,16 @@ def commitOn(session, number):
     volume = session.study.cohort.volumes[number]
     session.openSlice(SliceId(volume.id, 1))
     session.editor.stroke.paint("Segment_1", volume.axis, 1, rectangle(volume))
-    session.commitSlice()
+    session.annotating.commit()
 
 
 def skipAndFlag(session, number):
     session.openSlice(SliceId(session.study.cohort.volumes[number].id, 2))
-    session.flagSlice("look")
-    session.skipSlice("blurred")
+    session.annotating.flag("look")
+    session.annotating.skip("blurred")
     session.openSlice(SliceId(session.study.cohort.volumes[number].id, 0))
-    session.revertSlice()
-    session.saveDrafts()
+    session.annotating.revert()
+    session.drafts.save()
 
 
 @pytest.mark.parametrize("act", [commitOn, skipAndFlag])

@@ -215,15 +215,15 @@ def strokesDrawn(flow):
 def committed(flow):
     strokesDrawn(flow)
     sliceId = flow.session.task.slice
-    flow.session.commitSlice()
+    flow.session.annotating.commit()
     flow.expected[sliceId] = planesOf(flow.case, sliceId.index)
 
 
 def opinionShown(flow):
     strokesDrawn(flow)
     giveReview(flow)
-    flow.session.showPrediction(True)
-    flow.session.showUncertainty(0.5)
+    flow.session.overlays.showPrediction(True)
+    flow.session.overlays.showUncertainty(0.5)
 
 
 def workerBusy(flow):
@@ -250,7 +250,7 @@ def giveReview(flow):
         paths[name] = str(flow.tmp / f"{name}.nii.gz")
         SimpleITK.WriteImage(image, paths[name])
     review = {"volume": volume.id, "model": MODEL, "doubt": 0.5, "slice_doubt": [0.5] * SLICES, **paths}
-    flow.session.setReviews([review])
+    flow.session.overlays.setReviews([review])
 
 
 # What happens then
@@ -297,7 +297,7 @@ def addSegment(flow):
     index = flow.session.task.slice.index
     flow.module.editor.stroke.paint(name, flow.case.volume.axis, index, flow.mask(30))
     with pytest.raises(BadInput, match="not in the label set"):
-        flow.session.commitSlice()
+        flow.session.annotating.commit()
     flow.expect()
 
 
@@ -305,7 +305,7 @@ def removeSegment(flow):
     flow.case.segmentationNode.GetSegmentation().RemoveSegment(segmentId(2))
     flow.module.settle()
     with pytest.raises(BadInput, match=r"removed|Nothing is drawn"):
-        flow.session.commitSlice()
+        flow.session.annotating.commit()
 
 
 def moveVolume(flow):
@@ -341,7 +341,7 @@ def transform(*nodes):
 
 def refusesToCommit(flow, words):
     with pytest.raises(BadInput, match=words) as told:
-        flow.session.commitSlice()
+        flow.session.annotating.commit()
     assert told.value.advice
 
 
@@ -475,7 +475,7 @@ def test_nothing_is_lost(flow, step, event):
         flow.module.logic.openStudy(flow.folder)
     assert flow.commits() == before
     checkStrokes(flow)
-    flow.session.closeCase()  # strokes that are still there must come back from their draft as well
+    flow.session.cases.close()  # strokes that are still there must come back from their draft as well
     checkStrokes(flow)
     goesOn(flow, before)
     flow.close()
@@ -520,7 +520,7 @@ def test_undo_takes_back_the_prediction_in_one_step(drawing):
     giveReview(drawing)
     index = drawing.session.task.slice.index
     before = planesOf(drawing.case, index)
-    drawing.session.startFromPrediction()
+    drawing.session.overlays.startFromPrediction()
     assert same(planesOf(drawing.case, index), {"Segment_2": predicted(drawing)})
     drawing.module.editor.stroke.undo()
     assert same(planesOf(drawing.case, index), before)
@@ -537,7 +537,7 @@ def test_undo_takes_back_a_revert_in_one_step(drawing, stored):
     index = drawing.session.task.slice.index
     shown = {}
     if stored:
-        drawing.session.commitSlice()
+        drawing.session.annotating.commit()
         shown = planesOf(drawing.case, index)
     drawing.module.draw(2, drawing.mask(15))
     name = drawing.case.segmentationNode.GetSegmentation().AddEmptySegment("", "own")
@@ -561,7 +561,7 @@ def test_overlap_is_refused_and_settled_in_one_step(drawing):
     assert drawing.case.capture(index)[10, 10] == 3
     drawing.module.editor.stroke.undo()
     assert same(planesOf(drawing.case, index), before)
-    drawing.session.resolveOverlap()
+    drawing.session.annotating.resolveOverlap()
     drawing.settle()
     drawing.module.click("commitButton")
     (stored,) = drawing.study.annotations().values()
@@ -580,7 +580,7 @@ def overlap(flow):
 def test_an_overlap_comes_back_as_a_draft(drawing):
     overlap(drawing)
     sliceId = drawing.session.task.slice
-    drawing.session.closeCase()
+    drawing.session.cases.close()
     drawing.session.openSlice(sliceId)
     assert planesOf(drawing.case, sliceId.index).keys() == {"Segment_1", "Segment_3"}
 
@@ -649,14 +649,14 @@ def test_empty_commit_and_skip_are_refused_with_words(drawing):
     session = drawing.session
     assert not drawing.module.ui.emptyButton.enabled
     with pytest.raises(BadInput, match="Something is drawn"):
-        session.commitSlice(empty=True)
-    session.revertSlice()
+        session.annotating.commit(empty=True)
+    session.annotating.revert()
     with pytest.raises(BadInput, match="Nothing is drawn"):
-        session.commitSlice()
+        session.annotating.commit()
     drawing.settle()
     assert not drawing.module.ui.commitButton.enabled
     with pytest.raises(BadInput, match="reason is missing"):
-        session.skipSlice("  ")
+        session.annotating.skip("  ")
     assert [row.status for row in session.requests.rows] == ["open"] * REQUESTS
     drawing.module.ui.reasonComboBox.setCurrentText("blurred")
     drawing.module.click("flagButton")
@@ -672,15 +672,15 @@ def test_empty_commit_and_skip_are_refused_with_words(drawing):
 def test_a_committed_slice_comes_back_and_is_committed_again(drawing):
     giveReview(drawing)
     session = drawing.session
-    session.startFromPrediction()
-    sliceId = session.commitSlice()
+    session.overlays.startFromPrediction()
+    sliceId = session.annotating.commit()
     for _ in range(2):
-        session.closeCase()
+        session.cases.close()
         session.openSlice(sliceId)
-        assert not session.isDirty
+        assert not session.drafts.isDirty
         assert same(planesOf(drawing.case, sliceId.index), {"Segment_2": predicted(drawing)})
     drawing.module.draw(3, drawing.mask(25))
-    session.commitSlice()
+    session.annotating.commit()
     (annotation,) = drawing.study.annotations().values()
     assert annotation.prelabel == MODEL  # what was a start once is in there still
     (file,) = drawing.study.slice_files()
@@ -694,7 +694,7 @@ def test_drafts_survive_a_killed_process(drawing):
     before = planesOf(drawing.case, sliceId.index)
     drawing.session.timer.start(42.0)
     drawing.module.wiring.annotate.autosave()
-    drawing.session.removeObservers()  # no word to it any more
+    drawing.session.scene.close()  # no word to it any more
     drawing.module.editor.setNodes(None, None)
     again = Session()
     again.openStudy(drawing.folder)
@@ -707,7 +707,7 @@ def test_drafts_survive_a_killed_process(drawing):
 
 def test_two_annotators_do_not_see_each_others_strokes(drawing):
     session = drawing.session
-    sliceId = session.commitSlice()
+    sliceId = session.annotating.commit()
     drawing.module.draw(2, drawing.mask(20))
     session.setAnnotator("Bea")
     session.openSlice(sliceId)
@@ -738,7 +738,7 @@ def test_only_active_seconds_count(drawing):
         now[0] += pause
         drawing.module.draw(1, drawing.mask())
     now[0] += 2.0
-    sliceId = drawing.session.commitSlice()
+    sliceId = drawing.session.annotating.commit()
     assert drawing.study.annotations()[sliceId].seconds == pytest.approx(31.0)
 
 
@@ -751,7 +751,7 @@ def test_seconds_go_on_where_they_stopped(drawing):
     now[0] += 500.0
     drawing.session.openRequest(1)
     now[0] += 7.0
-    sliceId = drawing.session.commitSlice()
+    sliceId = drawing.session.annotating.commit()
     assert drawing.study.annotations()[sliceId].seconds == pytest.approx(17.0)
 
 
@@ -768,12 +768,12 @@ def test_a_copy_of_the_drawing_is_the_persons_own(drawing):
 
 
 def test_an_image_that_is_moved_cannot_be_called_empty(drawing):
-    drawing.session.revertSlice()
+    drawing.session.annotating.revert()
     transform(drawing.case.volumeNode)
     with pytest.raises(BadInput, match="moved by the transform"):
-        drawing.session.commitSlice(empty=True)
+        drawing.session.annotating.commit(empty=True)
     drawing.session.openRequest(1)
-    drawing.session.commitSlice(empty=True)
+    drawing.session.annotating.commit(empty=True)
 
 
 def test_what_somebody_left_of_a_volume_goes_with_the_study(drawing):
@@ -797,9 +797,9 @@ def test_the_background_of_scribbles_comes_back_too(flow):
     flow.draw(0, 22)
     flow.case.segmentationNode.GetSegmentation().RemoveSegment("Background")
     with pytest.raises(BadInput, match="removed: 'Background'"):
-        flow.session.commitSlice()
+        flow.session.annotating.commit()
     checkStrokes(flow)
-    sliceId = flow.session.commitSlice()
+    sliceId = flow.session.annotating.commit()
     assert set(np.unique(flow.study.annotations()[sliceId].labels)) == {0, 1, 255}
 
 
@@ -836,7 +836,7 @@ def test_a_lost_study_folder_costs_the_strokes_nothing(drawing):
 
 
 def test_a_damaged_study_is_refused_whole(drawing, tmp_path):
-    drawing.session.commitSlice()
+    drawing.session.annotating.commit()
     (file,) = drawing.folder.glob("annotations/**/*.slices.json")
     file.write_text("{", encoding="utf-8")
     drawing.session.closeStudy()

@@ -49,7 +49,7 @@ def stored(session, index=2):
 def test_a_commit_of_another_slicer_is_noticed(session, earlier):
     if earlier:
         openAndDraw(session)
-        session.commitSlice()
+        session.annotating.commit()
         session.editor.stroke.erase("Segment_1", session.case.volume.axis, 2, rectangle(session.case.volume))
         session.editor.stroke.paint("Segment_2", session.case.volume.axis, 2, rectangle(session.case.volume))
         mine = session.case.capture(2)
@@ -57,40 +57,40 @@ def test_a_commit_of_another_slicer_is_noticed(session, earlier):
         mine = openAndDraw(session)
     theirs = elsewhere(session, 2, 2)
     with pytest.raises(ChangedMeanwhile, match="another Slicer") as refusal:
-        session.commitSlice()
+        session.annotating.commit()
     assert "slice 3" in refusal.value.where
     assert np.array_equal(stored(session), theirs)
     assert np.array_equal(session.case.capture(2), mine)
-    session.commitSlice()
+    session.annotating.commit()
     assert np.array_equal(stored(session), mine)
-    versions = session.versions()
+    versions = session.annotating.versions()
     assert len(versions) == 2 + earlier
-    session.showVersion(versions[1])
+    session.annotating.showVersion(versions[1])
     assert np.array_equal(session.case.capture(2), theirs)
     session.editor.stroke.undo()
     assert np.array_equal(session.case.capture(2), mine)
-    session.showVersion(versions[0])
-    assert not session.isDirty
+    session.annotating.showVersion(versions[0])
+    assert not session.drafts.isDirty
 
 
 def test_revert_shows_what_the_other_has_committed(session):
     openAndDraw(session)
     theirs = elsewhere(session, 2, 2)
     with pytest.raises(ChangedMeanwhile):
-        session.commitSlice()
-    session.revertSlice()
+        session.annotating.commit()
+    session.annotating.revert()
     assert np.array_equal(session.case.capture(2), theirs)
     session.editor.stroke.paint("Segment_1", session.case.volume.axis, 2, rectangle(session.case.volume))
-    session.commitSlice()
+    session.annotating.commit()
 
 
 def test_a_slice_that_is_opened_again_shows_the_newest_commit(session):
     openAndDraw(session, 1)
-    session.commitSlice()
+    session.annotating.commit()
     theirs = elsewhere(session, 3, 2)
     session.openSlice(session.case.sliceId(3))
     assert np.array_equal(session.case.capture(3), theirs)
-    assert not session.isDirty
+    assert not session.drafts.isDirty
     mine = openAndDraw(session, 4)
     session.openSlice(session.case.sliceId(1))
     elsewhere(session, 4, 2)
@@ -101,26 +101,26 @@ def test_a_slice_that_is_opened_again_shows_the_newest_commit(session):
 def test_other_names_do_not_stand_in_the_way(session):
     mine = openAndDraw(session)
     elsewhere(session, 2, 2, annotator="somebody else")
-    session.commitSlice()
+    session.annotating.commit()
     assert np.array_equal(stored(session), mine)
-    assert len(session.versions()) == 1
+    assert len(session.annotating.versions()) == 1
 
 
 def test_a_damaged_version_costs_nothing_else(session):
     mine = openAndDraw(session)
-    session.commitSlice()
+    session.annotating.commit()
     session.editor.stroke.paint("Segment_2", session.case.volume.axis, 2, rectangle(session.case.volume))
-    session.commitSlice()
-    first = session.versions()[1]
+    session.annotating.commit()
+    first = session.annotating.versions()[1]
     (path,) = session.study.folder.rglob("*.versions/*.npz")
     kept = path.read_bytes()
     path.write_bytes(kept[: len(kept) // 2])
     before = session.case.capture(2)
     with pytest.raises(BadInput, match="damaged"):
-        session.showVersion(first)
+        session.annotating.showVersion(first)
     assert np.array_equal(session.case.capture(2), before)
     path.write_bytes(kept)
-    session.showVersion(first)
+    session.annotating.showVersion(first)
     assert np.array_equal(session.case.capture(2), mine)
     assert list(session.study.audit.verify()) == []
 
@@ -145,7 +145,7 @@ def test_strokes_of_another_slicer_are_not_replaced(session):
     told = []
     session.failed.connect(told.append)
     openAndDraw(session)
-    session.saveDrafts()
+    session.drafts.save()
     assert not told
     other, theirs = strokesElsewhere(session, 2, 5)
     assert list(kept(session, "annotator 2")) == ["Segment_2"], "the second one keeps its own under another name"
@@ -160,13 +160,13 @@ def test_strokes_of_another_slicer_are_not_replaced(session):
     for _ in range(3):
         session.editor.stroke.undo()
         session.editor.stroke.redo()
-        session.saveDrafts()
+        session.drafts.save()
     assert kept(session, "annotator") == {"Segment_2": theirs.tolist()}
     assert kept(session, "annotator 2") == {"Segment_1": mine.planes["Segment_1"].tolist()}
     assert not kept(session, "annotator 3")
     assert len(told) == 1
     assert "annotator 2" in str(told[0])
-    session.commitSlice()
+    session.annotating.commit()
     assert kept(session, "annotator") == {"Segment_2": theirs.tolist()}, "a commit costs no strokes of the other"
     assert not kept(session, "annotator 2")
 
@@ -176,6 +176,6 @@ def test_a_long_name_finds_another_one_too(session):
     openAndDraw(session)
     session.failed.connect(lambda error: None)
     strokesElsewhere(session, 2, 5)
-    session.closeCase()
+    session.cases.close()
     volume = session.study.cohort.volumes[1]
     assert len(list((session.study.folder / "drafts").glob(f"*/{volume.id}/2.npz"))) == 2

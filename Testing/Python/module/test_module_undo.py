@@ -29,7 +29,7 @@ def test_undo_ends_also_on_the_slice_number_that_an_earlier_volume_was_left_at(s
     session.editor.stroke.paint("Segment_1", second.axis, 1, rectangle(second))
     scroll(session, 3)
     session.editor.stroke.undo()
-    session.goBack()
+    session.view.goBack()
     assert np.array_equal(session.case.capture(1) == 1, rectangle(second))
 
 
@@ -44,7 +44,7 @@ def test_a_slice_that_cannot_be_opened_leaves_the_open_one_as_it_was(session, mo
     with pytest.raises(BadInput, match="no such file"):
         session.openSlice(SliceId(volume.id, 3))
     assert session.task.slice.index == 2
-    assert session.inView
+    assert session.view.isOnSlice
     assert session.timer._last is not None, "the time is still counted"
 
 
@@ -55,16 +55,16 @@ def test_nothing_is_stored_while_the_layout_has_no_slice_view(session, monkeypat
     session.editor.stroke.paint("Segment_1", volume.axis, 2, rectangle(volume))
     with monkeypatch.context() as layout:
         layout.setattr(session.display.views, "annotationView", lambda: None)
-        assert not session.inView
-        assert "no slice view" in session.offSliceText()
+        assert not session.view.isOnSlice
+        assert "no slice view" in session.view.offSliceText()
         with pytest.raises(BadInput):
             getattr(session, act)()
         session.openSlice(SliceId(volume.id, 3))
-        assert not session.inView
+        assert not session.view.isOnSlice
     assert not session.study.annotations()
-    assert not session.inView
-    session.goBack()
-    assert session.inView
+    assert not session.view.isOnSlice
+    session.view.goBack()
+    assert session.view.isOnSlice
     session.openSlice(SliceId(volume.id, 2))
-    session.commitSlice()
+    session.annotating.commit()
     assert len(session.study.annotations()) == 1

@@ -162,7 +162,7 @@ def visitAll(logic):
         node.SetFieldOfView(width / 7, height / 7, depth)
         session.openSlice(volumeSlice(volume, volume.slice_count - 1))
         assert np.allclose(node.GetFieldOfView()[:2], (width / 7, height / 7)), volume.id
-        assert session.shownIndex == volume.slice_count - 1
+        assert session.view.index == volume.slice_count - 1
 
 
 def volumeSlice(volume, index):
@@ -193,14 +193,14 @@ def checkViewsOfAnotherShape(module, folder):
         session.openSlice(volumeSlice(volume, 1))
         for size in ((900, 300), (200, 700), (500, 400)):
             views.sliceLogic.ResizeSliceNode(*size)
-            session.settleView()
+            session.view.settle()
             requireFilled(session, 1)
         node.SetFieldOfView(*(side / 3 for side in node.GetFieldOfView()))
         before = shareOf(node, volume.geometry, volume.axis, 1).fill
         views.sliceLogic.ResizeSliceNode(500, 900)
-        session.settleView()
+        session.view.settle()
         assert shareOf(node, volume.geometry, volume.axis, 1).fill > before / 3
-        assert session.shownIndex == 1
+        assert session.view.index == 1
         views.sliceLogic.ResizeSliceNode(500, 400)
     logic.close()
     views.close()
@@ -231,7 +231,7 @@ def checkContrast(module, folder):
     session.openSlice(volumeSlice(volumes["l-channels"], 2))
     assert session.case.channels == 2
     pixels = [np.array(slicer.util.arrayFromVolume(session.case.volumeNode))]
-    session.setChannel(1)
+    session.cases.setChannel(1)
     pixels.append(np.array(slicer.util.arrayFromVolume(session.case.volumeNode)))
     assert not np.array_equal(*pixels)
     session.openSlice(volumeSlice(volumes["b-tiny"], 2))

@@ -42,7 +42,7 @@ def test_the_panel_updates_without_its_study(drawing, monkeypatch):
     assert drawing.message
     assert "still there" in drawing.message
     assert not folder.exists(), "nothing is made anew in its place"
-    assert drawing.session.isDirty
+    assert drawing.session.drafts.isDirty
     os.rename(folder.with_name("away"), folder)
     drawing.click("commitButton")
     assert len(drawing.session.study.annotations()) == 1

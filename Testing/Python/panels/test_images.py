@@ -142,7 +142,7 @@ def test_a_volume_is_left_out_and_taken_back_in_the_table(drawing):
     assert not session.study.excluded()
     assert "left out" not in ui.cohortTable.item(row, 5).text()
     session.openRequest(1)
-    assert session.isDirty  # the strokes are still there
+    assert session.drafts.isDirty  # the strokes are still there
     ui.cohortTable.selectRow(row)
     drawing.settle()
     drawing.click("leaveOutButton")

@@ -124,7 +124,7 @@ def test_single_keys_choose_the_label(drawing):
         assert checked == [other == value for other in values]
     keys[LABEL_KEYS[len(values)]]()
     assert f"only {len(values)} labels" in drawing.message
-    drawing.session.closeCase()
+    drawing.session.cases.close()
     keys["A"]()
     assert "Next" in drawing.message
 
@@ -234,7 +234,7 @@ def test_next_returns_to_the_half_drawn_request(drawing):
     assert "your choice" in drawing.ui.taskLabel.text
     drawing.click("nextButton")
     assert drawing.session.task.row.number == 1
-    assert drawing.session.isDirty
+    assert drawing.session.drafts.isDirty
     drawing.click("nextButton")
     assert drawing.session.task.row.number == 2
 

@@ -19,7 +19,6 @@ import numpy as np
 
 from ActiveSegmentationLib.cohort.turns import AS_STORED, Turn
 from ActiveSegmentationLib.cohort.types import Cohort, Geometry, Problem, Volume
-from ActiveSegmentationLib.common.text import counted
 
 PLANES = ("sagittal", "coronal", "axial")
 """Names of the planes across the left-right, the front-back and the foot-head axis."""
@@ -80,9 +79,7 @@ class AxisSummary:
         low, high = (f"{mm:.4g}" for mm in self.spacing)
         why = f"{self.reason} {low if low == high else f'{low} to {high}'} mm" if self.reason in _WITH_SPACING else ""
         place = f"{_ORDINALS[self.axis]} image axis"
-        return (
-            f"{self.plane} slices ({place}): {why or self.reason}, in {self.volumes} of {counted(self.total, 'volume')}"
-        )
+        return f"{self.plane} slices ({place}): {why or self.reason}, in {self.volumes} of {self.total} volumes"
 
 
 def describe_axes(cohort: Cohort) -> list[AxisSummary]:

@@ -109,7 +109,8 @@ def surface_distances(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Distances between the contours of two masks.
 
-    A contour holds the pixels of a mask with a neighbour outside it; beyond the array's border all is outside.
+    A contour holds the pixels of a mask with a neighbour outside it; beyond the array's border all is outside. Along an
+    axis with one pixel there are no neighbours: the contour of a mask in a single slice is its outline.
 
     Args:
         prediction: (k, j, i) bool.
@@ -127,10 +128,20 @@ def surface_distances(
         return np.empty(0), np.empty(0)
     window = tuple(slice(max(0, side.start - 1), side.stop + 1) for side in box[0])
     unknown = np.zeros((), bool) if decided is None else ~decided[window]
-    points = [_contour_points(mask[window], unknown, structure, spacing) for mask in (prediction, truth)]
+    neighbours = _along(structure, prediction.shape)
+    points = [_contour_points(mask[window], unknown, neighbours, spacing) for mask in (prediction, truth)]
     if not len(points[0]) or not len(points[1]):
         return np.empty(0), np.empty(0)
     return KDTree(points[1]).query(points[0])[0], KDTree(points[0]).query(points[1])[0]
+
+
+def _along(structure: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The (3, 3, 3) structure without the neighbours across axes that have one pixel only."""
+    kept = structure.copy()
+    for axis, size in enumerate(shape):
+        if size == 1:
+            np.moveaxis(kept, axis, 0)[[0, 2]] = False
+    return kept
 
 
 def _contour_points(

@@ -222,3 +222,25 @@ def test_distances_are_symmetric_and_follow_the_axes(one, other, order):
     for metric in ("hd95", "msd"):
         np.testing.assert_allclose(back["one", metric], forth["one", metric])
         np.testing.assert_allclose(turned["one", metric], forth["one", metric])
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_the_contour_of_a_mask_in_a_single_slice_is_its_outline(axis):
+    plane = np.zeros((20, 20), bool)
+    plane[4:14, 4:14] = True
+    shifted = np.roll(plane, 2, axis=1)
+    pair = surface_distances(np.expand_dims(plane, axis), np.expand_dims(shifted, axis), (1, 1, 1))
+    assert [len(side) for side in pair] == [36, 36]
+    (value,) = (
+        found.value
+        for found in volume_metrics(
+            np.expand_dims(plane, axis).astype(np.uint8),
+            np.expand_dims(shifted, axis).astype(np.uint8),
+            classes={1: "square"},
+            spacing=(1.5, 1.5, 1.5),
+            slice_axis=axis,
+            metrics=["hd95"],
+        )
+        if found.metric == "hd95"
+    )
+    assert value == pytest.approx(3.0)

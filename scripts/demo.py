@@ -7,26 +7,21 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from _environment import ROOT, Environment, guarded, run, say
+from _environment import PYTHON, ROOT, prepare, run, say
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run the demonstration with the given command-line arguments and return its exit code."""
-    parser = argparse.ArgumentParser(
-        prog="demo.py", description=__doc__, epilog="Other options go to the demo itself.", allow_abbrev=False
-    )
-    parser.add_argument("--out", metavar="DIR", help="folder for the results (default: demo-output in the repository)")
+def main(words: Sequence[str]) -> int:
+    """Run the demonstration and return its exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, epilog="Other options go to the demo.", allow_abbrev=False)
+    parser.add_argument("--out", default=ROOT / "demo-output", help="folder of the results (default: %(default)s)")
     parser.add_argument("--setup-only", action="store_true", help="install, and stop before the demo")
-    options, others = parser.parse_known_args(arguments)
-
-    environment = Environment()
-    python = environment.prepare()
+    options, others = parser.parse_known_args(words)
+    prepare()
     if options.setup_only:
-        say(f"Ready: {python}")
+        say(f"Ready: {PYTHON}")
         return 0
-    out = options.out or ROOT / "demo-output"
-    return run([python, "-m", "ActiveSegmentationLib", "demo", "--out", out, *others], env=environment.variables()).code
+    return run(PYTHON, "-m", "ActiveSegmentationLib", "demo", "--out", options.out, *others)
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(main))
+    sys.exit(main(sys.argv[1:]))

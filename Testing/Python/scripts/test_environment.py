@@ -1,12 +1,12 @@
-"""The two commands: what they install and when, how they share .venv, and what they hand to pytest and the demo."""
+"""scripts/demo.py and scripts/test.py: what they install and when, which commands they run, how they end."""
 
 from __future__ import annotations
 
 import ast
 import importlib.util
-import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,14 +16,11 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).parents[3]
 SCRIPTS = ROOT / "scripts"
 FILES = [SCRIPTS / name for name in ("_environment.py", "demo.py", "test.py")]
-PYPROJECT = (
-    '[project]\nname = "x"\nrequires-python = ">=3.11"\ndependencies = ["numpy>=1"]\n[tool.ruff]\nline-length = 1\n'
-)
 
-on_posix = pytest.mark.skipif(os.name == "nt", reason="signals and inherited locks are POSIX's")
+on_posix = pytest.mark.skipif(os.name == "nt", reason="signals are POSIX's")
 
 
 def load(name: str):
@@ -42,37 +39,8 @@ import _environment as environment  # noqa: E402  (found through the path that l
 test_script = load("test")
 
 
-class Offline(environment.Environment):
-    """An environment made without pip that only counts installations."""
-
-    made = 0
-    installed: list[list[str]]
-    outcome = 0
-
-    def __init__(self, root: Path) -> None:
-        super().__init__(root)
-        self.installed = []
-
-    def _make(self, lock):
-        if self.folder.exists():
-            environment.shutil.rmtree(self.folder)
-        self.made += 1
-        self._write_record({"state": "installing"})
-        venv.create(self.folder, with_pip=False, symlinks=os.name != "nt")
-
-    def _run_pip(self, extras, lock, before):
-        if self.outcome:
-            self._fail("NewConnectionError", before, self.outcome)
-        self.installed.append(list(extras))
-
-
-@pytest.fixture
-def root(tmp_path) -> Path:
-    folder = tmp_path / "a folder für tests"
-    (folder / "scripts").mkdir(parents=True)
-    (folder / "pyproject.toml").write_text(PYPROJECT, encoding="utf-8")
-    (folder / "scripts" / "constraints.txt").write_text("numpy==2\n", encoding="utf-8")
-    return folder
+def test_the_scripts_stay_short():
+    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in FILES) < 200
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
@@ -90,147 +58,144 @@ def test_modules_newer_than_python_3_8_are_imported_late():
     assert "tomllib" not in {alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names}
 
 
-def test_old_python_is_told_what_to_do():
-    with pytest.raises(environment.SetupError, match=r"3\.11 or newer is needed; this is 3\.9.*Run: python3\.12 "):
-        environment.require_python((3, 9), lambda name: name == "python3.12")
-    with pytest.raises(environment.SetupError, match=r"Install one"):
-        environment.require_python((3, 10), lambda name: False)
-    environment.require_python((3, 11), lambda name: False)
-    environment.require_python((4, 0), lambda name: False)
+def test_an_old_python_is_told_what_is_needed(monkeypatch):
+    monkeypatch.setattr(environment.sys, "version_info", (3, 9, 1))
+    with pytest.raises(SystemExit, match=r"Python 3\.11 or newer is needed; this is"):
+        environment.prepare()
 
 
-def test_second_time_nothing_is_installed(root):
-    first = Offline(root)
-    assert first.prepare("test") == first.python
-    assert (first.made, first.installed) == (1, [["test"]])
-    second = Offline(root)
-    second.prepare()
-    second.prepare("test")
-    assert (second.made, second.installed) == (0, [])
+class Repository:
+    """A repository whose environment is made for real, and whose pip only counts installations."""
+
+    def __init__(self, root: Path, monkeypatch) -> None:
+        self.root = root
+        self.made = 0
+        self.installed: list[str] = []
+        self.code = 0
+        monkeypatch.setattr(environment, "run", self.run)
+        self.real = environment.subprocess.run
+        self.at(root, monkeypatch)
+
+    def at(self, root: Path, monkeypatch) -> None:
+        folder = root / ".venv"
+        monkeypatch.setattr(environment, "ROOT", root)
+        monkeypatch.setattr(environment, "FOLDER", folder)
+        monkeypatch.setattr(
+            environment, "PYTHON", folder / environment.PYTHON.relative_to(environment.PYTHON.parents[1])
+        )
+
+    def run(self, *command, **options) -> int:
+        words = [str(word) for word in command]
+        if "venv" in words:
+            self.made += 1
+            shutil.rmtree(words[-1], ignore_errors=True)
+            venv.create(words[-1], with_pip=False, symlinks=os.name != "nt")
+            return self.code
+        if "install" in words:
+            self.installed.append(words[-1])
+            return self.code
+        code = words[-1].replace(", pip", "")  # installing pip takes seconds
+        return self.real([words[0], "-c", code], check=False, stderr=subprocess.DEVNULL).returncode
 
 
-def test_extras_are_added_to_those_there(root):
-    Offline(root).prepare("test")
-    again = Offline(root)
-    again.prepare("more")
-    assert (again.made, again.installed) == (0, [["more", "test"]])
+@pytest.fixture
+def repository(tmp_path, monkeypatch) -> Repository:
+    root = tmp_path / "a folder für tests"
+    (root / "scripts").mkdir(parents=True)
+    text = '[build-system]\nrequires = ["setuptools"]\n[project]\nname = "x"\ndependencies = ["numpy>=1"]\n'
+    (root / "pyproject.toml").write_text(text + "[tool.ruff]\nline-length = 1\n", encoding="utf-8")
+    (root / "scripts" / "constraints.txt").write_text("numpy==2\n", encoding="utf-8")
+    return Repository(root, monkeypatch)
+
+
+def test_second_time_nothing_is_installed(repository):
+    environment.prepare("test")
+    assert (repository.made, repository.installed) == (1, [".[test]"])
+    environment.prepare("test")
+    environment.prepare()
+    assert (repository.made, repository.installed) == (1, [".[test]"])
+
+
+def test_an_extra_is_added_to_what_is_there(repository):
+    environment.prepare()
+    environment.prepare("test")
+    assert (repository.made, repository.installed) == (1, [".", ".[test]"])
 
 
 @pytest.mark.parametrize(
     ("file", "old", "new", "installs"),
     [
-        ("pyproject.toml", "numpy>=1", "numpy>=2", 1),
-        ("pyproject.toml", "line-length = 1", "line-length = 2", 0),
-        ("scripts/constraints.txt", "2", "3", 1),
+        ("pyproject.toml", "numpy>=1", "numpy>=2", 2),
+        ("pyproject.toml", "line-length = 1", "line-length = 2", 1),
+        ("scripts/constraints.txt", "2", "3", 2),
     ],
 )
-def test_installs_again_when_what_is_needed_has_changed(root, file, old, new, installs):
-    Offline(root).prepare()
-    path = root / file
+def test_installs_again_when_what_is_needed_has_changed(repository, file, old, new, installs):
+    environment.prepare()
+    path = repository.root / file
     path.write_text(path.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
-    again = Offline(root)
-    again.prepare()
-    assert (again.made, len(again.installed)) == (0, installs)
+    environment.prepare()
+    assert (repository.made, len(repository.installed)) == (1, installs)
 
 
-def test_moved_repository_is_installed_again(root):
-    Offline(root).prepare()
-    moved = root.rename(root.with_name("moved"))
-    again = Offline(moved)
-    again.prepare()
-    assert len(again.installed) == 1
+def test_a_moved_repository_is_installed_again(repository, monkeypatch):
+    environment.prepare()
+    repository.at(repository.root.rename(repository.root.with_name("moved")), monkeypatch)
+    environment.prepare()
+    assert len(repository.installed) == 2
 
 
-@pytest.mark.parametrize("damage", ["killed", "no python", "no configuration", "torn record", "record of another kind"])
-def test_half_made_environment_is_made_anew(root, damage):
-    first = Offline(root)
-    first.prepare()
-    record = first.folder / environment.RECORD
-    if damage == "killed":
-        record.write_text('{"state": "installing"}', encoding="utf-8")
-    elif damage == "no python":
-        first.python.unlink()
-    elif damage == "no configuration":
-        record.unlink()
-        (first.folder / "pyvenv.cfg").unlink()
-    else:
-        record.write_text("[]" if damage == "record of another kind" else '{"state"', encoding="utf-8")
-    again = Offline(root)
-    again.prepare()
-    assert (again.made, len(again.installed)) == (1, 1)
-    assert json.loads(record.read_text(encoding="utf-8"))["state"] == "ready"
+def test_an_environment_without_python_is_made_anew(repository):
+    environment.prepare()
+    environment.PYTHON.unlink()
+    environment.prepare()
+    assert (repository.made, len(repository.installed)) == (2, 2)
 
 
-def test_environment_somebody_else_made_is_kept_and_completed(root):
-    venv.create(root / ".venv", with_pip=False, symlinks=os.name != "nt")
-    adopted = Offline(root)
-    adopted.prepare()
-    assert (adopted.made, len(adopted.installed)) == (0, 1)
+def test_an_environment_somebody_else_made_is_kept_and_completed(repository):
+    venv.create(environment.FOLDER, with_pip=False, symlinks=os.name != "nt")
+    environment.prepare()
+    assert (repository.made, len(repository.installed)) == (0, 1)
 
 
-def test_failed_update_keeps_what_was_there(root):
-    Offline(root).prepare()
-    failing = Offline(root)
-    failing.outcome = 1
-    with pytest.raises(environment.SetupError, match="could not be reached"):
-        failing.prepare("test")
-    again = Offline(root)
-    again.prepare()
-    assert (again.made, again.installed) == (0, [])
+@pytest.mark.parametrize(("code", "made"), [(1, 1), (128 + 9, 2)])
+def test_a_failed_installation_is_tried_again_and_a_killed_one_starts_anew(repository, code, made):
+    environment.prepare()
+    pyproject = repository.root / "pyproject.toml"
+    pyproject.write_text(pyproject.read_text(encoding="utf-8").replace("numpy>=1", "numpy>=2"), encoding="utf-8")
+    repository.code = code
+    with pytest.raises(SystemExit, match="Only the first run needs a network"):
+        environment.prepare()
+    repository.code = 0
+    environment.prepare()
+    assert (repository.made, len(repository.installed)) == (made, 3)
+    environment.prepare()
+    assert len(repository.installed) == 3
 
 
-def test_killed_update_is_not_trusted(root):
-    Offline(root).prepare()
-    killed = Offline(root)
-    killed.outcome = 128 + 9
-    with pytest.raises(environment.SetupError):
-        killed.prepare("test")
-    again = Offline(root)
-    again.prepare()
-    assert again.made == 1
+def test_python_that_cannot_make_environments_is_told_what_to_install(repository):
+    repository.code = 1
+    with pytest.raises(SystemExit, match=r"sudo apt install python3\.\d+-venv"):
+        environment.prepare()
+    assert not environment.FOLDER.exists()
 
 
-@pytest.mark.parametrize(
-    ("log", "free", "words"),
-    [
-        ("OSError: [Errno 28] No space left on device", 10**12, "disk is full"),
-        ("something", 10**6, "disk is full"),
-        ("NewConnectionError(... Name or service not known)", 10**12, "could not be reached"),
-        ("Read timed out.", 10**12, "could not be reached"),
-        ("SSLError(SSLCertVerificationError: CERTIFICATE_VERIFY_FAILED)", 10**12, "PIP_CERT"),
-        ("No matching distribution found for torch==2.13.0", 10**12, "no build for this Python"),
-        ("anything else", 10**12, "message is above"),
-    ],
-)
-def test_failures_of_pip_are_explained(log, free, words):
-    assert words in environment.explain_pip(log, free)
-
-
-def test_python_that_cannot_make_environments_is_told_what_to_install(monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(environment.SetupError, match=r"sudo apt install python3\.\d+-venv"):
-        environment._venv_maker()
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name if name in {"venv", "virtualenv"} else None)
-    assert environment._venv_maker() == "virtualenv"
-
-
-def test_variables_that_lead_python_astray_are_dropped(monkeypatch, root):
+def test_variables_that_lead_python_astray_are_dropped(monkeypatch, capfd):
     monkeypatch.setenv("PYTHONPATH", "elsewhere")
     monkeypatch.setenv("KEPT", "1")
-    variables = environment.Environment(root).variables(MORE="2")
-    assert "PYTHONPATH" not in variables
-    assert variables["KEPT"] == "1"
-    assert variables["MORE"] == "2"
+    code = "import os; print(*(os.environ.get(name) for name in ('PYTHONPATH', 'KEPT', 'MORE', 'PYTHONUTF8')))"
+    assert environment.run(sys.executable, "-c", code, env={"MORE": "2"}) == 0
+    assert capfd.readouterr().out.split() == ["None", "1", "2", "1"]
 
 
 def test_exit_code_is_passed_through():
-    assert environment.run([sys.executable, "-c", "raise SystemExit(7)"]) == (7, False)
+    assert environment.run(sys.executable, "-c", "raise SystemExit(7)") == 7
 
 
 @on_posix
 def test_exit_code_of_a_killed_command_names_the_signal():
     code = f"import os; os.kill(os.getpid(), {int(signal.SIGKILL)})"
-    assert environment.run([sys.executable, "-c", code]).code == 128 + signal.SIGKILL
+    assert environment.run(sys.executable, "-c", code) == 128 + signal.SIGKILL
 
 
 @on_posix
@@ -238,59 +203,11 @@ def test_ctrl_c_lets_the_command_end_in_its_own_way():
     command = "import os, time\ntry:\n print('up', flush=True)\n time.sleep(60)\n"
     command += "except KeyboardInterrupt: os._exit(5)"
     code = f"import sys; sys.path.insert(0, {str(SCRIPTS)!r}); import _environment as e\n"
-    code += f"done = e.run([sys.executable, '-c', {command!r}]); print(done.code, done.interrupted)"
+    code += f"print(e.run(sys.executable, '-c', {command!r}))"
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, start_new_session=True)
     assert process.stdout.readline() == "up\n"
     os.killpg(process.pid, signal.SIGINT)
-    assert process.communicate(timeout=60)[0] == "5 True\n"
-
-
-HOLD = "import sys; sys.path.insert(0, sys.argv[1]); import _environment as e\n"
-HOLD += "with e.locked(e.Path(sys.argv[2])) as fd: print('held', flush=True); sys.stdin.readline()"
-
-
-def test_two_commands_do_not_prepare_at_once(tmp_path):
-    path = tmp_path / "lock"
-    command = [sys.executable, "-c", HOLD, str(SCRIPTS), str(path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
-        assert other.stdout.readline() == "held\n"
-        with open(path, "a+b") as file:
-            assert not environment._try_lock(file.fileno())
-        other.communicate("\n")
-    with open(path, "a+b") as file:
-        assert environment._try_lock(file.fileno())
-
-
-@on_posix
-def test_an_orphaned_installer_keeps_the_lock(tmp_path):
-    path = tmp_path / "lock"
-    code = HOLD.rpartition("print")[0] + "e.run(['cat'], pass_fds=[fd])"
-    command = [sys.executable, "-c", code, str(SCRIPTS), str(path)]
-    reading, writing = os.pipe()
-    process = subprocess.Popen(command, stdin=reading, stdout=subprocess.PIPE)
-    os.close(reading)
-    os.write(writing, b"x")
-    assert process.stdout.read(1) == b"x"  # cat is up
-    process.kill()
-    process.wait()
-    with open(path, "a+b") as file:
-        assert not environment._try_lock(file.fileno())
-        os.close(writing)  # ends cat
-        assert environment._try_lock(file.fileno(), wait=True)
-    process.stdout.close()
-
-
-def test_problems_become_one_sentence_and_an_exit_code(capsys):
-    def fail(arguments):
-        raise environment.SetupError("No disk.")
-
-    def stop(arguments):
-        raise KeyboardInterrupt
-
-    assert environment.guarded(fail) == 1
-    assert capsys.readouterr().err == "error: No disk.\n"
-    assert environment.guarded(stop) == 130
-    assert environment.guarded(lambda arguments: 4) == 4
+    assert process.communicate(timeout=60)[0] == "5\n"
 
 
 def test_every_direct_dependency_has_a_tested_version_within_its_range():
@@ -307,36 +224,50 @@ def test_every_direct_dependency_has_a_tested_version_within_its_range():
 def calls(monkeypatch):
     """Commands that the scripts would run, each a list of words after the Python; nothing is run."""
     seen: list[list[str]] = []
-
-    def record(command, **options):
-        seen.append([str(word) for word in command[1:]])
-        return environment.Finished(codes.get(seen[-1][1], 0), False)
-
     codes: dict[str, int] = {}
+
+    def record(*command, **options):
+        seen.append([str(word) for word in command[1:]])
+        return codes.get(seen[-1][1], 0)
+
     for script in (demo_script, test_script):
         monkeypatch.setattr(script, "run", record)
-        monkeypatch.setattr(script.Environment, "prepare", lambda self, *extras: self.python)
-    monkeypatch.setattr(test_script, "processor_count", lambda: 2)
-    monkeypatch.setattr(test_script, "provide_system_libraries", lambda python: None)
+        monkeypatch.setattr(script, "prepare", lambda *extras: None)
+    monkeypatch.setattr(test_script, "provide_system_packages", lambda: seen.append(["system", "packages"]))
     return seen, codes
 
 
 @pytest.mark.parametrize("root", [True, False])
-def test_system_libraries_are_installed_where_allowed_and_otherwise_named(monkeypatch, capsys, root):
-    commands: list[list[str]] = []
-    monkeypatch.setattr(test_script, "_can_draw", lambda python: False)
-    monkeypatch.setattr(test_script, "run", lambda words, **options: commands.append(words))
+def test_system_packages_are_announced_with_the_reason_and_installed_where_allowed(monkeypatch, capsys, root):
+    commands: list[tuple] = []
+    monkeypatch.setattr(test_script, "_draws", lambda: False)
+    monkeypatch.setattr(test_script, "run", lambda *words, **options: commands.append((words, capsys.readouterr().err)))
     monkeypatch.setattr(test_script.shutil, "which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(test_script.os, "geteuid", lambda: 0 if root else 1000)
     monkeypatch.setattr(test_script.sys, "platform", "linux")
-    test_script.provide_system_libraries(Path("python"))
+    test_script.provide_system_packages()
     assert bool(commands) == root
+    if root:
+        announced = commands[0][1].splitlines()
+        assert len(announced) == 1
+        assert "libegl1" in announced[0]
+        assert "the Slicer module's tests draw with them (--no-system-packages: do not)" in announced[0]
+        assert commands[1][0][:4] == ("apt-get", "install", "-y", "libegl1")
     told = capsys.readouterr().err
-    assert "will be skipped" in told
+    assert "are skipped" in told
     assert "sudo apt-get install -y libegl1" in told
 
 
-def test_demo_writes_into_the_repository_unless_told_and_passes_options_on(calls):
+def test_system_packages_can_be_left_out(calls):
+    seen, _ = calls
+    test_script.main(["--setup-only"])
+    assert seen.pop() == ["system", "packages"]
+    test_script.main(["--setup-only", "--no-system-packages"])
+    test_script.main(["--lint-only"])
+    assert ["system", "packages"] not in seen
+
+
+def test_demo_writes_into_the_repository_by_default_and_passes_options_on(calls):
     seen, codes = calls
     codes["ActiveSegmentationLib"] = 3
     assert demo_script.main([]) == 3
@@ -347,50 +278,61 @@ def test_demo_writes_into_the_repository_unless_told_and_passes_options_on(calls
     assert not seen
 
 
-def test_all_checks_run_and_the_first_failure_counts(calls):
+def test_all_checks_run_and_lint_is_told_first(calls):
     seen, codes = calls
     codes.update(ruff=0, mypy=5, pytest=1)
     assert test_script.main([]) == 5
-    assert [words[1] for words in seen] == ["ruff", "ruff", "mypy", "pytest"]
+    assert [words[1] for words in seen] == ["packages", "ruff", "ruff", "mypy", "pytest"]
     codes.update(mypy=0)
     assert test_script.main([]) == 1
-    assert seen[-1] == ["-m", "pytest", "-n", "2", "--dist", "loadfile"]
+    assert seen[-1] == ["-m", "pytest", "-n", "auto", "--maxprocesses", "4", "--dist", "loadfile"]
 
 
-@pytest.mark.parametrize(
-    "arguments", [["-k", "x"], ["Testing/Python/rooms"], ["--no-lint"], ["--lf"], [__file__ + "::a"]]
-)
+@pytest.mark.parametrize("arguments", [["-k", "x"], ["Testing/Python/rooms"], ["--no-lint"], [__file__ + "::a"]])
 def test_no_lint_for_particular_tests(calls, arguments):
     seen, _ = calls
     test_script.main(arguments)
-    assert [words[1] for words in seen] == ["pytest"]
+    assert [words[1] for words in seen] == ["packages", "pytest"]
+
+
+def test_options_of_pytest_come_after_ours(calls):
+    seen, _ = calls
+    test_script.main(["--no-lint", "-n", "0", "-x", "-m", "not slow"])
+    assert seen[-1][-5:] == ["-n", "0", "-x", "-m", "not slow"]
+
+
+@pytest.mark.parametrize("arguments", [["-p", "no:xdist"], ["--pdb"], ["-s"]])
+def test_what_needs_one_process_gets_one(calls, arguments):
+    seen, _ = calls
+    test_script.main(arguments)
+    assert seen[-1] == ["-m", "pytest", *arguments]
 
 
 def test_setup_only_and_lint_only(calls):
     seen, codes = calls
     assert test_script.main(["--setup-only"]) == 0
-    assert seen == []
+    assert seen == [["system", "packages"]]
     codes["mypy"] = 2
     assert test_script.main(["--lint-only"]) == 2
-    assert [words[1] for words in seen] == ["ruff", "ruff", "mypy"]
+    assert [words[1] for words in seen[1:]] == ["ruff", "ruff", "mypy"]
 
 
-@pytest.mark.parametrize(
-    "arguments", [["-n", "4"], ["-n0"], ["--numprocesses=3"], ["-p", "no:xdist"], ["--pdb"], ["-s"]]
-)
-def test_the_persons_own_choice_of_processes_stands(arguments):
-    assert test_script.parallel_options(arguments, 8) == []
-
-
-def test_processes_follow_the_processors():
-    assert test_script.parallel_options(["-x", "-q"], 1) == []
-    assert test_script.parallel_options([], 2) == ["-n", "2", "--dist", "loadfile"]
-    assert test_script.parallel_options([], 64)[1] == str(test_script.MOST_WORKERS)
-
-
-def test_paths_are_found_from_the_persons_folder_and_from_the_repository(tmp_path):
+def test_paths_are_found_from_the_persons_folder_and_from_the_repository(calls, tmp_path, monkeypatch):
+    seen, _ = calls
+    monkeypatch.setattr(test_script, "HERE", tmp_path)
     (tmp_path / "test_x.py").touch()
-    assert test_script.located("test_x.py::test_a[b]", tmp_path) == f"{tmp_path / 'test_x.py'}::test_a[b]"
-    assert test_script.located("scripts", tmp_path) == str(SCRIPTS)
-    assert test_script.located("-x", tmp_path) == "-x"
-    assert test_script.located("no such", tmp_path) == "no such"
+    test_script.main(["test_x.py::test_a[b]", "Testing/Python/rooms"])
+    assert seen[-1][-2:] == [f"{tmp_path / 'test_x.py'}::test_a[b]", "Testing/Python/rooms"]
+
+
+def test_the_check_of_the_repository_passes_options_on(tmp_path):
+    """.ci/run calls scripts/test.py; a fake python3 shows with what."""
+    shell = shutil.which("bash")
+    if shell is None or os.name == "nt":
+        pytest.skip("this check is a bash script")
+    (tmp_path / "python3").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    (tmp_path / "python3").chmod(0o755)
+    paths = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    command = [shell, str(ROOT / ".ci" / "run"), "--no-lint", "-k", "a b"]
+    done = subprocess.run(command, env={**os.environ, "PATH": paths}, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [str(ROOT / "scripts" / "test.py"), "--no-lint", "-k", "a b"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from ActiveSegmentationLib.cohort.headers import data_files
@@ -131,7 +131,7 @@ def each_volume(
     progress: Progress,
     done: int = 0,
 ) -> dict[str, BadInput]:
-    """Run a task for every volume in threads, and go on where one cannot be used.
+    """Run a task for every volume in threads; a volume that cannot be used does not stop the others.
 
     Threads rather than processes: reading, unpacking and filtering happen in compiled code that lets other threads run,
     and no pixel has to be sent between processes.
@@ -141,36 +141,33 @@ def each_volume(
         volumes: The volumes.
         workers: Threads.
         stage: Name of the work in the progress.
-        progress: Told of every finished volume, which also is where a cancel takes effect: the volumes that are under
-            way are finished, no other is begun.
-        done: Volumes already finished, which the progress counts.
+        progress: Progress reporter, called after every volume. On a cancel the volumes under way are finished and no
+            other is begun.
+        done: Volumes finished before, for the progress.
 
     Returns:
-        What is wrong with volumes whose task raised ``BadInput``, by their id; all other errors are raised.
+        The ``BadInput`` of each volume whose task raised one, by id; all other errors are raised.
     """
-    import dask
-    from dask.callbacks import Callback
-
     failures: dict[str, BadInput] = {}
     total = done + len(volumes)
 
-    def run(number: int) -> None:
+    def run(volume: Volume) -> None:
         try:
-            task(volumes[number])
+            task(volume)
         except BadInput as error:
-            failures[volumes[number].id] = error
-
-    def finished(*_: object) -> None:
-        nonlocal done
-        done += 1
-        progress.update(stage, done, total)
+            failures[volume.id] = error
 
     progress.update(stage, done, total)
-    delayed = dask.delayed(run, pure=False)
-    tasks = [delayed(number) for number in range(len(volumes))]
-    # A pool of its own, because leaving it waits for the volumes under way also when an error or a cancel is raised.
-    with ThreadPoolExecutor(workers) as pool, Callback(posttask=finished):
-        dask.compute(*tasks, scheduler="threads", pool=pool)
+    with ThreadPoolExecutor(workers) as pool:  # leaving it waits for the volumes under way, also after an error
+        waiting = [pool.submit(run, volume) for volume in volumes]
+        try:
+            for finished in as_completed(waiting):
+                finished.result()
+                done += 1
+                progress.update(stage, done, total)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     return {volume.id: failures[volume.id] for volume in volumes if volume.id in failures}
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ActiveSegmentationLib.loop import StudyLoop
     from ActiveSegmentationLib.worker.server import Job
 
-NEEDED = ("torch", "monai", "sklearn", "skimage", "scipy", "nibabel", "filelock", "safetensors", "SimpleITK")
+NEEDED = ("torch", "monai", "sklearn", "scipy", "nibabel", "filelock", "safetensors", "SimpleITK")
 """Modules without which learning and choosing do not work."""
 
 

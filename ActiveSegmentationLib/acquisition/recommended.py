@@ -24,9 +24,9 @@ class Recommended(Strategy):
     the model sees structures, every class alike, five such batches are drawn, and the one of which the model is least
     sure is asked for. Where a person marked which slices of a volume show structures, that counts instead, from the
     first round on. How it was found, and how little separates the good strategies, is told in
-    docs/recommended_strategy.md. It takes no options, so that its name in a table means one thing. Needs nothing;
-    before the first model it does without. Cost: one prediction of every slice, and five times O(budget n) for the
-    batches.
+    docs/experiments/recommended_strategy.md. It takes no options, so that its name in a table means one thing. Needs
+    nothing; before the first model it does without. Cost: one prediction of every slice, and five times O(budget n) for
+    the batches.
     """
 
     name = "recommended"

@@ -12,7 +12,7 @@ from ActiveSegmentationLib.acquisition.recommended import SETTINGS
 from ActiveSegmentationLib.cli.command import SUMMARIES
 
 ROOT = Path(__file__).resolve().parents[3]
-DOCUMENTS = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("Resources/*.md")])
+DOCUMENTS = sorted([*ROOT.glob("docs/**/*.md"), *ROOT.glob("*.md"), *ROOT.glob("Resources/*.md")])
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
@@ -55,4 +55,6 @@ def test_every_strategy_has_a_row_on_its_page():
 
 def test_the_page_of_recommended_names_its_settings():
     name = "balanced:entropy/" + "/".join(f"{option}={value}" for option, value in SETTINGS.items())
-    assert f"`recommended` is `{name}`" in (ROOT / "docs" / "recommended_strategy.md").read_text(encoding="utf-8")
+    assert f"`recommended` is `{name}`" in (ROOT / "docs" / "experiments" / "recommended_strategy.md").read_text(
+        encoding="utf-8"
+    )

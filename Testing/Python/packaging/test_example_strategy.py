@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-EXAMPLE = ROOT / "Testing" / "ExampleStrategy"
+EXAMPLE = ROOT / "docs" / "examples" / "strategy"
 
 
 @pytest.fixture(scope="module")

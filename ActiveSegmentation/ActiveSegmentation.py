@@ -240,7 +240,7 @@ class ActiveSegmentationLogic(ScriptedLoadableModuleLogic):
         return self._await(lambda: self.work.export(formatName, Path(out), **options))["files"]
 
     def _await(self, start: Any) -> dict[str, Any]:
-        from ActiveSegmentationLib.scene.waiting import resultOf
+        from ActiveSegmentationLib.scene.scripting import resultOf
 
         return resultOf(self.work, start)
 

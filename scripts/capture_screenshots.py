@@ -11,7 +11,6 @@ import argparse
 import shutil
 import sys
 import tempfile
-import traceback
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "Testing" / "Python")]
 
 import slicer  # noqa: E402 - the library and the test host are found by the line above
 
-from ActiveSegmentationLib.scene.waiting import waitFor  # noqa: E402
+from ActiveSegmentationLib.scene.scripting import runScript, waitFor  # noqa: E402
 
 REQUESTS = 6
 MASK_STEPS = 200
@@ -394,13 +393,4 @@ def _inSlicer() -> bool:
 
 
 if __name__ == "__main__":
-    if not _inSlicer():
-        sys.exit(main(sys.argv[1:]))
-    try:
-        code = main(sys.argv[1:])
-    except SystemExit as end:
-        code = int(end.code or 0)
-    except BaseException:  # noqa: BLE001 - Slicer would go on for ever
-        traceback.print_exc()
-        code = 1
-    slicer.util.exit(code)
+    runScript(main)

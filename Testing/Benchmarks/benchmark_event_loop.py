@@ -12,7 +12,6 @@ import itertools
 import sys
 import tempfile
 import time
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "Testing" / "Python")]
 
 import slicer  # noqa: E402 - the library and the test host are found by the line above
+
+from ActiveSegmentationLib.scene.scripting import runScript  # noqa: E402
 
 STEPS = 100_000
 """More training steps than anybody waits for."""
@@ -186,13 +187,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        code = main(sys.argv[1:])
-    except SystemExit as end:
-        code = int(end.code or 0)
-    except BaseException:  # noqa: BLE001 - Slicer would go on for ever
-        traceback.print_exc()
-        code = 1
-    if hasattr(slicer, "app") and hasattr(slicer.app, "layoutManager"):
-        slicer.util.exit(code)
-    sys.exit(code)
+    runScript(main)

@@ -25,7 +25,9 @@ from checks import Checks, changes, differ  # noqa: E402 - Slicer runs this file
 from drawing import Paper, Stroke, differences, labelsOf, path  # noqa: E402
 from hands import Hands, NotSeen  # noqa: E402
 
+from ActiveSegmentationLib.panels.labelButtons import LABEL_KEYS  # noqa: E402
 from ActiveSegmentationLib.scene.editor import Tool  # noqa: E402
+from ActiveSegmentationLib.scene.scripting import runScript  # noqa: E402
 
 ROUNDS = 2
 STEPS = 30
@@ -36,8 +38,6 @@ JOB_SECONDS = 1200.0
 
 LOOK_SECONDS = 1.0
 """Time to look at a new slice, or at the window, before doing anything."""
-
-LABEL_KEYS = "ASDECXJKLUOM"
 
 
 class Player:
@@ -378,11 +378,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        code = main(sys.argv[1:])
-    except SystemExit as end:
-        code = int(end.code or 0)
-    except BaseException:  # noqa: BLE001 - Slicer would go on for ever
-        traceback.print_exc()
-        code = 1
-    slicer.util.exit(code)
+    runScript(main)

@@ -246,7 +246,7 @@ def checkParameters(module, folder):
 def checkWorker(module, folder):
     """The worker answers, fails in words, and is gone after the end."""
     from ActiveSegmentationLib.cohort import write_phantom
-    from ActiveSegmentationLib.scene.waiting import waitFor
+    from ActiveSegmentationLib.scene.scripting import waitFor
 
     cohort = write_phantom(folder / "cohort", patients=2, slices=3, size=(32, 32), scribbles=False)
     logic = module.ActiveSegmentationLogic()
@@ -274,7 +274,7 @@ def sliceOf(volume, index):
 
 def settled(condition, seconds=60):
     """Let Slicer go on until something is so; at least for the module's next update."""
-    from ActiveSegmentationLib.scene.waiting import waitFor
+    from ActiveSegmentationLib.scene.scripting import waitFor
 
     waitFor(lambda: False, 0.2)
     assert waitFor(condition, seconds)

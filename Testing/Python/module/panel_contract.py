@@ -26,7 +26,7 @@ def openSample():
 
 def settled(condition, seconds=60, about=lambda: ""):
     """Let Slicer go on until something is so."""
-    from ActiveSegmentationLib.scene.waiting import waitFor
+    from ActiveSegmentationLib.scene.scripting import waitFor
 
     waitFor(lambda: False, 0.2)
     assert waitFor(condition, seconds), about()

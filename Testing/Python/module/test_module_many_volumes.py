@@ -110,7 +110,7 @@ def test_rows_agree_with_the_study(many):
     commitOn(many, 0)
     skipAndFlag(many, 1)
     many.openSlice(SliceId(many.study.cohort.volumes[5].id, 1))
-    many.skipSlice("no")
+    many.annotating.skip("no")
     many.excludeVolume(many.study.cohort.volumes[3].id, "broken")
     for name in (many.study.cohort.volumes[3].id, many.study.cohort.volumes[4].id):
         many.excludeVolume(name, "broken")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+
 import numpy as np
 import pytest
 
@@ -48,7 +50,7 @@ def test_a_slice_that_cannot_be_opened_leaves_the_open_one_as_it_was(session, mo
     assert session.timer._last is not None, "the time is still counted"
 
 
-@pytest.mark.parametrize("act", ["commitSlice", "annotateShown", "revertSlice"])
+@pytest.mark.parametrize("act", ["annotating.commit", "view.annotateShown", "annotating.revert"])
 def test_nothing_is_stored_while_the_layout_has_no_slice_view(session, monkeypatch, act):
     volume = session.study.cohort.volumes[1]
     session.openSlice(SliceId(volume.id, 2))
@@ -58,7 +60,7 @@ def test_nothing_is_stored_while_the_layout_has_no_slice_view(session, monkeypat
         assert not session.view.isOnSlice
         assert "no slice view" in session.view.offSliceText()
         with pytest.raises(BadInput):
-            getattr(session, act)()
+            operator.attrgetter(act)(session)()
         session.openSlice(SliceId(volume.id, 3))
         assert not session.view.isOnSlice
     assert not session.study.annotations()

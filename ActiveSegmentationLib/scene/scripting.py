@@ -1,16 +1,20 @@
-"""Waiting for the worker or the scene while Slicer processes events, for scripts and tests."""
+"""For scripts that run in Slicer: waiting for jobs and conditions, and ending Slicer with an exit code."""
 
 from __future__ import annotations
 
+import sys
 import time
+import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import slicer
 
 from ActiveSegmentationLib.common.errors import ActiveSegmentationError, BadInput, Cancelled, JobFailed
-from ActiveSegmentationLib.scene.work import Work
-from ActiveSegmentationLib.worker.client import Job, WorkerError
+
+if TYPE_CHECKING:
+    from ActiveSegmentationLib.scene.work import Work
+    from ActiveSegmentationLib.worker.client import Job, WorkerError
 
 
 def resultOf(work: Work, start: Callable[[], Job]) -> dict[str, Any]:
@@ -66,3 +70,25 @@ def waitFor(finished: Callable[[], bool], seconds: float | None = None) -> bool:
         slicer.app.processEvents()
         time.sleep(0.005)
     return True
+
+
+def runScript(main: Callable[[list[str]], int]) -> None:
+    """Run a script's ``main`` with the command-line words, then end Slicer, or Python where there is no Slicer.
+
+    Slicer would go on running after an error. Here an error is printed and the exit code is 1.
+
+    Args:
+        main: Takes the words after the script's name and returns the exit code.
+    """
+    inSlicer = hasattr(slicer, "app")  # before ``main``: it may start the test host, which provides one
+    try:
+        code = main(sys.argv[1:])
+    except SystemExit as end:
+        code = int(end.code or 0)
+    except BaseException:  # noqa: BLE001 - see above
+        traceback.print_exc()
+        code = 1
+    if inSlicer:
+        slicer.util.exit(code)
+    else:
+        sys.exit(code)

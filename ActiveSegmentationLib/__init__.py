@@ -1,3 +1,24 @@
 """Slice-based active learning for 3D medical image segmentation."""
 
+from typing import TYPE_CHECKING
+
+from ActiveSegmentationLib.common.lazy import lazy_names
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from ActiveSegmentationLib.acquisition import create_strategy
+    from ActiveSegmentationLib.api import (
+        annotate,
+        benchmark,
+        create_study,
+        evaluate,
+        export,
+        predict,
+        suggest,
+        train,
+    )
+    from ActiveSegmentationLib.cohort import discover, write_phantom
+    from ActiveSegmentationLib.study import Study
+else:
+    __getattr__, __dir__, __all__ = lazy_names(__name__)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -14,12 +13,10 @@ from ActiveSegmentationLib.cli.command import Options, command, option, usage_er
 from ActiveSegmentationLib.cli.next_steps import after_suggest, after_train, command_line
 from ActiveSegmentationLib.cli.status_text import scores_text
 from ActiveSegmentationLib.common.defaults import DEFAULT_STRATEGY
-from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.text import counted
 
 if TYPE_CHECKING:
     from ActiveSegmentationLib.loop import StudyLoop
-    from ActiveSegmentationLib.study import Imported
 
 
 def _complete_strategy(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -122,11 +119,23 @@ def suggest(options: Options) -> str:
 @option("--all-slices", is_flag=True, help="count empty slices of the maps as background")
 def annotate(options: Options) -> str:
     """Take annotations from label maps or from reference labels."""
+    from ActiveSegmentationLib.api import annotate as commit
+    from ActiveSegmentationLib.study import Study
+
     if (options.source is None) != options.oracle:
         usage_error("Give either --from FOLDER or --oracle.")
-    with opened(options) as loop:
-        counts = _answer_from_oracle(loop) if options.oracle else _imported(loop, options)
-        total = len(loop.study.annotations())
+    reading = {"ignore_label": options.ignore_value, "slices": "all" if options.all_slices else "non-empty"}
+    study = Study.open(options.study)
+    with contextlib.closing(shared.progress_of(options)) as progress:
+        counts = commit(
+            study,
+            options.source,
+            oracle=options.oracle,
+            annotator=options.annotator,
+            progress=progress,
+            **({} if options.oracle else reading),
+        )
+    total = len(study.annotations())
     new, unchanged = (sum(numbers) for numbers in zip(*counts.values(), strict=True))
     volumes = sum(count.new > 0 for count in counts.values())
     if options.json:
@@ -135,35 +144,6 @@ def annotate(options: Options) -> str:
     before = f", {unchanged} unchanged since they were committed" if unchanged else ""
     print(f"Committed {counted(new, 'new slice')} of {counted(volumes, 'volume')}{before}; annotated slices: {total}.")
     return command_line("train", options.study)
-
-
-def _answer_from_oracle(loop: StudyLoop) -> dict[str, Imported]:
-    from ActiveSegmentationLib.experiment import OracleAnnotator
-    from ActiveSegmentationLib.study import Imported
-
-    rounds = loop.study.requests.rounds()
-    wanted = loop.study.open_requests(max(rounds)) if rounds else []
-    if not wanted:
-        advice = "Ask for slices with the command suggest first."
-        raise BadInput("There is no open request to answer.", where=loop.study.folder, advice=advice)
-    oracle = OracleAnnotator(loop.stack, loop.study.annotation, seed=loop.settings.seed)
-    slices = [request.slice for request in wanted]
-    loop.study.commit(oracle.annotate(slices, max(rounds)))
-    return {volume: Imported(n, 0) for volume, n in Counter(slice_id.volume for slice_id in slices).items()}
-
-
-def _imported(loop: StudyLoop, options: Options) -> dict[str, Imported]:
-    from ActiveSegmentationLib.study import import_annotations
-
-    return import_annotations(
-        loop.study,
-        options.source,
-        annotator=options.annotator,
-        kind=loop.study.annotation,
-        ignore_label=options.ignore_value,
-        slices="all" if options.all_slices else "non-empty",
-        progress=loop.progress,
-    )
 
 
 @command("train")

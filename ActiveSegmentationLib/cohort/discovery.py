@@ -39,7 +39,7 @@ LAYOUTS: dict[str, str] = {name: layout.summary for name, layout in _LAYOUTS.ite
 
 
 def discover(
-    path: Path,
+    path: str | Path,
     *,
     layout: str | None = None,
     axis: int | str | None = None,
@@ -61,7 +61,13 @@ def discover(
 
     Raises:
         BadInput: If there is no such path, it holds nothing that can be an image, or an option is off.
+
+    Example:
+        >>> cohort = discover("phantom")
+        >>> cohort.layout, len(cohort.volumes)
+        ('acdc', 8)
     """
+    path = Path(path)
     path = Path(os.path.abspath(path))
     with explained(path):
         path.stat()

@@ -25,7 +25,7 @@ STORED_IGNORE_LABEL = 4
 
 
 def write_phantom(
-    folder: Path,
+    folder: str | Path,
     *,
     patients: int = 12,
     phases: Sequence[str] = PHASES,
@@ -59,6 +59,11 @@ def write_phantom(
         ValueError: If an argument is out of its range.
         BadInput: If the folder cannot be written.
         JobFailed: If the disk is full.
+
+    Example:
+        >>> folder = write_phantom("phantom", patients=4, size=(48, 48))
+        >>> sorted(path.name for path in folder.iterdir())
+        ['patient001', 'patient002', 'patient003', 'patient004']
     """
     if patients < 1 or slices < 1 or min(size) < 16 or not set(phases) <= set(PHASES):
         raise ValueError("A phantom has at least 1 patient, 1 slice, 16 x 16 pixels, and the phases ED and ES.")

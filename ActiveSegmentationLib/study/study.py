@@ -61,6 +61,11 @@ class Study:
         extents: Between which slices of a volume the structures lie.
         images: Content of the image files when the study first used them.
         audit: Who did what and when.
+
+    Example:
+        >>> study = Study.open("study")
+        >>> study.annotation, len(study.cohort.volumes), len(study.annotations())
+        (<AnnotationKind.MASK: 'mask'>, 8, 4)
     """
 
     def __init__(self, folder: Path, record: StudyRecord, cohort: Cohort) -> None:
@@ -121,7 +126,7 @@ class Study:
         return cls.open(folder)
 
     @classmethod
-    def open(cls, folder: Path) -> Study:
+    def open(cls, folder: str | Path) -> Study:
         """Open a study; what a crash left unfinished is settled, an older version brought up to date.
 
         Raises:

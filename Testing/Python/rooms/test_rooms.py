@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "evaluation": {"common", "evaluation"},
     "loop": LOOP | {"loop"},
     "experiment": LOOP | {"loop", "experiment"},
-    "cli": LOOP | {"loop", "experiment", "cli"},
+    "cli": LOOP | {"loop", "experiment", "cli", "api"},
     "worker": LOOP | {"loop", "worker"},
     "scene": {"common", "cohort", "study", "worker", "scene"},
     "panels": {"common", "cohort", "study", "worker", "scene", "panels"},
@@ -63,6 +63,10 @@ def test_rooms_import_only_what_the_table_allows(room):
     for path in (LIBRARY / room).rglob("*.py"):
         too_many = rooms_imported_by(path) - MAY_IMPORT[room]
         assert not too_many, f"{path.relative_to(ROOT)} imports {sorted(too_many)}"
+
+
+def test_the_public_functions_know_no_front():
+    assert rooms_imported_by(LIBRARY / "api.py") <= LOOP | {"loop", "experiment"}
 
 
 def test_the_user_interface_knows_the_worker_by_its_client_only():

@@ -1,0 +1,360 @@
+"""The public functions of the library: one call for each step of the loop over a study folder.
+
+A study is given as an opened ``Study`` or as the path of its folder. Functions that compute or write lock the study, so
+that one of them works on it at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ActiveSegmentationLib.cohort import AnnotationKind, Cohort, Role, SliceId
+from ActiveSegmentationLib.common.defaults import DEFAULT_STRATEGY
+from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.progress import Progress, or_silent
+from ActiveSegmentationLib.study import Imported, Request, SliceAnnotation, Study, import_annotations, label_set_for
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ActiveSegmentationLib.experiment import Outcome
+    from ActiveSegmentationLib.loop import LoopSettings, ScoreSummary, StudyLoop
+    from ActiveSegmentationLib.segmentation import Ensemble
+
+
+def create_study(
+    folder: str | Path,
+    cohort: Cohort,
+    *,
+    annotation: str = "mask",
+    labels: str | None = None,
+    settings: LoopSettings | None = None,
+) -> Study:
+    """Make a study: a folder of plain files that refers to a cohort's images.
+
+    Args:
+        folder: Folder of the study; empty or not there yet.
+        cohort: The cohort, from ``discover``.
+        annotation: "mask" (every pixel of a slice is labelled) or "scribble" (only the drawn ones).
+        labels: "1=NAME,2=NAME". Default: the labels of the cohort.
+        settings: How slices are prepared and models trained.
+
+    Raises:
+        BadInput: If the folder holds something, or no label is known.
+
+    Example:
+        >>> study = create_study("study", discover("phantom"), labels="1=RV,2=MYO,3=LV")
+        >>> study.labels.names
+        {1: 'RV', 2: 'MYO', 3: 'LV'}
+    """
+    stored, names = None if settings is None else settings.to_json(), label_set_for(cohort, labels)
+    return Study.create(Path(folder), cohort, names, AnnotationKind(annotation), settings=stored)
+
+
+def suggest(
+    study: Study | str | Path,
+    count: int,
+    strategy: str = DEFAULT_STRATEGY,
+    *,
+    seed: int = 0,
+    device: str = "auto",
+    progress: Progress | None = None,
+    **limits: Any,
+) -> tuple[Request, ...]:
+    """Choose the slices to annotate next and store the requests as a new round of the study.
+
+    Args:
+        study: The study.
+        count: Number of slices.
+        strategy: Name of the strategy; ``activesegmentation strategies`` lists them.
+        seed: Seed of its random draws.
+        device: "auto" (a GPU where there is one), or a PyTorch device.
+        progress: Progress reporter. Default: reports nothing.
+        limits: ``max_per_volume``, ``max_per_patient``, ``min_gap`` and ``include_blank``, see ``Constraints``.
+
+    Returns:
+        The requests, the most wanted first: ``request.slice.volume``, ``request.slice.index`` (from 0),
+        ``request.reason``.
+
+    Raises:
+        BadInput: If no slice is left to ask for, or the strategy cannot be used.
+
+    Example:
+        >>> requests = suggest("study", 4, max_per_volume=1, device="cpu")
+        >>> len({request.slice.volume for request in requests})
+        4
+    """
+    from ActiveSegmentationLib.acquisition import Constraints
+
+    with _opened(study, device, progress) as loop:
+        return loop.suggest(count, strategy, seed=seed, constraints=Constraints(**limits)).requests
+
+
+def annotate(
+    study: Study | str | Path,
+    labels: str | Path | Mapping[SliceId, np.ndarray] | None = None,
+    *,
+    oracle: bool = False,
+    annotator: str = "annotator",
+    progress: Progress | None = None,
+    **reading: Any,
+) -> dict[str, Imported]:
+    """Commit annotations: label maps of a folder, arrays, or the answers of the cohort's reference labels.
+
+    Args:
+        study: The study.
+        labels: A folder with one label map a volume, named by the volume's id, 255 = unlabelled; or an array of
+            (rows, columns) for each slice.
+        oracle: Answer the open requests from the cohort's reference labels instead, as a benchmark does.
+        annotator: Who drew them.
+        progress: Progress reporter. Default: reports nothing.
+        reading: For a folder: ``ignore_label`` and ``slices``, see ``import_annotations``.
+
+    Returns:
+        For each volume how many slices are new and how many were committed before with the same pixels.
+
+    Raises:
+        BadInput: If neither or both are given, or an annotation cannot be used.
+
+    Example:
+        >>> counts = annotate("study", oracle=True)
+        >>> sum(count.new for count in counts.values())
+        4
+    """
+    if (labels is None) != oracle:
+        advice = "Give labels, or oracle=True."
+        raise BadInput("It is not clear where the annotations come from.", where="annotate", advice=advice)
+    if oracle:
+        with _opened(study, "cpu", progress) as loop:
+            return _answer_requests(loop)
+    opened = _study(study)
+    with opened.lock():
+        if isinstance(labels, Mapping):
+            return _commit_arrays(opened, labels, annotator)
+        folder = Path(str(labels))
+        silent = or_silent(progress)
+        return import_annotations(
+            opened, folder, annotator=annotator, kind=opened.annotation, progress=silent, **reading
+        )
+
+
+def train(
+    study: Study | str | Path,
+    *,
+    ensemble_members: int | None = None,
+    steps: int | None = None,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> Ensemble:
+    """Train on everything annotated so far; the model belongs to the latest round.
+
+    Args:
+        study: The study.
+        ensemble_members: Number of models whose predictions are averaged. Default: the study's setting.
+        steps: Optimisation steps of each. Default: the study's setting.
+        device: "auto" (a GPU where there is one), or a PyTorch device.
+        progress: Progress reporter. Default: reports nothing.
+
+    Raises:
+        BadInput: If nothing is annotated.
+
+    Example:
+        >>> model = train("study", steps=20, device="cpu")
+        >>> model.classes
+        4
+    """
+    with _opened(study, device, progress) as loop:
+        return loop.train(ensemble_members=ensemble_members, steps=steps)[1]
+
+
+def predict(
+    study: Study | str | Path,
+    out: str | Path,
+    *,
+    volumes: Sequence[str] = (),
+    probabilities: bool = False,
+    uncertainty: bool = False,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> list[Path]:
+    """Write the latest model's label map of every volume, in the volume's own geometry.
+
+    Args:
+        study: The study.
+        out: Folder of the label maps.
+        volumes: Ids of the volumes. Default: all.
+        probabilities: Whether to write class probabilities too.
+        uncertainty: Whether to write the entropy of the probabilities too.
+        device: "auto" (a GPU where there is one), or a PyTorch device.
+        progress: Progress reporter. Default: reports nothing.
+
+    Returns:
+        The files.
+
+    Raises:
+        BadInput: If no model is trained, or the folder holds other files.
+
+    Example:
+        >>> [path.name for path in predict("study", "labels", volumes=["patient001_frame01"], device="cpu")]
+        ['patient001_frame01.nii.gz']
+    """
+    from ActiveSegmentationLib.loop import predict_study
+
+    with _opened(study, device, progress) as loop:
+        return predict_study(loop, Path(out), volumes=volumes, probabilities=probabilities, uncertainty=uncertainty)
+
+
+def evaluate(
+    study: Study | str | Path,
+    *,
+    metrics: Sequence[str] = ("dice", "hd95"),
+    role: str | None = None,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> list[ScoreSummary]:
+    """Score the latest model against the cohort's reference masks.
+
+    Args:
+        study: The study.
+        metrics: Any of "dice", "dice2d", "hd95", "msd".
+        role: "pool", "validation" or "test". Default: the test volumes where there are some, else the pool.
+        device: "auto" (a GPU where there is one), or a PyTorch device.
+        progress: Progress reporter. Default: reports nothing.
+
+    Returns:
+        Mean and standard deviation over volumes of each class and metric, then of the means over classes.
+
+    Raises:
+        BadInput: If no model is trained, or no volume has reference masks.
+
+    Example:
+        >>> for score in evaluate("study", metrics=["dice"], device="cpu"):
+        ...     print(score.class_name, score.metric, score.volumes)
+        RV dice 8
+        MYO dice 8
+        LV dice 8
+        all classes dice 8
+    """
+    from ActiveSegmentationLib.loop import evaluate_study, summarise
+
+    with _opened(study, device, progress) as loop:
+        _, scores = evaluate_study(loop, metrics=metrics, role=None if role is None else Role(role))
+    return summarise(scores)
+
+
+def export(study: Study | str | Path, out: str | Path, format: str) -> list[Path]:
+    """Write the annotations for other tools.
+
+    Args:
+        study: The study.
+        out: Folder of the files.
+        format: "nnunet" (a raw data set), "nifti", "nrrd" or "csv".
+
+    Returns:
+        The files.
+
+    Raises:
+        BadInput: If nothing is annotated, or the folder holds other files.
+
+    Example:
+        >>> [path.name for path in export("study", "table", "csv")]
+        ['annotations.csv']
+    """
+    from ActiveSegmentationLib.loop import export_study
+
+    return export_study(_study(study), Path(out), format)
+
+
+def benchmark(
+    cohort: Cohort,
+    strategies: Sequence[str],
+    rounds: str,
+    out: str | Path,
+    *,
+    seeds: Sequence[int] = (0,),
+    progress: Progress | None = None,
+    **options: Any,
+) -> Outcome:
+    """Compare strategies by simulated annotation of a cohort with reference labels, and write tables and a report.
+
+    Args:
+        cohort: The cohort, from ``discover``.
+        strategies: Names of the strategies.
+        rounds: Cumulative budgets, "2%,3%" or "10,20".
+        out: Folder of the results; what is finished in it is not computed again.
+        seeds: Seeds of the runs.
+        progress: Progress reporter. Default: reports nothing.
+        options: Other fields of ``BenchmarkOptions``, such as ``settings``, ``workers`` and ``device``.
+
+    Raises:
+        BadInput: If the cohort or an option cannot be used.
+
+    Example:
+        >>> from ActiveSegmentationLib.loop import LoopSettings
+        >>> quick = LoopSettings.from_json({"stack": {"size": [32, 32]}, "training": {"steps": 5}})
+        >>> cohort = discover("phantom")
+        >>> outcome = benchmark(cohort, ["random", "strided"], "2,4", "results", settings=quick, device="cpu")
+        >>> outcome.report.name
+        'report.html'
+    """
+    from ActiveSegmentationLib.experiment import BenchmarkOptions, check_request, run_benchmark
+
+    asked = BenchmarkOptions(
+        cohort=cohort,
+        name=cohort.root.name,
+        strategies=tuple(strategies),
+        rounds=rounds,
+        seeds=tuple(seeds),
+        out=Path(out),
+        **options,
+    )
+    check_request(asked.strategies, asked.initial, asked.metrics, asked.rounds)
+    return run_benchmark(asked, progress)
+
+
+def _study(study: Study | str | Path) -> Study:
+    return study if isinstance(study, Study) else Study.open(Path(study))
+
+
+@contextlib.contextmanager
+def _opened(study: Study | str | Path, device: str, progress: Progress | None) -> Iterator[StudyLoop]:
+    from ActiveSegmentationLib.loop import StudyLoop
+
+    opened = _study(study)
+    with opened.lock():
+        yield StudyLoop(opened, device=device, progress=or_silent(progress))
+
+
+def _answer_requests(loop: StudyLoop) -> dict[str, Imported]:
+    """Commit what the cohort's reference labels say about the open requests."""
+    from ActiveSegmentationLib.experiment import OracleAnnotator
+
+    rounds = loop.study.requests.rounds()
+    wanted = loop.study.open_requests(max(rounds)) if rounds else []
+    if not wanted:
+        advice = "Ask for slices with the command suggest first."
+        raise BadInput("There is no open request to answer.", where=loop.study.folder, advice=advice)
+    oracle = OracleAnnotator(loop.stack, loop.study.annotation, seed=loop.settings.seed)
+    slices = [request.slice for request in wanted]
+    loop.study.commit(oracle.annotate(slices, max(rounds)))
+    return _counts(slices)
+
+
+def _commit_arrays(study: Study, labels: Mapping[SliceId, np.ndarray], annotator: str) -> dict[str, Imported]:
+    rounds = study.requests.rounds()
+    asked = {request.slice: n for n in rounds for request in study.requests.read(n).requests}
+    study.commit(
+        [
+            SliceAnnotation(slice_id, plane, study.annotation, annotator, asked.get(slice_id), 0.0, "")
+            for slice_id, plane in labels.items()
+        ]
+    )
+    return _counts(list(labels))
+
+
+def _counts(slices: Sequence[SliceId]) -> dict[str, Imported]:
+    volumes = [slice_id.volume for slice_id in slices]
+    return {volume: Imported(volumes.count(volume), 0) for volume in dict.fromkeys(volumes)}

@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from ActiveSegmentationLib.acquisition.base import Representativeness
 from ActiveSegmentationLib.acquisition.k_center import Centre
 from ActiveSegmentationLib.acquisition.k_center_strategy import CoverGains
-from ActiveSegmentationLib.acquisition.neighbours import unit_rows
 from ActiveSegmentationLib.acquisition.options import Option
 from ActiveSegmentationLib.acquisition.pool import Pool
 from ActiveSegmentationLib.acquisition.registry import register
 from ActiveSegmentationLib.acquisition.spaces import in_words, parse_space
-
-if TYPE_CHECKING:
-    import torch
-
-HIDDEN = 128
-DROPOUT = 0.3
-LEARNING_RATE = 1e-3
-WEIGHT_DECAY = 5e-4
-"""Settings of the paper's network and training."""
-
-SMALLEST_DEGREE = 1e-10
-"""Sums of similarities below this count as none: the slice is like no other and keeps to itself."""
+from ActiveSegmentationLib.embedding import graph_features
 
 
 @register
@@ -76,7 +63,7 @@ class CoreGCN(Representativeness):
             weight=self.options["lambda"],
             steps=self.options["steps"],
             seed=int(rng.integers(2**63)),
-            device=pool.device,
+            compute=pool.compute,
         )
         return CoverGains(pool, features, lambda centre: _reason(pool, kind, centre))
 
@@ -93,87 +80,3 @@ def _reason(pool: Pool, kind: str, centre: Centre) -> str:
         f"A network that tells annotated slices from the rest by {in_words(kind)} finds it unlike anything "
         f"{known} so far; the nearest is {pool.describe(centre.nearest)}."
     )
-
-
-class Graph:
-    """The slices and their similarities; A of ``CoreGCN``, column-normalised and with itself added, is only applied.
-
-    Args:
-        features: (n, d) float array, finite.
-        device: Torch device.
-
-    Attributes:
-        rows: (n, 2 d) float32 tensor X: positive and negative parts, of length 1.
-    """
-
-    def __init__(self, features: np.ndarray, device: str) -> None:
-        import torch
-
-        parts = np.concatenate([np.maximum(features, 0), np.maximum(-features, 0)], axis=1)
-        used = parts[:, parts.any(axis=0)]
-        rows = torch.from_numpy(unit_rows(used)).to(device)
-        own = (rows**2).sum(dim=1)
-        degrees = rows @ rows.sum(dim=0) - own
-        inverse = torch.where(degrees > SMALLEST_DEGREE, 1 / degrees.clamp(min=SMALLEST_DEGREE), 0.0)
-        self.rows = rows.float()
-        self._own, self._inverse = own.float()[:, None], inverse.float()[:, None]
-
-    def spread(self, values: torch.Tensor) -> torch.Tensor:
-        """A times (n, m) float32 values."""
-        scaled = self._inverse * values
-        return self.rows @ (self.rows.T @ scaled) - self._own * scaled + values
-
-
-def graph_features(
-    features: np.ndarray, annotated: np.ndarray, *, weight: float, steps: int, seed: int, device: str
-) -> np.ndarray:
-    """Train the graph network of ``CoreGCN`` and return what it makes of the slices.
-
-    Torch's own generators stay as they are.
-
-    Args:
-        features: (n, d) float32 array, finite.
-        annotated: (n,) bool, at least one of them True.
-        weight: Weight lambda of the slices that are not annotated.
-        steps: Training steps.
-        seed: Seed of weights and dropout, below 2**63.
-        device: Torch device.
-
-    Returns:
-        (n, 129) float32: hidden features and the number before the sigmoid.
-    """
-    import torch
-    from torch.nn import functional
-
-    generator = torch.Generator().manual_seed(seed)
-    graph = Graph(features, device)
-    mixed = graph.spread(graph.rows)
-
-    def parameter(*shape: int) -> torch.Tensor:
-        bound = 1 / math.sqrt(shape[-1])
-        values = torch.rand(shape, generator=generator) * (2 * bound) - bound
-        return values.to(device).requires_grad_()
-
-    first, second = (parameter(mixed.shape[1], HIDDEN), parameter(HIDDEN)), (parameter(HIDDEN, 1), parameter(1))
-    optimizer = torch.optim.Adam([*first, *second], lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    known = torch.from_numpy(annotated).to(device)
-
-    def hidden() -> torch.Tensor:
-        return functional.relu(mixed @ first[0] + first[1])
-
-    def logits(values: torch.Tensor) -> torch.Tensor:
-        return graph.spread(values @ second[0]) + second[1]
-
-    for _ in range(steps):
-        values = hidden()
-        kept = (torch.rand(values.shape, generator=generator) >= DROPOUT).to(device)
-        found = logits(values * kept / (1 - DROPOUT))[:, 0]
-        loss = -functional.logsigmoid(found[known]).mean()
-        if not known.all():
-            loss = loss - weight * functional.logsigmoid(-found[~known]).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    with torch.no_grad():
-        values = hidden()
-        return torch.cat([values, logits(values)], dim=1).cpu().numpy()

@@ -55,8 +55,7 @@ def gradients_at(pool: Pool, layer: str, columns: np.ndarray, *, loss: str = "li
             layer=layer,
             loss=loss,
             columns=columns,
-            device=pool.device,
-            progress=pool.progress,
+            compute=pool.compute,
         )
 
     return pool.per_item(("gradients", layer, loss, columns.tobytes()), compute)

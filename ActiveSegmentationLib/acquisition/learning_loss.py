@@ -48,4 +48,4 @@ def _predicted(pool: Pool, rows: np.ndarray) -> np.ndarray:
     if pool.model is None:
         advice = "Train a model first, or choose a strategy that needs none."
         raise BadInput("No model is trained yet.", where="acquisition", advice=advice)
-    return pool.model.predicted_losses(pool.stack, rows, device=pool.device, progress=pool.progress)
+    return pool.model.predicted_losses(pool.stack, rows, pool.compute)

@@ -11,6 +11,7 @@ import numpy as np
 from ActiveSegmentationLib.acquisition.constraints import Allowance, Constraints
 from ActiveSegmentationLib.cohort import SliceId
 from ActiveSegmentationLib.cohort.stack import SliceStack
+from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.progress import Progress, or_silent
 
@@ -138,6 +139,11 @@ class Pool:
         self._figures = tuple(figures)
         self._known: dict[object, np.ndarray] = {}
 
+    @property
+    def compute(self) -> Compute:
+        """Device and progress reporter."""
+        return Compute(self.device, progress=self.progress)
+
     def __len__(self) -> int:
         return len(self.ids)
 
@@ -238,8 +244,7 @@ class Pool:
                 self._slices.rows,
                 seeded(sampler, self.seed),
                 names=tuple(wanted),
-                device=self.device,
-                progress=self.progress,
+                compute=self.compute,
             )
             for each, values in found.items():
                 self._remember(("figure", sampler, each), values)

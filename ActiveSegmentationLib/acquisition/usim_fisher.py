@@ -68,6 +68,5 @@ class UsimFisher(Usim):
             different,
             layer=LAYER,
             weights=counts,
-            device=pool.device,
-            progress=pool.progress,
+            compute=pool.compute,
         )

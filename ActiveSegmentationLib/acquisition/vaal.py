@@ -80,7 +80,7 @@ def _surprise(pool: Pool, rows: np.ndarray, settings: VaalSettings) -> np.ndarra
     if annotated.all():
         return np.zeros(len(rows))
     seed = torch_seed(pool.seed, "vaal", pool.round_number)
-    outcome = train_vaal(pool.stack, rows, annotated, settings, seed=seed, device=pool.device, progress=pool.progress)
+    outcome = train_vaal(pool.stack, rows, annotated, settings, seed=seed, compute=pool.compute)
     if abs(outcome.accuracy - 0.5) < NOISE:
         pool.progress.message(
             f"The scores of vaal are close to noise: it tells annotated from other slices in {outcome.accuracy:.0%} of "

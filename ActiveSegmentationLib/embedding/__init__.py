@@ -1,4 +1,4 @@
-"""Which slices are alike: the group-contrastive metric learned from a cohort, and pixels as its cheap baseline."""
+"""Embeddings of slices, which say which slices are alike: learned metric, autoencoders, graph network, pixels."""
 
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from ActiveSegmentationLib.embedding.diagnostics import collapse_diagnostics
     from ActiveSegmentationLib.embedding.discrepancy import mmd
     from ActiveSegmentationLib.embedding.encoder import Encoder, load_encoder
+    from ActiveSegmentationLib.embedding.encoder_training import train_encoder
+    from ActiveSegmentationLib.embedding.graph_network import graph_features
     from ActiveSegmentationLib.embedding.info_vae import InfoVae, load_info_vae, train_info_vae
     from ActiveSegmentationLib.embedding.info_vae_settings import INFO_VAE_PRESETS, InfoVaeSettings
     from ActiveSegmentationLib.embedding.losses import (
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from ActiveSegmentationLib.embedding.sampler import GroupBatch, GroupBatchSampler, SliceTable
     from ActiveSegmentationLib.embedding.settings import EMBEDDING_PRESETS, EmbeddingSettings, named_settings
     from ActiveSegmentationLib.embedding.slices import EmbeddableSlices
-    from ActiveSegmentationLib.embedding.training import train_encoder
     from ActiveSegmentationLib.embedding.vaal import VaalOutcome, VaalSettings, train_vaal
 else:
     __getattr__, __dir__, __all__ = lazy_names(__name__)

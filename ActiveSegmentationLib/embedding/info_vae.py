@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,23 +11,28 @@ import numpy as np
 import torch
 from torch import nn
 
-from ActiveSegmentationLib.common.errors import BadInput, JobFailed
+from ActiveSegmentationLib.common.compute import Compute
+from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import hash_json
-from ActiveSegmentationLib.common.progress import Progress, or_silent
 from ActiveSegmentationLib.common.seeds import generator, torch_generator, torch_seed
 from ActiveSegmentationLib.embedding.autoencoder import down_blocks, standardised, up_blocks
-from ActiveSegmentationLib.embedding.checkpoint import TrainingState
 from ActiveSegmentationLib.embedding.discrepancy import mmd
 from ActiveSegmentationLib.embedding.info_vae_settings import InfoVaeSettings
 from ActiveSegmentationLib.embedding.slices import EmbeddableSlices
-from ActiveSegmentationLib.embedding.storage import read_description, read_weights, versions
-from ActiveSegmentationLib.embedding.trained_network import TrainedNetwork, trained_once
+from ActiveSegmentationLib.embedding.trained_network import FILES, TrainedNetwork, trained_once, training_record
+from ActiveSegmentationLib.training import (
+    Checkpoints,
+    Learner,
+    Losses,
+    endless_batches,
+    rate_factor,
+    run_training,
+    seeded_weights,
+    set_learning_rate,
+)
 
-STAGE = "Training the autoencoder"
-FORMAT = 1
-"""Version of the files, and of the training that makes them."""
 WARM_UP = 0.05
-"""Share of the steps over which the step size rises; it falls to 0 over the rest."""
+"""Share of the steps over which the learning rate rises; it falls to 0 over the rest."""
 
 
 class InfoVaeNetwork(nn.Module):
@@ -37,7 +40,7 @@ class InfoVaeNetwork(nn.Module):
 
     Args:
         channels: Channels of the images.
-        settings: Settings with the side resolved.
+        settings: Settings with the side chosen.
     """
 
     def __init__(self, channels: int, settings: InfoVaeSettings) -> None:
@@ -47,7 +50,7 @@ class InfoVaeNetwork(nn.Module):
         self.decoder = up_blocks(channels, settings.channels, settings.latent, settings.side)
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Images (n, C, side, side) -> latent vectors (n, latent) and the images made of them, all float32."""
+        """Images (n, C, side, side) -> latent vectors (n, latent) and reconstructed images, all float32."""
         latent = self.encoder(images)
         return latent, self.decoder(latent)
 
@@ -59,13 +62,12 @@ class InfoVae(TrainedNetwork):
     Attributes:
         network: The network, in evaluation mode.
         channels: Channels of the images it takes.
-        settings: How it was trained, every automatic choice resolved.
+        settings: Settings of its training, with every automatic choice made.
         key: Hash of everything it was made from.
         record: Seed, device, seconds, versions and final losses; JSON values.
     """
 
-    version: ClassVar[int] = FORMAT
-    what: ClassVar[str] = "autoencoder"
+    name: ClassVar[str] = "autoencoder"
     network: InfoVaeNetwork
     channels: int
     settings: InfoVaeSettings
@@ -84,16 +86,15 @@ class InfoVae(TrainedNetwork):
 
 
 def load_info_vae(folder: Path) -> InfoVae:
-    """Read an infoVAE written by ``InfoVae.save``.
+    """Read an infoVAE that ``InfoVae.save`` wrote.
 
     Raises:
         BadInput: If a file is missing or damaged, or the two do not belong together.
     """
-    about = read_description(folder, FORMAT)
+    about = FILES.read_description(folder)
     settings = InfoVaeSettings.from_json(about["settings"])
     network = _build(about["channels"], settings, seed=0)
-    read_weights(folder, network, about["key"])
-    network.eval()
+    FILES.read_weights(folder, network, about["key"])
     return InfoVae(network, about["channels"], settings, about["key"], about["training"])
 
 
@@ -104,147 +105,102 @@ def train_info_vae(
     *,
     seed: int,
     folder: Path,
-    device: str = "cpu",
-    progress: Progress | None = None,
+    compute: Compute | None = None,
     checkpoint_every: int = 100,
 ) -> InfoVae:
-    """Train an infoVAE on slices alone; load it where this very training is finished, go on where it was stopped.
+    """Train an infoVAE on slices without labels; load it if it is trained, resume an interrupted training.
 
     The loss is the mean squared error of a pixel plus ``mmd_weight`` times the squared maximum mean discrepancy between
     the latent vectors of a batch and draws from N(0, I) (Ozdemir et al. 2021, Eq. 6). The same arguments give
     bit-identical weights on the same machine's CPU with the same number of threads, with or without interruptions.
-    Torch's global state stays as it is.
+    PyTorch's global state stays as it is.
 
     Args:
         stack: The cohort's slices.
-        rows: Rows to learn from, in any order, at least one; no label is looked at.
-        settings: How to train; the preset "auto" unless told.
+        rows: Rows to learn from, in any order, at least one.
+        settings: Settings of the training. Default: the preset "auto".
         seed: Seed of initial weights, batches and draws.
         folder: Folder of autoencoders; each has a folder of its own, named by its key, with ``losses.json`` in it.
-        device: Torch device.
-        progress: Told of every step with its losses.
-        checkpoint_every: Steps between two checkpoints; the result does not depend on it.
+        compute: Device and progress reporter. Default: the CPU.
+        checkpoint_every: Number of steps between two checkpoints; the result does not depend on it.
 
     Raises:
         BadInput: If there is no slice, or the folder cannot be written.
-        JobFailed: If the loss is not finite any more, or the disk is full.
+        JobFailed: If the loss is not finite, or the disk is full.
         Cancelled: If the person asked to stop; the last checkpoint is kept.
     """
-    report = or_silent(progress)
+    compute = compute or Compute()
     rows = np.unique(np.asarray(rows, dtype=np.int64))
     if not len(rows):
         raise BadInput("There is no slice to learn from.", where="autoencoder", advice="Add volumes to the cohort.")
     resolved = (settings or InfoVaeSettings()).resolved(stack.grid_shape)
-    key = hash_json(["infovae", FORMAT, stack.key, rows.tolist(), resolved.to_json(), seed])[:24]
+    key = hash_json(["infovae", FILES.format, stack.key, rows.tolist(), resolved.to_json(), seed])[:24]
 
     def train(home: Path) -> InfoVae:
-        run = _Run(stack, rows, resolved, seed, device, report)
-        state = run.start()
-        state.resume(home, key, report)
-        run.complete(state, home, key, checkpoint_every)
-        return run.finish(state, key)
+        learner = InfoVaeLearner(stack, rows, resolved, seed=seed, device=compute.device)
+        history = run_training(learner, compute.progress, Checkpoints(home, key, checkpoint_every))
+        record = training_record(seed, compute.device, len(rows), history)
+        return InfoVae(learner.network.eval(), stack.channels, resolved, key, record)
 
-    return trained_once(folder, key, report, "trains this network", load=load_info_vae, train=train)
+    return trained_once(folder, key, compute.progress, what="trains this network", load=load_info_vae, train=train)
 
 
-class _Run:
-    """One training: its slices and settings, and one step after the other."""
+class InfoVaeLearner(Learner):
+    """Trains an infoVAE.
+
+    Args:
+        stack: The cohort's slices.
+        rows: Rows to learn from, ascending.
+        settings: Settings with the side chosen.
+        seed: Seed of initial weights, batches and draws.
+        device: PyTorch device.
+    """
+
+    stage = "Training the autoencoder"
+    network: InfoVaeNetwork
 
     def __init__(
-        self,
-        stack: EmbeddableSlices,
-        rows: np.ndarray,
-        settings: InfoVaeSettings,
-        seed: int,
-        device: str,
-        report: Progress,
+        self, stack: EmbeddableSlices, rows: np.ndarray, settings: InfoVaeSettings, *, seed: int, device: str
     ) -> None:
-        self._stack, self._rows, self._settings = stack, rows, settings
-        self._seed, self._device, self._report = seed, device, report
-        self._steps = settings.total_steps(len(rows))
+        self._stack, self._rows, self._settings, self._seed, self.device = stack, rows, settings, seed, device
+        self.steps = settings.total_steps(len(rows))
+        self._batches: Iterator[np.ndarray] | None = None
+        self.network = _build(stack.channels, settings, seed=torch_seed(seed, "infovae", "weights"))
+        self.network.to(device)
+        self.optimisers = {"network": torch.optim.Adam(self.network.parameters(), settings.learning_rate)}
 
-    def start(self) -> TrainingState[InfoVaeNetwork]:
-        """The state before the first step."""
-        network = _build(self._stack.channels, self._settings, seed=torch_seed(self._seed, "infovae", "weights"))
-        network.to(self._device)
-        return TrainingState(network, torch.optim.Adam(network.parameters(), self._settings.learning_rate))
-
-    def complete(self, state: TrainingState[InfoVaeNetwork], home: Path, key: str, checkpoint_every: int) -> None:
-        """Do the steps that are left."""
-        before, begun = state.seconds, time.monotonic()
-        for chosen in self._batches(state.step):
-            losses = self._step(state, chosen)
-            if not all(math.isfinite(value) for value in losses.values()):
-                message = f"The autoencoder diverged: the loss of step {state.step + 1} is not a finite number."
-                raise JobFailed(message, where=home, advice="Look for broken images in the cohort.")
-            for name, value in losses.items():
-                state.losses.setdefault(name, []).append(value)
-            state.seconds = before + time.monotonic() - begun
-            if state.step % checkpoint_every == 0 and state.step < self._steps:
-                state.save(home, key)
-                state.write_history(home, self._steps)
-            self._report.update(STAGE, state.step, self._steps, **{n: round(v, 4) for n, v in losses.items()})
-        state.write_history(home, self._steps)
-
-    def finish(self, state: TrainingState[InfoVaeNetwork], key: str) -> InfoVae:
-        """The infoVAE with what is known of its training."""
-        state.network.eval()
-        record = {
-            "seed": self._seed,
-            "device": self._device,
-            "seconds": round(state.seconds, 3),
-            "steps": self._steps,
-            "slices": len(self._rows),
-            "final losses": {name: values[-1] for name, values in state.losses.items()},
-            "versions": versions(),
-        }
-        return InfoVae(state.network, self._stack.channels, self._settings, key, record)
-
-    def _batches(self, done: int) -> Iterator[np.ndarray]:
-        """Rows (b,) of the steps that are left, every slice once an epoch; the last batch of an epoch is filled up."""
-        size = self._settings.batch_size
-        step = epoch = 0
-        while step < self._steps:
-            order = generator(self._seed, "infovae", "order", epoch).permutation(self._rows)
-            full = np.resize(order, max(2, -(-len(order) // size) * size) if len(order) > size else max(2, len(order)))
-            for start in range(0, len(full), size):
-                if step == self._steps:
-                    return
-                step += 1
-                if step > done:
-                    yield full[start : start + size]
-            epoch += 1
-
-    def _step(self, state: TrainingState[InfoVaeNetwork], chosen: np.ndarray) -> dict[str, float]:
-        settings, device = self._settings, self._device
-        for group in state.optimiser.param_groups:
-            group["lr"] = settings.learning_rate * self._rate(state.step)
-        images = _standardised(self._stack.batches(chosen, device), settings)
-        noise = torch_generator(self._seed, "infovae", "prior", state.step, device=device)
-        prior = torch.randn((settings.prior_samples, settings.latent), generator=noise, device=device)
-        state.network.train()
-        latent, made = state.network(images)
+    def step(self, number: int) -> Losses:
+        """Do one optimisation step; see ``Learner.step``."""
+        settings, adam = self._settings, self.optimisers["network"]
+        if self._batches is None:
+            self._batches = endless_batches(self._epoch, number)
+        chosen = next(self._batches)
+        set_learning_rate(adam, settings.learning_rate * rate_factor("cosine", number, self.steps, WARM_UP))
+        images = _standardised(self._stack.batches(chosen, self.device), settings)
+        noise = torch_generator(self._seed, "infovae", "prior", number, device=self.device)
+        prior = torch.randn((settings.prior_samples, settings.latent), generator=noise, device=self.device)
+        self.network.train()
+        latent, made = self.network(images)
         error = (made - images).square().mean()
         discrepancy = mmd(latent, prior, settings.kernel)
         loss = error + settings.mmd_weight * discrepancy
-        state.optimiser.zero_grad(set_to_none=True)
+        adam.zero_grad(set_to_none=True)
         loss.backward()
-        state.optimiser.step()
+        adam.step()
         values = torch.stack([loss, error, discrepancy]).tolist()
         return dict(zip(("loss", "reconstruction", "mmd"), values, strict=True))
 
-    def _rate(self, step: int) -> float:
-        """Share of the learning rate that step ``step``, counted from 0, uses."""
-        warm = WARM_UP * self._steps
-        if step < warm:
-            return (step + 1) / (warm + 1)
-        return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1.0, self._steps - warm)))
+    def _epoch(self, number: int) -> list[np.ndarray]:
+        """Rows (b,) of the batches of an epoch, every slice at least once; the last batch is filled up."""
+        size = self._settings.batch_size
+        order = generator(self._seed, "infovae", "order", number).permutation(self._rows)
+        full = np.resize(order, max(2, -(-len(order) // size) * size) if len(order) > size else max(2, len(order)))
+        return [full[start : start + size] for start in range(0, len(full), size)]
 
 
 def _build(channels: int, settings: InfoVaeSettings, *, seed: int) -> InfoVaeNetwork:
-    """A network with random weights that depend on the seed only; torch's own generators stay as they are."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    """A network with random weights that depend on the seed only."""
+    with seeded_weights(seed):
         return InfoVaeNetwork(channels, settings)
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Annotated, ClassVar, Literal, Self
 
-from ActiveSegmentationLib.common.errors import BadInput
+import pydantic
+from pydantic import Field
+
 from ActiveSegmentationLib.embedding.autoencoder import fitting_side
+from ActiveSegmentationLib.training import Settings, settings
 
 Kernel = Literal["mixture", "laplace"]
 
 
-@dataclass(frozen=True)
-class InfoVaeSettings:
+@settings
+class InfoVaeSettings(Settings):
     """Settings of the infoVAE; the defaults are the preset "auto".
 
     Attributes:
@@ -32,34 +34,26 @@ class InfoVaeSettings:
         learning_rate: Step size of Adam.
     """
 
-    side: int | None = None
-    channels: tuple[int, ...] = (16, 32, 64, 64)
-    latent: int = 32
-    kernel: Kernel = "mixture"
-    mmd_weight: float = 1.0
-    prior_samples: int = 256
-    batch_size: int = 64
-    epochs: int = 60
-    max_steps: int | None = 1500
-    steps: int | None = None
-    learning_rate: float = 1e-3
+    where: ClassVar[str] = "infoVAE settings"
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "channels", tuple(self.channels))
-        fits = bool(self.channels) and all(number >= 8 and number % 8 == 0 for number in self.channels)
-        _require(fits, "channels", "be multiples of 8")
+    side: int | None = None
+    channels: tuple[Annotated[int, Field(ge=8, multiple_of=8)], ...] = Field(default=(16, 32, 64, 64), min_length=1)
+    latent: int = Field(default=32, ge=1)
+    kernel: Kernel = "mixture"
+    mmd_weight: float = Field(default=1.0, ge=0)
+    prior_samples: int = Field(default=256, ge=2)
+    batch_size: int = Field(default=64, ge=2)
+    epochs: int = Field(default=60, ge=1)
+    max_steps: int | None = Field(default=1500, ge=1)
+    steps: int | None = Field(default=None, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+
+    @pydantic.model_validator(mode="after")
+    def _blocks_halve_the_side(self) -> Self:
         block = 2 ** len(self.channels)
-        side_fits = self.side is None or (self.side >= block and self.side % block == 0)
-        _require(side_fits, "side", f"be a multiple of {block}")
-        _require(self.kernel in ("mixture", "laplace"), "kernel", "be one of mixture, laplace")
-        _require(self.mmd_weight >= 0, "mmd_weight", "be 0 or more")
-        _require(self.learning_rate > 0, "learning_rate", "be greater than 0")
-        _require(self.latent >= 1, "latent", "be at least 1")
-        for name in ("prior_samples", "batch_size"):
-            _require(getattr(self, name) >= 2, name, "be at least 2")
-        for name in ("epochs", "max_steps", "steps"):
-            value = getattr(self, name)
-            _require(value is None or value >= 1, name, "be at least 1")
+        if self.side is not None and (self.side < block or self.side % block):
+            raise ValueError(f"'side' must be a multiple of {block} where there are {len(self.channels)} 'channels'.")
+        return self
 
     def resolved(self, grid: tuple[int, int]) -> InfoVaeSettings:
         """The same settings with the side chosen for slices of ``grid`` rows and columns."""
@@ -73,28 +67,6 @@ class InfoVaeSettings:
             return self.steps
         planned = self.epochs * -(-slices // self.batch_size)
         return planned if self.max_steps is None else min(planned, self.max_steps)
-
-    def to_json(self) -> dict[str, Any]:
-        """The settings as JSON values."""
-        return dataclasses.asdict(self) | {"channels": list(self.channels)}
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> InfoVaeSettings:
-        """Inverse of ``to_json``; missing settings take their defaults.
-
-        Raises:
-            BadInput: If a setting is unknown or out of range.
-        """
-        unknown = sorted(set(value) - {field.name for field in dataclasses.fields(cls)})
-        if unknown:
-            advice = "Check the spelling, or use the version of the program that wrote the settings."
-            raise BadInput(f"Unknown settings: {', '.join(unknown)}.", where="infoVAE settings", advice=advice)
-        return cls(**value)
-
-
-def _require(holds: bool, name: str, wish: str) -> None:
-    if not holds:
-        raise BadInput(f"'{name}' must {wish}.", where="infoVAE settings", advice="Correct this setting.")
 
 
 _PAPER = InfoVaeSettings(

@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 from ActiveSegmentationLib.embedding.settings import EmbeddingSettings
+from ActiveSegmentationLib.training import seeded_weights
 
 PROJECTION = 64
 """Length of the vectors that the losses compare."""
@@ -63,8 +64,7 @@ class EncoderNetwork(nn.Module):
 
 def build_network(channels: int, settings: EmbeddingSettings, *, seed: int) -> EncoderNetwork:
     """A network with random weights that depend on the seed only; torch's own generators stay as they are."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with seeded_weights(seed):
         return EncoderNetwork(channels, settings)
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
+import pydantic
+from pydantic import Field
 
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.embedding.losses import Anchors, LossWeights
+from ActiveSegmentationLib.training import Settings, settings
 
 if TYPE_CHECKING:
     from ActiveSegmentationLib.embedding.slices import EmbeddableSlices
@@ -23,8 +25,8 @@ SMALL_STEM_BELOW = 20
 """Slices whose shorter side has fewer pixels get the small stem."""
 
 
-@dataclass(frozen=True)
-class EmbeddingSettings:
+@settings
+class EmbeddingSettings(Settings):
     """Settings of the learned metric; the defaults are the preset "auto".
 
     Attributes:
@@ -48,38 +50,29 @@ class EmbeddingSettings:
             are in the stack.
     """
 
+    where: ClassVar[str] = "embedding settings"
+
     weights: LossWeights | None = None
-    temperature: float = 0.5
+    temperature: float = Field(default=0.5, gt=0)
     anchors: Anchors = "all"
-    batch_size: int = 32
-    epochs: int = 20
-    max_steps: int | None = 300
-    steps: int | None = None
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-6
+    batch_size: int = Field(default=32, ge=2)
+    epochs: int = Field(default=20, ge=1)
+    max_steps: int | None = Field(default=300, ge=1)
+    steps: int | None = Field(default=None, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=1e-6, ge=0)
     schedule: Literal["constant", "cosine"] = "cosine"
     stem: Stem = "auto"
-    width: int = 64
+    width: int = Field(default=64, ge=8, multiple_of=8)
     norm: Literal["batch", "group"] = "batch"
-    longest_side: int | None = 96
+    longest_side: int | None = Field(default=96, ge=8)
 
-    def __post_init__(self) -> None:
-        weights = self.weights
-        if weights is not None:
-            ordered = len(weights) == len(LossWeights._fields) and min(weights) >= 0 and sum(weights) > 0
-            _require(ordered, "weights", "be four numbers of 0 or more, not all 0")
-            object.__setattr__(self, "weights", LossWeights(*(float(weight) for weight in weights)))
-        _require(self.temperature > 0, "temperature", "be greater than 0")
-        _require(self.learning_rate > 0, "learning_rate", "be greater than 0")
-        _require(self.weight_decay >= 0, "weight_decay", "be 0 or more")
-        _require(self.width >= 8 and self.width % 8 == 0, "width", "be a positive multiple of 8")
-        _require(self.batch_size >= 2, "batch_size", "be at least 2")
-        for name in ("epochs", "max_steps", "steps"):
-            value = getattr(self, name)
-            _require(value is None or value >= 1, name, "be at least 1")
-        _require(self.longest_side is None or self.longest_side >= 8, "longest_side", "be at least 8")
-        for name, allowed in _CHOICES.items():
-            _require(getattr(self, name) in allowed, name, f"be one of {', '.join(allowed)}")
+    @pydantic.field_validator("weights")
+    @classmethod
+    def _some_weight(cls, weights: LossWeights | None) -> LossWeights | None:
+        if weights is not None and (min(weights) < 0 or sum(weights) <= 0):
+            raise ValueError("'weights' must be four numbers of 0 or more, not all 0.")
+        return weights
 
     @property
     def features(self) -> int:
@@ -118,39 +111,9 @@ class EmbeddingSettings:
         planned = self.epochs * batches_per_epoch
         return planned if self.max_steps is None else min(planned, self.max_steps)
 
-    def to_json(self) -> dict[str, Any]:
-        """The settings as JSON values."""
-        value = dataclasses.asdict(self)
-        return value | {"weights": None if self.weights is None else list(self.weights)}
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> EmbeddingSettings:
-        """Inverse of ``to_json``; missing settings take their defaults.
-
-        Raises:
-            BadInput: If a setting is unknown or out of range.
-        """
-        unknown = sorted(set(value) - {field.name for field in dataclasses.fields(cls)})
-        if unknown:
-            advice = "Check the spelling, or use the version of the program that wrote the settings."
-            raise BadInput(f"Unknown settings: {', '.join(unknown)}.", where="embedding settings", advice=advice)
-        return cls(**value)
-
 
 SEVERAL_VOLUMES = LossWeights(1.0, 0.05, 0.35, 0.0)
 SINGLE_VOLUME = LossWeights(1.0, 0.0, 0.35, 0.0)
-
-_CHOICES = {
-    "anchors": ("paper", "all"),
-    "schedule": ("constant", "cosine"),
-    "stem": ("auto", "large", "medium", "small"),
-    "norm": ("batch", "group"),
-}
-
-
-def _require(holds: bool, name: str, wish: str) -> None:
-    if not holds:
-        raise BadInput(f"'{name}' must {wish}.", where="embedding settings", advice="Correct this setting.")
 
 
 def _paper(ntxent: float, patient: float, volume: float, slice_: float) -> EmbeddingSettings:
@@ -239,14 +202,14 @@ def named_settings(name: str, own: EmbeddingSettings) -> EmbeddingSettings:
         except ValueError:
             weight = math.nan
         if key not in WEIGHT_NAMES or key in weights or not 0 <= weight < math.inf:
-            raise _no_metric(name)
+            raise _no_learned_metric(name)
         weights[key] = weight
     if not any(weights.values()):
-        raise _no_metric(name)
+        raise _no_learned_metric(name)
     return replace(own, weights=LossWeights(*(weights.get(key, 0.0) for key in WEIGHT_NAMES)))
 
 
-def _no_metric(name: str) -> BadInput:
+def _no_learned_metric(name: str) -> BadInput:
     advice = (
         f"Presets are: {', '.join(EMBEDDING_PRESETS)}. Or write weights of the losses, such as "
         f"{'+'.join(f'{key}={weight:g}' for key, weight in zip(WEIGHT_NAMES, (1, 0.05, 0.35, 0), strict=True))}."

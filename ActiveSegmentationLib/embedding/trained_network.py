@@ -1,4 +1,4 @@
-"""A trained network that embeds slices: what is known of its training, and one training of each at a time."""
+"""A trained network that embeds slices, and how it is trained once and then loaded."""
 
 from __future__ import annotations
 
@@ -11,32 +11,36 @@ import numpy as np
 import torch
 from torch import nn
 
+from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained
-from ActiveSegmentationLib.common.progress import Progress, or_silent
+from ActiveSegmentationLib.common.progress import Progress
 from ActiveSegmentationLib.common.sole_user import sole_user
-from ActiveSegmentationLib.embedding.checkpoint import CHECKPOINT
 from ActiveSegmentationLib.embedding.slices import EmbeddableSlices
-from ActiveSegmentationLib.embedding.storage import DESCRIPTION, write_network
+from ActiveSegmentationLib.training import CHECKPOINT, History, ModelFiles, training_versions
 
 Network = TypeVar("Network", bound="TrainedNetwork")
 
+FILES = ModelFiles("encoder", format=1, advice="Delete this folder; the network is trained again.")
+"""Files of a network."""
+
+BATCH_SIZE = 128
+"""Slices embedded at once by default."""
+
 
 class TrainedNetwork(ABC):
-    """A trained network with what is known of its training, kept as two files.
+    """A trained network with a record of its training.
 
     Attributes:
-        version: Version of the files, and of the training that makes them.
-        what: What it is, in messages.
+        name: What it is called in messages.
         network: The network, in evaluation mode.
         channels: Channels of the images it takes.
-        settings: How it was trained, every automatic choice resolved.
+        settings: Settings of its training, with every automatic choice made.
         key: Hash of everything it was made from.
-        record: Figures of the training; JSON values.
+        record: Seed, device, seconds, versions and final losses of the training; JSON values.
     """
 
-    version: ClassVar[int]
-    what: ClassVar[str]
+    name: ClassVar[str]
     network: nn.Module
     channels: int
     settings: Any
@@ -53,23 +57,13 @@ class TrainedNetwork(ABC):
         """Embeddings (n, width) float32 of images (n, channels, H, W) float32 on the network's device."""
 
     @torch.no_grad()
-    def embed(
-        self,
-        stack: EmbeddableSlices,
-        rows: np.ndarray,
-        *,
-        device: str = "cpu",
-        batch_size: int = 128,
-        progress: Progress | None = None,
-    ) -> np.ndarray:
-        """Embeddings of slices, of the cohort it was trained on or of any other with the same channels.
+    def embed(self, stack: EmbeddableSlices, rows: np.ndarray, compute: Compute | None = None) -> np.ndarray:
+        """Embeddings of slices, of the cohort it was trained on or of another one with the same channels.
 
         Args:
-            stack: Slices, prepared in the same way as those it was trained on.
+            stack: Slices, prepared in the same way as those of the training.
             rows: (n,) rows of the stack.
-            device: Torch device.
-            batch_size: Slices computed at once.
-            progress: Told after every batch.
+            compute: Device, batch size (default: 128 slices) and progress reporter. Default: the CPU.
 
         Returns:
             (n, width) float32.
@@ -78,30 +72,31 @@ class TrainedNetwork(ABC):
             BadInput: If the slices have another number of channels.
         """
         if stack.channels != self.channels:
-            message = f"The slices have {stack.channels} channel(s), the {self.what} takes {self.channels}."
-            raise BadInput(message, where=self.what, advice="Use the channels it was trained on.")
-        report = or_silent(progress)
-        self.network.to(device).eval()
+            message = f"The slices have {stack.channels} channel(s), the {self.name} takes {self.channels}."
+            raise BadInput(message, where=self.name, advice="Use the channels it was trained on.")
+        compute = compute or Compute()
+        size = compute.batch_size or BATCH_SIZE
+        self.network.to(compute.device).eval()
         found = np.empty((len(rows), self.width), dtype=np.float32)
-        for start in range(0, len(rows), batch_size):
-            chosen = rows[start : start + batch_size]
-            found[start : start + len(chosen)] = self.embed_images(stack.batches(chosen, device)).cpu().numpy()
-            report.update("Embedding slices", start + len(chosen), len(rows))
+        for start in range(0, len(rows), size):
+            chosen = rows[start : start + size]
+            images = stack.batches(chosen, compute.device)
+            found[start : start + len(chosen)] = self.embed_images(images).cpu().numpy()
+            compute.progress.update("Embedding slices", start + len(chosen), len(rows))
         return found
 
     def save(self, folder: Path) -> None:
-        """Write weights and description; the description comes last, so a network that has one is whole.
+        """Write weights and description.
 
         Raises:
             BadInput: If the folder cannot be written.
             JobFailed: If the disk is full.
         """
-        write_network(folder, self.network, self.describe())
+        FILES.write(folder, self.network, self.describe())
 
     def describe(self) -> dict[str, Any]:
-        """What is kept beside the weights, as JSON values."""
+        """The description that is saved with the weights, as JSON values."""
         return {
-            "format": self.version,
             "key": self.key,
             "channels": self.channels,
             "settings": self.settings.to_json(),
@@ -109,22 +104,35 @@ class TrainedNetwork(ABC):
         }
 
 
+def training_record(seed: int, device: str, slices: int, history: History) -> dict[str, Any]:
+    """What is known of a training, as JSON values."""
+    return {
+        "seed": seed,
+        "device": device,
+        "seconds": round(history.seconds, 3),
+        "steps": history.steps,
+        "slices": slices,
+        "final losses": history.final_losses(),
+        "versions": training_versions(),
+    }
+
+
 def trained_once(
     folder: Path,
     key: str,
-    report: Progress,
-    what: str,
+    progress: Progress,
     *,
+    what: str,
     load: Callable[[Path], Network],
     train: Callable[[Path], Network],
 ) -> Network:
-    """Load a network where its training is finished; else train it, one process at a time, and keep it.
+    """Load a network if its training is finished; otherwise train it, one process at a time, and save it.
 
     Args:
         folder: Folder of such networks; each has a folder of its own, named by its key.
         key: Hash of everything the network is made from.
-        report: Told while another process trains the same one.
-        what: What the other process is doing; see ``sole_user``.
+        progress: Progress reporter; called while another process trains the same network.
+        what: What the other process is doing, see ``sole_user``.
         load: Reads the finished network of a folder.
         train: Trains in a folder, from its checkpoint where there is one.
 
@@ -134,8 +142,8 @@ def trained_once(
     home = Path(folder) / key
     with explained(home):
         home.mkdir(parents=True, exist_ok=True)
-    with sole_user(Path(folder) / f".{key}.lock", report, what):
-        if (home / DESCRIPTION).is_file():
+    with sole_user(Path(folder) / f".{key}.lock", progress, what):
+        if (home / FILES.description).is_file():
             return load(home)
         for unfinished in home.glob(".tmp-*"):  # left by a kill in the middle of a write
             unfinished.unlink()

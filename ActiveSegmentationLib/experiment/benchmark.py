@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 
 from ActiveSegmentationLib.acquisition import create_strategy
 from ActiveSegmentationLib.cohort import AnnotationKind, Role, SliceStack
+from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained, read_json, write_json, write_text
 from ActiveSegmentationLib.common.progress import Progress, or_silent
@@ -24,9 +25,9 @@ from ActiveSegmentationLib.common.text import counted
 from ActiveSegmentationLib.evaluation import RequestRow, ResultRow, write_requests_csv, write_results_csv
 from ActiveSegmentationLib.experiment.annotators import Annotator, OracleAnnotator
 from ActiveSegmentationLib.experiment.duration import Remaining, duration_text, measure_speed
-from ActiveSegmentationLib.experiment.run import PROGRAMS, Design, Run
+from ActiveSegmentationLib.experiment.run import PROGRAMS, Design, Run, RunContext
 from ActiveSegmentationLib.experiment.sweep import execute_in_processes
-from ActiveSegmentationLib.loop import describe_device, is_learned, learned_encoder, versions
+from ActiveSegmentationLib.loop import Embeddings, describe_device, is_learned, versions
 
 AnnotatorFactory = Callable[[SliceStack, AnnotationKind], Annotator]
 """Makes the annotator of an experiment."""
@@ -66,8 +67,8 @@ class Benchmark:
         out: Output folder.
         plan: The runs.
         stack: The cohort's slices with their reference labels.
-        device: Torch device.
-        annotator: Makes the annotator; an oracle over the reference labels unless told.
+        device: PyTorch device.
+        annotator: Makes the annotator. Default: an oracle that answers from the reference labels.
     """
 
     def __init__(
@@ -81,27 +82,28 @@ class Benchmark:
 
         Args:
             workers: Runs at a time; more than one use processes of their own.
-            progress: Told of every step.
+            progress: Progress reporter. Default: reports nothing.
 
         Raises:
             BadInput: If the folder holds an experiment of another design, or another process works in it.
         """
+        progress = or_silent(progress)
         for strategy in self.plan.strategies:
-            create_strategy(strategy)  # a wrong name is told before hours of work
+            create_strategy(strategy)  # refuse a wrong name before hours of work
         with self._lock():
             self._settle_design()
             runs = [self.run(*pair) for pair in self._pending()]
-            self._tell_duration(runs, workers, or_silent(progress))
-            self._prepare_encoders(progress)
-            remaining = Remaining(sum(run.rounds - run.finished_rounds() for run in runs), or_silent(progress))
+            self._report_duration(runs, workers, progress)
+            self._train_networks(progress)
+            remaining = Remaining(sum(run.rounds - run.finished_rounds() for run in runs), progress)
             if workers > 1 and len(runs) > 1:
-                execute_in_processes(runs, workers, or_silent(progress))
+                execute_in_processes(runs, workers, progress)
             else:
                 for run in runs:
                     run.execute(progress, remaining.finished)
             self.write_tables()
 
-    def _tell_duration(self, runs: Sequence[Run], workers: int, progress: Progress) -> None:
+    def _report_duration(self, runs: Sequence[Run], workers: int, progress: Progress) -> None:
         """Say how long the runs will take, before they start; a first round that several share is computed once."""
         rounds = sum(run.rounds - run.finished_rounds() for run in runs)
         if not rounds:
@@ -119,16 +121,10 @@ class Benchmark:
 
     def run(self, strategy: str, seed: int) -> Run:
         """The run of one strategy with one seed."""
-        return Run(
-            self.out / "runs" / f"{_file_name(strategy)}-seed{seed}",
-            strategy,
-            seed,
-            self.plan.design,
-            self.stack,
-            self._annotator(self.stack, self.plan.design.annotation),
-            cache=self.out / "cache",
-            device=self.device,
-        )
+        folder = self.out / "runs" / f"{_file_name(strategy)}-seed{seed}"
+        annotator = self._annotator(self.stack, self.plan.design.annotation)
+        context = RunContext(self.plan.design, self.stack, annotator, self.out / "cache", self.device)
+        return Run(folder, strategy, seed, context)
 
     def oracle(self) -> OracleAnnotator:
         """The reference annotations, for pictures."""
@@ -219,19 +215,14 @@ class Benchmark:
         kinds = {kind for name in strategies for kind in create_strategy(name).embeddings}
         return sorted(filter(is_learned, kinds))
 
-    def _prepare_encoders(self, progress: Progress | None) -> None:
-        """Train each metric and autoencoder once a seed, before the runs would do so at the same time."""
+    def _train_networks(self, progress: Progress) -> None:
+        """Train each learned metric and autoencoder once a seed, before several runs would do so at the same time."""
+        design, compute = self.plan.design, Compute(self.device, progress=progress)
         for seed in sorted({seed for _, seed in self._pending()}):
+            settings = replace(design.settings, seed=seed)
+            embeddings = Embeddings(self.stack, design.rows[Role.POOL], settings, self.out / "cache", compute)
             for kind in self.learned_kinds():
-                learned_encoder(
-                    kind,
-                    self.stack,
-                    self.plan.design.rows[Role.POOL],
-                    replace(self.plan.design.settings, seed=seed),
-                    cache=self.out / "cache",
-                    device=self.device,
-                    progress=progress,
-                )
+                embeddings.network(kind)
 
 
 def _file_name(strategy: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,9 +12,8 @@ import torch
 from ActiveSegmentationLib.cohort import Role, SliceStack
 from ActiveSegmentationLib.common.progress import Progress
 from ActiveSegmentationLib.experiment.run import Design
-from ActiveSegmentationLib.segmentation import TrainingSettings
-from ActiveSegmentationLib.segmentation.losses import segmentation_loss
-from ActiveSegmentationLib.segmentation.network import UNet, build_network
+from ActiveSegmentationLib.segmentation import Examples
+from ActiveSegmentationLib.segmentation.learner import SegmentationLearner
 
 STEPS = 3
 """Training steps that are timed, after one that is not."""
@@ -44,40 +44,33 @@ class Speed:
 
 
 def measure_speed(design: Design, stack: SliceStack, device: str) -> Speed:
-    """Time a few training steps and predictions; torch's generators are left as they were."""
+    """Time a few training steps and predictions; PyTorch's generators stay as they are."""
+    rows, classes = design.rows[Role.POOL], design.labels.classes
     settings = replace(design.settings.training, loss_head=False)
+    chosen = np.unique(rows[: settings.batch_size])
+    examples = Examples(chosen, _stripes(len(chosen), stack.grid_shape, classes), np.ones(len(chosen), dtype=bool))
     with torch.random.fork_rng(devices=[]):
-        network = build_network(stack.channels, design.labels.classes, settings, seed=0).to(device)
-        rows = design.rows[Role.POOL]
-        images = stack.batches(rows[np.arange(settings.batch_size) % len(rows)], device).float()
-        step = _seconds_of_steps(network, images, design.labels.classes, settings, device)
-        many = stack.batches(rows[np.arange(SLICES) % len(rows)], device).float()
-        network.eval()
+        learner = SegmentationLearner(stack, examples, classes, settings, seed=0, device=device)
+        learner.step(0)
+        step = _seconds(lambda: [learner.step(number) for number in range(1, STEPS + 1)], device) / STEPS
+        network, images = learner.trained_network(), stack.batches(rows[np.arange(SLICES) % len(rows)], device).float()
         with torch.no_grad():
-            network(many)
-            started = time.perf_counter()
-            network(many)
-            _finish(device)
-    return Speed(step, (time.perf_counter() - started) / SLICES)
+            network(images)
+            seconds = _seconds(lambda: network(images), device)
+    return Speed(step, seconds / SLICES)
 
 
-def _seconds_of_steps(
-    network: UNet, images: torch.Tensor, classes: int, settings: TrainingSettings, device: str
-) -> float:
-    labels = torch.arange(images.shape[-1], device=images.device).expand(len(images), *images.shape[-2:]) % classes
-    dense = torch.ones(len(images), dtype=torch.bool, device=images.device)
-    optimiser = torch.optim.SGD(network.parameters(), 1e-6)
-    network.train()
-    started = 0.0
-    for number in range(STEPS + 1):
-        if number == 1:
-            _finish(device)
-            started = time.perf_counter()
-        optimiser.zero_grad()
-        segmentation_loss(network(images), labels, dense, squared=settings.dice_squared).backward()
-        optimiser.step()
+def _stripes(count: int, shape: tuple[int, int], classes: int) -> np.ndarray:
+    """Labels (n, H, W) uint8 that have all classes."""
+    return np.broadcast_to(np.arange(shape[1]) % classes, (count, *shape)).astype(np.uint8)
+
+
+def _seconds(work: Callable[[], object], device: str) -> float:
     _finish(device)
-    return (time.perf_counter() - started) / STEPS
+    started = time.perf_counter()
+    work()
+    _finish(device)
+    return time.perf_counter() - started
 
 
 def _finish(device: str) -> None:

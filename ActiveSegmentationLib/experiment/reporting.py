@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ActiveSegmentationLib.cohort import BACKGROUND, IGNORE_LABEL, AnnotationKind, Role, SliceId
+from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.files import hash_json, read_json, write_bytes
 from ActiveSegmentationLib.evaluation import (
     Picture,
@@ -160,7 +161,9 @@ def _predictions(benchmark: Benchmark, results: Sequence[ResultRow]) -> list[Pic
     for word, volume_id, score in chosen:
         truth = benchmark.stack.truth(volume_id, AnnotationKind.MASK)
         assert truth is not None  # it was scored
-        predicted = predict_volume(model, benchmark.stack, volume_id, device=benchmark.device, keep_probabilities=False)
+        predicted = predict_volume(
+            model, benchmark.stack, volume_id, keep_probabilities=False, compute=Compute(benchmark.device)
+        )
         labels = benchmark.plan.design.labels.to_values(predicted.labels)
         index = int(((truth != BACKGROUND) & (truth != IGNORE_LABEL)).sum(axis=(1, 2)).argmax())
         pixels = _pixels(benchmark, SliceId(volume_id, index))

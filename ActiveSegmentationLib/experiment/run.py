@@ -15,6 +15,7 @@ import numpy as np
 
 from ActiveSegmentationLib.acquisition import Constraints
 from ActiveSegmentationLib.cohort import AnnotationKind, Role, SliceId, SliceStack
+from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained, hash_json, read_json, remove_tree, write_json
 from ActiveSegmentationLib.common.progress import Progress, or_silent
@@ -24,6 +25,9 @@ from ActiveSegmentationLib.experiment.annotators import Annotator
 from ActiveSegmentationLib.loop import (
     LoopSettings,
     SelectionRequest,
+    SelectionState,
+    TrainingData,
+    VolumeScore,
     describe_device,
     evaluate_volumes,
     knowledge_of,
@@ -34,7 +38,7 @@ from ActiveSegmentationLib.loop import (
     true_extents,
     versions,
 )
-from ActiveSegmentationLib.segmentation import load_ensemble
+from ActiveSegmentationLib.segmentation import Ensemble, load_ensemble
 from ActiveSegmentationLib.study import LabelSet, SliceAnnotation
 
 PROGRAMS = ("activesegmentation", "torch")
@@ -115,39 +119,43 @@ class Design:
         return seeds
 
 
+@dataclass(frozen=True)
+class RunContext:
+    """What all runs of an experiment work with.
+
+    Attributes:
+        design: What all runs share.
+        stack: The cohort's slices with their reference labels.
+        annotator: Answers the requests.
+        cache: Folder of learned networks and embeddings, shared by all runs.
+        device: PyTorch device.
+    """
+
+    design: Design
+    stack: SliceStack
+    annotator: Annotator
+    cache: Path
+    device: str
+
+
 class Run:
     """One strategy with one seed over all rounds, in a folder of its own.
 
-    Each finished round is one file, ``round-<n>.json``, written last and never changed; a run that is started again
-    takes the finished rounds as they are and goes on from there, within a training from its last checkpoint.
+    Each finished round is one file, ``round-<n>.json``, written last and never changed. A run that is started again
+    keeps the finished rounds and continues from there, within a training from its last checkpoint.
 
     Args:
         folder: The run's folder.
         strategy: Name of the strategy.
-        seed: Seed of the choices, of learned networks and of the training, as far as the design does not set it apart.
-        design: What all runs share.
-        stack: The cohort's slices.
-        annotator: Who answers the requests.
-        cache: Folder of the learned metric and embeddings, shared by all runs.
-        device: Torch device.
+        seed: Seed of the choices, of learned networks and of the training, unless the design has a seed for them.
+        context: What all runs work with.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        strategy: str,
-        seed: int,
-        design: Design,
-        stack: SliceStack,
-        annotator: Annotator,
-        *,
-        cache: Path,
-        device: str,
-    ) -> None:
+    def __init__(self, folder: Path, strategy: str, seed: int, context: RunContext) -> None:
         self.folder, self.strategy, self.seed = folder, strategy, seed
-        self._design, self._stack, self._annotator = design, stack, annotator
-        self._cache, self._device = cache, device
-        self._settings = replace(settings_for(strategy, design.settings), seed=seed)
+        self._design, self._stack, self._annotator = context.design, context.stack, context.annotator
+        self._cache, self._device = context.cache, context.device
+        self._settings = replace(settings_for(strategy, context.design.settings), seed=seed)
 
     @property
     def rounds(self) -> int:
@@ -165,7 +173,7 @@ class Run:
         """Do the rounds that are not done yet.
 
         Args:
-            progress: Told of every step.
+            progress: Progress reporter.
             finished: Called after each of these rounds.
         """
         progress = _Titled(or_silent(progress))
@@ -229,37 +237,17 @@ class Run:
         write_json(self._round_file(1), read_json(shared._round_file(1)) | {"shared": True})
 
     def _do_round(
-        self, number: int, target: int, annotations: dict[SliceId, SliceAnnotation], progress: Progress | None
+        self, number: int, target: int, annotations: dict[SliceId, SliceAnnotation], progress: Progress
     ) -> None:
+        compute = Compute(self._device, progress=progress)
         started = time.perf_counter()
-        requests = self._choose(number, target - len(annotations), annotations, progress)
+        requests = self._choose(number, target - len(annotations), annotations, compute)
         chosen = time.perf_counter()
         answers = self._annotator.annotate([SliceId(r["volume"], r["slice"]) for r in requests], number)
         known = annotations | {answer.slice: answer for answer in answers}
-        warm = self._settings.training.warm_start and number > 1
-        model = train(
-            self._stack,
-            known,
-            self._design.labels,
-            self._settings,
-            seed=self.seed if self._design.training_seed is None else self._design.training_seed,
-            folder=self._model_folder(number),
-            device=self._device,
-            validation_rows=self._design.rows[Role.VALIDATION],
-            initial=load_ensemble(self._model_folder(number - 1)) if warm else None,
-            progress=progress,
-        )
+        model = self._train(number, known, compute)
         trained = time.perf_counter()
-        scores = evaluate_volumes(
-            model,
-            self._stack,
-            self._design.rows[Role.TEST],
-            self._design.labels,
-            metrics=self._design.metrics,
-            absent=self._design.absent,
-            device=self._device,
-            progress=progress,
-        )
+        scores = self._evaluate(model, compute)
         record = {
             "annotated slices": len(known),
             "requests": requests,
@@ -275,40 +263,57 @@ class Run:
         }
         write_json(self._round_file(number), record)
 
+    def _train(self, number: int, annotations: dict[SliceId, SliceAnnotation], compute: Compute) -> Ensemble:
+        design, seed = self._design, self._design.training_seed
+        settings = self._settings if seed is None else replace(self._settings, seed=seed)
+        warm = settings.training.warm_start and number > 1
+        return train(
+            TrainingData(self._stack, annotations, design.labels, design.rows[Role.VALIDATION]),
+            settings,
+            folder=self._model_folder(number),
+            compute=compute,
+            initial=load_ensemble(self._model_folder(number - 1)) if warm else None,
+        )
+
+    def _evaluate(self, model: Ensemble, compute: Compute) -> list[VolumeScore]:
+        design = self._design
+        rows, metrics = design.rows[Role.TEST], design.metrics
+        return evaluate_volumes(
+            model, self._stack, rows, design.labels, metrics=metrics, absent=design.absent, compute=compute
+        )
+
     def _choose(
-        self, number: int, count: int, annotations: dict[SliceId, SliceAnnotation], progress: Progress | None
+        self, number: int, count: int, annotations: dict[SliceId, SliceAnnotation], compute: Compute
     ) -> list[dict[str, Any]]:
         if number == 1 and self._design.initial_sets is not None:
             return [self._given(slice_id) for slice_id in self._design.initial_sets[self.seed]]
-        first = number == 1 and self._design.initial
-        initial_seed = self._design.initial_seed if number == 1 else None
-        request = SelectionRequest(
-            strategy=self._design.initial if first else self.strategy,
-            budget=count,
-            seed=self.seed if initial_seed is None else initial_seed,
-            round=number,
-            rounds=self.rounds,
-            constraints=self._design.constraints,
-            unit=self._design.unit,
-            in_slices=True,
-        )
-        result = suggest(
-            request,
+        state = SelectionState(
             self._stack,
             self._design.rows[Role.POOL],
-            self._settings,
             annotated=annotations,
             model=load_ensemble(self._model_folder(number - 1)) if number > 1 else None,
             knowledge=knowledge_of(annotations, self._design.labels, extents=self._extents, truth=self._truth),
-            cache=self._cache,
-            device=self._device,
-            progress=progress,
         )
-        if len(result.choices) < count:
+        request = self._selection_request(number, count)
+        choices = suggest(request, state, self._settings, cache=self._cache, compute=compute).choices
+        if len(choices) < count:
             advice = "Use smaller budgets, or relax the limits on the choice."
-            message = f"Only {len(result.choices)} of {count} slices can be asked for in round {number}."
+            message = f"Only {len(choices)} of {count} slices can be requested in round {number}."
             raise BadInput(message, where=f"{self.strategy}, seed {self.seed}", advice=advice)
-        return [self._request(choice.slice, choice.score, choice.reason) for choice in result.choices]
+        return [self._request(choice.slice, choice.score, choice.reason) for choice in choices]
+
+    def _selection_request(self, number: int, count: int) -> SelectionRequest:
+        design, first = self._design, number == 1
+        return SelectionRequest(
+            strategy=design.initial if first and design.initial else self.strategy,
+            budget=count,
+            seed=design.initial_seed if first and design.initial_seed is not None else self.seed,
+            round=number,
+            rounds=self.rounds,
+            constraints=design.constraints,
+            unit=design.unit,
+            in_slices=True,
+        )
 
     def _given(self, slice_id: SliceId) -> dict[str, Any]:
         return self._request(slice_id, None, "Given with the experiment as a slice of the first round.")

@@ -20,7 +20,7 @@ from ActiveSegmentationLib.experiment.initial_sets import read_initial_sets
 from ActiveSegmentationLib.experiment.protocol import check_rounds, parse_rounds
 from ActiveSegmentationLib.experiment.reporting import Outcome, write_outcome
 from ActiveSegmentationLib.experiment.run import Design
-from ActiveSegmentationLib.loop import LoopSettings, require_usable, resolve_device, tell_left_out
+from ActiveSegmentationLib.loop import LoopSettings, report_left_out, require_usable, resolve_device
 from ActiveSegmentationLib.study import LabelSet, check_reference, label_set_for
 
 TEST_SHARE = 0.25
@@ -108,7 +108,7 @@ def run_benchmark(
 
     Args:
         options: What to do.
-        progress: Told of every step.
+        progress: Progress reporter. Default: reports nothing.
         annotator: Makes the annotator from the stack and the kind of annotation.
 
     Raises:
@@ -219,7 +219,7 @@ def _scorable(volumes: list[str], stack: SliceStack, progress: Progress) -> list
     if not known:
         advice = "Give the cohort test volumes with masks, or repair the label files."
         raise BadInput("No test volume has usable reference masks.", where="evaluation", advice=advice)
-    tell_left_out([volume for volume in volumes if volume not in known], progress)
+    report_left_out([volume for volume in volumes if volume not in known], progress)
     return known
 
 
@@ -253,7 +253,7 @@ def run_demo(out: Path, *, device: str = "auto", progress: Progress | None = Non
     Args:
         out: Folder of the cohort and the results.
         device: "auto" or a torch device.
-        progress: Told of every step.
+        progress: Progress reporter. Default: reports nothing.
     """
     from ActiveSegmentationLib.cohort import discover, write_phantom
 

@@ -6,7 +6,7 @@ from ActiveSegmentationLib.common.lazy import lazy_names
 
 if TYPE_CHECKING:
     from ActiveSegmentationLib.loop.device import describe_device, resolve_device, versions
-    from ActiveSegmentationLib.loop.embeddings import embedders, is_learned, learned_encoder
+    from ActiveSegmentationLib.loop.embeddings import Embeddings, is_learned
     from ActiveSegmentationLib.loop.knowledge import knowledge_of, true_classes, true_extents
     from ActiveSegmentationLib.loop.outputs import EXPORT_FORMATS, METRICS, evaluate_study, export_study, predict_study
     from ActiveSegmentationLib.loop.overview import study_overview
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ActiveSegmentationLib.loop.selection import (
         SelectionRequest,
         SelectionResult,
+        SelectionState,
         require_usable,
         settings_for,
         suggest,
@@ -25,6 +26,13 @@ if TYPE_CHECKING:
     from ActiveSegmentationLib.loop.slice_maps import SliceMap, slice_map
     from ActiveSegmentationLib.loop.study_loop import StudyLoop
     from ActiveSegmentationLib.loop.thumbnails import write_thumbnails
-    from ActiveSegmentationLib.loop.training import VolumeScore, evaluate_volumes, tell_left_out, train, volumes_of
+    from ActiveSegmentationLib.loop.training import (
+        TrainingData,
+        VolumeScore,
+        evaluate_volumes,
+        report_left_out,
+        train,
+        volumes_of,
+    )
 else:
     __getattr__, __dir__, __all__ = lazy_names(__name__)

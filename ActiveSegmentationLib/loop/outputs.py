@@ -1,4 +1,4 @@
-"""What comes out of a study: label maps of every volume, scores against references, exports for other tools."""
+"""Results of a study: label maps of every volume, scores against reference masks, exports for other tools."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from ActiveSegmentationLib.cohort import (
     write_label_map,
     write_volume,
 )
+from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import write_json, write_text
 from ActiveSegmentationLib.common.output_folder import output_folder
@@ -32,7 +33,7 @@ from ActiveSegmentationLib.study import Study, check_reference, export_annotatio
 from ActiveSegmentationLib.uncertainty import entropy_map
 
 METRICS = ("dice", "dice2d", "hd95", "msd")
-"""Metrics of an evaluation."""
+"""Evaluation metrics that are computed by default."""
 
 EXPORT_FORMATS = ("nifti", "nrrd", "nnunet", "csv")
 """Formats of an export."""
@@ -54,7 +55,7 @@ def predict_study(
         out: Folder to write to: ``<volume><suffix>`` with label values, and as asked
             ``<volume>_probabilities<suffix>`` (float32, one component a class, background first) and
             ``<volume>_uncertainty<suffix>`` (float32, entropy in nats from 0 to ln of the number of classes).
-        volumes: Ids of the volumes, all unless told.
+        volumes: Ids of the volumes. Default: all.
         probabilities: Whether to write probabilities.
         uncertainty: Whether to write uncertainty.
         suffix: File type.
@@ -91,16 +92,16 @@ def predict_study(
 def _maps_of(
     loop: StudyLoop, model: Ensemble, volume: Volume, *, probabilities: bool, uncertainty: bool
 ) -> dict[str, np.ndarray]:
-    """What a model says of a volume, by the ending of the file: "" for label values.
+    """Predictions of a volume by the ending of the file: "" for label values.
 
-    Where label values are enough, a prediction that was made before is taken.
+    A prediction in the cache is used where only label values are wanted.
     """
     known = None if probabilities or uncertainty else known_review(loop, model, volume)
     if known is not None:
         return {"": read_label_map(Path(known.labels), volume.geometry)}
     endings = ("", *(["_probabilities"] if probabilities else []), *(["_uncertainty"] if uncertainty else []))
     found: dict[str, list[np.ndarray]] = {ending: [] for ending in endings}
-    for planes in predict_planes(model, loop.stack, volume.id, device=loop.device):
+    for planes in predict_planes(model, loop.stack, volume.id, compute=Compute(loop.device)):
         found[""].append(loop.study.labels.to_values(planes.argmax(1).astype(np.uint8)))
         if probabilities:
             found["_probabilities"].append(np.moveaxis(planes, 1, 0))
@@ -112,16 +113,19 @@ def _maps_of(
 def evaluate_study(
     loop: StudyLoop, *, metrics: Sequence[str] = METRICS, role: Role | None = None, absent: AbsentRule = "nan"
 ) -> tuple[Role, list[VolumeScore]]:
-    """Score the latest model against reference masks and keep the scores with its round.
+    """Score the latest model against reference masks and store the scores with its round.
 
-    Volumes without reference masks are left out, named to the study's progress and in the record.
+    Volumes without reference masks are left out; a message and the record name them.
 
     Args:
         loop: The study.
-        metrics: Names of the metrics.
-        role: Which volumes are scored; None for the test volumes where the cohort has some, otherwise those of the
-            pool. The role that is returned tells which, because slices of the pool may have been trained on.
+        metrics: Names of the evaluation metrics.
+        role: Role of the volumes to score. Default: the test volumes where the cohort has some, otherwise the pool,
+            whose slices may have been trained on.
         absent: Dice of a class that neither the reference nor the prediction has, see ``volume_metrics``.
+
+    Returns:
+        Role of the scored volumes, and the scores.
 
     Raises:
         BadInput: If no model is trained, there is no volume of that role, none has reference masks, or one has values
@@ -137,36 +141,22 @@ def evaluate_study(
     for volume in loop.cohort.volumes:
         if volume.role == role:
             check_reference(loop.cohort, loop.stack, volume, AnnotationKind.MASK, loop.study.labels)
-    scores = evaluate_volumes(
-        model,
-        loop.stack,
-        loop.rows(role),
-        loop.study.labels,
-        metrics=metrics,
-        absent=absent,
-        device=loop.device,
-        progress=loop.progress,
-    )
-    loop.study.requests.write_record(
-        number,
-        "metrics",
-        {
-            "model": model.key,
-            "scored on": str(role),
-            "Dice of absent classes": absent,
-            "not scored": sorted(set(volumes_of(loop.stack, loop.rows(role))) - {s.volume for s in scores}),
-            "scores": [
-                {
-                    "volume": s.volume,
-                    "class": s.class_name,
-                    "metric": s.metric,
-                    "value": None if np.isnan(s.value) else s.value,
-                }
-                for s in scores
-            ],
-        },
-    )
+    rows, labels = loop.rows(role), loop.study.labels
+    scores = evaluate_volumes(model, loop.stack, rows, labels, metrics=metrics, absent=absent, compute=loop.compute)
+    record = {
+        "model": model.key,
+        "scored on": str(role),
+        "Dice of absent classes": absent,
+        "not scored": sorted(set(volumes_of(loop.stack, rows)) - {score.volume for score in scores}),
+        "scores": [_score_to_json(score) for score in scores],
+    }
+    loop.study.requests.write_record(number, "metrics", record)
     return role, scores
+
+
+def _score_to_json(score: VolumeScore) -> dict[str, object]:
+    value = None if np.isnan(score.value) else score.value
+    return {"volume": score.volume, "class": score.class_name, "metric": score.metric, "value": value}
 
 
 def export_study(study: Study, out: Path, format_name: str) -> list[Path]:
@@ -176,7 +166,7 @@ def export_study(study: Study, out: Path, format_name: str) -> list[Path]:
         study: The study.
         out: Folder to write to.
         format_name: "nifti" or "nrrd" (one label map a volume, 255 where unlabelled), "nnunet" (a raw data set
-            for nnU-Net v2 whose unlabelled pixels are its ignore label), "csv" (one line an annotated slice; slices
+            for nnU-Net v2 whose unlabelled pixels are its ignore label), "csv" (one row an annotated slice; slices
             count from 1).
 
     Returns:

@@ -1,7 +1,8 @@
-"""How well a model does on slices that were annotated after it was trained: a learning curve without reference masks.
+"""Prequential score: test a model on slices that were annotated after its training, then train on them.
 
-Every new annotation is first a test of the model before it, then training data ("test, then train"). The slices are
-those a strategy asked for, often the hard ones, so this is a cautious estimate, and no score of a fixed test part.
+Every new annotation is first a test of the model, then training data ("test, then train"), which gives a learning curve
+without reference masks. The slices are those that a strategy requested, often the hard ones, so that this is a cautious
+estimate and does not replace the score of a fixed test set.
 """
 
 from __future__ import annotations
@@ -13,19 +14,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from ActiveSegmentationLib.cohort import IGNORE_LABEL, SliceId, SliceStack
-from ActiveSegmentationLib.common.progress import Progress, or_silent
+from ActiveSegmentationLib.cohort import SliceId, SliceStack
+from ActiveSegmentationLib.common.compute import Compute
+from ActiveSegmentationLib.common.labels import IGNORE_LABEL
 from ActiveSegmentationLib.segmentation import Ensemble, iterate_images
 from ActiveSegmentationLib.study import LabelSet, SliceAnnotation
 
 
 @dataclass(frozen=True)
 class PrequentialScore:
-    """Agreement of a model with annotations it was not trained on.
+    """Agreement of a model with annotations that it was not trained on.
 
     Attributes:
         slices: Number of slices.
-        dice: Dice of each class over the decided pixels of all slices together (0..1), None where neither has it.
+        dice: Dice of each class over the labelled pixels of all slices together (0..1), None where neither has it.
     """
 
     slices: int
@@ -48,29 +50,27 @@ def prequential_score(
     stack: SliceStack,
     annotations: Mapping[SliceId, SliceAnnotation],
     labels: LabelSet,
-    *,
-    device: str,
-    progress: Progress | None = None,
+    compute: Compute | None = None,
 ) -> PrequentialScore:
-    """Compare a model's predictions with annotations that came after it.
+    """Compare a model's predictions with annotations that came after its training.
 
     Args:
         model: The model, trained without them.
         stack: The cohort's slices.
-        annotations: Masks or scribbles; only decided pixels count.
+        annotations: Masks or scribbles; only labelled pixels count.
         labels: The label set.
-        device: Torch device.
-        progress: Told of every slice.
+        compute: Device and progress reporter. Default: the CPU.
     """
+    compute = compute or Compute()
     both, total = np.zeros(labels.classes), np.zeros(labels.classes)
     for number, (slice_id, annotation) in enumerate(sorted(annotations.items())):
-        or_silent(progress).update("Testing the model before on the new slices", number, len(annotations))
-        _, images = next(iterate_images(model, stack, np.array([stack.row(slice_id)]), device))
+        compute.progress.update("Testing the model on the new slices", number, len(annotations))
+        row = np.array([stack.row(slice_id)])
+        _, images = next(iterate_images(model, stack, row, Compute(compute.device)))
         probabilities = stack.from_grid(model.predict(images).cpu().numpy(), slice_id.volume)[0]
         truth = labels.to_classes(annotation.labels)
-        decided = truth != IGNORE_LABEL
-        predicted = probabilities.argmax(0)[decided]
-        truth = truth[decided]
+        labelled = truth != IGNORE_LABEL
+        predicted, truth = probabilities.argmax(0)[labelled], truth[labelled]
         for class_number in range(1, labels.classes):
             found, wanted = predicted == class_number, truth == class_number
             both[class_number] += np.count_nonzero(found & wanted)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ActiveSegmentationLib.cohort import Volume, volume_order, write_label_map, write_volume
+from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import read_json, write_json
 from ActiveSegmentationLib.loop.study_loop import StudyLoop
@@ -119,7 +120,7 @@ def _review(loop: StudyLoop, model: Ensemble, volume: Volume, folder: Path) -> V
         return known
     record = _record(loop, volume, folder)
     found, entropies, possible = [], [], []
-    for planes in predict_planes(model, loop.stack, volume.id, device=loop.device):
+    for planes in predict_planes(model, loop.stack, volume.id, compute=Compute(loop.device)):
         found.append(loop.study.labels.to_values(planes.argmax(1).astype(np.uint8)))
         entropies.append(entropy_map(planes, axis=1) / math.log(model.classes))
         possible.append(planes[:, 0] < CERTAIN_BACKGROUND)

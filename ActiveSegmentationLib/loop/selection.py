@@ -1,4 +1,4 @@
-"""One act of choosing: from a stack and what is annotated to the slices to annotate next."""
+"""Select the slices to annotate next, from a slice stack and what is annotated so far."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ from ActiveSegmentationLib.acquisition import (
     selection_generator,
 )
 from ActiveSegmentationLib.cohort import SliceId, SliceStack
+from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.common.progress import Progress, or_silent
+from ActiveSegmentationLib.common.progress import Progress
 from ActiveSegmentationLib.loop.device import describe_device, versions
-from ActiveSegmentationLib.loop.embeddings import embedders
+from ActiveSegmentationLib.loop.embeddings import Embeddings
 from ActiveSegmentationLib.loop.settings import LoopSettings
 from ActiveSegmentationLib.segmentation import Ensemble
 
@@ -36,18 +37,18 @@ LOSS_HEAD = "loss head"
 
 @dataclass(frozen=True)
 class SelectionRequest:
-    """What is asked for.
+    """How many slices to select, and how.
 
     Attributes:
         strategy: Name of the strategy.
         budget: Number of slices wanted; with the unit "volume" the number of volumes, unless ``in_slices``.
-        seed: Seed of the strategy's random draws, of dropout masks and of what it trains for this choice.
+        seed: Seed of the strategy's random draws, of dropout masks and of networks that it trains for this selection.
         round: Number of the round; part of the random stream, so that rounds differ.
-        rounds: Number of rounds that are planned, None where nobody knows.
+        rounds: Number of rounds that are planned, or None where it is not known.
         constraints: Limits on the choice.
         unit: "slice" or "volume".
-        in_slices: Whether the budget counts slices where volumes are asked for: so many volumes are chosen as it takes,
-            and the last one is asked for as far as the budget goes.
+        in_slices: Whether the budget counts slices where volumes are selected: as many volumes are selected as needed,
+            and only the slices within the budget are requested.
     """
 
     strategy: str
@@ -61,11 +62,32 @@ class SelectionRequest:
 
 
 @dataclass(frozen=True)
-class SelectionResult:
-    """What came of it.
+class SelectionState:
+    """The slices, annotations and model that a selection starts from.
 
     Attributes:
-        choices: Chosen slices, the most urgent first.
+        stack: The cohort's slices.
+        rows: Rows of the pool; the learned metric is trained on them, without labels.
+        annotated: Slices annotated so far.
+        skipped: Slices that must not be requested.
+        model: The model of the previous round; None before the first training.
+        knowledge: What else is known of the cohort.
+    """
+
+    stack: SliceStack
+    rows: np.ndarray
+    annotated: Collection[SliceId] = ()
+    skipped: Collection[SliceId] = ()
+    model: Ensemble | None = None
+    knowledge: Knowledge | None = None
+
+
+@dataclass(frozen=True)
+class SelectionResult:
+    """The selected slices, and how they were selected.
+
+    Attributes:
+        choices: Selected slices, the most urgent first.
         provenance: Settings, versions, keys and seconds, as JSON values.
     """
 
@@ -75,88 +97,77 @@ class SelectionResult:
 
 def suggest(
     request: SelectionRequest,
-    stack: SliceStack,
-    rows: np.ndarray,
+    state: SelectionState,
     settings: LoopSettings,
     *,
-    annotated: Collection[SliceId],
-    skipped: Collection[SliceId] = (),
-    model: Ensemble | None,
-    knowledge: Knowledge | None = None,
     cache: Path,
-    device: str,
-    progress: Progress | None = None,
+    compute: Compute | None = None,
 ) -> SelectionResult:
-    """Choose slices from the pool.
+    """Select the slices to annotate next.
 
     Args:
-        request: What is asked for.
-        stack: The cohort's slices.
-        rows: Rows of the pool; the learned metric is trained on them, without labels.
+        request: How many slices to select, and how.
+        state: Slices, annotations and model to start from.
         settings: Settings of the loop.
-        annotated: Slices annotated so far.
-        skipped: Slices that must not be asked for.
-        model: The model of the round before; None before the first training.
-        knowledge: What else is known of the cohort.
         cache: Folder of what can be computed again.
-        device: Torch device.
-        progress: Told of every step.
+        compute: Device and progress reporter. Default: the CPU.
 
     Raises:
-        BadInput: If the budget is not positive, the strategy unknown, or no slice is left to ask for.
+        BadInput: If the budget is not positive, the strategy is unknown, or no slice is left to request.
+
+    Example:
+        >>> state = SelectionState(stack, rows, annotated=annotations)
+        >>> suggest(SelectionRequest("balanced-random", budget=10), state, LoopSettings(), cache=folder).choices
     """
+    compute = compute or Compute()
     _require_sense(request)
     strategy = create_strategy(request.strategy)
     start = time.perf_counter()
-    learned: dict[str, str] = {}
-    available = embedders(
-        stack,
-        rows,
-        settings,
-        model=model,
-        cache=cache,
-        device=device,
-        kinds=strategy.embeddings,
-        keys=learned,
-        progress=progress,
-    )
-    pool = Pool(
-        stack,
-        rows,
-        annotated=annotated,
-        skipped=skipped,
+    embeddings = Embeddings(state.stack, state.rows, settings, cache, compute)
+    pool = _pool(request, state, strategy, embeddings)
+    _require_open_slice(pool)
+    choices = _choose(strategy, pool, request)
+    _report_missing(request, choices, compute.progress)
+    provenance = _provenance(pool, state, compute.device)
+    provenance |= {"learned networks": embeddings.keys, LOSS_HEAD: strategy.loss_head}
+    provenance["seconds"] = round(time.perf_counter() - start, 3)
+    return SelectionResult(tuple(choices), provenance)
+
+
+def _pool(request: SelectionRequest, state: SelectionState, strategy: Strategy, embeddings: Embeddings) -> Pool:
+    return Pool(
+        state.stack,
+        state.rows,
+        annotated=state.annotated,
+        skipped=state.skipped,
         constraints=request.constraints,
-        embedders=available,
-        device=device,
-        model=model,
-        knowledge=knowledge,
+        embedders=embeddings.embedders(state.model, strategy.embeddings),
+        device=embeddings.compute.device,
+        model=state.model,
+        knowledge=state.knowledge,
         figures=strategy.figures,
         unit=request.unit,
         round_number=request.round,
         rounds=request.rounds,
         seed=request.seed,
-        progress=progress,
+        progress=embeddings.compute.progress,
     )
-    _require_open_slice(pool)
-    choices = _choose(strategy, pool, request)
-    _tell_missing(request, choices, or_silent(progress))
-    provenance = {
+
+
+def _provenance(pool: Pool, state: SelectionState, device: str) -> dict[str, Any]:
+    return {
         "versions": versions(),
         "device": describe_device(device),
-        "stack": stack.key,
-        "model": None if model is None else model.key,
-        "learned networks": learned,
+        "stack": state.stack.key,
+        "model": None if state.model is None else state.model.key,
         "pool slices": len(pool),
         "annotated slices": int(pool.annotated.sum()),
         "skipped slices": int(pool.skipped.sum()),
-        LOSS_HEAD: strategy.loss_head,
-        "seconds": round(time.perf_counter() - start, 3),
     }
-    return SelectionResult(tuple(choices), provenance)
 
 
 def require_usable(name: str, situation: Situation) -> None:
-    """Refuse a strategy that the situation does not allow.
+    """Refuse a strategy that cannot be used in a situation.
 
     Raises:
         BadInput: If there is no such strategy, or it cannot be used; the message says why.
@@ -168,7 +179,7 @@ def require_usable(name: str, situation: Situation) -> None:
 
 
 def settings_for(name: str, settings: LoopSettings) -> LoopSettings:
-    """The settings with what a strategy needs of the training.
+    """The settings, changed to what a strategy needs of the training.
 
     Raises:
         BadInput: If there is no such strategy.
@@ -177,31 +188,31 @@ def settings_for(name: str, settings: LoopSettings) -> LoopSettings:
 
 
 def with_loss_head(settings: LoopSettings) -> LoopSettings:
-    """The settings with models that predict their loss."""
+    """The settings, changed so that models predict their own loss."""
     return replace(settings, training=replace(settings.training, loss_head=True))
 
 
 def _require_sense(request: SelectionRequest) -> None:
     if request.budget < 1:
-        raise BadInput(f"At least 1 slice must be asked for, not {request.budget}.", where="count")
+        raise BadInput(f"At least 1 slice must be requested, not {request.budget}.", where="count")
     limits = request.constraints
     if request.unit == "volume" and (limits.max_per_volume is not None or limits.min_gap > 1):
-        advice = "Leave them out, or ask for slices; the limit on patients counts volumes."
-        message = "Limits on the slices of a volume mean nothing where whole volumes are asked for."
+        advice = "Leave them out, or request slices; the limit on patients counts volumes."
+        message = "Limits on the slices of a volume have no meaning where whole volumes are requested."
         raise BadInput(message, where="max_per_volume, min_gap", advice=advice)
 
 
-def _tell_missing(request: SelectionRequest, choices: list[Choice], progress: Progress) -> None:
+def _report_missing(request: SelectionRequest, choices: list[Choice], progress: Progress) -> None:
     if request.unit == "slice" or request.in_slices:
         found, what = len(choices), "slices"
     else:
         found, what = len({choice.slice.volume for choice in choices}), "volumes"
     if found < request.budget:
-        progress.message(f"Only {found} of {request.budget} {what} can still be asked for.")
+        progress.message(f"Only {found} of {request.budget} {what} can still be requested.")
 
 
 def _choose(strategy: Strategy, pool: Pool, request: SelectionRequest) -> list[Choice]:
-    """The slices to ask for, whatever the unit."""
+    """The slices to request, whether single slices or whole volumes are selected."""
 
     def select(budget: int) -> list[Choice]:
         rng = selection_generator(request.seed, request.strategy, request.round)
@@ -224,7 +235,7 @@ def _choose(strategy: Strategy, pool: Pool, request: SelectionRequest) -> list[C
 
 
 def _slices_of(choices: list[Choice], pool: Pool) -> list[Choice]:
-    """Every open slice of the chosen volumes."""
+    """Every open slice of the selected volumes."""
     return [
         Choice(slice_id, choice.score, f"Whole volume: {as_clause(choice.reason)}")
         for choice in choices
@@ -238,8 +249,8 @@ def _require_open_slice(pool: Pool) -> None:
     annotated, skipped = int(pool.annotated.sum()), int((pool.skipped & ~pool.annotated).sum())
     blank = len(pool) - annotated - skipped
     raise BadInput(
-        f"No slice is left to ask for: {annotated} of {len(pool)} are annotated, {skipped} skipped, {blank} empty "
-        "or ruled out by the limits.",
+        f"No slice is left to request: {annotated} of {len(pool)} are annotated, {skipped} skipped, {blank} empty "
+        "or excluded by the limits.",
         where="pool",
-        advice="Relax the limits, add volumes to the cohort, or go on with training and export.",
+        advice="Relax the limits, add volumes to the cohort, or continue with training and export.",
     )

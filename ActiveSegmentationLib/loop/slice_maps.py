@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from ActiveSegmentationLib.cohort import Role
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import hash_bytes
 from ActiveSegmentationLib.embedding import cached_embeddings
-from ActiveSegmentationLib.loop.embeddings import embedders
+from ActiveSegmentationLib.loop.embeddings import Embeddings
 from ActiveSegmentationLib.loop.study_loop import StudyLoop
 
 METHODS = ("pca", "tsne")
@@ -62,8 +61,7 @@ def slice_map(loop: StudyLoop, *, method: str = "pca", embedding: str = "auto") 
             raise BadInput(f"There is no {where} '{value}'.", where=where, advice=f"Choose one of: {', '.join(known)}.")
     rows = loop.rows(Role.POOL)
     cache = loop.study.cache_folder
-    options: dict[str, Any] = {"model": model, "cache": cache, "device": loop.device, "progress": loop.progress}
-    available = embedders(loop.stack, rows, loop.settings, **options)
+    available = Embeddings(loop.stack, rows, loop.settings, cache, loop.compute).embedders(model)
     if embedding not in available:
         raise BadInput("No model is trained yet.", where="embedding", advice="Train first, or use pixels.")
     vectors = np.asarray(available[embedding](rows), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""The loop over a study folder: what the command line, scripts and the Slicer module call."""
+"""The active learning loop of a study folder: what the command line, scripts and the Slicer module call."""
 
 from __future__ import annotations
 
@@ -12,14 +12,24 @@ import numpy as np
 
 from ActiveSegmentationLib.acquisition import Choice, Constraints, Situation, create_strategy
 from ActiveSegmentationLib.cohort import Cohort, Role, SliceId, SliceStack, UnusableVolumes, build_stack, image_hashes
+from ActiveSegmentationLib.common.compute import Compute
+from ActiveSegmentationLib.common.defaults import DEFAULT_STRATEGY
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.progress import Progress, or_silent
 from ActiveSegmentationLib.loop.device import describe_device, resolve_device, versions
 from ActiveSegmentationLib.loop.knowledge import knowledge_of
 from ActiveSegmentationLib.loop.prequential import prequential_score
-from ActiveSegmentationLib.loop.selection import LOSS_HEAD, SelectionRequest, require_usable, suggest, with_loss_head
+from ActiveSegmentationLib.loop.selection import (
+    LOSS_HEAD,
+    SelectionRequest,
+    SelectionResult,
+    SelectionState,
+    require_usable,
+    suggest,
+    with_loss_head,
+)
 from ActiveSegmentationLib.loop.settings import LoopSettings
-from ActiveSegmentationLib.loop.training import train
+from ActiveSegmentationLib.loop.training import TrainingData, train
 from ActiveSegmentationLib.segmentation import Ensemble, is_trained, load_ensemble
 from ActiveSegmentationLib.study import Request, RequestList, SliceAnnotation, Study
 from ActiveSegmentationLib.study.extents import Extents
@@ -29,15 +39,17 @@ CHANGED = "Restore the file, or leave this volume out."
 
 
 class StudyLoop:
-    """One study with what it takes to go round: its slices, device and settings.
+    """The active learning loop of a study: select slices, train, predict, score.
 
     Args:
         study: The study.
-        device: "auto" or a torch device.
-        progress: Told of every long step.
-        leave_out: Whether volumes that cannot be used are left out and noted; otherwise they are errors.
+        device: "auto" or a PyTorch device.
+        progress: Progress reporter. Default: reports nothing.
+        leave_out: Whether volumes that cannot be used are left out; otherwise they are errors.
 
     Attributes:
+        compute: Device and progress reporter.
+        settings: Settings of the loop.
         left_out: Why volumes were left out so far, by id.
 
     Raises:
@@ -50,9 +62,18 @@ class StudyLoop:
         self.study = study
         self.left_out: dict[str, BadInput] = {}
         self._leaves_out = leave_out
-        self.device = resolve_device(device)
-        self.progress = or_silent(progress)
+        self.compute = Compute(resolve_device(device), progress=or_silent(progress))
         self.settings = LoopSettings.from_json(study.settings, where=study.folder / STUDY_FILE)
+
+    @property
+    def device(self) -> str:
+        """PyTorch device that computes."""
+        return self.compute.device
+
+    @property
+    def progress(self) -> Progress:
+        """Progress reporter."""
+        return self.compute.progress
 
     @property
     def cohort(self) -> Cohort:
@@ -68,9 +89,9 @@ class StudyLoop:
             return self.study.cohort.with_volumes(volumes)
         if self.left_out:
             name, problem = next(iter(self.left_out.items()))
-            message = f"No volume can be used; of {name}: {problem.message}"
+            message = f"No volume can be used. {name}: {problem.message}"
             raise BadInput(message, where=problem.where, advice=problem.advice)
-        advice = "Take a volume back, or make a new study of another cohort."
+        advice = "Include a volume again, or make a new study of another cohort."
         raise BadInput("Every volume of the cohort is excluded.", where=self.study.folder, advice=advice)
 
     @cached_property
@@ -78,10 +99,10 @@ class StudyLoop:
         return self.study.excluded()
 
     def note_left_out(self, problems: Mapping[str, BadInput]) -> None:
-        """Leave volumes out from now on and tell so.
+        """Leave volumes out from now on, and report them.
 
         Raises:
-            BadInput: The first problem, where volumes are not to be left out.
+            BadInput: The first problem, where volumes must not be left out.
         """
         for name, problem in problems.items():
             if not self._leaves_out:
@@ -125,7 +146,7 @@ class StudyLoop:
         return {key: found for key, found in self.study.annotations().items() if key.volume in usable}
 
     def accept_changed_images(self) -> list[str]:
-        """Take images that changed on disk as they are now; ids of their volumes."""
+        """Accept images that changed on disk; returns the ids of their volumes."""
         hashes = self._image_hashes()
         changed = sorted(self.study.images.changed(hashes))
         self.study.images.accept(changed)
@@ -146,72 +167,73 @@ class StudyLoop:
     def suggest(
         self,
         count: int,
-        strategy: str,
+        strategy: str = DEFAULT_STRATEGY,
         *,
         seed: int = 0,
         constraints: Constraints | None = None,
         unit: str = "slice",
     ) -> RequestList:
-        """Choose the slices to annotate next and store them as a new round.
+        """Select the slices to annotate next and store them as a new round.
 
-        Asking again in the same words while none of the requests is answered gives the same requests, so that a command
-        that was killed can simply be repeated; words are other ones too where the strategy looks at marked extents and
-        these have changed. Otherwise a new round is made; what was open stays with the old.
+        - The same call again, while none of its requests is answered, returns the same requests, so that an interrupted
+          command can simply be repeated.
+        - Any other call makes a new round; open requests of earlier rounds stay with them. That includes the same call
+          where the strategy uses marked extents and these have changed.
 
         Args:
             count: Number of slices, or of volumes with the unit "volume"; at least 1.
             strategy: Name of the strategy.
             seed: Seed of its random draws.
-            constraints: Limits on the choice.
-            unit: "slice", or "volume" to ask for whole volumes.
+            constraints: Limits on the choice. Default: no limits.
+            unit: "slice", or "volume" to request whole volumes.
 
         Raises:
-            BadInput: If nothing can be asked for, the strategy cannot be used here, or an option is off.
+            BadInput: If nothing can be requested, the strategy cannot be used here, or an option is not valid.
+
+        Example:
+            >>> loop = StudyLoop(Study.open(Path("study")))
+            >>> for request in loop.suggest(10).requests:
+            ...     print(request.slice, request.reason)
         """
         constraints = constraints or Constraints()
-        looks_at_marks, extents = create_strategy(strategy).marks, self.study.extents.all()
+        extents = self.study.extents.all()
         parameters: dict[str, Any] = {"count": count, "strategy": strategy, "seed": seed}
         parameters["constraints"] = constraints.to_json()
         if unit != "slice":
             parameters["unit"] = unit
-        if looks_at_marks and extents:
-            parameters["extents"] = {volume: list(ends) for volume, ends in sorted(extents.items())}
+        if create_strategy(strategy).marks and extents:
+            parameters["extents"] = {volume: list(extent) for volume, extent in sorted(extents.items())}
         last = self._last_requests()
         if last is not None and last.parameters == parameters and self._is_unanswered(last):
             self.progress.message(f"No request of round {last.round} is answered yet; these are its requests.")
             return last
-        number, annotations, model = self.study.requests.next_round(), self.annotations(), self.latest_model()
-        require_usable(strategy, self._situation(model, extents))
-        result = suggest(
-            SelectionRequest(strategy, count, seed, number, constraints=constraints, unit=unit),
+        number = self.study.requests.next_round()
+        request = SelectionRequest(strategy, count, seed, number, constraints=constraints, unit=unit)
+        result = self._select(request, extents)
+        requests = tuple(self._request(choice) for choice in result.choices)
+        request_list = RequestList(number, strategy, seed, parameters, requests, result.provenance)
+        self.study.requests.write(request_list)
+        return request_list
+
+    def _select(self, request: SelectionRequest, extents: Extents) -> SelectionResult:
+        annotations, model = self.annotations(), self.latest_model()
+        require_usable(request.strategy, self._situation(model, extents))
+        state = SelectionState(
             self.stack,
             self.rows(Role.POOL),
-            self.settings,
             annotated=annotations.keys(),
             skipped=self.study.skipped().keys(),
             model=model,
             knowledge=knowledge_of(annotations, self.study.labels, extents=extents),
-            cache=self.study.cache_folder,
-            device=self.device,
-            progress=self.progress,
         )
-        request_list = RequestList(
-            round=number,
-            strategy=strategy,
-            seed=seed,
-            parameters=parameters,
-            requests=tuple(self._request(choice) for choice in result.choices),
-            provenance=result.provenance,
-        )
-        self.study.requests.write(request_list)
-        return request_list
+        return suggest(request, state, self.settings, cache=self.study.cache_folder, compute=self.compute)
 
     def _request(self, choice: Choice) -> Request:
         volume = self.stack.volume(choice.slice.volume)
         return Request(choice.slice, volume.patient, volume.axis, choice.score, choice.reason)
 
     def situation(self) -> Situation:
-        """What strategies may count on in this study."""
+        """What this study has that strategies may need."""
         return self._situation(self.latest_model(), self.study.extents.all())
 
     def _situation(self, model: Ensemble | None, extents: Extents) -> Situation:
@@ -236,24 +258,14 @@ class StudyLoop:
             BadInput: If nothing is annotated.
         """
         self._test_before_training()
-        training = self.settings.training if steps is None else replace(self.settings.training, steps=steps)
-        settings = replace(
-            self.settings, training=training, ensemble_members=ensemble_members or self.settings.ensemble_members
-        )
-        last = self._last_requests()
-        if last is not None and last.provenance.get(LOSS_HEAD):
-            settings = with_loss_head(settings)
+        settings = self._training_settings(ensemble_members, steps)
+        data = TrainingData(self.stack, self.annotations(), self.study.labels, self.rows(Role.VALIDATION))
         model = train(
-            self.stack,
-            self.annotations(),
-            self.study.labels,
+            data,
             settings,
-            seed=settings.seed,
             folder=self._model_folder(self._last_round()),
-            device=self.device,
-            validation_rows=self.rows(Role.VALIDATION),
-            initial=self._earlier_model() if training.warm_start else None,
-            progress=self.progress,
+            compute=self.compute,
+            initial=self._earlier_model() if settings.training.warm_start else None,
         )
         record = {
             "settings": settings.to_json(),
@@ -265,17 +277,23 @@ class StudyLoop:
         self.study.requests.write_record(self._last_round(), "config", record)
         return self._last_round(), model
 
+    def _training_settings(self, ensemble_members: int | None, steps: int | None) -> LoopSettings:
+        training = self.settings.training if steps is None else replace(self.settings.training, steps=steps)
+        members = ensemble_members or self.settings.ensemble_members
+        settings = replace(self.settings, training=training, ensemble_members=members)
+        last = self._last_requests()
+        return with_loss_head(settings) if last is not None and last.provenance.get(LOSS_HEAD) else settings
+
     def _test_before_training(self) -> None:
-        """Score the model of an earlier round on this round's annotations, once they are about to be learned from."""
+        """Score the model of an earlier round on this round's annotations before they are trained on."""
         model, number = self._earlier_model(), self._last_round()
         new = {key: found for key, found in self.annotations().items() if found.round == number}
         if model is not None and new:
-            options: dict[str, Any] = {"device": self.device, "progress": self.progress}
-            score = prequential_score(model, self.stack, new, self.study.labels, **options)
+            score = prequential_score(model, self.stack, new, self.study.labels, self.compute)
             self.study.requests.write_record(number, "unseen", {"model": model.key, **score.to_json()})
 
     def learning_curve(self) -> list[dict[str, Any]]:
-        """What is known of each trained round's model, for a curve.
+        """Scores of the models of all trained rounds, for a learning curve.
 
         Returns:
             One entry a round, in order, with

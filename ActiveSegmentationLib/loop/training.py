@@ -1,4 +1,4 @@
-"""From annotations to a model, and from a model to label maps and scores."""
+"""Train a model on annotations, and score it against reference masks."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from ActiveSegmentationLib.cohort import AnnotationKind, SliceId, SliceStack, volume_order
+from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.common.progress import Progress, or_silent
+from ActiveSegmentationLib.common.progress import Progress
 from ActiveSegmentationLib.evaluation import AbsentRule, volume_metrics
 from ActiveSegmentationLib.loop.settings import LoopSettings
 from ActiveSegmentationLib.segmentation import (
     Ensemble,
     Examples,
+    TrainingTask,
     examples_from_annotations,
     fit_ensemble,
     predict_volume,
@@ -25,7 +27,7 @@ from ActiveSegmentationLib.study import LabelSet, SliceAnnotation
 
 @dataclass(frozen=True)
 class VolumeScore:
-    """One metric of one class in one volume; ``value`` is NaN where the metric is undefined."""
+    """One evaluation metric of one class in one volume; ``value`` is NaN where the metric is undefined."""
 
     volume: str
     class_name: str
@@ -33,70 +35,71 @@ class VolumeScore:
     value: float
 
 
-def train(
-    stack: SliceStack,
-    annotations: Mapping[SliceId, SliceAnnotation],
-    labels: LabelSet,
-    settings: LoopSettings,
-    *,
-    seed: int,
-    folder: Path,
-    device: str,
-    validation_rows: np.ndarray,
-    initial: Ensemble | None = None,
-    progress: Progress | None = None,
-) -> Ensemble:
-    """Train the round's models on everything annotated so far.
+@dataclass(frozen=True)
+class TrainingData:
+    """Slices and labels that a model is trained on.
 
-    Args:
+    Attributes:
         stack: The cohort's slices.
         annotations: All annotations, masks and scribbles mixed as they are.
         labels: The label set.
-        settings: Settings of the loop.
-        seed: Seed of initial weights, batches and augmentation.
-        folder: Where the models and their checkpoints live; a finished training is loaded, an interrupted one resumed,
-            and until it is finished an earlier model stays in use.
-        device: Torch device.
-        validation_rows: Slices with reference masks that pick the best weights; used only where the settings say so.
-        initial: Models to start from instead of random weights.
-        progress: Told of every step.
+        validation_rows: Slices with reference masks that pick the best weights; used only where the settings ask for
+            it.
+    """
+
+    stack: SliceStack
+    annotations: Mapping[SliceId, SliceAnnotation]
+    labels: LabelSet
+    validation_rows: np.ndarray
+
+
+def train(
+    data: TrainingData,
+    settings: LoopSettings,
+    *,
+    folder: Path,
+    compute: Compute | None = None,
+    initial: Ensemble | None = None,
+) -> Ensemble:
+    """Train the models of a round on everything annotated so far.
+
+    Args:
+        data: Slices and labels to train on.
+        settings: Settings of the loop; its seed is that of initial weights, batches and augmentation.
+        folder: Folder of the models and their checkpoints. A finished training is loaded, an interrupted one is
+            resumed, and until it is finished an earlier model stays in use.
+        compute: Device and progress reporter. Default: the CPU.
+        initial: Models to start from where the settings ask for a warm start.
 
     Raises:
-        BadInput: If nothing is annotated, or the best weights are to be kept and there is nothing to validate on.
+        BadInput: If nothing is annotated, or the best weights are wanted and there is nothing to validate on.
     """
-    validation = _validation_examples(stack, validation_rows, labels, settings)
-    return fit_ensemble(
-        stack,
-        examples_from_annotations(stack, annotations, labels, close_background=settings.training.close_background),
-        labels.classes,
+    close = settings.training.close_background
+    task = TrainingTask(
+        data.stack,
+        examples_from_annotations(data.stack, data.annotations, data.labels, close_background=close),
+        data.labels.classes,
         settings.training,
-        members=settings.ensemble_members,
-        seed=seed,
-        folder=folder,
-        device=device,
-        validation=validation,
-        initial=initial,
-        progress=progress,
+        seed=settings.seed,
+        validation=_validation_examples(data) if settings.training.select == "best" else None,
     )
+    return fit_ensemble(task, settings.ensemble_members, folder=folder, compute=compute, initial=initial)
 
 
-def _validation_examples(
-    stack: SliceStack, rows: np.ndarray, labels: LabelSet, settings: LoopSettings
-) -> Examples | None:
-    if settings.training.select != "best":
-        return None
-    slices = [stack.slice_id(int(row)) for row in rows]
-    known = {volume for volume in {s.volume for s in slices} if stack.truth(volume, AnnotationKind.MASK) is not None}
+def _validation_examples(data: TrainingData) -> Examples:
+    stack = data.stack
+    slices = [stack.slice_id(int(row)) for row in data.validation_rows]
+    truths = {volume: stack.truth(volume, AnnotationKind.MASK) for volume in sorted({s.volume for s in slices})}
+    known = {volume: masks for volume, masks in truths.items() if masks is not None}
     if not known:
         advice = "Give the cohort validation volumes with masks, or keep the last weights (--select last)."
         raise BadInput("There is no volume to choose the best weights on.", where="validation", advice=advice)
-    truths = {volume: stack.truth(volume, AnnotationKind.MASK) for volume in sorted(known)}
-    masks = {s: truths[s.volume][s.index] for s in slices if s.volume in known}  # type: ignore[index]
     annotations = {
-        slice_id: SliceAnnotation(slice_id, mask, AnnotationKind.MASK, "reference", None, 0.0, "")
-        for slice_id, mask in masks.items()
+        s: SliceAnnotation(s, known[s.volume][s.index], AnnotationKind.MASK, "reference", None, 0.0, "")
+        for s in slices
+        if s.volume in known
     }
-    return examples_from_annotations(stack, annotations, labels)
+    return examples_from_annotations(stack, annotations, data.labels)
 
 
 def volumes_of(stack: SliceStack, rows: np.ndarray) -> list[str]:
@@ -113,54 +116,59 @@ def evaluate_volumes(
     *,
     metrics: Sequence[str],
     absent: AbsentRule = "nan",
-    device: str,
-    progress: Progress | None = None,
+    compute: Compute | None = None,
 ) -> list[VolumeScore]:
-    """Score a model against the reference masks of the volumes that ``rows`` belong to, in their own geometry.
+    """Score a model against the reference masks of volumes, at their own pixel size.
 
-    ``absent`` says what the Dice of a class is that neither reference nor prediction has, see ``volume_metrics``.
-    Volumes without usable reference masks are left out and named to ``progress``.
+    Args:
+        model: The model.
+        stack: The cohort's slices with their reference masks.
+        rows: Rows of the stack; the volumes that they belong to are scored. Volumes without usable reference masks are
+            left out, and a message names them.
+        labels: The label set.
+        metrics: Names of the evaluation metrics.
+        absent: Dice of a class that neither reference nor prediction has, see ``volume_metrics``.
+        compute: Device and progress reporter. Default: the CPU.
 
     Raises:
-        BadInput: If none of them has reference masks.
+        BadInput: If none of the volumes has reference masks.
     """
+    compute = compute or Compute()
     asked = volumes_of(stack, rows)
     volumes = [volume for volume in asked if stack.truth(volume, AnnotationKind.MASK) is not None]
     if not volumes:
         advice = "Use a cohort with reference masks for the volumes to be scored."
         raise BadInput("There are no reference masks to score against.", where="evaluation", advice=advice)
-    tell_left_out([volume for volume in asked if volume not in volumes], progress)
-    return [
-        score
-        for volume in volumes
-        for score in _score(model, stack, volume, volumes, labels, metrics, absent, device, progress)
-    ]
+    report_left_out([volume for volume in asked if volume not in volumes], compute.progress)
+    scores: list[VolumeScore] = []
+    for number, volume_id in enumerate(volumes):
+        compute.progress.update("Scoring volumes", number, len(volumes))
+        scores += _scores(model, stack, volume_id, labels, metrics=metrics, absent=absent, device=compute.device)
+    compute.progress.update("Scoring volumes", len(volumes), len(volumes))
+    return scores
 
 
-def tell_left_out(volumes: Sequence[str], progress: Progress | None) -> None:
+def report_left_out(volumes: Sequence[str], progress: Progress) -> None:
     """Name the volumes that cannot be scored, if there are any."""
     if volumes:
         named = ", ".join(volumes[:5]) + (" ..." if len(volumes) > 5 else "")
-        message = f"{len(volumes)} volume(s) have no usable reference masks and are not scored: {named}."
-        or_silent(progress).message(message)
+        progress.message(f"{len(volumes)} volume(s) have no usable reference masks and are not scored: {named}.")
 
 
-def _score(
+def _scores(
     model: Ensemble,
     stack: SliceStack,
     volume_id: str,
-    volumes: Sequence[str],
     labels: LabelSet,
+    *,
     metrics: Sequence[str],
     absent: AbsentRule,
     device: str,
-    progress: Progress | None,
 ) -> Iterator[VolumeScore]:
-    or_silent(progress).update("Scoring volumes", volumes.index(volume_id), len(volumes))
     volume = stack.volume(volume_id)
     truth = stack.truth(volume_id, AnnotationKind.MASK)
     assert truth is not None  # the caller took only volumes that have it
-    predicted = predict_volume(model, stack, volume_id, device=device, keep_probabilities=False).labels
+    predicted = predict_volume(model, stack, volume_id, keep_probabilities=False, compute=Compute(device)).labels
     found = volume_metrics(
         volume_order(predicted, volume.axis),
         volume_order(labels.to_classes(truth), volume.axis),
@@ -172,4 +180,3 @@ def _score(
     )
     for value in found:
         yield VolumeScore(volume_id, value.class_name, value.metric, float(value.value))
-    or_silent(progress).update("Scoring volumes", volumes.index(volume_id) + 1, len(volumes))

@@ -1,28 +1,114 @@
-"""Losses of dense, scribbled and mixed batches; unlabelled pixels take no part in any of them."""
+"""Losses of masks, of scribbles, and of batches with both; unlabelled pixels are ignored in all of them."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch.nn import functional
 
-from ActiveSegmentationLib.cohort import IGNORE_LABEL
+from ActiveSegmentationLib.common.labels import IGNORE_LABEL
+from ActiveSegmentationLib.segmentation.settings import TrainingSettings
+
+
+@dataclass(frozen=True)
+class SegmentationLoss:
+    """Cross-entropy and soft Dice on masks, cross-entropy alone on scribbles.
+
+    In a mixed batch the cross-entropy is over all slices and the Dice over those with masks, weighted by their share of
+    the batch, so that the loss of a mixed batch lies between the two.
+
+    Attributes:
+        background: Whether background counts in the Dice loss.
+        squared: Whether the Dice loss squares probabilities in its denominator.
+        scribble_dice: Whether the labelled pixels of scribbled slices count in the Dice loss too.
+        dice_share: Share of the Dice in the loss of masks, 0..1.
+        absent: Whether classes without a labelled pixel count in the Dice loss, see ``partial_dice``.
+        class_weights: (C,) weights of the classes in the cross-entropy, see ``partial_cross_entropy``.
+
+    Example:
+        >>> loss = SegmentationLoss(background=True)
+        >>> loss(logits, labels, dense).backward()
+    """
+
+    background: bool = False
+    squared: bool = False
+    scribble_dice: bool = False
+    dice_share: float = 0.5
+    absent: bool = False
+    class_weights: torch.Tensor | None = None
+
+    @classmethod
+    def of(cls, settings: TrainingSettings, class_weights: torch.Tensor | None = None) -> Self:
+        """The loss that the settings of a training ask for."""
+        return cls(
+            background=settings.dice_background,
+            squared=settings.dice_squared,
+            scribble_dice=settings.scribble_dice,
+            dice_share=settings.dice_share,
+            absent=settings.dice_absent,
+            class_weights=class_weights,
+        )
+
+    def __call__(self, logits: torch.Tensor, labels: torch.Tensor, dense: torch.Tensor) -> torch.Tensor:
+        """The loss of a batch.
+
+        Args:
+            logits: (n, C, H, W) float.
+            labels: (n, H, W) integer classes, 255 where unlabelled.
+            dense: (n,) bool, True for slices with masks, False for scribbles.
+
+        Returns:
+            Scalar, 0 where no pixel is labelled.
+        """
+        cross_entropy = partial_cross_entropy(logits, labels, class_weights=self.class_weights)
+        counted = torch.ones_like(dense) if self.scribble_dice else dense
+        if not bool(counted.any()) or self.dice_share == 0:
+            return cross_entropy
+        seen = torch.where(counted[:, None, None], labels, torch.full_like(labels, IGNORE_LABEL))
+        dice = partial_dice(logits, seen, background=self.background, squared=self.squared, absent=self.absent)
+        share = counted.to(logits.dtype).mean() * self.dice_share
+        return (1 - share) * cross_entropy + share * dice
+
+    def by_slice(self, logits: torch.Tensor, labels: torch.Tensor, dense: torch.Tensor) -> torch.Tensor:
+        """The loss of every slice on its own: (n,) float, what a call with that slice alone returns.
+
+        Args as of a call.
+        """
+        known = (labels != IGNORE_LABEL).flatten(1)
+        cross_entropy = _slice_cross_entropies(logits, labels, self.class_weights)
+        target = functional.one_hot(torch.where(labels == IGNORE_LABEL, 0, labels).long(), logits.shape[1])
+        target = target.movedim(-1, 1).flatten(2).to(logits.dtype) * known[:, None]
+        p = torch.softmax(logits, 1).flatten(2) * known[:, None]
+        sizes = (p**2 + target**2 if self.squared else p + target).sum(2)
+        smooth = 1e-5 if self.absent else 0.0
+        dice = 1 - (2 * (p * target).sum(2) + smooth) / (sizes + 1e-5)
+        present = (target.sum(2) > 0).to(logits.dtype)
+        if self.absent:
+            present = known.any(1, keepdim=True).to(logits.dtype).expand_as(present)
+        if not self.background:
+            dice, present = dice[:, 1:], present[:, 1:]
+        dice = (dice * present).sum(1) / present.sum(1).clamp(min=1)
+        counted = torch.ones_like(dense) if self.scribble_dice else dense
+        return torch.where(counted, (1 - self.dice_share) * cross_entropy + self.dice_share * dice, cross_entropy)
 
 
 def partial_cross_entropy(
     logits: torch.Tensor, labels: torch.Tensor, *, class_weights: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Cross-entropy of the decided pixels: mean over those of a slice, then over slices that have any.
+    """Cross-entropy of the labelled pixels: mean over those of a slice, then over the slices that have any.
 
-    Where every pixel is decided this is the usual mean. Averaging by slice first lets a scribbled slice count as much
-    as a dense one beside it.
+    Where every pixel is labelled this is the usual mean. Averaging by slice first lets a scribbled slice count as much
+    as a slice with a mask.
 
     Args:
         logits: (n, C, H, W) float.
         labels: (n, H, W) integer classes, 255 where unlabelled.
-        class_weights: (C,) weights of pixels by their class in the mean of a slice; None for equal ones.
+        class_weights: (C,) weights of pixels by their class in the mean of a slice. Default: equal weights.
 
     Returns:
-        Scalar, 0 where no pixel is decided.
+        Scalar, 0 where no pixel is labelled.
     """
     by_slice = _slice_cross_entropies(logits, labels, class_weights)
     return by_slice.sum() / (labels != IGNORE_LABEL).flatten(1).any(1).sum().clamp(min=1)
@@ -51,9 +137,9 @@ def partial_dice(
     squared: bool = False,
     absent: bool = False,
 ) -> torch.Tensor:
-    """Soft Dice loss of the decided pixels: over the whole batch for each class, then mean over the classes present.
+    """Soft Dice loss of the labelled pixels: over the whole batch for each class, then mean over the classes present.
 
-    A class that no decided pixel of the batch has is left out unless ``absent``: its Dice would be near 0 for any
+    A class that no labelled pixel of the batch has is left out unless ``absent``: its Dice would be near 0 for any
     prediction, and the cross-entropy already counts its false positives.
 
     Args:
@@ -61,104 +147,24 @@ def partial_dice(
         labels: (n, H, W) integer classes, 255 where unlabelled.
         background: Whether class 0 counts.
         squared: Whether probabilities are squared in the denominator.
-        absent: Whether classes without a decided pixel count; then 1e-5 is added to both sides of the fraction.
+        absent: Whether classes without a labelled pixel count; then 1e-5 is added to both sides of the fraction.
 
     Returns:
         Scalar in [0, 1], 0 where no class counts.
     """
     from monai.losses import DiceLoss  # slow to import, and most commands train nothing
 
-    decided = (labels != IGNORE_LABEL).unsqueeze(1)
+    labelled = (labels != IGNORE_LABEL).unsqueeze(1)
     classes = logits.shape[1]
     known = torch.where(labels == IGNORE_LABEL, 0, labels).long()
-    target = functional.one_hot(known, classes).movedim(-1, 1).to(logits.dtype) * decided
+    target = functional.one_hot(known, classes).movedim(-1, 1).to(logits.dtype) * labelled
     dice = DiceLoss(
         squared_pred=squared, batch=True, reduction="none", smooth_nr=1e-5 if absent else 0.0, smooth_dr=1e-5
     )
-    losses = dice(torch.softmax(logits, 1) * decided, target).flatten()
+    losses = dice(torch.softmax(logits, 1) * labelled, target).flatten()
     present = (target.sum((0, 2, 3)) > 0).to(logits.dtype)
-    if absent and decided.any():
+    if absent and labelled.any():
         present = torch.ones_like(present)
     if not background:
         losses, present = losses[1:], present[1:]
     return (losses * present).sum() / present.sum().clamp(min=1)
-
-
-def slice_losses(
-    logits: torch.Tensor,
-    labels: torch.Tensor,
-    dense: torch.Tensor,
-    *,
-    background: bool = False,
-    squared: bool = False,
-    scribble_dice: bool = False,
-    dice_share: float = 0.5,
-    absent: bool = False,
-    class_weights: torch.Tensor | None = None,
-) -> torch.Tensor:
-    """The loss of every slice by itself: what ``segmentation_loss`` gives for a batch of that slice alone.
-
-    Arguments as of ``segmentation_loss``.
-
-    Returns:
-        (n,) float.
-    """
-    known = (labels != IGNORE_LABEL).flatten(1)
-    cross_entropy = _slice_cross_entropies(logits, labels, class_weights)
-    target = functional.one_hot(torch.where(labels == IGNORE_LABEL, 0, labels).long(), logits.shape[1])
-    target = target.movedim(-1, 1).flatten(2).to(logits.dtype) * known[:, None]
-    p = torch.softmax(logits, 1).flatten(2) * known[:, None]
-    sizes = (p**2 + target**2 if squared else p + target).sum(2)
-    smooth = 1e-5 if absent else 0.0
-    dice = 1 - (2 * (p * target).sum(2) + smooth) / (sizes + 1e-5)
-    present = (target.sum(2) > 0).to(logits.dtype)
-    if absent:
-        present = known.any(1, keepdim=True).to(logits.dtype).expand_as(present)
-    if not background:
-        dice, present = dice[:, 1:], present[:, 1:]
-    dice = (dice * present).sum(1) / present.sum(1).clamp(min=1)
-    counted = torch.ones_like(dense) if scribble_dice else dense
-    return torch.where(counted, (1 - dice_share) * cross_entropy + dice_share * dice, cross_entropy)
-
-
-def segmentation_loss(
-    logits: torch.Tensor,
-    labels: torch.Tensor,
-    dense: torch.Tensor,
-    *,
-    background: bool = False,
-    squared: bool = False,
-    scribble_dice: bool = False,
-    dice_share: float = 0.5,
-    absent: bool = False,
-    class_weights: torch.Tensor | None = None,
-) -> torch.Tensor:
-    """The loss of a batch of masks, of scribbles or of both.
-
-    Cross-entropy and soft Dice on masks, cross-entropy alone on scribbles; in a mixed batch the cross-entropy is over
-    all slices and the Dice over the dense ones, weighted by their part of the batch, so that the loss of a mixed batch
-    lies between the two.
-
-    Args:
-        logits: (n, C, H, W) float.
-        labels: (n, H, W) integer classes, 255 where unlabelled.
-        dense: (n,) bool, True for slices with masks.
-        background: Whether background counts in the Dice loss.
-        squared: Whether the Dice loss squares probabilities in its denominator.
-        scribble_dice: Whether scribbled slices take part in the Dice loss, with their decided pixels.
-        dice_share: Share of the Dice in the loss of masks, 0..1.
-        absent: See ``partial_dice``.
-        class_weights: See ``partial_cross_entropy``.
-
-    Returns:
-        Scalar, 0 where no pixel is decided.
-    """
-    cross_entropy = partial_cross_entropy(logits, labels, class_weights=class_weights)
-    counted = torch.ones_like(dense) if scribble_dice else dense
-    if not bool(counted.any()) or dice_share == 0:
-        return cross_entropy
-    outside = torch.full_like(labels, IGNORE_LABEL)
-    seen = torch.where(counted[:, None, None], labels, outside)
-    dice = partial_dice(logits, seen, background=background, squared=squared, absent=absent)
-    share = counted.to(logits.dtype).mean() * dice_share
-    return (1 - share) * cross_entropy + share * dice

@@ -9,6 +9,7 @@ from torch.nn import functional
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.segmentation.loss_head import LossHead
 from ActiveSegmentationLib.segmentation.settings import TrainingSettings
+from ActiveSegmentationLib.training import seeded_weights
 
 
 class UNet(nn.Module):
@@ -87,8 +88,7 @@ def build_network(channels: int, classes: int, settings: TrainingSettings, *, se
 
     It is kept in channels-last memory order, in which its convolutions run up to 1.35 times as fast on a CPU.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with seeded_weights(seed):
         network = UNet(channels, classes, settings)
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

@@ -1,4 +1,4 @@
-"""Predictions of whole volumes, in the plane geometry of their own slices."""
+"""Predictions of whole volumes, at the pixel size of their own slices."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from ActiveSegmentationLib.common.progress import Progress
+from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.segmentation.predictor import Predictor, iterate_images
 from ActiveSegmentationLib.segmentation.slices import Slices
 
 
 class Sampler(Protocol):
-    """A way to draw several predictions of the same images; those of the ``uncertainty`` room are such."""
+    """A way to draw several predictions of the same images; the room ``uncertainty`` has several."""
 
     def draws(self, model: Predictor, images: torch.Tensor, batch: int) -> Iterator[torch.Tensor]:
         """Yield probabilities (n, classes, H, W) float32, one tensor a draw.
@@ -46,19 +46,17 @@ def predict_planes(
     volume_id: str,
     *,
     sampler: Sampler | None = None,
-    device: str = "cpu",
-    batch_size: int | None = None,
-    progress: Progress | None = None,
+    compute: Compute | None = None,
 ) -> Iterator[np.ndarray]:
     """Predict the slices of a volume in their order, a batch at a time, so that large volumes need little memory.
 
-    Arguments as of ``predict_volume``.
+    Args as of ``predict_volume``.
 
     Yields:
-        (n, classes, h, w) float32 probabilities in the plane geometry of the volume's slices, n >= 1.
+        (n, classes, h, w) float32 probabilities at the volume's own pixel size, n >= 1.
     """
     rows = stack.volume_rows(volume_id)
-    batches = iterate_images(model, stack, rows, device, batch_size, "Predicting slices", progress)
+    batches = iterate_images(model, stack, rows, compute, stage="Predicting slices")
     for number, (_, images) in enumerate(batches):
         with torch.no_grad():
             mean = model.predict(images) if sampler is None else _mean(sampler.draws(model, images, number))
@@ -71,29 +69,25 @@ def predict_volume(
     volume_id: str,
     *,
     sampler: Sampler | None = None,
-    device: str = "cpu",
-    batch_size: int | None = None,
     keep_probabilities: bool = True,
-    progress: Progress | None = None,
+    compute: Compute | None = None,
 ) -> VolumePrediction:
     """Predict every slice of a volume.
 
-    Probabilities, not labels, are brought to the volume's own pixels, so outlines are as fine as those. Planes larger
-    than the stack's grid are predicted whole; where slices are cropped, what lies outside of the grid is background.
+    Probabilities, not labels, are resampled to the volume's own pixels, so that outlines are as fine as the images.
+    Planes larger than the stack's grid are predicted whole. Where slices are cropped, what lies outside of the grid is
+    background.
 
     Args:
-        model: A segmenter or an ensemble.
+        model: A model or an ensemble.
         stack: The cohort's slices.
         volume_id: The volume.
-        sampler: Average over its draws rather than one prediction without dropout.
-        device: Torch device.
-        batch_size: Slices a batch, chosen by the size of the grid unless told.
-        keep_probabilities: Whether the result holds probabilities, which of large volumes take gigabytes.
-        progress: Told after every batch.
+        sampler: Predictions to average. Default: one prediction without dropout.
+        keep_probabilities: Whether the result holds probabilities, which take gigabytes for large volumes.
+        compute: Device, batch size and progress reporter. Default: the CPU.
     """
-    options = {"sampler": sampler, "device": device, "batch_size": batch_size, "progress": progress}
     labels, kept = [], []
-    for planes in predict_planes(model, stack, volume_id, **options):  # type: ignore[arg-type]
+    for planes in predict_planes(model, stack, volume_id, sampler=sampler, compute=compute):
         labels.append(planes.argmax(1).astype(np.uint8))
         kept += [planes] if keep_probabilities else []
     probabilities = np.moveaxis(np.concatenate(kept), 1, 0) if kept else np.zeros(0, dtype=np.float32)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import field
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from ActiveSegmentationLib.common.errors import BadInput
+import pydantic
+from pydantic import Field
 
-LEVELS = (2, 6)
-"""Fewest and most resolution levels of the network; five are full resolution and four poolings."""
+from ActiveSegmentationLib.training import Schedule, Settings, rate_factor, settings
+
+FEWEST_LEVELS, MOST_LEVELS = 2, 6
+"""Resolution levels that the network may have; five are full resolution and four poolings."""
+
+Count = Annotated[int, Field(ge=1)]
+NotNegative = Annotated[float, Field(ge=0)]
+Probability = Annotated[float, Field(ge=0, lt=1)]
 
 
-@dataclass(frozen=True)
-class AugmentationSettings:
+@settings
+class AugmentationSettings(Settings):
     """Ranges of the random changes made to a slice each time it is trained on; 0 or False switches a change off.
 
     Attributes:
@@ -32,27 +38,25 @@ class AugmentationSettings:
         noise_of_range: Standard deviation of further Gaussian noise, always this part of the slice's intensity range.
     """
 
-    probability: float = 0.8
-    rotation: float = 15.0
-    scale: float = 0.15
-    shift: float = 0.05
+    where: ClassVar[str] = "training settings"
+    later: ClassVar[Mapping[str, Any]] = {"noise_of_range": 0.0}
+
+    probability: float = Field(default=0.8, ge=0, le=1)
+    rotation: NotNegative = 15.0
+    scale: NotNegative = 0.15
+    shift: NotNegative = 0.05
     flip_rows: bool = False
     flip_columns: bool = False
     quarter_turns: bool = False
-    gamma: float = 0.3
-    contrast: float = 0.2
-    brightness: float = 0.1
-    noise: float = 0.1
-    noise_of_range: float = 0.0
-
-    def __post_init__(self) -> None:
-        _require(0 <= self.probability <= 1, "probability", "lie between 0 and 1")
-        for name in ("rotation", "scale", "shift", "gamma", "contrast", "brightness", "noise", "noise_of_range"):
-            _require(getattr(self, name) >= 0, name, "be 0 or more")
+    gamma: NotNegative = 0.3
+    contrast: NotNegative = 0.2
+    brightness: NotNegative = 0.1
+    noise: NotNegative = 0.1
+    noise_of_range: NotNegative = 0.0
 
 
-@dataclass(frozen=True)
-class TrainingSettings:
+@settings
+class TrainingSettings(Settings):
     """How a segmenter is trained.
 
     Attributes:
@@ -92,23 +96,35 @@ class TrainingSettings:
         loss_head: Whether a head learns to predict the loss of a slice, which the strategy "learning-loss" asks for.
     """
 
-    steps: int = 800
-    batch_size: int = 8
-    learning_rate: float = 5e-3
-    weight_decay: float = 1e-4
+    where: ClassVar[str] = "training settings"
+    later: ClassVar[Mapping[str, Any]] = {
+        "loss_head": False,
+        "nesterov": True,
+        "upsample": "deconv",
+        "dropout_place": "convolutions",
+        "dropout_kind": "elements",
+        "dice_share": 0.5,
+        "dice_absent": False,
+        "class_weights": "equal",
+    }
+
+    steps: Count = 800
+    batch_size: Count = 8
+    learning_rate: float = Field(default=5e-3, gt=0)
+    weight_decay: NotNegative = 1e-4
     optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
     nesterov: bool = True
-    schedule: Literal["cosine", "poly", "constant"] = "cosine"
-    warm_up: float = 0.05
-    clip: float = 1.0
-    features: tuple[int, ...] = (16, 16, 32, 64, 128)
+    schedule: Schedule = "cosine"
+    warm_up: float = Field(default=0.05, ge=0, lt=1)
+    clip: NotNegative = 1.0
+    features: tuple[Count, ...] = Field(default=(16, 16, 32, 64, 128), min_length=FEWEST_LEVELS, max_length=MOST_LEVELS)
     upsample: Literal["deconv", "bilinear"] = "deconv"
-    norm: Literal["group", "batch", "instance"] = "batch"
-    dropout: tuple[float, ...] = (0.0, 0.0, 0.1, 0.1, 0.1)
-    decoder_dropout: tuple[float, ...] = (0.0, 0.0, 0.1, 0.1)
+    norm: Literal["batch", "group", "instance"] = "batch"
+    dropout: tuple[Probability, ...] = (0.0, 0.0, 0.1, 0.1, 0.1)
+    decoder_dropout: tuple[Probability, ...] = (0.0, 0.0, 0.1, 0.1)
     dropout_place: Literal["convolutions", "first", "entry"] = "convolutions"
     dropout_kind: Literal["elements", "channels"] = "elements"
-    dice_share: float = 0.5
+    dice_share: float = Field(default=0.5, ge=0, le=1)
     dice_absent: bool = False
     class_weights: Literal["equal", "inverse"] = "equal"
     dice_background: bool = False
@@ -116,28 +132,21 @@ class TrainingSettings:
     scribble_dice: bool = False
     close_background: bool = False
     select: Literal["last", "best"] = "last"
-    validate_every: int = 100
+    validate_every: Count = 100
     warm_start: bool = False
     augment: bool = True
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
     mixed_precision: bool = True
     loss_head: bool = False
 
-    def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "validate_every"):
-            _require(getattr(self, name) >= 1, name, "be at least 1")
-        _require(self.learning_rate > 0, "learning_rate", "be greater than 0")
-        _require(0 <= self.warm_up < 1, "warm_up", "lie between 0 and 1")
-        _require(self.weight_decay >= 0 and self.clip >= 0, "weight_decay and clip", "be 0 or more")
-        levels, (fewest, most) = len(self.features), LEVELS
-        fits = fewest <= levels <= most and min(self.features) > 0
-        _require(fits, "features", f"be {fewest} to {most} positive numbers")
-        _require(len(self.dropout) == levels, "dropout", f"be {levels} numbers, finest level first")
-        _require(len(self.decoder_dropout) == levels - 1, "decoder_dropout", f"be {levels - 1} numbers")
-        _require(0 <= self.dice_share <= 1, "dice_share", "lie between 0 and 1")
-        _require(all(0 <= p < 1 for p in self.dropout + self.decoder_dropout), "dropout", "lie in [0, 1)")
-        for name, allowed in _CHOICES.items():
-            _require(getattr(self, name) in allowed, name, f"be one of {', '.join(allowed)}")
+    @pydantic.model_validator(mode="after")
+    def _one_dropout_a_level(self) -> Self:
+        levels = len(self.features)
+        if len(self.dropout) != levels:
+            raise ValueError(f"'dropout' must have {levels} numbers, one for each of 'features'.")
+        if len(self.decoder_dropout) != levels - 1:
+            raise ValueError(f"'decoder_dropout' must have {levels - 1} numbers, one fewer than 'features'.")
+        return self
 
     @property
     def has_dropout(self) -> bool:
@@ -146,72 +155,7 @@ class TrainingSettings:
 
     def rate(self, step: int) -> float:
         """Learning rate of step ``step``, counted from 0."""
-        warm = self.warm_up * self.steps
-        if step < warm:
-            return self.learning_rate * (step + 1) / (warm + 1)
-        t = (step - warm) / max(1.0, self.steps - warm)
-        falling = {"cosine": (1 + math.cos(math.pi * t)) / 2, "poly": (1 - t) ** 0.9, "constant": 1.0}
-        return self.learning_rate * falling[self.schedule]
-
-    def to_json(self) -> dict[str, Any]:
-        """The settings as JSON values; "loss_head" only where it is on, so that keys of earlier models stay theirs."""
-        value = dataclasses.asdict(self)
-        for name, usual in _LATER.items():
-            if value[name] == usual:
-                del value[name]
-        if not value["augmentation"]["noise_of_range"]:
-            del value["augmentation"]["noise_of_range"]
-        return {name: list(item) if isinstance(item, tuple) else item for name, item in value.items()}
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> TrainingSettings:
-        """Inverse of ``to_json``; missing settings take their defaults.
-
-        Raises:
-            BadInput: If a setting is unknown or out of range.
-        """
-        _known(cls, value)
-        found: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in value.items()}
-        if "augmentation" in value:
-            _known(AugmentationSettings, value["augmentation"])
-            found["augmentation"] = AugmentationSettings(**value["augmentation"])
-        return cls(**found)
-
-
-_LATER = {
-    "loss_head": False,
-    "nesterov": True,
-    "upsample": "deconv",
-    "dropout_place": "convolutions",
-    "dropout_kind": "elements",
-    "dice_share": 0.5,
-    "dice_absent": False,
-    "class_weights": "equal",
-}
-"""Settings that came later, with what models trained before them had."""
-
-_CHOICES = {
-    "upsample": ("deconv", "bilinear"),
-    "dropout_place": ("convolutions", "first", "entry"),
-    "dropout_kind": ("elements", "channels"),
-    "class_weights": ("equal", "inverse"),
-    "optimiser": ("adamw", "adam", "sgd"),
-    "schedule": ("cosine", "poly", "constant"),
-    "norm": ("batch", "group", "instance"),
-    "select": ("last", "best"),
-}
-
-
-def _require(holds: bool, name: str, wish: str) -> None:
-    if not holds:
-        raise BadInput(f"'{name}' must {wish}.", where="training settings", advice="Correct this setting.")
-
-
-def _known(cls: type, value: dict[str, Any]) -> None:
-    unknown = sorted(set(value) - {f.name for f in dataclasses.fields(cls)})
-    if unknown:
-        advice = "Check the spelling, or use the version of the program that wrote the settings."
-        raise BadInput(f"Unknown settings: {', '.join(unknown)}.", where="training settings", advice=advice)
+        return self.learning_rate * rate_factor(self.schedule, step, self.steps, self.warm_up)
 
 
 TRAINING_PRESETS: dict[str, TrainingSettings] = {

@@ -1,4 +1,4 @@
-"""How sure a model is: samplers of predictions, statistics over their draws, maps and scores."""
+"""Uncertainty of a model: samplers of predictions, statistics over their draws, maps and scores of slices."""
 
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
         SCORES,
         entropy_map,
         slice_scores,
-        uncertainty_volume,
     )
 else:
     __getattr__, __dir__, __all__ = lazy_names(__name__)

@@ -1,4 +1,4 @@
-"""All statistics over the draws of a sampler from one sweep, in memory that does not grow with the draws."""
+"""Running statistics over the draws of a sampler, in memory that does not grow with the number of draws."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import torch
 
-from ActiveSegmentationLib.common.progress import Progress
+from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.segmentation import Predictor, Sampler, Slices, iterate_images
 
 
 @runtime_checkable
 class MaskingSampler(Protocol):
-    """A sampler whose draws mean nothing at some pixels, such as those that a rotation moves out of the image."""
+    """A sampler whose draws are not valid at some pixels, such as those that a rotation moves out of the image."""
 
     def valid_pixels(self, images: torch.Tensor, batch: int) -> torch.Tensor:
-        """Pixels that all draws of this batch speak of: (n, channels, H, W) images -> (n, H, W) bool."""
+        """Pixels at which all draws of this batch are valid: (n, channels, H, W) images -> (n, H, W) bool."""
 
 
 class Accumulator:
     """Running statistics of probabilities p_1 .. p_T, each (n, C, H, W) float32.
 
-    Mean and variance follow Welford, which keeps float32 exact enough where draws hardly differ.
+    Mean and variance are updated by Welford's method, which is exact enough in float32 where draws hardly differ.
 
     Args:
-        draws: Draws to start with.
-        valid: (n, H, W) bool, the pixels that mean something; all of them unless given.
+        draws: Draws to start with, at least one.
+        valid: (n, H, W) bool, pixels at which the draws are valid. Default: all pixels.
     """
 
     def __init__(self, draws: Iterator[torch.Tensor], valid: torch.Tensor | None = None) -> None:
@@ -39,7 +39,7 @@ class Accumulator:
         self.mean = first.clone()
         """Mean over the draws: (n, C, H, W)."""
         self.votes = _votes(first)
-        """How many draws hold each class for the most probable: (n, C, H, W) int16."""
+        """Number of draws in which each class is the most probable: (n, C, H, W) int16."""
         self.mean_entropy = entropy(first)
         """Mean over the draws of their entropies, in nats: (n, H, W)."""
         self._squares = torch.zeros_like(first)
@@ -47,7 +47,7 @@ class Accumulator:
             self.add(draw)
 
     def add(self, probabilities: torch.Tensor) -> None:
-        """Take in one more draw (n, C, H, W)."""
+        """Add one more draw (n, C, H, W)."""
         p = probabilities.float()
         self.count += 1
         difference = p - self.mean
@@ -63,7 +63,7 @@ class Accumulator:
 
     @property
     def mutual_information(self) -> torch.Tensor:
-        """Entropy of the mean less the mean entropy, in nats, 0 to ln C: (n, H, W).
+        """Entropy of the mean minus the mean entropy, in nats, 0 to ln C: (n, H, W).
 
         BALD (Houlsby et al. 2011) where the draws come from dropout; the Jensen-Shannon divergence of any draws.
         """
@@ -81,7 +81,7 @@ class Accumulator:
 
     @property
     def variance_ratio(self) -> torch.Tensor:
-        """Part of the draws that do not vote for the most voted class, 0 to 1 - 1 / C: (n, H, W)."""
+        """Share of the draws that do not predict the most frequently predicted class, 0 to 1 - 1 / C: (n, H, W)."""
         return 1 - self.votes.amax(1).float() / self.count
 
 
@@ -90,31 +90,25 @@ def accumulate(
     stack: Slices,
     rows: np.ndarray,
     sampler: Sampler,
-    *,
-    device: str = "cpu",
-    batch_size: int | None = None,
-    progress: Progress | None = None,
+    compute: Compute | None = None,
 ) -> Iterator[tuple[np.ndarray, Accumulator]]:
     """Draw predictions of slices, batch by batch.
 
-    Valid pixels are those that show the image and that the sampler does not lose. No annotation decides the padding
-    around a plane that is smaller than the grid, so the model may be as unsure of it as it likes: averaged in, it would
-    hide what the model thinks of the image.
+    Valid pixels are those inside the image at which the sampler's draws are valid. The padding around a plane that is
+    smaller than the grid is left out: no annotation covers it, so that predictions there are arbitrary and would hide
+    those of the image.
 
     Args:
-        model: A segmenter or an ensemble.
+        model: A model or an ensemble.
         stack: The cohort's slices.
         rows: (n,) rows of the stack.
         sampler: Source of the draws.
-        device: Torch device.
-        batch_size: Slices a batch, chosen by the size of the grid unless told.
-        progress: Told after every batch.
+        compute: Device, batch size and progress reporter. Default: the CPU.
 
     Yields:
         Rows (b,) and the statistics of their draws, on the device.
     """
-    stage = "Measuring uncertainty"
-    batches = iterate_images(model, stack, rows, device, batch_size, stage, progress)
+    batches = iterate_images(model, stack, rows, compute, stage="Measuring uncertainty")
     for number, (chosen, images) in enumerate(batches):
         valid = torch.from_numpy(stack.inside(chosen)).to(images.device)
         if isinstance(sampler, MaskingSampler):

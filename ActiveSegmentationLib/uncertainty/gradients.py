@@ -1,8 +1,9 @@
-"""What each slice would teach the model: gradients of a loss at the model's own labels, slice by slice."""
+"""Gradients of every slice: of a loss at the most probable labels, with respect to the weights of a layer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,17 +12,17 @@ from torch import nn
 from torch.nn import functional
 
 from ActiveSegmentationLib.cohort import IGNORE_LABEL
+from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.common.progress import Progress
-from ActiveSegmentationLib.segmentation import Predictor, Slices, iterate_images, segmentation_loss
+from ActiveSegmentationLib.segmentation import Predictor, SegmentationLoss, Slices, iterate_images
 from ActiveSegmentationLib.segmentation.network import UNet
 from ActiveSegmentationLib.segmentation.windows import PIXELS_PER_BATCH, fits, places
 
 NUMBERS_PER_BATCH = 2**26
-"""Numbers that the gradients of a batch may take (256 MiB); large layers are computed in smaller batches."""
+"""Largest number of gradients in a batch (256 MiB); large layers are computed in smaller batches."""
 
 ENTRIES = ("random", "first")
-"""Which parameters stand for a layer: a random subset, or the first ones as in Foellmer 2024."""
+"""Which parameters of a layer to use: a random subset, or the first ones as in Foellmer 2024."""
 
 
 def _cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -30,10 +31,11 @@ def _cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 
 def _training_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    # a Dice over the whole batch would make the gradient of a slice depend on its company
+    # a Dice over the whole batch would make the gradient of a slice depend on the other slices
     dense = torch.ones(1, dtype=torch.bool, device=logits.device)
     pairs = zip(logits.split(1), labels.split(1), strict=True)
-    return torch.stack([segmentation_loss(own, label, dense) for own, label in pairs]).sum()
+    loss = SegmentationLoss()
+    return torch.stack([loss(own, label, dense) for own, label in pairs]).sum()
 
 
 LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
@@ -43,7 +45,7 @@ LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
 }
 """Sums over the slices of a batch, each slice's term independent of the others, from logits (n, C, H, W) and labels.
 
-Unlabelled pixels (255) take no part. "likelihood" is the mean over the others, background included, of the log-
+Unlabelled pixels (255) are ignored. "likelihood" is the mean over the others, background included, of the log-
 probability of the label (Foellmer 2024), "cross-entropy" its negative, "training" half of the latter and half of the
 soft Dice loss, as in training.
 """
@@ -57,39 +59,37 @@ def gradient_embeddings(
     layer: str,
     loss: str = "likelihood",
     columns: np.ndarray | None = None,
-    device: str = "cpu",
-    batch_size: int | None = None,
-    progress: Progress | None = None,
+    compute: Compute | None = None,
 ) -> np.ndarray:
     """Gradients of the loss at the most probable labels with respect to the weights of a layer, for every slice.
 
-    Taken without dropout, over the pixels that show the image: what the model makes of the padding says nothing. Planes
-    larger than the grid count whole, window by window. Of an
-    ensemble the first member is used: its gradients are a model's, as in the papers, and those of several would have to
-    be weighted against each other. Source: Ash et al. 2020 (BADGE); Foellmer et al. 2024, Appendix A.
+    - Gradients are taken without dropout, over the pixels inside the image.
+    - Planes larger than the grid are used whole, window by window.
+    - Only the first member of an ensemble is used, as the papers use one model.
+
+    Source: Ash et al. 2020 (BADGE); Foellmer et al. 2024, Appendix A.
 
     Args:
-        model: A segmenter or an ensemble.
+        model: A model or an ensemble.
         stack: The cohort's slices.
         rows: (n,) rows of the stack.
         layer: "last", "bottleneck" or "decoder", see ``UNet.convolutions``.
         loss: Name from ``LOSSES``.
-        columns: (k,) parameters wanted, in [0, ``parameter_count``), in any order; all unless given. The others are
-            not kept beyond their batch.
-        device: Torch device.
-        batch_size: Slices a batch, chosen by the size of the grid and the layer unless told.
-        progress: Told after every batch.
+        columns: (k,) parameters wanted, in [0, ``parameter_count``), in any order. Default: all. The others are not
+            kept beyond their batch.
+        compute: Device, batch size (default: by the size of the grid and of the layer) and progress reporter. Default:
+            the CPU.
 
     Returns:
-        (n, k) float32, any finite range.
+        (n, k) float32.
 
     Raises:
-        BadInput: If there is no such layer or loss, or the model is no U-Net.
+        BadInput: If there is no such layer or loss, or the model is not a U-Net.
     """
     width = parameter_count(model, layer) if columns is None else len(columns)
     result = np.empty((len(rows), width), dtype=np.float32)
     done = 0
-    for found in _batches(model, stack, rows, layer, loss, columns, device, batch_size, progress):
+    for found in _batches(model, stack, rows, compute, layer=layer, loss=loss, columns=columns):
         result[done : done + len(found)] = found.cpu().numpy()
         done += len(found)
     return result
@@ -103,28 +103,25 @@ def mean_squared_gradients(
     layer: str,
     loss: str = "likelihood",
     weights: np.ndarray | None = None,
-    device: str = "cpu",
-    batch_size: int | None = None,
-    progress: Progress | None = None,
+    compute: Compute | None = None,
 ) -> np.ndarray:
     """Mean over slices of the squared gradients: the diagonal of the empirical Fisher information (Foellmer Eq. 3).
 
     Args:
-        model: A segmenter or an ensemble, of which the first member is used.
+        model: A model or an ensemble, of which the first member is used.
         stack: The cohort's slices.
         rows: (n,) rows of the stack, at least one.
         layer: "last", "bottleneck" or "decoder".
         loss: Name from ``LOSSES``.
-        weights: (n,) how often each row counts, once unless given.
-        device: Torch device.
-        batch_size: Slices a batch, chosen by the size of the grid and the layer unless told.
-        progress: Told after every batch.
+        weights: (n,) how often each row counts. Default: once.
+        compute: Device, batch size (default: by the size of the grid and of the layer) and progress reporter. Default:
+            the CPU.
 
     Returns:
         (parameters,) float64, 0 or more.
 
     Raises:
-        BadInput: If there is no such layer or loss, or the model is no U-Net.
+        BadInput: If there is no such layer or loss, or the model is not a U-Net.
         ValueError: If there is no row.
     """
     if len(rows) == 0:
@@ -132,7 +129,7 @@ def mean_squared_gradients(
     weights = np.ones(len(rows)) if weights is None else np.asarray(weights, dtype=np.float64)
     total = np.zeros(parameter_count(model, layer))
     done = 0
-    for found in _batches(model, stack, rows, layer, loss, None, device, batch_size, progress):
+    for found in _batches(model, stack, rows, compute, layer=layer, loss=loss, columns=None):
         share = torch.from_numpy(weights[done : done + len(found)]).to(found.device)
         total += (share @ found.double() ** 2).cpu().numpy()
         done += len(found)
@@ -143,22 +140,21 @@ def parameter_count(model: Predictor, layer: str) -> int:
     """Number of weights of a layer, the width of its gradients.
 
     Raises:
-        BadInput: If there is no such layer, or the model is no U-Net.
+        BadInput: If there is no such layer, or the model is not a U-Net.
     """
     return sum(conv.weight.numel() for conv in _network(model).convolutions(layer))
 
 
 def choose_parameters(count: int, wanted: int, entries: str, rng: np.random.Generator) -> np.ndarray:
-    """Parameters that stand for a layer.
+    """Choose some parameters of a layer.
 
-    The first entries of a weight are those of its first few output channels; a random subset sees all of them, so it
-    is the default of those who ask.
+    The first entries of a weight belong to its first few output channels; a random subset has entries of all channels.
 
     Args:
         count: Parameters of the layer.
         wanted: Number wanted.
         entries: "random" or "first".
-        rng: Source of randomness; not used where all are wanted or the first.
+        rng: Source of randomness; not used for all parameters or the first ones.
 
     Returns:
         (min(wanted, count),) int64, ascending.
@@ -193,9 +189,9 @@ def sample_gradients(
         images: (n, channels, H, W) float on the network's device, of its precision.
         layer: "last", "bottleneck" or "decoder".
         loss: Name from ``LOSSES``.
-        columns: (k,) parameters wanted, all unless given. Parameters are counted through the layer's convolutions in
-            their order, each weight (out, in, rows, columns) flattened.
-        inside: (n, H, W) bool on the network's device, pixels that take part in the loss; all unless given.
+        columns: (k,) parameters wanted. Default: all. Parameters are numbered through the layer's convolutions in their
+            order, each weight (out, in, rows, columns) flattened.
+        inside: (n, H, W) bool on the network's device, pixels that count in the loss. Default: all.
 
     Returns:
         (n, k) float of the network's precision, on its device.
@@ -225,28 +221,20 @@ def sample_gradients(
 
 
 def _batches(
-    model: Predictor,
-    stack: Slices,
-    rows: np.ndarray,
-    layer: str,
-    loss: str,
-    columns: np.ndarray | None,
-    device: str,
-    batch_size: int | None,
-    progress: Progress | None,
+    model: Predictor, stack: Slices, rows: np.ndarray, compute: Compute | None, *, layer: str, **options: Any
 ) -> Iterator[torch.Tensor]:
-    network = _network(model)
-    if batch_size is None:
+    """Gradients of the rows batch by batch; ``options`` as of ``sample_gradients``."""
+    compute, network = compute or Compute(), _network(model)
+    if compute.batch_size is None:
         height, width = stack.grid_shape
         by_memory = NUMBERS_PER_BATCH // parameter_count(model, layer)
-        batch_size = max(1, min(PIXELS_PER_BATCH // (height * width), by_memory))
-    for chosen, images in iterate_images(model, stack, rows, device, batch_size, "Computing gradients", progress):
+        compute = replace(compute, batch_size=max(1, min(PIXELS_PER_BATCH // (height * width), by_memory)))
+    for chosen, images in iterate_images(model, stack, rows, compute, stage="Computing gradients"):
         inside = torch.from_numpy(stack.inside(chosen)).to(images.device)
-        options: dict[str, Any] = {"layer": layer, "loss": loss, "columns": columns}
         if fits(images, stack.grid_shape):
-            yield sample_gradients(network, images, inside=inside, **options)
+            yield sample_gradients(network, images, inside=inside, layer=layer, **options)
         else:
-            yield _of_windows(network, images, inside, stack.grid_shape, **options)
+            yield _of_windows(network, images, inside, stack.grid_shape, layer=layer, **options)
 
 
 def _of_windows(
@@ -273,7 +261,7 @@ def _network(model: Predictor) -> UNet:
     network = model.networks()[0]
     if not isinstance(network, UNet):
         advice = "Choose another strategy."
-        raise BadInput("Gradients are known of this program's U-Net only.", where="model", advice=advice)
+        raise BadInput("Gradients can be computed for this program's U-Net only.", where="model", advice=advice)
     return network
 
 
@@ -318,7 +306,7 @@ def _weight_gradients(conv: nn.Conv2d, inputs: torch.Tensor, deltas: torch.Tenso
     One weight position at a time, which needs a ninth of the memory of unfolding the input.
     """
     if conv.groups != 1 or conv.padding_mode != "zeros" or isinstance(conv.padding, str):
-        raise ValueError("gradients are known of plain convolutions with zero padding only")
+        raise ValueError("gradients can be computed for plain convolutions with zero padding only")
     (down, right), (height, width) = conv.padding, deltas.shape[-2:]
     padded = functional.pad(inputs.contiguous(), (right, right, down, down))  # twice as fast as channels last
     by_pixel = deltas.contiguous().flatten(2)

@@ -1,4 +1,4 @@
-"""Where several predictions of a slice come from: the model as it is, dropout left on, several models, augmentation."""
+"""Samplers: several predictions of a slice, from dropout, from ensemble members, or from test-time augmentation."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ActiveSegmentationLib.common.seeds import torch_generator, torch_seed
 from ActiveSegmentationLib.segmentation import Ensemble, Predictor, Sampler
 
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
-"""Modules that Monte Carlo dropout switches on; all others, normalisation above all, stay in evaluation mode."""
+"""Modules that Monte Carlo dropout switches on; all others, such as normalisation, stay in evaluation mode."""
 
 
 @dataclass(frozen=True)
 class Deterministic:
-    """One draw: the model's prediction without dropout (of an ensemble, the mean)."""
+    """One draw: the model's prediction without dropout (for an ensemble, the mean over its members)."""
 
     def draws(self, model: Predictor, images: torch.Tensor, batch: int = 0) -> Iterator[torch.Tensor]:
         """Yield probabilities (n, classes, H, W) float32 once."""
@@ -29,13 +29,13 @@ class Deterministic:
 
 @dataclass(frozen=True)
 class Dropout:
-    """Monte Carlo dropout: ``passes`` draws of every member of the model with its dropout modules on.
+    """Monte Carlo dropout: ``passes`` draws from every ensemble member with its dropout modules on.
 
-    Masks come from streams named by batch, member and pass, so the same rows in the same batches give the same draws;
-    torch's global generators are left as they were.
+    Masks come from streams named by batch, member and pass, so that the same rows in the same batches give the same
+    draws. PyTorch's global generators stay as they are.
 
     Attributes:
-        passes: Draws of each member, at least 1.
+        passes: Draws from each ensemble member, at least 1.
         p: Dropout probability in (0, 1) for all modules, or None for the probabilities of the training.
         seed: Seed of the masks.
     """
@@ -68,29 +68,35 @@ class Dropout:
 
 @dataclass(frozen=True)
 class EnsembleSampler:
-    """One draw a member, without dropout."""
+    """One draw from each ensemble member, without dropout."""
 
     def draws(self, model: Predictor, images: torch.Tensor, batch: int = 0) -> Iterator[torch.Tensor]:
-        """Yield probabilities (n, classes, H, W) float32 of one member after the other.
+        """Yield probabilities (n, classes, H, W) float32, one ensemble member after the other.
 
         Raises:
-            BadInput: If the model has fewer than two members, whose disagreement would be 0 everywhere.
+            BadInput: If the model has fewer than two members, because the disagreement would be 0 everywhere.
         """
         members = _members(model)
         if len(members) < 2:
             advice = "Train several models, or use dropout."
-            raise BadInput("The disagreement of models needs at least two of them.", where="models", advice=advice)
+            raise BadInput(
+                "The disagreement of ensemble members needs at least two of them.", where="models", advice=advice
+            )
         for member in members:
             yield member.predict(images)
 
 
 @dataclass(frozen=True)
 class TestTimeAugmentation:
-    """The slice as it is, and ``passes`` draws of it rotated and noisy (Gaillochet et al. 2023, Sec. 4.3.2).
+    """Test-time augmentation: the slice as it is, and ``passes`` draws rotated and with noise (Gaillochet et al. 2023).
 
-    Every slice of every draw has an angle of its own, uniform in [-rotation, rotation]; the paper's program shares one
-    among a batch, so that scores there depend on what else is in it. Probabilities are rotated back bilinearly. Pixels
-    that a rotation lost hold the prediction of the slice as it is, and ``valid_pixels`` leaves them out.
+    - Every slice of every draw has its own angle, uniform in [-rotation, rotation]. (The paper's code uses one angle
+      for a batch, so that scores depend on the other slices of the batch.)
+    - Probabilities are rotated back bilinearly.
+    - Pixels that a rotation moves out of the image hold the prediction of the slice as it is, and ``valid_pixels``
+      leaves them out.
+
+    Source: Gaillochet et al. 2023, Sec. 4.3.2.
 
     Attributes:
         passes: Augmented draws, at least 1.
@@ -126,7 +132,7 @@ class TestTimeAugmentation:
             yield torch.where(_kept(images, angles)[:, None], back, plain)
 
     def valid_pixels(self, images: torch.Tensor, batch: int = 0) -> torch.Tensor:
-        """Pixels that no rotation of this batch lost: (n, channels, H, W) images -> (n, H, W) bool."""
+        """Pixels that no rotation of this batch moves out of the image: (n, channels, H, W) -> (n, H, W) bool."""
         kept = _kept(images, self.angles(images, batch, 0))
         for draw in range(1, self.passes):
             kept &= _kept(images, self.angles(images, batch, draw))
@@ -139,7 +145,7 @@ class TestTimeAugmentation:
 
 
 def seeded(sampler: Sampler, seed: int) -> Sampler:
-    """The same source of predictions with its random draws following ``seed``; itself where it draws nothing."""
+    """The sampler with the random seed ``seed``; a sampler without random draws is returned as it is."""
     return replace(sampler, seed=seed) if isinstance(sampler, Dropout | TestTimeAugmentation) else sampler
 
 
@@ -156,25 +162,25 @@ def rotate(values: torch.Tensor, degrees: torch.Tensor) -> torch.Tensor:
     height, width = values.shape[-2:]
     cos, sin = torch.cos(torch.deg2rad(degrees)), torch.sin(torch.deg2rad(degrees))
     nothing = torch.zeros_like(cos)
-    # affine_grid counts in half heights and widths, in which a rotation of an oblong image is none
+    # affine_grid has coordinates in half heights and widths, which stretch a rotation of an image that is not square
     rows = [torch.stack([cos, -sin * height / width, nothing], 1), torch.stack([sin * width / height, cos, nothing], 1)]
     grid = functional.affine_grid(torch.stack(rows, 1).to(values.dtype), list(values.shape), align_corners=False)
     return functional.grid_sample(values, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
 def _kept(images: torch.Tensor, angles: torch.Tensor) -> torch.Tensor:
-    """Pixels that are still there after rotating by ``angles`` and back: (n, H, W) bool."""
+    """Pixels that stay in the image when it is rotated by ``angles`` and back: (n, H, W) bool."""
     ones = torch.ones_like(images[:, :1])
     return rotate(rotate(ones, angles), -angles)[:, 0] > 0.999
 
 
 @contextlib.contextmanager
 def dropout_active(network: nn.Module, p: float | None = None) -> Iterator[None]:
-    """Within the block the network is in evaluation mode except for its dropout; afterwards it is as it was.
+    """Within the block the network is in evaluation mode except for its dropout; afterwards it is as before.
 
     Args:
         network: The network.
-        p: Dropout probability within the block, or None to leave it.
+        p: Dropout probability within the block. Default: those of the network.
 
     Raises:
         BadInput: If the network has no dropout module.

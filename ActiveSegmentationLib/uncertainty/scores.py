@@ -1,4 +1,4 @@
-"""How uncertain a model is of a pixel, of a slice, of a volume."""
+"""Uncertainty scores: maps of pixels, and numbers of slices."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.common.progress import Progress
-from ActiveSegmentationLib.segmentation import Predictor, Sampler, Slices, predict_planes
+from ActiveSegmentationLib.segmentation import Predictor, Sampler, Slices
 from ActiveSegmentationLib.uncertainty.accumulation import Accumulator, accumulate
 
 
@@ -36,11 +36,11 @@ SCORES: dict[str, Callable[[Accumulator], torch.Tensor]] = {
     "least-confidence": lambda found: 1 - found.mean.amax(1),
     "margin": _margin,
 }
-"""Maps (n, H, W) by name, larger where the model is less sure.
+"""Functions that make maps (n, H, W) by name, larger where the model is less sure.
 
 "variance" and "std" are means over the classes, "foreground-variance" over those that are not background.
-"half-sum-of-entropies" is half the entropy of the mean plus half the mean entropy: what the program released with
-Gaillochet et al. 2023 computes where the paper says Jensen-Shannon divergence.
+"half-sum-of-entropies" is half the entropy of the mean plus half the mean entropy: the code released with Gaillochet
+et al. 2023 computes it where the paper says Jensen-Shannon divergence.
 """
 
 
@@ -55,15 +55,15 @@ CLASS_SCORES: dict[str, Callable[[Accumulator], torch.Tensor]] = {
     "class-probability": lambda found: found.mean,
     "class-share": lambda found: _most_probable(found.mean),
 }
-"""Maps of every class (n, C, H, W) by name.
+"""Functions that make maps of every class (n, C, H, W) by name.
 
 "class-variance" is Foellmer 2024's Uncert(x, c), "class-std" its root, "class-share" 1 where the class is the most
-probable one, else 0. All other maps there are weighted with the mean probability of each class; "class-entropy" is
+probable one, else 0. The other maps are weighted with the mean probability of each class; "class-entropy" is
 the class-weighted predictive entropy of ClaSP PE.
 """
 
 TOP_SHARE = 0.05
-"""Part of a slice's pixels that the aggregate "top" looks at."""
+"""Share of a slice's pixels that the aggregate "top" averages."""
 
 DILATION = 2
 """Pixels by which the predicted foreground is dilated for the aggregate "foreground"."""
@@ -102,11 +102,12 @@ AGGREGATES: dict[str, Callable[[torch.Tensor, Accumulator], torch.Tensor]] = {
     "sum": lambda values, found: _counted(values, found).sum((-2, -1)),
     "max": lambda values, found: _counted(values, found).amax((-2, -1)),
 }
-"""Ways from a map (n, H, W), nowhere negative, to one number a slice (n,), by name; invalid pixels never count.
+"""Functions that reduce a map (n, H, W), nowhere negative, to one number a slice (n,), by name.
 
-"mean" is over all pixels, as in the papers; "foreground" over the predicted foreground and what lies within
-``DILATION`` pixels of it, 0 where none is predicted; "top" over the ``TOP_SHARE`` of the pixels with the largest
-values.
+Pixels that are not valid do not count.
+
+"mean" averages all pixels, as in the papers; "foreground" the predicted foreground and what lies within ``DILATION``
+pixels of it, 0 where none is predicted; "top" the ``TOP_SHARE`` of the pixels with the largest values.
 """
 
 
@@ -131,22 +132,18 @@ def slice_scores(
     sampler: Sampler,
     *,
     names: Sequence[str] = ("entropy",),
-    device: str = "cpu",
-    batch_size: int | None = None,
-    progress: Progress | None = None,
+    compute: Compute | None = None,
 ) -> dict[str, np.ndarray]:
-    """Scores of slices: means (or other aggregates) over the pixels that show the image, all from one sweep.
+    """Uncertainty scores of slices, all from the same draws: means (or other aggregates) over pixels inside the image.
 
     Args:
-        model: A segmenter or an ensemble.
+        model: A model or an ensemble.
         stack: The cohort's slices.
         rows: (n,) rows of the stack.
         sampler: Source of the draws.
         names: Names from ``SCORES`` and ``CLASS_SCORES``; those from ``SCORES`` may be followed by a colon and a name
             from ``AGGREGATES``, as in "entropy:top".
-        device: Torch device.
-        batch_size: Slices a batch, chosen by the size of the grid unless told.
-        progress: Told after every batch.
+        compute: Device, batch size and progress reporter. Default: the CPU.
 
     Returns:
         For every name float32 in the order of ``rows``: (n,), or (n, classes) for names from ``CLASS_SCORES``; NaN for
@@ -159,9 +156,7 @@ def slice_scores(
     shapes = {name: (len(rows), model.classes) if name in CLASS_SCORES else (len(rows),) for name in names}
     result = {name: np.empty(shape, dtype=np.float32) for name, shape in shapes.items()}
     done = 0
-    for chosen, found in accumulate(
-        model, stack, rows, sampler, device=device, batch_size=batch_size, progress=progress
-    ):
+    for chosen, found in accumulate(model, stack, rows, sampler, compute):
         broken = ~torch.isfinite(found.mean).flatten(1).all(1)  # votes and masks would hide them
         for name in names:
             values = measures[name](found)
@@ -172,7 +167,7 @@ def slice_scores(
 
 
 def _measure(name: str) -> Callable[[Accumulator], torch.Tensor]:
-    """What a name such as "entropy", "entropy:top" or "class-variance" stands for: statistics -> (n,) or (n, C)."""
+    """The function of a name such as "entropy", "entropy:top" or "class-variance": statistics -> (n,) or (n, C)."""
     base, colon, aggregate = name.partition(":")
     if name in CLASS_SCORES:
         of_class = CLASS_SCORES[name]
@@ -185,33 +180,3 @@ def _measure(name: str) -> Callable[[Accumulator], torch.Tensor]:
         raise BadInput(f"There is no aggregate called '{aggregate}'.", where="uncertainty", advice=advice)
     of_pixel, over_pixels = SCORES[base], AGGREGATES[aggregate or "mean"]
     return lambda found: over_pixels(of_pixel(found), found)
-
-
-def uncertainty_volume(
-    model: Predictor,
-    stack: Slices,
-    volume_id: str,
-    *,
-    sampler: Sampler | None = None,
-    device: str = "cpu",
-    batch_size: int | None = None,
-    progress: Progress | None = None,
-) -> np.ndarray:
-    """Entropy of the mean probabilities of a volume, in the plane geometry of its own slices.
-
-    Args:
-        model: A segmenter or an ensemble.
-        stack: The cohort's slices.
-        volume_id: The volume.
-        sampler: Source of the draws to average; one prediction without dropout unless given.
-        device: Torch device.
-        batch_size: Slices a batch, chosen by the size of the grid unless told.
-        progress: Told after every batch.
-
-    Returns:
-        (S, h, w) float32 in nats, 0 to ln C; 0 outside of the stack's grid.
-    """
-    planes = predict_planes(
-        model, stack, volume_id, sampler=sampler, device=device, batch_size=batch_size, progress=progress
-    )
-    return np.concatenate([entropy_map(probabilities, axis=1) for probabilities in planes])

@@ -9,9 +9,9 @@ import torch
 from acquisition_fakes import FakeStack, fake_model, fake_pool
 
 from ActiveSegmentationLib.acquisition import Constraints, create_strategy
-from ActiveSegmentationLib.acquisition.core_gcn import Graph, graph_features
 from ActiveSegmentationLib.cohort import SliceId
 from ActiveSegmentationLib.common.seeds import generator
+from ActiveSegmentationLib.embedding.graph_network import Graph, graph_features
 
 
 def literal_graph(features):
@@ -78,7 +78,7 @@ def literal_features(features, annotated, weight, steps, seed):
 def test_features_equal_the_literal_training():
     features = np.random.default_rng(0).random((12, 6)).astype(np.float32)
     annotated = np.arange(12) % 4 == 1
-    found = graph_features(features, annotated, weight=1.2, steps=30, seed=5, device="cpu")
+    found = graph_features(features, annotated, weight=1.2, steps=30, seed=5)
     expected = literal_features(features, annotated, 1.2, 30, 5)
     assert found.shape == (12, 129)
     np.testing.assert_allclose(found, expected, atol=1e-4)
@@ -88,7 +88,7 @@ def test_training_tells_annotated_slices_apart():
     rng = np.random.default_rng(0)
     features = np.concatenate([rng.random((20, 4)) * [1, 1, 0.1, 0.1], rng.random((20, 4)) * [0.1, 0.1, 1, 1]])
     annotated = np.arange(40) < 15
-    found = graph_features(features.astype(np.float32), annotated, weight=1.2, steps=200, seed=0, device="cpu")
+    found = graph_features(features.astype(np.float32), annotated, weight=1.2, steps=200, seed=0)
     assert found[:20, -1].mean() > found[20:, -1].mean()
 
 
@@ -107,7 +107,6 @@ def test_picks_are_the_slices_that_the_features_belong_to(seed):
         weight=1.2,
         steps=10,
         seed=int(generator(seed, "test").integers(2**63)),
-        device="cpu",
     ).astype(float)
     centres, taken = [pool.ids.index(slice_id) for slice_id in annotated], []
     while len(taken) < 6:

@@ -12,7 +12,7 @@ from ActiveSegmentationLib.acquisition.vaal import NETWORKS
 from ActiveSegmentationLib.common.progress import Progress
 from ActiveSegmentationLib.common.seeds import generator
 from ActiveSegmentationLib.embedding import VaalSettings, train_vaal
-from ActiveSegmentationLib.embedding.vaal import _Networks, _pair_accuracy
+from ActiveSegmentationLib.embedding.vaal import VaalNetworks, _pair_accuracy
 
 
 class Listener(Progress):
@@ -87,7 +87,7 @@ def test_larger_slices_get_another_block():
 
 def test_the_papers_networks_can_be_had():
     """Sinha et al. 2019: 64 pixels come down to 4 in four blocks, behind which is a discriminator of 512 units."""
-    networks = _Networks(1, NETWORKS["original"], 64)
+    networks = VaalNetworks(1, NETWORKS["original"], 64)
     convolutions = [module for module in networks.encoder if isinstance(module, torch.nn.Conv2d)]
     assert [module.out_channels for module in convolutions] == [128, 256, 512, 1024]
     assert networks.discriminator[0].out_features == 512

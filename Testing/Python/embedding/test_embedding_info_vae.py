@@ -10,6 +10,7 @@ import pytest
 import torch
 from embedding_fakes import FakeStack
 
+from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.errors import BadInput, Cancelled, JobFailed
 from ActiveSegmentationLib.common.progress import Progress
 from ActiveSegmentationLib.embedding import (
@@ -109,7 +110,7 @@ def test_same_seed_same_weights_and_torch_is_left_alone(stack, tmp_path):
 def test_a_finished_training_is_loaded(stack, tmp_path):
     first = train(stack, tmp_path)
     listener = Listener()
-    again = train(stack, tmp_path, progress=listener)
+    again = train(stack, tmp_path, compute=Compute(progress=listener))
     assert not listener.shown
     assert_equal(first, again)
     np.testing.assert_array_equal(first.embed(stack, stack.rows), again.embed(stack, stack.rows))
@@ -121,9 +122,9 @@ def test_a_finished_training_is_loaded(stack, tmp_path):
 def test_an_interrupted_training_goes_on(stack, tmp_path):
     whole = train(stack, tmp_path / "whole")
     with pytest.raises(Cancelled):
-        train(stack, tmp_path / "parts", progress=Listener(stop_after=17), checkpoint_every=5)
+        train(stack, tmp_path / "parts", compute=Compute(progress=Listener(stop_after=17)), checkpoint_every=5)
     listener = Listener()
-    parts = train(stack, tmp_path / "parts", progress=listener, checkpoint_every=5)
+    parts = train(stack, tmp_path / "parts", compute=Compute(progress=listener), checkpoint_every=5)
     assert listener.shown[0][0] == 16
     assert_equal(whole, parts)
     losses = json.loads((tmp_path / "parts" / parts.key / "losses.json").read_text())["losses"]
@@ -134,7 +135,7 @@ def test_training_improves_images_and_brings_the_latent_space_near_to_normal(tmp
     stack = FakeStack([[10] * 10] * 4)
     settings = InfoVaeSettings(side=16, channels=(16, 32), latent=4, batch_size=64, steps=300)
     listener = Listener()
-    model = train(stack, tmp_path, settings, progress=listener)
+    model = train(stack, tmp_path, settings, compute=Compute(progress=listener))
     errors = [values["reconstruction"] for *_, values in listener.shown]
     assert np.mean(errors[-10:]) < 0.6 * np.mean(errors[:5])
     latent = model.embed(stack, stack.rows)

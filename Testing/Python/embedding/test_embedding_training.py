@@ -11,6 +11,7 @@ import pytest
 import torch
 from embedding_fakes import FakeStack
 
+from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.errors import BadInput, Cancelled, JobFailed
 from ActiveSegmentationLib.common.progress import Progress
 from ActiveSegmentationLib.embedding import (
@@ -35,7 +36,7 @@ class Recorder(Progress):
         self.messages: list[str] = []
 
     def update(self, stage, done, total, **values):
-        if stage == "Learning the metric":
+        if stage == "Training the learned metric":
             self.steps = done
             self.shown.append((stage, done, total, values))
         super().update(stage, done, total, **values)
@@ -67,7 +68,7 @@ def assert_equal_weights(first, second):
 def trained(stack, tmp_path_factory):
     folder = tmp_path_factory.mktemp("encoders")
     recorder = Recorder()
-    return train(stack, folder, progress=recorder), folder, recorder
+    return train(stack, folder, compute=Compute(progress=recorder)), folder, recorder
 
 
 def test_every_step_is_reported_with_its_losses(trained):
@@ -98,7 +99,9 @@ def test_embeddings_are_finite_numbers_for_each_slice(stack, trained):
 
 def test_embeddings_are_of_the_rows_asked_for(stack, trained):
     everything, some = trained[0].embed(stack, stack.rows), np.array([7, 2, 20])
-    np.testing.assert_allclose(trained[0].embed(stack, some, batch_size=2), everything[some], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        trained[0].embed(stack, some, Compute(batch_size=2)), everything[some], rtol=1e-4, atol=1e-5
+    )
 
 
 def test_another_training_with_the_same_seed_gives_the_same_weights(stack, trained, tmp_path):
@@ -113,7 +116,7 @@ def test_another_seed_gives_other_weights_and_another_key(stack, trained, tmp_pa
 
 def test_the_order_of_the_rows_does_not_matter(stack, trained):
     recorder = Recorder()
-    again = train_encoder(stack, stack.rows[::-1], SMALL, seed=3, folder=trained[1], progress=recorder)
+    again = train_encoder(stack, stack.rows[::-1], SMALL, seed=3, folder=trained[1], compute=Compute(progress=recorder))
     assert again.key == trained[0].key
     assert recorder.steps == 0
 
@@ -121,7 +124,7 @@ def test_the_order_of_the_rows_does_not_matter(stack, trained):
 def test_a_finished_encoder_is_loaded(stack, trained):
     encoder, folder, _ = trained
     recorder = Recorder()
-    loaded = train(stack, folder, progress=recorder)
+    loaded = train(stack, folder, compute=Compute(progress=recorder))
     assert recorder.steps == 0
     assert_equal_weights(weights(loaded), weights(encoder))
     assert (loaded.settings, loaded.record, loaded.channels) == (encoder.settings, encoder.record, encoder.channels)
@@ -137,9 +140,9 @@ def test_no_checkpoint_is_left_behind(trained):
 @pytest.mark.parametrize("stop_after", [1, 2, 5])
 def test_a_stopped_training_goes_on_to_the_same_weights(stack, trained, tmp_path, stop_after):
     with pytest.raises(Cancelled):
-        train(stack, tmp_path, progress=Recorder(stop_after), checkpoint_every=2)
+        train(stack, tmp_path, compute=Compute(progress=Recorder(stop_after)), checkpoint_every=2)
     recorder = Recorder()
-    resumed = train(stack, tmp_path, progress=recorder, checkpoint_every=2)
+    resumed = train(stack, tmp_path, compute=Compute(progress=recorder), checkpoint_every=2)
     assert recorder.shown[0][1] == stop_after // 2 * 2 + 1
     assert_equal_weights(weights(resumed), weights(trained[0]))
     losses = [json.loads((f / resumed.key / "losses.json").read_text()) for f in (tmp_path, trained[1])]
@@ -148,10 +151,10 @@ def test_a_stopped_training_goes_on_to_the_same_weights(stack, trained, tmp_path
 
 def test_a_damaged_checkpoint_is_reported_and_training_starts_anew(stack, trained, tmp_path):
     with pytest.raises(Cancelled):
-        train(stack, tmp_path, progress=Recorder(3), checkpoint_every=2)
+        train(stack, tmp_path, compute=Compute(progress=Recorder(3)), checkpoint_every=2)
     (tmp_path / trained[0].key / "checkpoint.pt").write_bytes(b"PK broken")
     recorder = Recorder()
-    assert_equal_weights(weights(train(stack, tmp_path, progress=recorder)), weights(trained[0]))
+    assert_equal_weights(weights(train(stack, tmp_path, compute=Compute(progress=recorder))), weights(trained[0]))
     assert any("checkpoint cannot be read" in text for text in recorder.messages)
 
 
@@ -199,7 +202,12 @@ def test_a_loss_that_is_not_finite_fails_with_advice(stack, tmp_path):
 
 def test_few_patients_are_said_once(tmp_path):
     recorder = Recorder()
-    train(FakeStack([[6], [6]]), tmp_path, replace(SMALL, weights=LossWeights(1, 0, 1, 0)), progress=recorder)
+    train(
+        FakeStack([[6], [6]]),
+        tmp_path,
+        replace(SMALL, weights=LossWeights(1, 0, 1, 0)),
+        compute=Compute(progress=recorder),
+    )
     assert len([text for text in recorder.messages if "only 2 patients" in text]) == 1
 
 
@@ -247,7 +255,7 @@ def test_a_collapsed_metric_is_reported(tmp_path):
     stack = FakeStack([[6], [6], [6]])
     stack.images[:] = 0.5  # nothing to tell apart
     recorder = Recorder()
-    encoder = train(stack, tmp_path, replace(SMALL, steps=1), progress=recorder)
+    encoder = train(stack, tmp_path, replace(SMALL, steps=1), compute=Compute(progress=recorder))
     assert encoder.record["diagnostics"]["effective rank"] < 2
     assert any("hardly tells slices apart" in text for text in recorder.messages)
 
@@ -282,6 +290,7 @@ import torch
 torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[1])
 from embedding_fakes import FakeStack
+from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.progress import Progress
 from ActiveSegmentationLib.embedding import EmbeddingSettings, LossWeights, train_encoder
 
@@ -292,7 +301,8 @@ class Killer(Progress):
 
 stack = FakeStack([[5, 4], [6], [3, 3], [7]])
 settings = EmbeddingSettings(weights=LossWeights(1, 0.1, 0.3, 0.2), batch_size=8, steps=6, width=8, stem="medium")
-train_encoder(stack, stack.rows, settings, seed=3, folder=sys.argv[2], progress=Killer(), checkpoint_every=2)
+train_encoder(stack, stack.rows, settings, seed=3, folder=sys.argv[2], compute=Compute(progress=Killer()),
+checkpoint_every=2)
 """
 
 
@@ -302,7 +312,7 @@ def test_a_killed_process_is_taken_up_by_another_with_the_same_result(stack, tra
     done = subprocess.run(words, cwd=root, capture_output=True, text=True, check=False)
     assert done.returncode == 9, done.stderr
     recorder = Recorder()
-    assert_equal_weights(weights(train(stack, tmp_path, progress=recorder)), weights(trained[0]))
+    assert_equal_weights(weights(train(stack, tmp_path, compute=Compute(progress=recorder))), weights(trained[0]))
     assert recorder.shown[0][1] == 3
 
 

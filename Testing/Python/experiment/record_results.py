@@ -24,11 +24,12 @@ from computer import computer
 
 from ActiveSegmentationLib.acquisition import Constraints
 from ActiveSegmentationLib.cohort import AnnotationKind, Role, StackSettings, discover, with_roles, write_phantom
+from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.embedding import EmbeddingSettings, VaalSettings, train_vaal
 from ActiveSegmentationLib.experiment import BenchmarkOptions, OracleAnnotator, run_benchmark
 from ActiveSegmentationLib.loop import LoopSettings, StudyLoop
-from ActiveSegmentationLib.loop.embeddings import learned_encoder
-from ActiveSegmentationLib.segmentation import TRAINING_PRESETS, examples_from_annotations, fit_ensemble
+from ActiveSegmentationLib.loop.embeddings import Embeddings
+from ActiveSegmentationLib.segmentation import TRAINING_PRESETS, TrainingTask, examples_from_annotations, fit_ensemble
 from ActiveSegmentationLib.study import Draft, Study, label_set_for
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -165,10 +166,10 @@ def trainings(cohort: Path, folder: Path) -> Iterator[tuple[str, dict[str, np.nd
     group = replace(loop.settings.embedding, norm="group", schedule="constant")
     kinds["learned:ntxent-volume"] = replace(loop.settings, embedding=group, seed=2)
     for kind, chosen in kinds.items():
-        encoder = learned_encoder(kind, stack, rows, chosen, cache=folder / kind[:7], device="cpu")
+        encoder = Embeddings(stack, rows, chosen, folder / kind[:7], Compute()).network(kind)
         yield kind, weights_of(encoder.network)
     annotated = np.isin(rows, (2, 9, 17))
-    vaal = train_vaal(stack, rows, annotated, VaalSettings(steps=3, widths=(8, 8)), seed=4, device="cpu")
+    vaal = train_vaal(stack, rows, annotated, VaalSettings(steps=3, widths=(8, 8)), seed=4)
     yield "vaal", {"surprise": vaal.surprise}
     oracle = OracleAnnotator(stack, AnnotationKind.MASK)
     slices = [stack.slice_id(row) for row in (1, 6, 9, 14)]
@@ -181,17 +182,9 @@ def trainings(cohort: Path, folder: Path) -> Iterator[tuple[str, dict[str, np.nd
         small = replace(preset, steps=4, batch_size=3, features=(4, 4, 8, 8, 8)[:levels], validate_every=2)
         if name == "default":
             small = replace(small, loss_head=True)
-        model = fit_ensemble(
-            stack,
-            examples,
-            study.labels.classes,
-            small,
-            members=2 if name == "default" else 1,
-            seed=3,
-            folder=folder / name,
-            device="cpu",
-            validation=examples if preset.select == "best" else None,
-        )
+        validation = examples if preset.select == "best" else None
+        task = TrainingTask(stack, examples, study.labels.classes, small, seed=3, validation=validation)
+        model = fit_ensemble(task, 2 if name == "default" else 1, folder=folder / name)
         for number, network in enumerate(model.networks()):
             yield f"{name} {number + 1}", weights_of(network)
 

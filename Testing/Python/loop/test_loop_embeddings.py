@@ -7,9 +7,10 @@ import numpy as np
 import torch
 
 from ActiveSegmentationLib.cohort import StackSettings
+from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.progress import Progress
 from ActiveSegmentationLib.embedding import EmbeddingSettings, LossWeights
-from ActiveSegmentationLib.loop import LoopSettings, embedders, learned_encoder
+from ActiveSegmentationLib.loop import Embeddings, LoopSettings
 from ActiveSegmentationLib.loop import embeddings as library
 
 
@@ -44,15 +45,15 @@ def test_the_segmenter_embedding_is_that_of_the_whole_ensemble(tmp_path):
     wanted = np.array([2, 0])
     features = np.arange(12, dtype=np.float32).reshape(3, 4)
 
-    def features_of(stack, rows, *, device, progress, flatten=False):
+    def features_of(stack, rows, *, compute, flatten=False):
         return np.repeat(features[rows], 9, axis=1) if flatten else features[rows]
 
     model = SimpleNamespace(features=features_of)
-    options = {"cache": tmp_path, "device": "cpu"}
-    available = embedders(None, np.arange(3), LoopSettings(), model=model, **options)
+    embeddings = Embeddings(None, np.arange(3), LoopSettings(), tmp_path, Compute())
+    available = embeddings.embedders(model)
     assert np.array_equal(available["segmenter"](wanted), features[wanted])
     assert available["segmenter-map"](wanted).shape == (2, 36)
-    assert "segmenter" not in embedders(None, np.arange(3), LoopSettings(), model=None, **options)
+    assert "segmenter" not in embeddings.embedders(None)
 
 
 def test_free_weights_of_the_losses_keep_the_studys_training(tmp_path, monkeypatch):
@@ -71,20 +72,20 @@ def test_free_weights_of_the_losses_keep_the_studys_training(tmp_path, monkeypat
     monkeypatch.setattr(library, "train_encoder", train)
     settings = LoopSettings()
     kind = "learned:nt-xent=1+volume=0.5"
-    available = embedders(Stack(), np.arange(3), settings, model=None, cache=tmp_path, device="cpu", kinds=(kind,))
+    available = Embeddings(Stack(), np.arange(3), settings, tmp_path, Compute()).embedders(None, (kind,))
     assert available[kind](np.array([1])).shape == (1, 2)
     assert trained == [replace(settings.embedding, weights=LossWeights(1, 0, 0.5, 0))]
 
 
 def test_the_autoencoder_is_trained_once_and_serves_a_changed_cohort(tmp_path):
     settings = LoopSettings(embedding=EmbeddingSettings(steps=2))
-    options = {"cache": tmp_path, "device": "cpu"}
-    first = learned_encoder("infovae", TinyStack(), np.arange(6), settings, **options)
+    first = Embeddings(TinyStack(), np.arange(6), settings, tmp_path, Compute()).network("infovae")
     assert first.settings.steps == 2
     listener = Listener()
-    available = embedders(TinyStack(), np.arange(5), settings, model=None, progress=listener, **options)
+    compute = Compute(progress=listener)
+    available = Embeddings(TinyStack(), np.arange(5), settings, tmp_path, compute).embedders(None)
     assert available["infovae"](np.array([4, 1])).shape == (2, first.settings.latent)
     assert listener.stages == {"Embedding slices"}
-    assert "serves the present 5" in listener.messages[0]
+    assert "used for the present 5" in listener.messages[0]
     assert set(library.LEARNED) <= set(available)
     assert {"learned", "infovae", "infovae:ozdemir2021"} <= set(library.LEARNED)

@@ -13,13 +13,15 @@ PACKAGE = "ActiveSegmentationLib"
 ROOT = Path(__file__).parents[3]
 LIBRARY = ROOT / PACKAGE
 
-LOOP = {"common", "cohort", "study", "embedding", "segmentation", "uncertainty", "acquisition", "evaluation"}
+LOOP = {"common", "cohort", "study", "training", "embedding", "segmentation", "uncertainty", "acquisition"}
+LOOP |= {"evaluation"}
 MAY_IMPORT = {
     "common": {"common"},
     "cohort": {"common", "cohort"},
     "study": {"common", "cohort", "study"},
-    "embedding": {"common", "cohort", "embedding"},
-    "segmentation": {"common", "cohort", "study", "segmentation"},
+    "training": {"common", "training"},
+    "embedding": {"common", "cohort", "training", "embedding"},
+    "segmentation": {"common", "cohort", "study", "training", "segmentation"},
     "uncertainty": {"common", "cohort", "study", "segmentation", "uncertainty"},
     "acquisition": {"common", "cohort", "embedding", "uncertainty", "acquisition"},
     "evaluation": {"common", "evaluation"},
@@ -31,7 +33,19 @@ MAY_IMPORT = {
     "panels": {"common", "cohort", "study", "worker", "scene", "panels"},
 }
 CLIENT = {"worker.client", "worker.protocol"}
-HEAVY = ("torch", "sklearn", "monai", "matplotlib", "dask", "skimage", "tqdm", "filelock", "jinja2", "safetensors")
+HEAVY = (
+    "torch",
+    "sklearn",
+    "monai",
+    "matplotlib",
+    "dask",
+    "skimage",
+    "tqdm",
+    "filelock",
+    "jinja2",
+    "safetensors",
+    "pydantic",
+)
 LIGHT_ROOMS = ("common", "cohort", "study")
 
 

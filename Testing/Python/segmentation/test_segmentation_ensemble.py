@@ -8,9 +8,17 @@ import numpy as np
 import pytest
 import torch
 
+from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.errors import BadInput, Cancelled
 from ActiveSegmentationLib.common.progress import Progress
-from ActiveSegmentationLib.segmentation import Ensemble, Segmenter, fit_ensemble, is_trained, load_ensemble
+from ActiveSegmentationLib.segmentation import (
+    Ensemble,
+    Segmenter,
+    TrainingTask,
+    fit_ensemble,
+    is_trained,
+    load_ensemble,
+)
 
 
 class Counter(Progress):
@@ -32,9 +40,11 @@ def same(a: Segmenter, b: Segmenter) -> bool:
 
 def test_members_differ_and_do_not_depend_on_their_number(stack, tiny, tmp_path):
     examples = stack.examples([0, 3, 9])
-    one = fit_ensemble(stack, examples, 3, tiny, members=1, seed=0, folder=tmp_path / "one")
+    one = fit_ensemble(TrainingTask(stack, examples, 3, tiny, seed=0), 1, folder=tmp_path / "one")
     counter = Counter()
-    two = fit_ensemble(stack, examples, 3, tiny, members=2, seed=0, folder=tmp_path / "two", progress=counter)
+    two = fit_ensemble(
+        TrainingTask(stack, examples, 3, tiny, seed=0), 2, folder=tmp_path / "two", compute=Compute(progress=counter)
+    )
     assert counter.stages == ["Training model 1 of 2", "Training model 2 of 2"]
     assert same(one.members[0], two.members[0])
     assert not same(two.members[0], two.members[1])
@@ -48,24 +58,34 @@ def test_members_differ_and_do_not_depend_on_their_number(stack, tiny, tmp_path)
 
 def test_an_interrupted_ensemble_goes_on_where_it_stopped(stack, tiny, tmp_path):
     examples = stack.examples([0, 3])
-    whole = fit_ensemble(stack, examples, 3, tiny, members=2, seed=0, folder=tmp_path / "a")
+    whole = fit_ensemble(TrainingTask(stack, examples, 3, tiny, seed=0), 2, folder=tmp_path / "a")
     with pytest.raises(Cancelled):
-        fit_ensemble(stack, examples, 3, tiny, members=2, seed=0, folder=tmp_path / "b", progress=Counter(15))
+        fit_ensemble(
+            TrainingTask(stack, examples, 3, tiny, seed=0),
+            2,
+            folder=tmp_path / "b",
+            compute=Compute(progress=Counter(15)),
+        )
     assert not is_trained(tmp_path / "b")
     counter = Counter()
-    resumed = fit_ensemble(stack, examples, 3, tiny, members=2, seed=0, folder=tmp_path / "b", progress=counter)
+    resumed = fit_ensemble(
+        TrainingTask(stack, examples, 3, tiny, seed=0), 2, folder=tmp_path / "b", compute=Compute(progress=counter)
+    )
     assert counter.count == tiny.steps  # the first member was finished
     assert all(same(a, b) for a, b in zip(whole.members, resumed.members, strict=True))
     assert is_trained(tmp_path / "b")
 
 
 def test_a_kill_while_training_anew_leaves_the_older_model_in_use(stack, tiny, tmp_path):
-    older = fit_ensemble(stack, stack.examples([0, 3]), 3, tiny, members=2, seed=0, folder=tmp_path / "a")
-    later = fit_ensemble(stack, stack.examples([1]), 3, tiny, members=2, seed=0, folder=tmp_path / "whole")
+    older = fit_ensemble(TrainingTask(stack, stack.examples([0, 3]), 3, tiny, seed=0), 2, folder=tmp_path / "a")
+    later = fit_ensemble(TrainingTask(stack, stack.examples([1]), 3, tiny, seed=0), 2, folder=tmp_path / "whole")
     before = {path.name for path in (tmp_path / "a").iterdir()}
     with pytest.raises(Cancelled):  # in the middle of the second model
         fit_ensemble(
-            stack, stack.examples([1]), 3, tiny, members=2, seed=0, folder=tmp_path / "a", progress=Counter(15)
+            TrainingTask(stack, stack.examples([1]), 3, tiny, seed=0),
+            2,
+            folder=tmp_path / "a",
+            compute=Compute(progress=Counter(15)),
         )
     assert is_trained(tmp_path / "a")
     loaded = load_ensemble(tmp_path / "a")
@@ -73,7 +93,10 @@ def test_a_kill_while_training_anew_leaves_the_older_model_in_use(stack, tiny, t
     assert all(same(a, b) for a, b in zip(loaded.members, older.members, strict=True))
     counter = Counter()
     resumed = fit_ensemble(
-        stack, stack.examples([1]), 3, tiny, members=2, seed=0, folder=tmp_path / "a", progress=counter
+        TrainingTask(stack, stack.examples([1]), 3, tiny, seed=0),
+        2,
+        folder=tmp_path / "a",
+        compute=Compute(progress=counter),
     )
     assert counter.count == tiny.steps  # the first model was finished
     assert load_ensemble(tmp_path / "a").key == resumed.key == later.key
@@ -85,15 +108,15 @@ def test_a_kill_while_training_anew_leaves_the_older_model_in_use(stack, tiny, t
 
 def test_models_may_be_added_without_training_the_others_again(stack, tiny, tmp_path):
     examples = stack.examples([0, 3])
-    fit_ensemble(stack, examples, 3, tiny, members=1, seed=0, folder=tmp_path)
+    fit_ensemble(TrainingTask(stack, examples, 3, tiny, seed=0), 1, folder=tmp_path)
     counter = Counter()
-    fit_ensemble(stack, examples, 3, tiny, members=2, seed=0, folder=tmp_path, progress=counter)
+    fit_ensemble(TrainingTask(stack, examples, 3, tiny, seed=0), 2, folder=tmp_path, compute=Compute(progress=counter))
     assert counter.count == tiny.steps
     assert len(load_ensemble(tmp_path).members) == 2
 
 
 def test_an_ensemble_in_numbered_folders_is_still_read(stack, tiny, tmp_path):
-    made = fit_ensemble(stack, stack.examples([0, 3]), 3, tiny, members=2, seed=0, folder=tmp_path)
+    made = fit_ensemble(TrainingTask(stack, stack.examples([0, 3]), 3, tiny, seed=0), 2, folder=tmp_path)
     for number, member in enumerate(made.members):
         (tmp_path / f"member-{member.key[:16]}").rename(tmp_path / f"member-{number}")
     assert load_ensemble(tmp_path).key == made.key
@@ -104,9 +127,11 @@ def test_an_ensemble_in_numbered_folders_is_still_read(stack, tiny, tmp_path):
 
 
 def test_warm_members_start_from_the_earlier_ones(stack, tiny, tmp_path):
-    first = fit_ensemble(stack, stack.examples([0]), 3, tiny, members=1, seed=0, folder=tmp_path / "a")
+    first = fit_ensemble(TrainingTask(stack, stack.examples([0]), 3, tiny, seed=0), 1, folder=tmp_path / "a")
     warm = replace(tiny, warm_start=True, steps=1, learning_rate=1e-9)
-    second = fit_ensemble(stack, stack.examples([1]), 3, warm, members=2, seed=0, folder=tmp_path / "b", initial=first)
+    second = fit_ensemble(
+        TrainingTask(stack, stack.examples([1]), 3, warm, seed=0), 2, folder=tmp_path / "b", initial=first
+    )
     start = first.members[0].network.state_dict()
     for member in second.members:
         assert all(torch.allclose(p, start[name], atol=1e-6) for name, p in member.network.named_parameters())
@@ -114,7 +139,7 @@ def test_warm_members_start_from_the_earlier_ones(stack, tiny, tmp_path):
 
 def test_features_of_all_members_count_alike(stack, tiny, tmp_path):
     rows = np.arange(12)
-    two = fit_ensemble(stack, stack.examples([0, 3]), 3, tiny, members=2, seed=0, folder=tmp_path)
+    two = fit_ensemble(TrainingTask(stack, stack.examples([0, 3]), 3, tiny, seed=0), 2, folder=tmp_path)
     parts = [member.features(stack, rows) for member in two.members]
     assert np.array_equal(Ensemble((two.members[0],)).features(stack, rows), parts[0])
     features = two.features(stack, rows)
@@ -127,5 +152,5 @@ def test_features_of_all_members_count_alike(stack, tiny, tmp_path):
 
 def test_no_member_is_refused(stack, tiny, tmp_path):
     with pytest.raises(BadInput, match="at least one model"):
-        fit_ensemble(stack, stack.examples([0]), 3, tiny, members=0, seed=0, folder=tmp_path)
+        fit_ensemble(TrainingTask(stack, stack.examples([0]), 3, tiny, seed=0), 0, folder=tmp_path)
     assert not is_trained(tmp_path)

@@ -9,11 +9,19 @@ import pytest
 import torch
 from scipy import stats
 
+from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.errors import BadInput, Cancelled
 from ActiveSegmentationLib.common.progress import Progress
-from ActiveSegmentationLib.segmentation import Ensemble, TrainingSettings, fit, load_segmenter
+from ActiveSegmentationLib.segmentation import (
+    Ensemble,
+    SegmentationLoss,
+    TrainingSettings,
+    TrainingTask,
+    fit,
+    load_segmenter,
+)
+from ActiveSegmentationLib.segmentation.learner import HEAD, TASK, SegmentationLearner
 from ActiveSegmentationLib.segmentation.loss_head import MARGIN, LossHead, head_optimiser, ranking_loss
-from ActiveSegmentationLib.segmentation.losses import segmentation_loss, slice_losses
 from ActiveSegmentationLib.segmentation.network import build_network
 
 
@@ -83,9 +91,9 @@ def test_losses_of_slices_are_those_of_batches_of_one(background, squared, scrib
     labels[2] = 255
     labels[3] = 0
     dense = torch.tensor([True, False, False, True, True, False])
-    form = {"background": background, "squared": squared, "scribble_dice": scribble_dice}
-    expected = [segmentation_loss(logits[i : i + 1], labels[i : i + 1], dense[i : i + 1], **form) for i in range(6)]
-    assert slice_losses(logits, labels, dense, **form).tolist() == pytest.approx([e.item() for e in expected], rel=1e-4)
+    loss = SegmentationLoss(background=background, squared=squared, scribble_dice=scribble_dice)
+    expected = [loss(logits[i : i + 1], labels[i : i + 1], dense[i : i + 1]) for i in range(6)]
+    assert loss.by_slice(logits, labels, dense).tolist() == pytest.approx([e.item() for e in expected], rel=1e-4)
 
 
 def test_the_head_learns_an_order_from_pairs():
@@ -118,7 +126,7 @@ def test_the_trained_head_ranks_what_the_model_finds_hard(stack, headed, tmp_pat
     noise = np.random.default_rng(0).normal(0, 0.3, images[rows[hard]].shape)
     stack.images[rows[hard]] = (0.4 + noise).astype(np.float16)
     settings = replace(headed, steps=200, augment=False)
-    model = fit(stack, stack.examples(rows), 3, settings, seed=0, folder=tmp_path)
+    model = fit(TrainingTask(stack, stack.examples(rows), 3, settings, seed=0), folder=tmp_path)
     found = model.predicted_losses(stack, rows)
     assert found.shape == (12,)
     assert found.dtype == np.float32
@@ -130,13 +138,12 @@ def test_task_weights_start_alike_and_the_task_optimiser_knows_no_head(stack, ti
     plain, with_head = (build_network(1, 3, settings, seed=3) for settings in (tiny, headed))
     for name, value in plain.state_dict().items():
         assert torch.equal(value, with_head.state_dict()[name])
-    from ActiveSegmentationLib.segmentation.training import _Run
-
-    state = _Run(stack, stack.examples([0, 3]), 3, headed, 0, "cpu", None).start(None)
-    of_task = {id(p) for group in state.optimiser.param_groups for p in group["params"]}
-    of_head = {id(p) for group in state.head_optimiser.param_groups for p in group["params"]}
-    assert of_task == {id(p) for p in state.network.net.parameters()}
-    assert of_head == {id(p) for p in state.network.loss_head.parameters()}
+    learner = SegmentationLearner(stack, stack.examples([0, 3]), 3, headed, seed=0, device="cpu")
+    of_task, of_head = (
+        {id(p) for group in learner.optimisers[name].param_groups for p in group["params"]} for name in (TASK, HEAD)
+    )
+    assert of_task == {id(p) for p in learner.network.net.parameters()}
+    assert of_head == {id(p) for p in learner.network.loss_head.parameters()}
     assert not of_task & of_head
 
 
@@ -150,51 +157,53 @@ def test_encoding_and_decoding_is_the_forward_pass(tiny):
 
 def test_late_steps_leave_the_features_to_the_task(stack, tiny, headed, monkeypatch, tmp_path):
     """With the maps detached from the first step on, the network is that of a training without head, to the bit."""
-    monkeypatch.setattr("ActiveSegmentationLib.segmentation.training.ATTACHED", 0.0)
+    monkeypatch.setattr("ActiveSegmentationLib.segmentation.learner.ATTACHED", 0.0)
     examples = stack.examples([0, 3, 9])
-    plain = fit(stack, examples, 3, tiny, seed=0, folder=tmp_path / "plain")
-    with_head = fit(stack, examples, 3, headed, seed=0, folder=tmp_path / "head")
+    plain = fit(TrainingTask(stack, examples, 3, tiny, seed=0), folder=tmp_path / "plain")
+    with_head = fit(TrainingTask(stack, examples, 3, headed, seed=0), folder=tmp_path / "head")
     assert all(torch.equal(value, weights(with_head)[name]) for name, value in weights(plain).items())
     monkeypatch.undo()
-    other = fit(stack, examples, 3, headed, seed=0, folder=tmp_path / "attached")
+    other = fit(TrainingTask(stack, examples, 3, headed, seed=0), folder=tmp_path / "attached")
     assert not all(torch.equal(value, weights(other)[name]) for name, value in weights(plain).items())
 
 
 @pytest.mark.parametrize("select", ["last", "best"])
 def test_a_training_with_a_head_goes_on_to_the_same_bits(stack, headed, tmp_path, select):
     settings = replace(headed, select=select, validate_every=3, batch_size=3)
-    arguments = {"seed": 0, "validation": stack.examples([20, 21]), "checkpoint_every": 4}
     examples = stack.examples([0, 3, 9])
-    whole = fit(stack, examples, 3, settings, folder=tmp_path / "whole", **arguments)
+    task = TrainingTask(stack, examples, 3, settings, seed=0, validation=stack.examples([20, 21]))
+    whole = fit(task, folder=tmp_path / "whole", checkpoint_every=4)
     for limit in (2, 5, 6):  # the last two go on from a checkpoint
         with pytest.raises(Cancelled):
-            fit(stack, examples, 3, settings, folder=tmp_path / "cut", progress=Stopping(limit), **arguments)
-    assert same(whole, fit(stack, examples, 3, settings, folder=tmp_path / "cut", **arguments))
+            fit(task, folder=tmp_path / "cut", compute=Compute(progress=Stopping(limit)), checkpoint_every=4)
+    assert same(whole, fit(task, folder=tmp_path / "cut", checkpoint_every=4))
 
 
 def test_the_head_is_kept_with_the_model(stack, headed, tiny, tmp_path):
-    model = fit(stack, stack.examples([0, 3]), 3, headed, seed=0, folder=tmp_path / "a")
+    model = fit(TrainingTask(stack, stack.examples([0, 3]), 3, headed, seed=0), folder=tmp_path / "a")
     loaded = load_segmenter(tmp_path / "a")
     assert same(model, loaded)
     rows = np.arange(5)
     assert np.array_equal(model.predicted_losses(stack, rows), loaded.predicted_losses(stack, rows))
-    assert loaded.predicted_losses(stack, rows, batch_size=2) == pytest.approx(loaded.predicted_losses(stack, rows))
-    other = fit(stack, stack.examples([0, 3]), 3, headed, seed=1, folder=tmp_path / "b")
+    assert loaded.predicted_losses(stack, rows, Compute(batch_size=2)) == pytest.approx(
+        loaded.predicted_losses(stack, rows)
+    )
+    other = fit(TrainingTask(stack, stack.examples([0, 3]), 3, headed, seed=1), folder=tmp_path / "b")
     both = Ensemble((model, other)).predicted_losses(stack, rows)
     assert both == pytest.approx((model.predicted_losses(stack, rows) + other.predicted_losses(stack, rows)) / 2)
     assert model.predicted_losses(stack, []).shape == (0,)
-    bare = fit(stack, stack.examples([0, 3]), 3, tiny, seed=0, folder=tmp_path / "c")
+    bare = fit(TrainingTask(stack, stack.examples([0, 3]), 3, tiny, seed=0), folder=tmp_path / "c")
     with pytest.raises(BadInput, match="no head"):
         bare.predicted_losses(stack, rows)
 
 
 def test_a_warm_start_takes_what_there_is(stack, headed, tiny, tmp_path):
     examples = stack.examples([0, 3])
-    bare = fit(stack, examples, 3, tiny, seed=0, folder=tmp_path / "bare")
-    first = fit(stack, examples, 3, headed, seed=0, folder=tmp_path / "first")
+    bare = fit(TrainingTask(stack, examples, 3, tiny, seed=0), folder=tmp_path / "bare")
+    first = fit(TrainingTask(stack, examples, 3, headed, seed=0), folder=tmp_path / "first")
     for number, (settings, initial) in enumerate(((headed, bare), (headed, first), (tiny, first))):
         warm = replace(settings, warm_start=True, steps=1, learning_rate=1e-12, warm_up=0.0)
-        model = fit(stack, examples, 3, warm, seed=7, folder=tmp_path / str(number), initial=initial)
+        model = fit(TrainingTask(stack, examples, 3, warm, seed=7, initial=initial), folder=tmp_path / str(number))
         for name, value in initial.network.net.named_parameters():
             assert torch.allclose(value, dict(model.network.net.named_parameters())[name], atol=1e-6)
         if settings.loss_head and initial is first:

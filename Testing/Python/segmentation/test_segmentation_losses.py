@@ -7,8 +7,7 @@ import math
 import pytest
 import torch
 
-from ActiveSegmentationLib.segmentation import partial_cross_entropy, partial_dice, segmentation_loss
-from ActiveSegmentationLib.segmentation.losses import slice_losses
+from ActiveSegmentationLib.segmentation import SegmentationLoss, partial_cross_entropy, partial_dice
 
 
 def random_batch(seed: int, *, unlabelled: float = 0.4, n: int = 3, classes: int = 4):
@@ -86,12 +85,12 @@ def test_dense_loss_is_half_cross_entropy_half_dice():
     logits, labels = random_batch(2, unlabelled=0)
     usual = torch.nn.functional.cross_entropy(logits, labels.long()).item()
     expected = usual / 2 + literal_dice(logits, labels, background=False, squared=False) / 2
-    assert segmentation_loss(logits, labels, torch.ones(3, dtype=torch.bool)).item() == pytest.approx(expected)
+    assert SegmentationLoss()(logits, labels, torch.ones(3, dtype=torch.bool)).item() == pytest.approx(expected)
 
 
 def test_scribble_loss_is_cross_entropy_alone():
     logits, labels = random_batch(3)
-    found = segmentation_loss(logits, labels, torch.zeros(3, dtype=torch.bool)).item()
+    found = SegmentationLoss()(logits, labels, torch.zeros(3, dtype=torch.bool)).item()
     assert found == pytest.approx(literal_cross_entropy(logits, labels))
 
 
@@ -99,36 +98,37 @@ def test_mixed_loss_takes_dice_from_dense_slices_only():
     logits, labels = random_batch(4)
     dice = literal_dice(logits[:2], labels[:2], background=False, squared=False)
     expected = 2 / 3 * literal_cross_entropy(logits, labels) + 1 / 3 * dice
-    found = segmentation_loss(logits, labels, torch.tensor([True, True, False])).item()
+    found = SegmentationLoss()(logits, labels, torch.tensor([True, True, False])).item()
     assert found == pytest.approx(expected)
 
 
-def test_scribble_dice_is_over_decided_pixels():
+def test_scribble_dice_is_over_labelled_pixels():
     logits, labels = random_batch(5)
     dice = literal_dice(logits, labels, background=False, squared=False)
-    found = segmentation_loss(logits, labels, torch.zeros(3, dtype=torch.bool), scribble_dice=True).item()
+    found = SegmentationLoss(scribble_dice=True)(logits, labels, torch.zeros(3, dtype=torch.bool)).item()
     assert found == pytest.approx((literal_cross_entropy(logits, labels) + dice) / 2)
 
 
 @pytest.mark.parametrize("dense", [[True] * 3, [False] * 3, [True, False, True]])
 @pytest.mark.parametrize("scribble_dice", [False, True])
-def test_unlabelled_pixels_have_no_gradient_and_decided_ones_do(dense, scribble_dice):
+def test_unlabelled_pixels_have_no_gradient_and_labelled_ones_do(dense, scribble_dice):
     logits, labels = random_batch(6)
-    segmentation_loss(logits, labels, torch.tensor(dense), scribble_dice=scribble_dice, background=True).backward()
+    loss = SegmentationLoss(scribble_dice=scribble_dice, background=True)
+    loss(logits, labels, torch.tensor(dense)).backward()
     size = logits.grad.abs().amax(1)
     assert (size[labels == 255] == 0).all()
     assert (size[labels != 255] > 0).all()
 
 
 @pytest.mark.parametrize("dense", [True, False])
-def test_a_slice_or_batch_without_decided_pixels_gives_no_nan(dense):
+def test_a_slice_or_batch_without_labelled_pixels_gives_no_nan(dense):
     logits, labels = random_batch(7)
     labels[1] = 255
     kinds = torch.full((3,), dense)
-    loss = segmentation_loss(logits, labels, kinds)
+    loss = SegmentationLoss()(logits, labels, kinds)
     assert torch.isfinite(loss)
     labels[:] = 255
-    nothing = segmentation_loss(logits, labels, kinds)
+    nothing = SegmentationLoss()(logits, labels, kinds)
     nothing.backward()
     assert nothing.item() == 0
     assert (logits.grad == 0).all()
@@ -140,7 +140,7 @@ def test_cross_entropy_alone_absent_classes_and_weights_by_frequency():
     labels = torch.randint(0, 3, (3, 6, 5), generator=generator)
     labels[0, :2] = 255
     dense = torch.ones(3, dtype=torch.bool)
-    alone = segmentation_loss(logits, labels, dense, dice_share=0.0)
+    alone = SegmentationLoss(dice_share=0.0)(logits, labels, dense)
     assert alone == pytest.approx(float(partial_cross_entropy(logits, labels)))
     weights = torch.tensor([0.5, 2.0, 3.0, 1.0])
     of_slices = [
@@ -150,8 +150,9 @@ def test_cross_entropy_alone_absent_classes_and_weights_by_frequency():
     weighted = partial_cross_entropy(logits, labels, class_weights=weights)
     assert float(weighted) == pytest.approx(sum(of_slices) / 3, rel=1e-5)
     form = {"dice_share": 0.3, "absent": True, "class_weights": weights, "background": True, "squared": True}
-    each = [segmentation_loss(logits[n : n + 1], labels[n : n + 1], dense[:1], **form) for n in range(3)]
-    assert slice_losses(logits, labels, dense, **form).tolist() == pytest.approx([float(x) for x in each], rel=1e-5)
+    loss = SegmentationLoss(**form)
+    each = [loss(logits[n : n + 1], labels[n : n + 1], dense[:1]) for n in range(3)]
+    assert loss.by_slice(logits, labels, dense).tolist() == pytest.approx([float(x) for x in each], rel=1e-5)
     seen = partial_dice(logits, labels, background=True)
     counted = partial_dice(logits, labels, background=True, absent=True)  # class 3 is nowhere: its Dice is near 0
     assert float(counted) == pytest.approx((3 * float(seen) + 1) / 4, abs=1e-3)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.segmentation import (
     TRAINING_PRESETS,
@@ -19,7 +20,7 @@ from ActiveSegmentationLib.segmentation import (
     predict_volume,
 )
 from ActiveSegmentationLib.segmentation.network import build_network
-from ActiveSegmentationLib.segmentation.segmenter import DESCRIPTION, WEIGHTS
+from ActiveSegmentationLib.segmentation.model_files import FILES
 from ActiveSegmentationLib.segmentation.validation import foreground_dice
 
 
@@ -72,13 +73,11 @@ def test_features_are_the_mean_of_what_leaves_the_last_encoder_level(stack, tiny
     assert segmenter.features(stack, np.arange(5)) == pytest.approx(expected.mean((2, 3)), abs=1e-6)
     flat = segmenter.features(stack, np.arange(5), flatten=True)
     assert flat == pytest.approx(expected.reshape(5, -1), abs=1e-6)
-    with pytest.raises(BadInput, match="layer"):
-        segmenter.features(stack, np.arange(5), layer="top")
 
 
 def test_streaming_equals_all_at_once(stack, tiny):
     segmenter, rows = model(tiny), np.array([7, 2, 11, 3, 0])
-    streamed = list(segmenter.iterate_probabilities(stack, rows, batch_size=2))
+    streamed = list(segmenter.iterate_probabilities(stack, rows, Compute(batch_size=2)))
     assert [chosen.tolist() for chosen, _ in streamed] == [[7, 2], [11, 3], [0]]
     together = segmenter.probabilities(stack, rows)
     assert np.concatenate([p for _, p in streamed]) == pytest.approx(together, abs=1e-5)
@@ -99,21 +98,21 @@ def test_a_model_survives_the_disk(stack, tiny, tmp_path):
 def test_damaged_models_are_refused(tiny, tmp_path):
     model(tiny).save(tmp_path / "a")
     model(tiny, seed=2).save(tmp_path / "b")
-    (tmp_path / "a" / WEIGHTS).write_bytes((tmp_path / "b" / WEIGHTS).read_bytes())
-    with pytest.raises(BadInput, match="differ"):
+    (tmp_path / "a" / FILES.weights).write_bytes((tmp_path / "b" / FILES.weights).read_bytes())
+    with pytest.raises(BadInput, match="do not belong together"):
         load_segmenter(tmp_path / "a")
-    whole = (tmp_path / "b" / WEIGHTS).read_bytes()
-    (tmp_path / "b" / WEIGHTS).write_bytes(whole[: len(whole) // 2])
+    whole = (tmp_path / "b" / FILES.weights).read_bytes()
+    (tmp_path / "b" / FILES.weights).write_bytes(whole[: len(whole) // 2])
     with pytest.raises(BadInput, match="cannot be read"):
         load_segmenter(tmp_path / "b")
-    (tmp_path / "b" / DESCRIPTION).unlink()
+    (tmp_path / "b" / FILES.description).unlink()
     with pytest.raises(BadInput, match="no such file"):
         load_segmenter(tmp_path / "b")
 
 
 def test_a_volume_is_predicted_in_its_own_plane(stack, tiny):
     members = (model(tiny, 1), model(tiny, 2))
-    prediction = predict_volume(Ensemble(members), stack, "b", batch_size=3)
+    prediction = predict_volume(Ensemble(members), stack, "b", compute=Compute(batch_size=3))
     rows = stack.volume_rows("b")
     mean = (members[0].probabilities(stack, rows) + members[1].probabilities(stack, rows)) / 2
     expected = stack.from_grid(mean, "b")

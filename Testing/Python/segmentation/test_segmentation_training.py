@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.errors import BadInput, Cancelled, JobFailed
 from ActiveSegmentationLib.common.progress import Progress
-from ActiveSegmentationLib.segmentation import Segmenter, TrainingSettings, fit, load_segmenter
-from ActiveSegmentationLib.segmentation.checkpoint import CHECKPOINT
+from ActiveSegmentationLib.segmentation import Segmenter, TrainingSettings, TrainingTask, fit, load_segmenter
+from ActiveSegmentationLib.segmentation.learner import SegmentationLearner
+from ActiveSegmentationLib.training import CHECKPOINT
 
 
 class Recorder(Progress):
@@ -44,19 +46,19 @@ def dice(model: Segmenter, stack, rows: np.ndarray) -> float:
 @pytest.mark.parametrize(("dense", "least"), [(True, 0.85), (False, 0.8)])
 def test_it_learns_from_masks_and_from_scribbles(stack, tiny, tmp_path, dense, least):
     settings = replace(tiny, steps=80)
-    model = fit(stack, stack.examples(range(12), dense=dense), 3, settings, seed=0, folder=tmp_path)
+    model = fit(TrainingTask(stack, stack.examples(range(12), dense=dense), 3, settings, seed=0), folder=tmp_path)
     assert dice(model, stack, np.arange(12, 24)) > least
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_does_not(stack, tiny, tmp_path):
     examples = stack.examples([0, 3, 9])
     torch.manual_seed(1)
-    a = fit(stack, examples, 3, tiny, seed=5, folder=tmp_path / "a")
+    a = fit(TrainingTask(stack, examples, 3, tiny, seed=5), folder=tmp_path / "a")
     torch.manual_seed(2)
     before = torch.get_rng_state()
-    b = fit(stack, examples, 3, tiny, seed=5, folder=tmp_path / "b")
+    b = fit(TrainingTask(stack, examples, 3, tiny, seed=5), folder=tmp_path / "b")
     assert torch.equal(before, torch.get_rng_state())
-    c = fit(stack, examples, 3, tiny, seed=6, folder=tmp_path / "c")
+    c = fit(TrainingTask(stack, examples, 3, tiny, seed=6), folder=tmp_path / "c")
     assert same(a, b)
     assert a.key == b.key != c.key
     assert not same(a, c)
@@ -65,15 +67,16 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(stack, tiny, tmp
 @pytest.mark.parametrize("select", ["last", "best"])
 def test_a_training_stopped_anywhere_goes_on_to_the_same_bits(stack, tiny, tmp_path, select):
     settings = replace(tiny, select=select, validate_every=3)
-    arguments = {"seed": 0, "validation": stack.examples([20, 21]), "checkpoint_every": 4}
-    whole = fit(stack, stack.examples([0, 3, 9]), 3, settings, folder=tmp_path / "whole", **arguments)
+    examples, validation = stack.examples([0, 3, 9]), stack.examples([20, 21])
+    task = TrainingTask(stack, examples, 3, settings, seed=0, validation=validation)
+    whole = fit(task, folder=tmp_path / "whole", checkpoint_every=4)
     for limit, sessions in ((0, 1), (5, 2), (11, 1)):
         folder = tmp_path / str(limit)
         for _ in range(sessions):
             with pytest.raises(Cancelled):
-                fit(stack, stack.examples([0, 3, 9]), 3, settings, folder=folder, progress=Recorder(limit), **arguments)
+                fit(task, folder=folder, compute=Compute(progress=Recorder(limit)), checkpoint_every=4)
         recorder = Recorder()
-        resumed = fit(stack, stack.examples([0, 3, 9]), 3, settings, folder=folder, progress=recorder, **arguments)
+        resumed = fit(task, folder=folder, compute=Compute(progress=recorder), checkpoint_every=4)
         assert same(whole, resumed)
         assert recorder.steps[0] == {0: 1, 5: 9, 11: 9}[limit]  # five reports of the second session end at step 9
         assert not (folder / CHECKPOINT).exists()
@@ -84,31 +87,41 @@ def test_a_training_stopped_anywhere_goes_on_to_the_same_bits(stack, tiny, tmp_p
 
 def test_a_finished_training_is_loaded_and_any_change_trains_anew(stack, tiny, tmp_path):
     examples = stack.examples([0, 3])
-    first = fit(stack, examples, 3, tiny, seed=0, folder=tmp_path)
+    first = fit(TrainingTask(stack, examples, 3, tiny, seed=0), folder=tmp_path)
     again = Recorder()
-    assert same(first, fit(stack, examples, 3, tiny, seed=0, folder=tmp_path, progress=again))
+    assert same(
+        first, fit(TrainingTask(stack, examples, 3, tiny, seed=0), folder=tmp_path, compute=Compute(progress=again))
+    )
     assert again.steps == []
     for changed, settings, seed in ((stack.examples([0, 4]), tiny, 0), (examples, replace(tiny, steps=11), 0)):
         recorder = Recorder()
-        fit(stack, changed, 3, settings, seed=seed, folder=tmp_path, progress=recorder)
+        fit(TrainingTask(stack, changed, 3, settings, seed=seed), folder=tmp_path, compute=Compute(progress=recorder))
         assert recorder.steps[-1] == settings.steps
 
 
 def test_a_checkpoint_of_another_training_or_a_broken_one_is_not_used(stack, tiny, tmp_path):
     examples = stack.examples([0, 3])
-    whole = fit(stack, examples, 3, tiny, seed=0, folder=tmp_path / "whole")
+    whole = fit(TrainingTask(stack, examples, 3, tiny, seed=0), folder=tmp_path / "whole")
     with pytest.raises(Cancelled):
-        fit(stack, examples, 3, tiny, seed=1, folder=tmp_path / "b", progress=Recorder(6), checkpoint_every=4)
-    assert same(whole, fit(stack, examples, 3, tiny, seed=0, folder=tmp_path / "b"))
+        fit(
+            TrainingTask(stack, examples, 3, tiny, seed=1),
+            folder=tmp_path / "b",
+            compute=Compute(progress=Recorder(6)),
+            checkpoint_every=4,
+        )
+    assert same(whole, fit(TrainingTask(stack, examples, 3, tiny, seed=0), folder=tmp_path / "b"))
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / CHECKPOINT).write_bytes(b"no checkpoint")
     recorder = Recorder()
-    assert same(whole, fit(stack, examples, 3, tiny, seed=0, folder=tmp_path / "c", progress=recorder))
-    assert "anew" in recorder.messages[0]
+    assert same(
+        whole,
+        fit(TrainingTask(stack, examples, 3, tiny, seed=0), folder=tmp_path / "c", compute=Compute(progress=recorder)),
+    )
+    assert "starts again" in recorder.messages[0]
 
 
 def test_the_finished_model_can_be_loaded_and_tells_how_it_was_made(stack, tiny, tmp_path):
-    model = fit(stack, stack.examples([0, 3]), 3, tiny, seed=7, folder=tmp_path)
+    model = fit(TrainingTask(stack, stack.examples([0, 3]), 3, tiny, seed=7), folder=tmp_path)
     loaded = load_segmenter(tmp_path)
     assert same(model, loaded)
     assert loaded.record["seed"] == 7
@@ -122,19 +135,17 @@ def test_one_example_is_enough_and_missing_classes_are_told(stack, tiny, tmp_pat
     examples = stack.examples([2])
     examples.labels[examples.labels == 2] = 0
     recorder = Recorder()
-    model = fit(stack, examples, 3, tiny, seed=0, folder=tmp_path, progress=recorder)
+    model = fit(TrainingTask(stack, examples, 3, tiny, seed=0), folder=tmp_path, compute=Compute(progress=recorder))
     assert all(torch.isfinite(value).all() for value in model.network.state_dict().values())
     assert len(recorder.messages) == 1
     assert "class 2" in recorder.messages[0]
 
 
 def test_every_example_comes_up_once_before_any_comes_up_again(stack, tiny, tmp_path):
-    from ActiveSegmentationLib.segmentation.training import _Run
-
     settings = replace(tiny, batch_size=3, augment=False)
     rows = np.array([1, 4, 9, 16, 20])
-    run = _Run(stack, stack.examples(rows), 3, settings, 0, "cpu", None)
-    images = torch.cat([run._batch(step)[0] for step in range(5)])
+    learner = SegmentationLearner(stack, stack.examples(rows), 3, settings, seed=0, device="cpu")
+    images = torch.cat([learner.batch(step)[0] for step in range(5)])
     known = stack.batches(rows)
     order = [int(next(i for i in range(5) if torch.equal(image, known[i]))) for image in images]
     assert all(sorted(order[start : start + 5]) == [0, 1, 2, 3, 4] for start in (0, 5, 10))
@@ -149,14 +160,16 @@ def test_masks_and_scribbles_train_together(stack, tiny, tmp_path):
         labels=np.concatenate([dense.labels, thin.labels]),
         dense=np.concatenate([dense.dense, thin.dense]),
     )
-    model = fit(stack, mixed, 3, replace(tiny, steps=60), seed=0, folder=tmp_path)
+    model = fit(TrainingTask(stack, mixed, 3, replace(tiny, steps=60), seed=0), folder=tmp_path)
     assert dice(model, stack, np.arange(12, 24)) > 0.7
 
 
 def test_the_best_weights_are_those_of_the_best_validation(stack, tiny, tmp_path):
     settings = replace(tiny, select="best", validate_every=2, steps=10)
     validation = stack.examples(range(16, 24))
-    model = fit(stack, stack.examples([0, 3]), 3, settings, seed=0, folder=tmp_path, validation=validation)
+    model = fit(
+        TrainingTask(stack, stack.examples([0, 3]), 3, settings, seed=0, validation=validation), folder=tmp_path
+    )
     scores = json.loads((tmp_path / "history.json").read_text())["validation"]
     assert [step for step, _ in scores] == [2, 4, 6, 8, 10]
     assert dice(model, stack, validation.rows) == pytest.approx(max(score for _, score in scores), abs=1e-6)
@@ -164,39 +177,49 @@ def test_the_best_weights_are_those_of_the_best_validation(stack, tiny, tmp_path
 
 def test_the_best_weights_need_validation(stack, tiny, tmp_path):
     with pytest.raises(BadInput, match="validation"):
-        fit(stack, stack.examples([0]), 3, replace(tiny, select="best"), seed=0, folder=tmp_path)
+        fit(TrainingTask(stack, stack.examples([0]), 3, replace(tiny, select="best"), seed=0), folder=tmp_path)
 
 
 def test_a_warm_start_starts_from_the_given_weights(stack, tiny, tmp_path):
-    initial = fit(stack, stack.examples(range(6)), 3, replace(tiny, steps=40), seed=0, folder=tmp_path / "initial")
+    initial = fit(
+        TrainingTask(stack, stack.examples(range(6)), 3, replace(tiny, steps=40), seed=0), folder=tmp_path / "initial"
+    )
     kept = {name: value.clone() for name, value in initial.network.state_dict().items()}
     examples, short = stack.examples([7]), replace(tiny, steps=1, learning_rate=1e-6)
-    cold = fit(stack, examples, 3, short, seed=1, folder=tmp_path / "cold", initial=initial)
-    warm = fit(stack, examples, 3, replace(short, warm_start=True), seed=1, folder=tmp_path / "warm", initial=initial)
+    cold = fit(TrainingTask(stack, examples, 3, short, seed=1, initial=initial), folder=tmp_path / "cold")
+    warm = fit(
+        TrainingTask(stack, examples, 3, replace(short, warm_start=True), seed=1, initial=initial),
+        folder=tmp_path / "warm",
+    )
     rows = np.arange(12, 24)
     assert dice(warm, stack, rows) > dice(cold, stack, rows) + 0.2
     assert all(torch.equal(kept[name], value) for name, value in initial.network.state_dict().items())
     wide = replace(short, warm_start=True, features=(16, 16, 16, 16, 16))
     with pytest.raises(BadInput, match="shape"):
-        fit(stack, examples, 3, wide, seed=1, folder=tmp_path / "wide", initial=initial)
+        fit(TrainingTask(stack, examples, 3, wide, seed=1, initial=initial), folder=tmp_path / "wide")
 
 
 @pytest.mark.parametrize("preset", [{"optimiser": "sgd"}, {"optimiser": "adam", "norm": "batch"}])
 def test_other_optimisers_and_norms_resume_too(stack, tiny, tmp_path, preset):
     settings = replace(tiny, **preset)
-    whole = fit(stack, stack.examples([0, 3]), 3, settings, seed=0, folder=tmp_path / "a")
+    whole = fit(TrainingTask(stack, stack.examples([0, 3]), 3, settings, seed=0), folder=tmp_path / "a")
     folder = tmp_path / "b"
     with pytest.raises(Cancelled):
-        fit(stack, stack.examples([0, 3]), 3, settings, seed=0, folder=folder, progress=Recorder(7), checkpoint_every=3)
-    assert same(whole, fit(stack, stack.examples([0, 3]), 3, settings, seed=0, folder=folder))
+        fit(
+            TrainingTask(stack, stack.examples([0, 3]), 3, settings, seed=0),
+            folder=folder,
+            compute=Compute(progress=Recorder(7)),
+            checkpoint_every=3,
+        )
+    assert same(whole, fit(TrainingTask(stack, stack.examples([0, 3]), 3, settings, seed=0), folder=folder))
 
 
 def test_a_loss_that_is_not_finite_stops_with_advice(stack, tiny: TrainingSettings, tmp_path):
     settings = replace(tiny, learning_rate=1e30, clip=0.0, optimiser="sgd", warm_up=0.0)
     with pytest.raises(JobFailed, match="learning rate"):
-        fit(stack, stack.examples([0]), 3, settings, seed=0, folder=tmp_path)
+        fit(TrainingTask(stack, stack.examples([0]), 3, settings, seed=0), folder=tmp_path)
 
 
 def test_nothing_to_learn_from_is_refused(stack, tiny, tmp_path):
     with pytest.raises(BadInput, match="at least one slice"):
-        fit(stack, stack.examples([]), 3, tiny, seed=0, folder=tmp_path)
+        fit(TrainingTask(stack, stack.examples([]), 3, tiny, seed=0), folder=tmp_path)

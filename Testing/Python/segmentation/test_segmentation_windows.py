@@ -15,6 +15,7 @@ from ActiveSegmentationLib.segmentation import (
     Examples,
     Segmenter,
     TrainingSettings,
+    TrainingTask,
     examples_from_annotations,
     fit,
     predict_volume,
@@ -154,7 +155,7 @@ def test_a_structure_in_the_corner_of_a_large_plane_is_learned_and_found(tmp_pat
     examples = examples_from_annotations(stack, chosen, Classes())
     assert list(examples.whole) == [1]
     assert (examples.labels[1] == IGNORE_LABEL).all()
-    model = fit(stack, examples, 2, SMALL, seed=1, folder=tmp_path / "a")
+    model = fit(TrainingTask(stack, examples, 2, SMALL, seed=1), folder=tmp_path / "a")
     found = predict_volume(model, stack, "l").labels[1:]
     truth = stack.truth[4][1:]
     assert 2 * (found & truth).sum() / (found.sum() + truth.sum()) > 0.8
@@ -163,7 +164,7 @@ def test_a_structure_in_the_corner_of_a_large_plane_is_learned_and_found(tmp_pat
 def test_the_same_seed_takes_the_same_parts(tmp_path):
     stack, settings = LargeStack(), replace(SMALL, steps=3)
     examples = examples_from_annotations(stack, {SliceId("l", 0): Drawn(stack.truth[4][0])}, Classes())
-    one, two = (fit(stack, examples, 2, settings, seed=1, folder=tmp_path / name) for name in "ab")
+    one, two = (fit(TrainingTask(stack, examples, 2, settings, seed=1), folder=tmp_path / name) for name in "ab")
     assert all(torch.equal(a, b) for a, b in zip(one.network.parameters(), two.network.parameters(), strict=True))
 
 

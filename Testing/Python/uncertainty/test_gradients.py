@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.errors import BadInput, Cancelled
 from ActiveSegmentationLib.common.progress import Progress
 from ActiveSegmentationLib.segmentation import Ensemble, Segmenter, TrainingSettings, partial_dice
@@ -83,7 +84,7 @@ def test_chosen_columns_in_their_order_and_batches_do_not_matter(layer, stack):
     everything = gradient_embeddings(model, stack, rows, layer=layer)
     assert everything.shape == (5, parameter_count(model, layer))
     columns = np.random.default_rng(0).choice(everything.shape[1], 40, replace=False)
-    chosen = gradient_embeddings(model, stack, rows, layer=layer, columns=columns, batch_size=2)
+    chosen = gradient_embeddings(model, stack, rows, layer=layer, columns=columns, compute=Compute(batch_size=2))
     assert chosen.dtype == np.float32
     np.testing.assert_allclose(chosen, everything[:, columns], rtol=1e-4, atol=1e-7)
     first = gradient_embeddings(model, stack, rows, layer=layer, columns=np.arange(30))
@@ -93,7 +94,7 @@ def test_chosen_columns_in_their_order_and_batches_do_not_matter(layer, stack):
 def test_the_diagonal_is_a_true_mean_of_squares(stack):
     model, rows = segmenter(), np.array([0, 4, 7])
     gradients = gradient_embeddings(model, stack, rows, layer="decoder").astype(np.float64)
-    found = mean_squared_gradients(model, stack, rows, layer="decoder", batch_size=2)
+    found = mean_squared_gradients(model, stack, rows, layer="decoder", compute=Compute(batch_size=2))
     assert found.dtype == np.float64
     np.testing.assert_allclose(found, (gradients**2).mean(axis=0), rtol=1e-3, atol=1e-14)
     weighted = mean_squared_gradients(model, stack, rows, layer="decoder", weights=np.array([2, 0, 1]))
@@ -146,7 +147,7 @@ def test_what_is_unknown_is_refused_and_a_cancel_stops(stack):
     with pytest.raises(BadInput, match="no loss called 'l2'"):
         gradient_embeddings(model, stack, np.arange(2), layer="last", loss="l2")
     with pytest.raises(Cancelled):
-        gradient_embeddings(model, stack, np.arange(2), layer="last", progress=Progress(lambda: True))
+        gradient_embeddings(model, stack, np.arange(2), layer="last", compute=Compute(progress=Progress(lambda: True)))
 
 
 def test_no_slice_gives_no_row(stack):

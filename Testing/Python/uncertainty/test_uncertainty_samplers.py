@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.segmentation import Ensemble, Segmenter, TrainingSettings
 from ActiveSegmentationLib.segmentation.network import build_network
@@ -23,7 +24,6 @@ from ActiveSegmentationLib.uncertainty import (
     dropout_active,
     entropy_map,
     slice_scores,
-    uncertainty_volume,
 )
 
 SETTINGS = TrainingSettings(features=(8, 8, 8, 8, 8), norm="group")  # untrained batch norms flatten all
@@ -113,7 +113,7 @@ def test_golden_divergence_of_equal_and_of_disjoint_draws():
 
 def test_golden_bald_of_dropout_is_the_divergence_of_its_draws(stack):
     model, sampler, rows = segmenter(), Dropout(5, p=0.5), np.arange(10)
-    scores = slice_scores(model, stack, rows, sampler, names=["mutual-information"], batch_size=10)
+    scores = slice_scores(model, stack, rows, sampler, names=["mutual-information"], compute=Compute(batch_size=10))
     model.network.eval()
     p = torch.stack(list(sampler.draws(model, stack.batches(rows), 0))).double().numpy()
     mean = p.mean(0)
@@ -131,13 +131,15 @@ def test_one_draw_disagrees_with_nothing(stack):
 
 def test_scores_follow_the_rows_whatever_the_batches(stack):
     model, rows = segmenter(), np.array([9, 0, 4, 4, 1])
-    one = slice_scores(model, stack, rows, Deterministic(), batch_size=2)["entropy"]
+    one = slice_scores(model, stack, rows, Deterministic(), compute=Compute(batch_size=2))["entropy"]
     other = slice_scores(model, stack, rows, Deterministic())["entropy"]
     expected = entropy_map(model.probabilities(stack, rows), axis=1).mean((1, 2))
     assert one == pytest.approx(other, abs=1e-6)
     assert one == pytest.approx(expected, abs=1e-6)
     assert one.dtype == np.float32
-    assert [chosen.tolist() for chosen, _ in accumulate(model, stack, rows, Deterministic(), batch_size=2)] == [
+    assert [
+        chosen.tolist() for chosen, _ in accumulate(model, stack, rows, Deterministic(), Compute(batch_size=2))
+    ] == [
         [9, 0],
         [4, 4],
         [1],
@@ -237,22 +239,6 @@ def test_the_entropy_map_has_the_values_known_by_heart():
     p = np.array([[1, 0.5, 0.25], [0, 0.5, 0.25], [0, 0, 0.25], [0, 0, 0.25]], dtype=np.float32)
     assert entropy_map(p) == pytest.approx([0, math.log(2), math.log(4)])
     assert entropy_map(p.T, axis=1).dtype == np.float32
-
-
-@pytest.mark.parametrize("sampler", [None, Dropout(3, p=0.3)])
-def test_the_uncertainty_of_a_volume_is_in_its_own_plane(stack, sampler):
-    model, rows = segmenter(), np.arange(2, 7)
-    found = uncertainty_volume(model, stack, "a", sampler=sampler)
-    if sampler is None:
-        mean = model.probabilities(stack, rows)
-    else:
-        mean = torch.stack(list(sampler.draws(model, stack.batches(rows), 0))).mean(0).numpy()
-    expected = entropy_map(stack.from_grid(mean, "a"), axis=1)
-    assert found.shape == (5, 30, 32)
-    assert found.dtype == np.float32
-    assert found == pytest.approx(expected, abs=1e-5)
-    assert found.min() >= 0
-    assert found.max() <= np.float32(math.log(3))
 
 
 def test_padding_takes_no_part_in_scores(stack):

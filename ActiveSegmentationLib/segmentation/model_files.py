@@ -1,0 +1,46 @@
+"""The files of trained models and ensembles, as far as they can be read without PyTorch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ActiveSegmentationLib.common.files import read_json
+from ActiveSegmentationLib.training import ModelFiles
+
+FILES = ModelFiles("model", format=1, advice="Use the version of the program that wrote it, or train again.")
+"""Files of a single model."""
+
+ENSEMBLE_LIST = "ensemble.json"
+"""File that names the members of an ensemble by their keys."""
+
+MEMBER = "member-"
+"""Start of the name of a member's folder."""
+
+
+def is_trained(folder: Path) -> bool:
+    """Whether ``fit_ensemble`` ever finished in this folder; a later training that was interrupted changes nothing."""
+    return trained_key(folder) is not None
+
+
+def trained_key(folder: Path) -> str | None:
+    """Key of the last ensemble that ``fit_ensemble`` finished in this folder, or None; reads no weights."""
+    if not (folder / ENSEMBLE_LIST).exists() or None in member_folders(folder):
+        return None
+    return read_json(folder / ENSEMBLE_LIST)["key"]
+
+
+def member_folder(folder: Path, key: str) -> Path:
+    """Folder of the ensemble member with this key."""
+    return folder / f"{MEMBER}{key[:16]}"
+
+
+def member_folders(folder: Path) -> list[Path | None]:
+    """Folders of the members of the ensemble in a folder, None for a member that is missing."""
+    keys = read_json(folder / ENSEMBLE_LIST)["members"]
+    return [_existing(folder, number, key) for number, key in enumerate(keys)]
+
+
+def _existing(folder: Path, number: int, key: str) -> Path | None:
+    """The folder of a listed member; older studies name it by its number."""
+    candidates = (member_folder(folder, key), folder / f"{MEMBER}{number}")
+    return next((candidate for candidate in candidates if FILES.saved_key(candidate) == key), None)

@@ -1,0 +1,87 @@
+"""Checkpoints: the state of a training on disk, so that it can be killed at any time and resumed."""
+
+from __future__ import annotations
+
+import pickle
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ActiveSegmentationLib.common.files import atomic_path, write_json
+from ActiveSegmentationLib.common.progress import Progress
+from ActiveSegmentationLib.training.history import History
+
+if TYPE_CHECKING:
+    from ActiveSegmentationLib.training.harness import Learner
+
+CHECKPOINT = "checkpoint.pt"
+"""Name of the checkpoint file in the folder of a training."""
+
+FORMAT = 2
+"""Version of the checkpoint file; a checkpoint of another version is not used."""
+
+HISTORY_SECONDS = 2.0
+"""Shortest time between two writes of the history file; its final content does not depend on it."""
+
+
+class Checkpoints:
+    """Where and how often a training saves its state.
+
+    Args:
+        folder: Folder of this training alone.
+        key: Hash of everything the result depends on; a checkpoint with another key is not used.
+        every: Number of steps between two checkpoints; the result does not depend on it.
+    """
+
+    def __init__(self, folder: Path, key: str, every: int = 100) -> None:
+        self.folder, self.key, self.every = folder, key, every
+        self._written = time.monotonic()
+
+    def resume(self, learner: Learner, progress: Progress) -> History:
+        """Load the checkpoint into the learner, if there is one of this training.
+
+        Returns:
+            The history up to the checkpoint; an empty one where the training starts from the first step.
+        """
+        value = self._read(progress)
+        if value is None:
+            return History(learner.steps)
+        learner.load_state(value["state"])
+        return History(**value["history"])
+
+    def save_if_due(self, learner: Learner, history: History) -> None:
+        """Write a checkpoint after every ``every`` steps, and the history file every few seconds."""
+        if history.step % self.every == 0 and history.step < learner.steps:
+            value = {"format": FORMAT, "key": self.key, "state": learner.state(), "history": vars(history)}
+            with atomic_path(self.folder / CHECKPOINT) as temporary:
+                torch.save(value, temporary)
+            self.write_history(learner, history)
+        elif time.monotonic() - self._written > HISTORY_SECONDS:
+            self.write_history(learner, history)
+
+    def write_history(self, learner: Learner, history: History) -> None:
+        """Write the history file of the learner."""
+        write_json(self.folder / learner.history_file, learner.history_to_json(history))
+        self._written = time.monotonic()
+
+    def remove(self) -> None:
+        """Delete the checkpoint of a finished training."""
+        (self.folder / CHECKPOINT).unlink(missing_ok=True)
+
+    def _read(self, progress: Progress) -> dict[str, Any] | None:
+        path = self.folder / CHECKPOINT
+        if not path.is_file():
+            return None
+        try:
+            value = torch.load(path, map_location="cpu", weights_only=True)
+        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            progress.message(f"{path}: the checkpoint cannot be read ({error}); the training starts again.")
+            return None
+        if value["key"] != self.key:
+            return None
+        if value.get("format") != FORMAT:
+            progress.message(f"{path}: another version wrote this checkpoint; the training starts again.")
+            return None
+        return value

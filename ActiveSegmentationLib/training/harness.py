@@ -1,0 +1,134 @@
+"""The training loop that all learners share: steps, checkpoints, history, progress and cancelling."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, ClassVar, TypeVar
+
+import torch
+from torch import nn
+
+from ActiveSegmentationLib.common.errors import JobFailed
+from ActiveSegmentationLib.common.progress import Progress
+from ActiveSegmentationLib.training.checkpoints import Checkpoints
+from ActiveSegmentationLib.training.history import History
+from ActiveSegmentationLib.training.randomness import private_randomness
+
+Losses = dict[str, float]
+"""Losses of one step by name."""
+
+Batch = TypeVar("Batch")
+
+
+class Learner(ABC):
+    """What trains: a network with its data, its losses and its optimisers.
+
+    A training resumes from a checkpoint to the same weights only if every random draw of a step is from a stream that
+    is named by the number of the step. Learners that are trained without checkpoints may draw from one generator.
+
+    Attributes:
+        history_file: Name of the file that keeps the losses.
+        advice: What the person can do if a loss is not finite.
+        stage: What the training is called in progress reports, such as "Training the autoencoder".
+        steps: Number of steps of the whole training.
+        device: PyTorch device.
+        network: The network.
+        optimisers: The optimisers by name.
+    """
+
+    history_file: ClassVar[str] = "losses.json"
+    advice: ClassVar[str] = "Look for broken images in the cohort."
+    stage: str
+    steps: int
+    device: str
+    network: nn.Module
+    optimisers: dict[str, torch.optim.Optimizer]
+
+    @abstractmethod
+    def step(self, number: int) -> Losses:
+        """Do one optimisation step.
+
+        Args:
+            number: Number of the step, from 0.
+
+        Returns:
+            Losses by name, the same names at every step.
+        """
+
+    def after_step(self, history: History) -> None:  # noqa: B027 - most learners need nothing here
+        """Do what follows a step, for example a validation. Default: nothing."""
+
+    def shown_values(self, losses: Losses) -> Losses:
+        """Values that progress reports show after a step. Default: all losses, to four digits."""
+        return {name: round(value, 4) for name, value in losses.items()}
+
+    def history_to_json(self, history: History) -> dict[str, Any]:
+        """Content of the history file as JSON values."""
+        return history.to_json()
+
+    def state(self) -> dict[str, Any]:
+        """All that a training needs to continue as if it had never stopped: tensors, numbers and texts."""
+        optimisers = {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()}
+        return {"network": self.network.state_dict(), "optimisers": optimisers}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Inverse of ``state``."""
+        self.network.load_state_dict(state["network"])
+        for name, optimiser in self.optimisers.items():
+            optimiser.load_state_dict(state["optimisers"][name])
+
+
+def run_training(learner: Learner, progress: Progress, checkpoints: Checkpoints | None = None) -> History:
+    """Do the steps of a training that are left, and leave the trained network in the learner.
+
+    PyTorch's global random generators are as before afterwards.
+
+    Args:
+        learner: What trains.
+        progress: Progress reporter; called after every step.
+        checkpoints: Where to save the state, and to resume from. Default: the training is not saved.
+
+    Returns:
+        Losses and validation scores of the whole training.
+
+    Raises:
+        JobFailed: If a loss is not finite, or the disk is full.
+        Cancelled: If the person asked to stop; the last checkpoint is kept.
+    """
+    history = History(learner.steps) if checkpoints is None else checkpoints.resume(learner, progress)
+    before, begun = history.seconds, time.monotonic()
+    with private_randomness(learner.device):
+        while history.step < learner.steps:
+            losses = learner.step(history.step)
+            _require_finite(losses, learner, history.step, checkpoints)
+            history.add(losses)
+            learner.after_step(history)
+            history.seconds = before + time.monotonic() - begun
+            if checkpoints is not None:
+                checkpoints.save_if_due(learner, history)
+            progress.update(learner.stage, history.step, learner.steps, **learner.shown_values(losses))
+    if checkpoints is not None:
+        checkpoints.write_history(learner, history)
+    return history
+
+
+def endless_batches(batches_of_epoch: Callable[[int], Iterable[Batch]], first: int) -> Iterator[Batch]:
+    """The batches of all epochs, one after the other.
+
+    Args:
+        batches_of_epoch: The batches of an epoch, given its number from 0.
+        first: Number of batches to skip, those of the steps that are done.
+    """
+    batches = itertools.chain.from_iterable(batches_of_epoch(epoch) for epoch in itertools.count())
+    return itertools.islice(batches, first, None)
+
+
+def _require_finite(losses: Losses, learner: Learner, step: int, checkpoints: Checkpoints | None) -> None:
+    if not all(math.isfinite(value) for value in losses.values()):
+        message = f"{learner.stage} diverged: the loss of step {step + 1} is not a finite number."
+        where = None if checkpoints is None else checkpoints.folder
+        raise JobFailed(message, where=where, advice=learner.advice)

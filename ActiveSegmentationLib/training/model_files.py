@@ -1,0 +1,113 @@
+"""Trained networks on disk: weights as safetensors, and a description as JSON."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ActiveSegmentationLib import __version__
+from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.files import read_json, write_bytes, write_json
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """The two files of a kind of trained network, each in a folder of its own.
+
+    Attributes:
+        stem: Name of the files without suffix.
+        format: Version of the files; files of another version are refused.
+        advice: What the person can do about damaged files.
+    """
+
+    stem: str
+    format: int
+    advice: str
+
+    @property
+    def weights(self) -> str:
+        """Name of the file with the weights."""
+        return f"{self.stem}.safetensors"
+
+    @property
+    def description(self) -> str:
+        """Name of the file with the description."""
+        return f"{self.stem}.json"
+
+    def write(self, folder: Path, network: nn.Module, description: dict[str, Any]) -> None:
+        """Write weights and description; the description comes last, so that a model that has one is complete.
+
+        Args:
+            folder: Folder of this network alone; made where it is missing.
+            network: The network.
+            description: JSON values, among them the "key" of the network.
+
+        Raises:
+            BadInput: If the folder cannot be written.
+            JobFailed: If the disk is full.
+        """
+        from safetensors.torch import save
+
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / self.description).unlink(missing_ok=True)
+        weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+        content = save(
+            weights, metadata={"key": description["key"]}
+        )  # save_file makes a file that only its owner may read
+        write_bytes(folder / self.weights, content)
+        write_json(folder / self.description, {"format": self.format, **description})
+
+    def read_description(self, folder: Path) -> dict[str, Any]:
+        """The description of the network in a folder.
+
+        Raises:
+            BadInput: If it is missing, damaged, or of another format.
+        """
+        path = Path(folder) / self.description
+        about = read_json(path)
+        if about.get("format") != self.format:
+            message = f"The model has format {about.get('format')}; this version reads format {self.format}."
+            raise BadInput(message, where=path, advice=self.advice)
+        return about
+
+    def read_weights(self, folder: Path, network: nn.Module, key: str) -> None:
+        """Load the weights in a folder into a network of the right shape, and set it to evaluation.
+
+        Args:
+            folder: Folder of the network.
+            network: The network, written to.
+            key: Key in the description, which the weights must have too.
+
+        Raises:
+            BadInput: If the weights are missing, damaged, or have another key.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        path = Path(folder) / self.weights
+        try:
+            with safe_open(path, framework="pt") as file:
+                found = (file.metadata() or {}).get("key")
+                network.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 - no mapping
+        except (SafetensorError, OSError, RuntimeError) as error:
+            raise BadInput(f"The weights cannot be read ({error}).", where=path, advice=self.advice) from error
+        if found != key:
+            raise BadInput("Weights and description do not belong together.", where=folder, advice=self.advice)
+        network.eval()
+
+    def saved_key(self, folder: Path) -> str | None:
+        """Key of the finished network in a folder, or None where there is none."""
+        if not (folder / self.description).exists():
+            return None
+        return read_json(folder / self.description).get("key")
+
+
+def training_versions() -> dict[str, str]:
+    """Versions that the result of a training may depend on, for the description of a model."""
+    import torch
+
+    return {"activesegmentation": __version__, "torch": torch.__version__, "python": platform.python_version()}

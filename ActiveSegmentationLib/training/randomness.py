@@ -1,0 +1,33 @@
+"""Random numbers of PyTorch that follow a seed and leave its global generators as they were."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+
+
+@contextlib.contextmanager
+def seeded_weights(seed: int) -> Iterator[None]:
+    """Within the block new layers draw their initial weights from ``seed``.
+
+    Args:
+        seed: Seed below 2**63.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+@contextlib.contextmanager
+def private_randomness(device: str) -> Iterator[None]:
+    """Within the block PyTorch's global generators may be seeded; afterwards they are as before.
+
+    Args:
+        device: PyTorch device whose generator is protected in addition to that of the CPU.
+    """
+    index = torch.device(device).index
+    cuda = [torch.cuda.current_device() if index is None else index] if device.startswith("cuda") else []
+    with torch.random.fork_rng(devices=cuda):
+        yield

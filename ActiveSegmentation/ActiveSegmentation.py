@@ -23,8 +23,6 @@ from slicer.util import VTKObservationMixin
 if importlib.util.find_spec("ActiveSegmentationLib") is None:  # run from source: the library lies beside this folder
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from ActiveSegmentationLib.common.defaults import DEFAULT_STRATEGY
-
 
 class ActiveSegmentation(ScriptedLoadableModule):
     """What Slicer shows of the module before it is opened."""
@@ -73,7 +71,7 @@ class ActiveSegmentationParameterNode:
     """
 
     requestCount: Annotated[int, WithinRange(1, 500), Default(10)]
-    strategy: Annotated[str, Default(DEFAULT_STRATEGY)]
+    strategy: Annotated[str, Default("recommended")]
     seed: Annotated[int, WithinRange(0, 1000000), Default(0)]
     maxPerVolume: Annotated[int, WithinRange(0, 1000), Default(0)]
     maxPerPatient: Annotated[int, WithinRange(0, 1000), Default(0)]
@@ -163,7 +161,7 @@ class ActiveSegmentationLogic(ScriptedLoadableModuleLogic):
     def suggest(
         self,
         count: int,
-        strategy: str = DEFAULT_STRATEGY,
+        strategy: str = "recommended",
         seed: int = 0,
         unit: str = "slice",
         **constraints: Any,

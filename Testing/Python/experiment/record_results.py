@@ -85,10 +85,10 @@ def make_study(cohort: Path, folder: Path) -> Study:
     )
     loop = StudyLoop(study, device="cpu")
     _answer(loop, [request.slice for request in loop.suggest(4, "recommended").requests][:3])
-    last = study.requests(1).requests[3].slice
+    last = study.requests.read(1).requests[3].slice
     study.skip(last, "anna", "motion", round=1)
-    study.flag(study.requests(1).requests[0].slice, "anna", "look again")
-    study.mark_extent(found.volumes[1].id, 1, 2)
+    study.flag(study.requests.read(1).requests[0].slice, "anna", "look again")
+    study.extents.mark(found.volumes[1].id, 1, 2)
     loop.train()
     asked = loop.suggest(3, "bald/passes=3", seed=5, constraints=Constraints(max_per_volume=1, min_gap=2))
     _answer(loop, [request.slice for request in asked.requests])
@@ -97,12 +97,12 @@ def make_study(cohort: Path, folder: Path) -> Study:
     loop = StudyLoop(study, device="cpu")
     asked = loop.suggest(2, "coreset:pixels")
     planes = {segment: np.eye(24, dtype=bool) for segment in ("1",)}
-    study.save_draft(Draft(asked.requests[0].slice, AnnotationKind.MASK, planes, seconds=3.5), "anna")
+    study.drafts.save(Draft(asked.requests[0].slice, AnnotationKind.MASK, planes, seconds=3.5), "anna")
     return study
 
 
 def _answer(loop: StudyLoop, slices: list[Any]) -> None:
-    number = max(loop.study.rounds())
+    number = max(loop.study.requests.rounds())
     answers = OracleAnnotator(loop.stack, AnnotationKind.MASK, name="anna").annotate(slices, number)
     loop.study.commit([replace(answer, seconds=10.0 + place) for place, answer in enumerate(answers)])
 
@@ -110,20 +110,20 @@ def _answer(loop: StudyLoop, slices: list[Any]) -> None:
 def study_facts(study: Study) -> dict[str, Any]:
     """What a study says of itself, without times and places."""
     requests = {
-        str(number): [[r.slice.volume, r.slice.index, r.score] for r in study.requests(number).requests]
-        for number in study.rounds()
+        str(number): [[r.slice.volume, r.slice.index, r.score] for r in study.requests.read(number).requests]
+        for number in study.requests.rounds()
     }
     annotations = sorted(
         [a.slice.volume, a.slice.index, str(a.kind), a.annotator, a.round, a.seconds, sha(a.labels)]
         for a in study.annotations().values()
     )
-    drafts = {f"{s.volume}/{s.index}": sorted(draft.planes) for s, draft in study.drafts("anna").items()}
+    drafts = {f"{s.volume}/{s.index}": sorted(draft.planes) for s, draft in study.drafts.all("anna").items()}
     return {
         "labels": study.labels.to_json(),
         "status": study.status(),
         "requests": requests,
-        "parameters": {str(number): study.requests(number).parameters for number in study.rounds()},
-        "provenance": {str(number): sorted(study.requests(number).provenance) for number in study.rounds()},
+        "parameters": {str(number): study.requests.read(number).parameters for number in study.requests.rounds()},
+        "provenance": {str(number): sorted(study.requests.read(number).provenance) for number in study.requests.rounds()},
         "annotations": annotations,
         "skipped": {f"{s.volume}/{s.index}": reason for s, reason in study.skipped().items()},
         "flagged": {f"{s.volume}/{s.index}": note for s, note in study.flagged().items()},

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from ActiveSegmentationLib.common.defaults import DEFAULT_STRATEGY
+
 ROOT = Path(__file__).parents[3]
 MODULE, LIBRARY = ROOT / "ActiveSegmentation", ROOT / "ActiveSegmentationLib"
 RAW = "https://raw.githubusercontent.com/ActiveSegmentation/SlicerActiveSegmentation/main/"
@@ -150,6 +152,13 @@ def test_module_imports_nothing_unusual_at_file_scope():
             names.add((node.module or "").partition(".")[0])
     assert "slicer" in names
     assert names <= {*sys.stdlib_module_names, "slicer", "qt", "vtk", "numpy", "SimpleITK", "ActiveSegmentationLib"}
+
+
+def test_the_module_has_the_librarys_default_strategy():
+    """The module may not import the library at file scope, so it spells the name out."""
+    source = (MODULE / "ActiveSegmentation.py").read_text(encoding="utf-8")
+    assert source.count(f'"{DEFAULT_STRATEGY}"') == 2
+    assert f'Default("{DEFAULT_STRATEGY}")' in source
 
 
 def test_requirements_cover_the_library_and_pin_nothing():

@@ -19,8 +19,8 @@ from ActiveSegmentationLib.segmentation import (
     load_segmenter,
     predict_volume,
 )
-from ActiveSegmentationLib.segmentation.network import build_network
 from ActiveSegmentationLib.segmentation.model_files import FILES
+from ActiveSegmentationLib.segmentation.network import build_network
 from ActiveSegmentationLib.segmentation.validation import foreground_dice
 
 

@@ -195,7 +195,7 @@ def test_what_nobody_foresaw_is_one_line_and_a_traceback_with_debug(study, monke
 def test_an_error_in_a_process_of_its_own_is_one_line(tmp_path, phantom_cohort):
     arguments = ["--strategies", "random,strided", "--rounds", "12", "--max-per-volume", "1", "--workers", "2"]
     result = run_cli("benchmark", "--cohort", phantom_cohort, *arguments, "--out", tmp_path / "out", *TINY)
-    refused(result, "of 12 slices can be asked for")
+    refused(result, "of 12 slices can be requested")
     assert result.err.splitlines()[-1].startswith("bad input: "), result.err
 
 

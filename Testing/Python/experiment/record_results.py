@@ -109,9 +109,9 @@ def _answer(loop: StudyLoop, slices: list[Any]) -> None:
 
 def study_facts(study: Study) -> dict[str, Any]:
     """What a study says of itself, without times and places."""
+    lists = {str(number): study.requests.read(number) for number in study.requests.rounds()}
     requests = {
-        str(number): [[r.slice.volume, r.slice.index, r.score] for r in study.requests.read(number).requests]
-        for number in study.requests.rounds()
+        number: [[r.slice.volume, r.slice.index, r.score] for r in found.requests] for number, found in lists.items()
     }
     annotations = sorted(
         [a.slice.volume, a.slice.index, str(a.kind), a.annotator, a.round, a.seconds, sha(a.labels)]
@@ -122,8 +122,8 @@ def study_facts(study: Study) -> dict[str, Any]:
         "labels": study.labels.to_json(),
         "status": study.status(),
         "requests": requests,
-        "parameters": {str(number): study.requests.read(number).parameters for number in study.requests.rounds()},
-        "provenance": {str(number): sorted(study.requests.read(number).provenance) for number in study.requests.rounds()},
+        "parameters": {number: found.parameters for number, found in lists.items()},
+        "provenance": {number: sorted(found.provenance) for number, found in lists.items()},
         "annotations": annotations,
         "skipped": {f"{s.volume}/{s.index}": reason for s, reason in study.skipped().items()},
         "flagged": {f"{s.volume}/{s.index}": note for s, note in study.flagged().items()},

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from ActiveSegmentationLib.cohort.problems import ProblemGroup, grouped_problems, repeated
     from ActiveSegmentationLib.cohort.scribbles import scribble_from_mask
     from ActiveSegmentationLib.cohort.split import read_split, split_text, with_roles
-    from ActiveSegmentationLib.cohort.stack import SliceStack, StackVolume, open_stack
+    from ActiveSegmentationLib.cohort.stack import SliceStack, open_stack
     from ActiveSegmentationLib.cohort.stack_building import UnusableVolumes, build_stack
     from ActiveSegmentationLib.cohort.stack_contents import image_hashes
+    from ActiveSegmentationLib.cohort.stack_files import StackVolume
     from ActiveSegmentationLib.cohort.turns import Turn
     from ActiveSegmentationLib.cohort.types import (
         AnnotationKind,

@@ -3,80 +3,33 @@
 from __future__ import annotations
 
 import warnings
-import zipfile
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ActiveSegmentationLib.cohort.grid import PlaneGrid
 from ActiveSegmentationLib.cohort.preprocessing import StackSettings
-from ActiveSegmentationLib.cohort.turns import Turn
-from ActiveSegmentationLib.cohort.types import AnnotationKind, Geometry, Problem, SliceId
+from ActiveSegmentationLib.cohort.stack_files import (
+    StackVolume,
+    map_array,
+    map_images,
+    read_record,
+    read_truth,
+    volume_from_record,
+    whole_file,
+)
+from ActiveSegmentationLib.cohort.types import AnnotationKind, Problem, SliceId
 from ActiveSegmentationLib.cohort.whole_planes import WholePlanes
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.common.files import explained, read_json
 from ActiveSegmentationLib.common.labels import IGNORE_LABEL
 
 if TYPE_CHECKING:
     import torch
 
-FORMAT = 1
-"""Version of the files of a stack; a change of what they hold or mean takes a new one."""
-
-RECORD, IMAGES, TRUTH, WHOLE = "stack.json", "images.npy", "truth", "whole"
-"""Names of the files and the folders that make up a stack."""
-
-REBUILD = "Delete this folder; it is made again from the images."
-"""What to do about a stack that cannot be used."""
-
 GPU_SHARE = 0.5
 """Part of a GPU's free memory that a whole stack may take."""
-
-
-@dataclass(frozen=True)
-class StackVolume:
-    """One volume of a stack.
-
-    Attributes:
-        id: Id of the volume.
-        patient: Id of its patient.
-        axis: Image axis (0 = i, 1 = j, 2 = k) across which the slices lie.
-        geometry: Grid of the image.
-        start: First row of the stack that is a slice of it.
-        stop: Row behind its last.
-        grid: Map between its planes and the stack's grid, or a larger one of its own where they do not fit that.
-        overview: Map between its planes and the stack's grid, which shows all of each plane; ``grid`` where they fit.
-        content: Hash of its files and of how they are read.
-    """
-
-    id: str
-    patient: str
-    axis: int
-    geometry: Geometry
-    start: int
-    stop: int
-    grid: PlaneGrid
-    overview: PlaneGrid
-    content: str
-
-    @property
-    def slice_count(self) -> int:
-        """Number of slices."""
-        return self.stop - self.start
-
-    @property
-    def plane_shape(self) -> tuple[int, int]:
-        """Rows and columns of an acquired slice."""
-        return self.grid.native
-
-    @property
-    def plane_spacing(self) -> tuple[float, float]:
-        """Millimetres between rows and between columns of an acquired slice."""
-        return self.geometry.plane_spacing(self.axis)
 
 
 class SliceStack:
@@ -113,11 +66,11 @@ class SliceStack:
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
-        record = _read_record(self.folder)
+        record = read_record(self.folder)
         self.key: str = record["key"]
         self.settings = StackSettings.from_json(record["settings"])
         rows, columns = record["shape"][2:]
-        self.volumes = tuple(_volume(value, (rows, columns)) for value in record["volumes"])
+        self.volumes = tuple(volume_from_record(value, (rows, columns)) for value in record["volumes"])
         self.problems = tuple(Problem(**problem) for value in record["volumes"] for problem in value["problems"])
         self.images = map_images(self.folder, record["shape"])
         self.whole = self._whole_planes()
@@ -132,7 +85,7 @@ class SliceStack:
         self.blank[[value["start"] + index for value in record["volumes"] for index in value["blank"]]] = True
         self._by_id = {volume.id: volume for volume in self.volumes}
         self._tensors: dict[tuple[torch.device, torch.dtype], torch.Tensor] = {}
-        self._cached_truth = lru_cache(maxsize=8)(self._read_truth)
+        self._cached_truth = lru_cache(maxsize=8)(partial(read_truth, self.folder))
 
     def _whole_planes(self) -> WholePlanes | None:
         large = [volume for volume in self.volumes if volume.overview != volume.grid]
@@ -309,19 +262,6 @@ class SliceStack:
             self._tensors[device, dtype] = whole.to(device=target, dtype=dtype)
         return self._tensors[device, dtype]
 
-    def _read_truth(self, volume_id: str, kind: str) -> np.ndarray | None:
-        path = truth_file(self.folder, volume_id)
-        if not path.is_file():
-            return None
-        try:
-            with explained(path), np.load(path) as arrays:
-                labels = arrays.get(kind)
-        except (ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise BadInput("The reference labels are damaged.", where=path, advice=REBUILD) from error
-        if labels is not None:
-            labels.setflags(write=False)  # it is handed out again
-        return labels
-
 
 def open_stack(folder: Path) -> SliceStack:
     """Open a finished stack.
@@ -333,70 +273,3 @@ def open_stack(folder: Path) -> SliceStack:
         BadInput: If there is none, its files are damaged, or another version made it.
     """
     return SliceStack(folder)
-
-
-def truth_file(folder: Path, volume_id: str) -> Path:
-    """File of a volume's reference labels in the folder of a stack."""
-    return folder / TRUTH / f"{volume_id}.npz"
-
-
-def whole_file(folder: Path, volume_id: str) -> Path:
-    """File of a volume's planes that are larger than the grid, in the folder of a stack."""
-    return folder / WHOLE / f"{volume_id}.npy"
-
-
-def map_images(folder: Path, shape: Iterable[int]) -> np.ndarray:
-    """Map the slices (N, C, H, W) of a stack into memory, read only; see ``map_array``."""
-    return map_array(folder / IMAGES, shape)
-
-
-def map_array(path: Path, shape: Iterable[int]) -> np.ndarray:
-    """Map a float16 array into memory, read only.
-
-    Args:
-        path: The file.
-        shape: Shape that it must have.
-
-    Raises:
-        BadInput: If the file is missing, truncated, or holds something else.
-    """
-    try:
-        with explained(path):
-            images = np.load(path, mmap_mode="r")
-    except ValueError as error:
-        raise BadInput(f"The prepared slices are damaged ({error}).", where=path, advice=REBUILD) from error
-    if images.shape != tuple(shape) or images.dtype != np.float16:
-        raise BadInput("The prepared slices are damaged (unexpected size).", where=path, advice=REBUILD)
-    return images
-
-
-def _read_record(folder: Path) -> dict[str, Any]:
-    path = folder / RECORD
-    if not path.is_file():
-        advice = "Check the path, or build the stack."
-        raise BadInput("There are no prepared slices here.", where=folder, advice=advice)
-    record = read_json(path)
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
-        raise BadInput("The slices were prepared by another version of this program.", where=folder, advice=REBUILD)
-    return record
-
-
-def _volume(value: dict[str, Any], size: tuple[int, int]) -> StackVolume:
-    geometry = Geometry.from_json(value["geometry"])
-    rows, columns = value["zoom"]
-    turn = Turn.from_json(value.get("turn"))
-    grid = overview = PlaneGrid(geometry.plane_shape(value["axis"]), size, (rows, columns), turn)
-    if "whole" in value:
-        (height, width), (down, right) = value["whole"]["grid"], value["whole"]["overview_zoom"]
-        grid, overview = replace(grid, grid=(height, width)), replace(grid, zoom=(down, right))
-    return StackVolume(
-        id=value["id"],
-        patient=value["patient"],
-        axis=value["axis"],
-        geometry=geometry,
-        start=value["start"],
-        stop=value["stop"],
-        grid=grid,
-        overview=overview,
-        content=value["content"],
-    )

@@ -22,8 +22,9 @@ from ActiveSegmentationLib.cohort.preprocessing import (
     resolve,
     settings_key,
 )
-from ActiveSegmentationLib.cohort.stack import FORMAT, IMAGES, RECORD, SliceStack, truth_file, whole_file
+from ActiveSegmentationLib.cohort.stack import SliceStack
 from ActiveSegmentationLib.cohort.stack_contents import content_hashes, each_volume
+from ActiveSegmentationLib.cohort.stack_files import FORMAT, IMAGES, RECORD, truth_file, whole_file
 from ActiveSegmentationLib.cohort.stack_preparation import PreparedVolume, overview_grid, plane_grid, prepare_volume
 from ActiveSegmentationLib.cohort.stack_reuse import DONE, PARTIAL, Reusable, find_reusable, remove_superseded
 from ActiveSegmentationLib.cohort.types import Cohort, Volume

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ActiveSegmentationLib.cohort.stack import FORMAT, IMAGES, RECORD, truth_file, whole_file
+from ActiveSegmentationLib.cohort.stack_files import FORMAT, IMAGES, RECORD, truth_file, whole_file
 from ActiveSegmentationLib.cohort.stack_preparation import PreparedVolume
 from ActiveSegmentationLib.cohort.types import Problem
 from ActiveSegmentationLib.common.errors import BadInput

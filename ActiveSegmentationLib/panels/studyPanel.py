@@ -21,13 +21,11 @@ from ActiveSegmentationLib.cohort import (
     reduced_size,
     write_phantom,
 )
-from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.signals import Signal
 from ActiveSegmentationLib.panels import settings
+from ActiveSegmentationLib.panels.labelTable import LabelTable
 from ActiveSegmentationLib.panels.panel import Panel
-from ActiveSegmentationLib.panels.tables import setHeader
-from ActiveSegmentationLib.panels.terminology import chooseTerminology
-from ActiveSegmentationLib.study import Label, LabelSet
+from ActiveSegmentationLib.study import LabelSet
 
 KINDS = (AnnotationKind.MASK, AnnotationKind.SCRIBBLE)
 """Kinds of annotation in the order of the box."""
@@ -60,6 +58,12 @@ class StudyPanel(Panel):
         self._cohort: Cohort | None = None
         self._previews: list[Preview] = []
         self._counted: tuple[Path, int] | None = None
+        self._connectOpening()
+        self._connectMaking()
+        self._connectSettings()
+        self._fillRecent()
+
+    def _connectOpening(self) -> None:
         ui = self.ui
         ui.newStudyButton.toggled.connect(lambda *args: self.update())
         ui.sampleButton.clicked.connect(self.act(self.openSample))
@@ -67,18 +71,25 @@ class StudyPanel(Panel):
         ui.openStudyButton.clicked.connect(self.act(lambda: self.open(Path(ui.openPathLineEdit.currentPath))))
         ui.openPathLineEdit.currentPathChanged.connect(lambda *args: self.update())
         ui.recentComboBox.activated.connect(self.act(self._openRecent))
+        self._pressOnReturn(ui.openPathLineEdit, ui.openStudyButton)
+
+    def _connectMaking(self) -> None:
+        ui = self.ui
         ui.cohortPathLineEdit.currentPathChanged.connect(lambda *args: self.update())
         ui.studyPathLineEdit.currentPathChanged.connect(lambda *args: self.update())
         ui.lookButton.clicked.connect(self.startOrStop("index", self.look))
         self._pressOnReturn(ui.cohortPathLineEdit, ui.lookButton)
-        self._pressOnReturn(ui.openPathLineEdit, ui.openStudyButton)
-        ui.addLabelButton.clicked.connect(self.act(self._addLabel))
-        ui.removeLabelButton.clicked.connect(self.act(self._removeLabel))
-        ui.labelsTable.cellDoubleClicked.connect(self._onCellDoubleClicked)
+        self.labels = LabelTable(ui.labelsTable)
+        self.labels.changed.connect(self.update)
+        ui.addLabelButton.clicked.connect(self.act(self.labels.add))
+        ui.removeLabelButton.clicked.connect(self.act(self.labels.remove))
         ui.createStudyButton.clicked.connect(self.act(self.create))
         for text in (_("quick (128 pixels)"), _("fine (256 pixels)"), _("the images' own pixels")):
             ui.resolutionComboBox.addItem(text)
-        for text in (_("the best there is"), _("the processor (CPU)"), _("the graphics card (CUDA)")):
+
+    def _connectSettings(self) -> None:
+        ui = self.ui
+        for text in (_("automatic"), _("processor (CPU)"), _("graphics card (CUDA)")):
             ui.deviceComboBox.addItem(text)
         if self.work.device not in DEVICES:  # a setting of another version
             self.work.device = DEVICES[0]
@@ -88,8 +99,6 @@ class StudyPanel(Panel):
         ui.annotatorLineEdit.editingFinished.connect(self._onAnnotator)
         ui.pythonPathLineEdit.currentPath = settings.value("Python")
         ui.clearCacheButton.clicked.connect(self.act(self._clearCache))
-        setHeader(ui.labelsTable, 1)
-        self._fillRecent()
 
     def _pressOnReturn(self, pathLine: Any, button: Any) -> None:
         """Let Return in a path press the button after it: its list of completions takes the first click elsewhere."""
@@ -181,7 +190,7 @@ class StudyPanel(Panel):
     def _onIndexed(self, cohort: Cohort, labels: LabelSet | None) -> None:
         self._cohort = cohort
         self.found.emit(cohort, self._previews)
-        self._showLabels(labels.labels if labels is not None else ())
+        self.labels.show(labels.labels if labels is not None else ())
         self._proposeDefaults(cohort)
         if not self.ui.studyPathLineEdit.currentPath:
             self.ui.studyPathLineEdit.currentPath = str(_freeFolder(cohort.root))
@@ -202,78 +211,6 @@ class StudyPanel(Panel):
         fitting = 0 if side <= SMALL_SIDE else SIDES[0] if side <= MIDDLE_SIDE else SIDES[1]
         self.ui.resolutionComboBox.setCurrentIndex(SIDES.index(fitting))
 
-    def _showLabels(self, labels: Any) -> None:
-        table = self.ui.labelsTable
-        table.setRowCount(0)
-        for label in labels:
-            self._addRow(label)
-
-    def _addRow(self, label: Label) -> None:
-        table = self.ui.labelsTable
-        row = table.rowCount
-        table.setRowCount(row + 1)
-        color = qt.QColor.fromRgbF(*label.color)
-        for column, text in enumerate((str(label.value), label.name, color.name(), label.terminology)):
-            item = qt.QTableWidgetItem(text)
-            if column == 2:
-                item.setBackground(qt.QBrush(color))
-            if column >= 2:  # a double click opens a chooser there
-                item.setFlags(qt.Qt.ItemIsSelectable | qt.Qt.ItemIsEnabled)
-            table.setItem(row, column, item)
-
-    def _addLabel(self) -> None:
-        known = {int(label.value) for label in self._labels()}
-        value = next(number for number in range(1, 255) if number not in known)
-        colored = LabelSet.from_names({n: f"label {n}" for n in range(1, value + 1)}).labels[-1]
-        self._addRow(colored)
-        self.update()
-
-    def _removeLabel(self) -> None:
-        table = self.ui.labelsTable
-        table.removeRow(table.currentRow() if table.currentRow() >= 0 else table.rowCount - 1)
-        self.update()
-
-    def _onCellDoubleClicked(self, row: int, column: int) -> None:
-        if column == 2:
-            self._chooseColor(row)
-        elif column == 3:
-            self._chooseTerminology(row)
-
-    def _chooseTerminology(self, row: int) -> None:
-        table = self.ui.labelsTable
-        chosen = chooseTerminology(table.item(row, 3).text(), table)
-        if chosen is None:
-            return
-        table.item(row, 3).setText(chosen.entry)
-        table.item(row, 1).setText(chosen.name)
-        if chosen.color.isValid():
-            table.item(row, 2).setText(chosen.color.name())
-            table.item(row, 2).setBackground(qt.QBrush(chosen.color))
-
-    def _chooseColor(self, row: int) -> None:
-        item = self.ui.labelsTable.item(row, 2)
-        color = qt.QColorDialog.getColor(qt.QColor(item.text()), self.ui.labelsTable)
-        if color.isValid():
-            item.setText(color.name())
-            item.setBackground(qt.QBrush(color))
-
-    def _labels(self) -> list[Label]:
-        """The labels as the table has them.
-
-        Raises:
-            BadInput: If a row makes no sense; it names the row.
-        """
-        table, labels = self.ui.labelsTable, []
-        for row in range(table.rowCount):
-            value, name, color, terminology = (table.item(row, column).text().strip() for column in range(4))
-            parsed = qt.QColor(color)
-            if not value.isdecimal() or not parsed.isValid():
-                advice = _("Give a whole number from 1 to 254, and a colour such as #ff0000.")
-                raise BadInput(_("Value or colour make no sense."), where=f"labels, row {row + 1}", advice=advice)
-            rgb = (parsed.redF(), parsed.greenF(), parsed.blueF())
-            labels.append(Label(int(value), name, rgb, terminology))
-        return labels
-
     def create(self) -> None:
         """Make the study that the widgets describe, and open it.
 
@@ -288,7 +225,7 @@ class StudyPanel(Panel):
         stack = reduced_size(self._cohort.volumes, side) if side else StackSettings()
         with _waiting():
             self.session.createStudy(
-                folder, self._cohort, LabelSet(tuple(self._labels())), kind, {"stack": stack.to_json()}
+                folder, self._cohort, LabelSet(tuple(self.labels.labels())), kind, {"stack": stack.to_json()}
             )
         ui.studyPathLineEdit.currentPath = ""
         self._onOpened(folder)
@@ -322,36 +259,42 @@ class StudyPanel(Panel):
         ui.newStudyFrame.setVisible(ui.newStudyButton.checked)
         ui.newStudyFrame2.setVisible(ui.newStudyButton.checked and self._cohort is not None)
         ui.openFrame.setVisible(not ui.newStudyButton.checked)
-        if study is None:
-            ui.studyLabel.text = _("No study is open. Make one of a folder of images, or try the sample cohort.")
-        else:
-            text = _("<b>{name}</b>: {volumes} volumes, {annotated} slices annotated, by {kind}.")
-            name = study.folder.name if study.folder.name != "study" else study.folder.parent.name
-            ui.studyLabel.text = text.format(
-                name=name,
-                volumes=len(study.cohort.volumes),
-                annotated=self.session.requests.annotatedCount,
-                kind=_("masks") if study.annotation == AnnotationKind.MASK else _("scribbles"),
-            )
-        self.enable(ui.closeStudyButton, "" if study is not None else _("No study is open."))
+        ui.studyLabel.text = self._describeStudy()
+        for button in (ui.closeStudyButton, ui.clearCacheButton):
+            self.enable(button, "" if study is not None else _("No study is open."))
         path = ui.openPathLineEdit.currentPath
-        is_study = bool(path) and os.path.isfile(os.path.join(path, "study.json"))  # false on a disk that is gone
+        isStudy = bool(path) and os.path.isfile(os.path.join(path, "study.json"))  # false on a disk that is gone
         self.enable(
-            ui.openStudyButton, "" if is_study else _("Choose the folder of a study (it has a file study.json).")
+            ui.openStudyButton, "" if isStudy else _("Choose the folder of a study (it has a file study.json).")
         )
-        has_path = bool(ui.cohortPathLineEdit.currentPath)
-        self.showJob(ui.lookButton, "index", "" if has_path else _("Choose the images first."))
+        self._enableMaking()
+        self._showCache()
+        ui.workerLabel.text = self._describeWorker()
+
+    def _describeStudy(self) -> str:
+        study = self.session.study
+        if study is None:
+            return _("No study is open. Make one of a folder of images, or try the sample cohort.")
+        text = _("<b>{name}</b>: {volumes} volumes, {annotated} slices annotated, by {kind}.")
+        return text.format(
+            name=study.folder.name if study.folder.name != "study" else study.folder.parent.name,
+            volumes=len(study.cohort.volumes),
+            annotated=self.session.requests.annotatedCount,
+            kind=_("masks") if study.annotation == AnnotationKind.MASK else _("scribbles"),
+        )
+
+    def _enableMaking(self) -> None:
+        ui = self.ui
+        hasPath = bool(ui.cohortPathLineEdit.currentPath)
+        self.showJob(ui.lookButton, "index", "" if hasPath else _("Choose the images first."))
         self.enable(
             ui.createStudyButton,
             "" if self._cohort is not None else _("Read the images first."),
             "" if self._cohort is None or self._cohort.volumes else _("None of the images can be used; see the table."),
-            "" if ui.labelsTable.rowCount else _("Add at least one label."),
+            "" if len(self.labels) else _("Add at least one label."),
             "" if ui.studyPathLineEdit.currentPath else _("Choose a folder for the study."),
         )
-        self.enable(ui.clearCacheButton, "" if study is not None else _("No study is open."))
-        self.enable(ui.removeLabelButton, "" if ui.labelsTable.rowCount else _("There is no label."))
-        self._showCache()
-        ui.workerLabel.text = self._describeWorker()
+        self.enable(ui.removeLabelButton, "" if len(self.labels) else _("There is no label."))
 
     def _showCache(self) -> None:
         """Say how large the cache is; counted anew only where a job has begun or ended, because that takes time."""

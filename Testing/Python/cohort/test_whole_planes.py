@@ -21,8 +21,8 @@ from ActiveSegmentationLib.cohort import (
     open_stack,
 )
 from ActiveSegmentationLib.cohort.preprocessing import resolve
-from ActiveSegmentationLib.cohort.stack import FORMAT, whole_file
 from ActiveSegmentationLib.cohort.stack_building import stack_key
+from ActiveSegmentationLib.cohort.stack_files import FORMAT, whole_file
 from ActiveSegmentationLib.cohort.stack_preparation import overview_grid, plane_grid
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import hash_json

@@ -20,12 +20,12 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
-if importlib.util.find_spec("ActiveSegmentationLib") is None:  # run from source: the library lies beside this folder
+if importlib.util.find_spec("ActiveSegmentationLib") is None:  # run from source: the library is next to this folder
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 
 class ActiveSegmentation(ScriptedLoadableModule):
-    """What Slicer shows of the module before it is opened."""
+    """The module's entry in Slicer: title, category, help, acknowledgement."""
 
     def __init__(self, parent: Any) -> None:
         ScriptedLoadableModule.__init__(self, parent)
@@ -45,7 +45,7 @@ class ActiveSegmentation(ScriptedLoadableModule):
 
 
 def registerSampleData() -> None:
-    """Offer the sample cohorts in the module Sample Data."""
+    """Register the sample cohorts with the module Sample Data."""
     from ActiveSegmentationLib.scene.sampleData import registerSampleData as register
 
     register(Path(__file__).resolve().parent / "Resources")
@@ -53,20 +53,20 @@ def registerSampleData() -> None:
 
 @parameterNodeWrapper
 class ActiveSegmentationParameterNode:
-    """What of the panels belongs to the scene; the study itself lies in its folder.
+    """Settings of the panels that are saved with the scene; the study itself is in its folder.
 
     Attributes:
-        requestCount: Slices to ask for.
+        requestCount: Number of slices to suggest.
         strategy: Name of the strategy, with argument and options where given as in "power:entropy/beta=5".
-        seed: Seed of random draws.
-        maxPerVolume: Most slices of one volume, 0 for no limit.
-        maxPerPatient: Most slices of one patient, 0 for no limit.
-        minGap: Least distance of two requests in a volume, in slices.
+        seed: Random seed.
+        maxPerVolume: Maximum number of slices per volume, 0 for no limit.
+        maxPerPatient: Maximum number of slices per patient, 0 for no limit.
+        minGap: Minimum distance between two requests in a volume, in slices.
         uncertaintyOpacity: Opacity of the uncertainty over the image.
         autoTrain: Whether to train automatically.
-        trainAfter: Committed slices after which to train automatically.
-        models: Ensemble members to train.
-        steps: Training steps, 0 for the study's setting.
+        trainAfter: Number of committed slices after which to train automatically.
+        models: Number of ensemble members.
+        steps: Training steps, 0 for the setting of the study.
         studyFolder: The study that was open when the scene was saved, "" for none.
     """
 
@@ -85,14 +85,14 @@ class ActiveSegmentationParameterNode:
 
 
 class ActiveSegmentationLogic(ScriptedLoadableModuleLogic):
-    """The module for scripts and other modules; needs no widget.
+    """The module's functions for scripts and other modules; needs no widget.
 
-    Calls that learn or predict wait for the worker and return its answer; the panels use ``session`` and ``work``,
-    which do not wait.
+    ``suggest``, ``train``, ``predict``, ``evaluate`` and ``export`` wait for the worker and return its result; the
+    panels use ``session`` and ``work``, which do not wait.
 
     Args:
-        views: Where volumes are shown, see ``scene.views``; nowhere unless given.
-        editor: What draws, see ``scene.session.Editor``.
+        views: Where volumes are shown, see ``scene.views``. Default: nowhere.
+        editor: What draws, see ``scene.editor``. Default: nothing.
         python: Python of the worker, "" for Slicer's own.
 
     Attributes:
@@ -126,12 +126,12 @@ class ActiveSegmentationLogic(ScriptedLoadableModuleLogic):
         settings: dict[str, Any] | None = None,
         **discovery: Any,
     ) -> Any:
-        """Make a study of a cohort and open it.
+        """Create a study of a cohort and open it.
 
         Args:
             folder: Folder of the study, new or empty.
             cohort: Folder, table or file of the images.
-            labels: "1=NAME,2=NAME"; the cohort's own unless given.
+            labels: "1=NAME,2=NAME". Default: the labels of the cohort.
             annotation: "mask" or "scribble".
             settings: Settings of the loop, JSON values in sections.
             discovery: ``layout``, ``axis`` and ``pattern`` of ``cohort.discover``.
@@ -166,30 +166,31 @@ class ActiveSegmentationLogic(ScriptedLoadableModuleLogic):
         unit: str = "slice",
         **constraints: Any,
     ) -> list[Any]:
-        """Ask for the slices to annotate next, and wait for them.
+        """Suggest the slices to annotate next, and wait for them.
 
         Args:
-            count: How many.
-            strategy: Name of the strategy, with argument and options where wanted as in "power:entropy/beta=5".
-            seed: Seed of random draws.
-            unit: "slice", or "volume" to ask for whole volumes; ``count`` then counts volumes.
+            count: Number of slices.
+            strategy: Name of the strategy, with argument and options where wanted, such as "power:entropy/beta=5".
+            seed: Random seed.
+            unit: "slice", or "volume" to suggest whole volumes; ``count`` then counts volumes.
             constraints: ``max_per_volume``, ``max_per_patient``, ``min_gap``, ``blank``.
 
         Returns:
             The ``RequestRow`` of each request.
 
         Raises:
-            BadInput, JobFailed: As the worker tells.
+            BadInput: If no study is open, or the input cannot be used.
+            JobFailed: If the job failed.
         """
         self._await(lambda: self.work.suggest(count, strategy, seed, constraints, unit=unit))
         return list(self.session.requests.rows)
 
     def markExtent(self, volume: str, first: int, last: int) -> None:
-        """Tell between which slices of a volume the structures lie, for strategies such as foreground-random:marked.
+        """Mark the extent of a volume, for strategies such as foreground-random:marked.
 
         Args:
             volume: Id of the volume.
-            first: First slice that shows any, counted from 1 as people count.
+            first: First slice that shows a structure, counted from 1.
             last: Last slice that does, counted from 1 and not before ``first``.
 
         Raises:
@@ -199,7 +200,7 @@ class ActiveSegmentationLogic(ScriptedLoadableModuleLogic):
         self.session.extents.mark(volume, first - 1, last - 1)
 
     def clearExtent(self, volume: str) -> None:
-        """Take back what was marked in a volume; does nothing where nothing was.
+        """Delete the extent of a volume; does nothing where there is none.
 
         Args:
             volume: Id of the volume.
@@ -210,19 +211,19 @@ class ActiveSegmentationLogic(ScriptedLoadableModuleLogic):
         self.session.extents.clear(volume)
 
     def openRequest(self, number: int) -> None:
-        """Load the volume of a request (from 1) where need be, and show its slice."""
+        """Load the volume of a request (counted from 1) if needed, and show its slice."""
         self.session.openRequest(number)
 
     def commitSlice(self, empty: bool = False) -> Any:
-        """Store what is drawn on the open slice; returns its ``SliceId``."""
+        """Commit the open slice; returns its ``SliceId``."""
         return self.session.annotating.commit(empty=empty)
 
     def skipSlice(self, reason: str) -> Any:
-        """Leave the open slice out; returns its ``SliceId``."""
+        """Skip the open slice; returns its ``SliceId``."""
         return self.session.annotating.skip(reason)
 
     def train(self, models: int = 1, steps: int = 0) -> dict[str, Any]:
-        """Learn from everything committed, and wait; returns round, model, annotated and curve."""
+        """Train on all committed slices, and wait; returns round, model, annotated and curve."""
         return self._await(lambda: self.work.train(models, steps))
 
     def predict(self, volumes: list[str] | None = None) -> list[dict[str, Any]]:
@@ -258,7 +259,7 @@ class ActiveSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin
         VTKObservationMixin.__init__(self)
 
     def setup(self) -> None:
-        """Build the panels."""
+        """Create the panels."""
         ScriptedLoadableModuleWidget.setup(self)
         from ActiveSegmentationLib.panels.wiring import Wiring
 
@@ -273,19 +274,19 @@ class ActiveSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
         self.initializeParameterNode()
-        if getattr(self.parent, "isEntered", False):  # reloaded while it is shown: Slicer does not enter it again
+        if getattr(self.parent, "isEntered", False):  # reloaded while shown: Slicer does not call enter again
             self.enter()
 
     def parameters(self) -> Any:
-        """The parameter node, also while the module is not shown and the widgets are not bound to it."""
+        """The parameter node, also while the module is hidden and its widgets are not connected to it."""
         return self._parameterNode if self._parameterNode is not None else self.logic.getParameterNode()
 
     def initializeParameterNode(self) -> None:
-        """Take the parameter node of the scene."""
+        """Connect the widgets to the parameter node of the scene."""
         self.setParameterNode(self.logic.getParameterNode())
 
     def setParameterNode(self, parameterNode: Any) -> None:
-        """Bind widgets to a parameter node, or to none."""
+        """Connect the widgets to a parameter node, or to none."""
         if self._parameterNode is not None:
             self._parameterNode.disconnectGui(self._guiTag)
             self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
@@ -310,7 +311,7 @@ class ActiveSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin
         self.setParameterNode(None)
 
     def onSceneStartClose(self, caller: Any, event: Any) -> None:
-        """The scene is being closed; what is drawn was kept by the session."""
+        """The scene is being closed; the session has saved what is drawn."""
         self.setParameterNode(None)
         self.wiring.onSceneStartClose()
 
@@ -334,7 +335,7 @@ class ActiveSegmentationTest(ScriptedLoadableModuleTest):
     """A quick check inside Slicer; the full tests are in the repository's Testing folder."""
 
     def setUp(self) -> None:
-        """Begin with an empty scene."""
+        """Start with an empty scene."""
         slicer.mrmlScene.Clear()
 
     def runTest(self) -> None:
@@ -343,7 +344,7 @@ class ActiveSegmentationTest(ScriptedLoadableModuleTest):
         self.test_annotateSample()
 
     def test_annotateSample(self) -> None:
-        """Make the sample study, draw on a slice, commit it and read it back."""
+        """Create a study, draw on a slice, commit it and read it back."""
         import tempfile
 
         import numpy as np

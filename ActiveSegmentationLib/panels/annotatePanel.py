@@ -1,4 +1,4 @@
-"""Panel 3: draw on the requested slice, commit it, go on to the next."""
+"""Panel 3: annotate the requested slice, commit it, go to the next."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ class AnnotatePanel(Panel):
         self._tick.timeout.connect(self._showState)
 
     def start(self) -> None:
-        """The module is shown: save and count time."""
+        """The module is shown: start autosave and the timer."""
         self._autosave.start()
         self._tick.start()
 
     def stop(self) -> None:
-        """The module is left: save once more, and no longer count time."""
+        """The module is left: save once more and stop the timer."""
         self._autosave.stop()
         self._tick.stop()
         self.autosave()
@@ -78,14 +78,14 @@ class AnnotatePanel(Panel):
     # From slice to slice
 
     def step(self, direction: int, said: str = "") -> bool:
-        """Open the next or the previous open request; False where all are answered, or its image cannot be read."""
+        """Open the next or previous open request; false if all are answered or its image cannot be read."""
         row = self.session.nextRow(direction)
         if row is None:
             self.allAnswered.emit(said)
             return False
         return self.openSlice(row.request.slice)
 
-    # What becomes of the slice
+    # Commit, skip, flag
 
     def commit(self, *, empty: bool) -> None:
         """Store the slice, and open the next request."""
@@ -95,8 +95,8 @@ class AnnotatePanel(Panel):
         except OverlapError as error:
             assert self.session.task is not None
             self._overlap = self.session.task.slice
-            tip = _("Keep the structure that comes last in the list; Undo takes it back.")
-            self.messages.error(error, _("Settle overlap"), self.act(self.resolveOverlap), tip)
+            tip = _("Keep the structure that comes last in the list; can be undone.")
+            self.messages.error(error, _("Resolve overlap"), self.act(self.resolveOverlap), tip)
             self.update()
             return
         self._saved = ""
@@ -112,33 +112,33 @@ class AnnotatePanel(Panel):
         self._done(_("Slice {number} of {volume} skipped."), skipped)
 
     def _done(self, text: str, sliceId: SliceId) -> None:
-        """Say what became of a slice, and open the next request."""
+        """Report what was done with a slice, and open the next request."""
         said = text.format(number=sliceId.index + 1, volume=sliceId.volume)
         if self.step(1, said):
             self.messages.tell(said)
 
     def flag(self) -> None:
-        """Mark the slice to be looked at again."""
+        """Flag the slice for review."""
         sliceId = self.session.annotating.flag(self.ui.reasonComboBox.currentText)
         text = _("Flagged: slice {number} of {volume}. It stays open.")
         self.messages.tell(text.format(number=sliceId.index + 1, volume=sliceId.volume))
 
     def resolveOverlap(self) -> None:
-        """Settle the overlap that a commit was refused for."""
+        """Resolve the overlap for which a commit was refused."""
         self.session.annotating.resolveOverlap()
         self._overlap = None
-        self.messages.tell(_("Settled. Look at the slice, then commit it."))
+        self.messages.tell(_("Resolved. Check the slice, then commit it."))
 
-    # What is drawn with
+    # Labels and channels
 
     def chooseLabel(self, segment: str) -> None:
-        """Draw this label from now on."""
+        """Select the label to draw."""
         self.session.editor.selectSegment(segment)
         self.session.editor.paint()
         self._showLabels()
 
     def chooseNumber(self, number: int) -> None:
-        """Draw the label of this number, from 0, as its key does."""
+        """Select a label by its number, from 0, as its key does."""
         self.messages.clear()
         if self.session.task is None:
             self.messages.tell(_("Open a request first (Next)."))
@@ -155,7 +155,7 @@ class AnnotatePanel(Panel):
         self.labels.show(entries, self.session.editor.tool().segment)
 
     def _showChannels(self) -> None:
-        """A choice of the channel, where the image has several."""
+        """Offer the channels, where the image has several."""
         box, case = self.ui.channelComboBox, self.session.case
         count = case.channels if case is not None else 1
         self.ui.channelFrame.setVisible(count > 1)
@@ -168,7 +168,7 @@ class AnnotatePanel(Panel):
             box.setCurrentIndex(case.channel)
         box.blockSignals(blocked)
 
-    # Where the structures are
+    # Extent
 
     def markFirst(self) -> None:
         """Mark the slice in view as the first of its volume that shows a structure."""
@@ -179,7 +179,7 @@ class AnnotatePanel(Panel):
         self._markSlice("last")
 
     def clearExtent(self) -> None:
-        """Forget which slices of the open volume show any structure."""
+        """Delete the extent of the open volume."""
         if self.session.case is not None:
             self.session.extents.clear(self.session.case.volume.id)
 
@@ -218,7 +218,7 @@ class AnnotatePanel(Panel):
     # Time
 
     def autosave(self) -> None:
-        """Keep what is drawn and not committed."""
+        """Save uncommitted strokes as drafts."""
         try:
             if self.session.drafts.save():
                 self._saved = time.strftime("%H:%M")
@@ -236,9 +236,9 @@ class AnnotatePanel(Panel):
             others = session.drafts.otherSlices()
             if others:
                 slices = ", ".join(str(index + 1) for index in others[:5])
-                parts.append(_("drawn and not committed too: slice {slices}").format(slices=slices))
+                parts.append(_("also not committed: slice {slices}").format(slices=slices))
             if self._saved:
-                parts.append(_("kept at {time}").format(time=self._saved))
+                parts.append(_("saved at {time}").format(time=self._saved))
         self._state.show(", ".join(parts))
 
     # Showing
@@ -275,7 +275,7 @@ class AnnotatePanel(Panel):
 
     def _enableSteps(self) -> None:
         ui, session = self.ui, self.session
-        noStudy = "" if session.study is not None else _("Open or make a study first.")
+        noStudy = "" if session.study is not None else _("Open or create a study first.")
         noRequest = "" if any(row.status == "open" for row in session.requests.rows) else _("No request is open.")
         for button in (ui.nextButton, ui.previousButton):
             self.enable(button, noStudy, noRequest)
@@ -300,13 +300,13 @@ class AnnotatePanel(Panel):
         clean = "" if session.drafts.isDirty else _("Nothing has changed since the last commit.")
         self.enable(ui.revertButton, noSlice, away, clean)
         overlap = task is not None and self._overlap == task.slice
-        self.enable(ui.overlapButton, noSlice, "" if overlap else _("No overlap stands in the way of a commit."))
+        self.enable(ui.overlapButton, noSlice, "" if overlap else _("No commit was refused because of an overlap."))
 
     def _enableMarks(self) -> None:
         ui, noSlice = self.ui, self._noSlice()
         for widget in (ui.extentLabel, ui.firstSliceButton, ui.lastSliceButton):
             self.enable(widget, noSlice)
-        unmarked = "" if self.session.extents.current is not None else _("Nothing is marked in this volume.")
+        unmarked = "" if self.session.extents.current is not None else _("No extent is marked in this volume.")
         self.enable(ui.clearExtentButton, noSlice, unmarked)
         ui.extentLabel.text = self._extentText()
 

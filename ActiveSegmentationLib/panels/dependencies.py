@@ -1,4 +1,4 @@
-"""The Python packages that Slicer does not ship: asked for when first needed, installed with consent."""
+"""Python packages that Slicer does not ship: installed when first needed, after the user agrees."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ActiveSegmentationLib.common.errors import BadInput, JobFailed
 TORCH_REQUIREMENT = ">=2.4"
 
 LIGHT = ("filelock", "nibabel")
-"""Small packages without which a study can neither be made nor written to; see ``Resources/requirements.txt``."""
+"""Small packages that are needed to create a study or write to it; see ``Resources/requirements.txt``."""
 
 
 class Dependencies:
@@ -40,20 +40,20 @@ class Dependencies:
         return [name for name in LIGHT if not _installed(name)]
 
     def ensureLight(self) -> None:
-        """Have what making and writing a study needs.
+        """Install what is needed to create a study and write to it.
 
         Raises:
-            BadInput: If the person declined, or nothing can be installed here.
+            BadInput: If the user declined, or the installation failed.
         """
         if self.missingLight():
             self._pip([line for line in self._lines() if _name(line) in LIGHT])
         self._require(self.missingLight())
 
     def ensure(self) -> None:
-        """Have everything, torch through the PyTorch extension, which picks the build for the graphics card.
+        """Install everything; torch through the PyTorch extension, which picks the build for the graphics card.
 
         Raises:
-            BadInput: If the person declined, or nothing can be installed here; names what is missing.
+            BadInput: If the user declined, or the installation failed; it names the missing packages.
             JobFailed: If the PyTorch extension has to be installed first, or Slicer restarted.
         """
         if not _installed("torch"):
@@ -73,15 +73,15 @@ class Dependencies:
             raise JobFailed(_("Learning needs the extension PyTorch."), advice=advice) from error
         logic = PyTorchUtils.PyTorchUtilsLogic()
         if logic.installTorch(askConfirmation=True, torchVersionRequirement=TORCH_REQUIREMENT) is None:
-            raise BadInput(_("PyTorch was not installed."), advice=_("Press the button again when it suits you."))
+            raise BadInput(_("PyTorch was not installed."), advice=_("Press the button again to install it."))
 
     def _pip(self, requirements: list[str]) -> None:
-        import slicer.packaging  # Slicer does not import it by itself
+        import slicer.packaging  # not imported by Slicer
 
         try:
             slicer.packaging.pip_ensure(requirements, requester="ActiveSegmentation")
-        except (RuntimeError, subprocess.CalledProcessError) as error:  # the person declined, or pip failed
-            advice = _("Press the button again when it suits you, or see the Python console for what pip said.")
+        except (RuntimeError, subprocess.CalledProcessError) as error:  # the user declined, or pip failed
+            advice = _("Press the button again to retry; the Python console shows the output of pip.")
             raise BadInput(str(error), where=_("packages"), advice=advice) from error
 
     def _require(self, missing: list[str]) -> None:
@@ -98,13 +98,13 @@ def workerCommand(chosen: str) -> list[str]:
     """Program and arguments of the worker's Python.
 
     Args:
-        chosen: What the person chose, "" for Slicer's own.
+        chosen: The Python that the user chose, "" for Slicer's own.
     """
     return [chosen or shutil.which("PythonSlicer") or sys.executable]
 
 
 def workerEnvironment(chosen: str) -> dict[str, str] | None:
-    """Environment of the worker: a Python that is not Slicer's must not meet Slicer's libraries. None for ours."""
+    """Environment of the worker: another Python must not load Slicer's libraries. None for Slicer's own Python."""
     if not chosen:
         return None
     environment: Any = slicer.util.startupEnvironment()

@@ -1,4 +1,4 @@
-"""Labels of one line that never widen the panel: what does not fit is left out, and the tooltip has it whole."""
+"""One-line labels that never widen the panel: long text is elided and shown in full in the tooltip."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 import qt
 
 LEAST_WIDTH = 40
-"""Narrower than this a label is not laid out yet, and shows its text as it is."""
+"""A narrower label is not laid out yet and shows its full text."""
 
 
 class ElidedLabel(qt.QObject):
-    """Shows as much of a text as fits into a label.
+    """Shows a text elided to the width of a label.
 
     Args:
         label: QLabel whose horizontal size policy is "Ignored".
-        mode: Where to leave out: ``qt.Qt.ElideMiddle`` keeps both ends, which tell names apart.
+        mode: Where to elide; ``qt.Qt.ElideMiddle`` keeps both ends, by which names differ.
     """
 
     def __init__(self, label: Any, mode: Any = qt.Qt.ElideMiddle) -> None:
@@ -32,7 +32,7 @@ class ElidedLabel(qt.QObject):
 
         Args:
             text: The text; new lines become spaces.
-            tip: More to read in the tooltip, below the whole text.
+            tip: Additional text for the tooltip, below the full text.
         """
         text = " ".join(text.split())
         if (text, tip) != (self._text, self._tip):

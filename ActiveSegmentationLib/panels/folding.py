@@ -1,4 +1,4 @@
-"""Which sections of the panel are open: while a slice is annotated, what was done before it folds away."""
+"""Opens and collapses sections of the panel: while a slice is annotated, the earlier steps are collapsed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ActiveSegmentationLib.scene.session import Session
 
 
 class Folding:
-    """Opens and folds sections when the work goes on to another step; in between they are the person's.
+    """Opens and collapses sections when the work moves to another step; in between the user decides.
 
     Args:
         ui: Widgets of the module.
@@ -22,7 +22,7 @@ class Folding:
         self._scrolls = False
 
     def update(self) -> bool:
-        """Follow the session; whether this is to be called once more, when the panel is laid out anew."""
+        """Follow the session; returns whether to call it once more, after the panel was laid out again."""
         step = self._present()
         if step != self._step:
             self._step = step

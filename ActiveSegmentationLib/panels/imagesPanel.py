@@ -1,4 +1,4 @@
-"""The images of a study, open or to be made: what was understood of them, three pictures, and a row for each volume."""
+"""The images of the open study, or of one to be created: how they are interpreted, previews, and a row per volume."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ActiveSegmentationLib.panels.understood import understood
 from ActiveSegmentationLib.study import Study
 
 WIDTHS = {0: 84, 1: 100, 2: 44}
-"""Widths of the columns patient, volume and slices in pixels; long names are elided, problems begin in the third."""
+"""Widths in pixels of the columns patient, volume and slices; long names are elided, problems begin in the third."""
 
 PROBLEM_HEIGHT = 52
 PICTURES = 3
@@ -24,7 +24,7 @@ RED = (170, 30, 30)
 
 
 class ImagesPanel(Panel):
-    """Showing what a cohort holds, and leaving volumes out."""
+    """Shows the volumes of a cohort; volumes can be excluded here."""
 
     def setup(self) -> None:
         """Connect the widgets."""
@@ -50,21 +50,21 @@ class ImagesPanel(Panel):
         ui.previewFrame.setVisible(False)
 
     def showFound(self, cohort: Cohort, previews: Sequence[Preview]) -> None:
-        """Show what was found, before a study is made of it."""
+        """Show the images that were read, before a study is created."""
         self._excluded = {}
         self._show(cohort, previews)
         self.ui.imagesCollapsibleButton.collapsed = False
 
     def _showStudy(self, study: Study) -> None:
-        """Show the volumes of the open study, and which of them are left out."""
+        """Show the volumes of the open study, and which of them are excluded."""
         self._study, self._excluded = study, dict(self.session.excluded)
         self._show(study.cohort, ())
         self.ui.imagesCollapsibleButton.collapsed = True
 
-    # Volumes that are left out
+    # Excluded volumes
 
     def _fillAnew(self, study: Study) -> None:
-        """Show other volumes as left out than before; the chosen row stays."""
+        """Show which volumes are excluded now; the selected row stays."""
         table = self.ui.cohortTable
         self._excluded = dict(self.session.excluded)
         chosen, blocked = table.currentRow(), table.blockSignals(True)
@@ -101,12 +101,12 @@ class ImagesPanel(Panel):
         table = self.ui.cohortTable
         problems = _problems(cohort)
         usable = {volume.id for volume in cohort.volumes}
-        broken = [where for where in problems if where not in usable]  # what cannot be used comes first
+        broken = [where for where in problems if where not in usable]  # unusable volumes come first
         rows: list[tuple[Any, ...]] = [("", where, "; ".join(problems[where]), "", "", "") for where in broken]
         rows += [self._row(volume, problems) for volume in cohort.volumes]
         table.clearSpans()
         fillTable(table, rows, [*broken, *(volume.id for volume in cohort.volumes)])
-        for row in range(len(broken)):  # a problem needs the room of all that is unknown
+        for row in range(len(broken)):  # the problem takes the columns of what is unknown
             table.setSpan(row, 2, 1, 4)
             table.setRowHeight(row, PROBLEM_HEIGHT)
             table.item(row, 1).setForeground(qt.QBrush(qt.QColor(*RED)))

@@ -1,4 +1,4 @@
-"""One button and one key for each label, so that a label is chosen without leaving the image."""
+"""A button and a key for each label, so that labels can be selected without leaving the image."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ LABEL_KEYS = "ASDECXJKLUOM"
 COLUMNS = 4
 SWATCH = 12
 NAME_WIDTH = 84
-"""Room for the name of a label on its button, in pixels."""
+"""Width for the name of a label on its button, in pixels."""
 
 
 @dataclass(frozen=True)
 class LabelEntry:
-    """A label to choose.
+    """A label as a button shows it.
 
     Attributes:
         segment: Id of its segment.
@@ -40,10 +40,10 @@ class LabelButtons:
     Args:
         frame: QFrame to fill.
         layout: Its QGridLayout.
-        choose: Called with the id of a segment when a person chooses it.
+        choose: Called with the id of the segment that is selected.
 
     Attributes:
-        entries: What can be chosen now, in the order of the keys.
+        entries: The labels, in the order of the keys.
         buttons: The buttons, in the same order.
     """
 
@@ -53,11 +53,11 @@ class LabelButtons:
         self.buttons: list[Any] = []
 
     def show(self, entries: Sequence[LabelEntry], chosen: str) -> None:
-        """Show these labels, and which of them is drawn now.
+        """Show labels, and which of them is selected.
 
         Args:
             entries: The labels.
-            chosen: Id of the segment that is drawn, "" for none.
+            chosen: Id of the selected segment, "" for none.
         """
         if tuple(entries) != self.entries:
             self._build(tuple(entries))
@@ -66,7 +66,7 @@ class LabelButtons:
         self._frame.setVisible(bool(self.entries))
 
     def choose(self, number: int) -> bool:
-        """Choose a label by its number, from 0; False where there is none."""
+        """Select a label by its number, from 0; false where there is none."""
         if not 0 <= number < len(self.entries):
             return False
         self._choose(self.entries[number].segment)

@@ -1,4 +1,4 @@
-"""The map of slices: which are alike, which are annotated, which are asked for."""
+"""The map of slices: which are similar, which are annotated, which are requested."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class MapPanel(Panel):
         self.chartWanted.emit(self._chart.chart)
 
     def drawMap(self) -> None:
-        """Bring the chart up to date with what is annotated and asked for."""
+        """Update the chart with what is annotated and requested."""
         found = self.work.sliceMap
         if found is None:
             return
@@ -58,9 +58,9 @@ class MapPanel(Panel):
         if self._chart is None:
             self._chart = SliceMapChart()
         titles = {
-            "pixels": _("Slices, as their pixels differ"),
-            "segmenter": _("Slices, as the trained model sees them"),
-            "learned": _("Slices, as learned features tell them apart"),
+            "pixels": _("Slices by their pixels"),
+            "segmenter": _("Slices by features of the trained model"),
+            "learned": _("Slices by learned features"),
         }
         title = titles[found["embedding"]]
         self._chart.update(np.array(found["places"], dtype=float).reshape(-1, 2), statuses, title)
@@ -76,8 +76,8 @@ class MapPanel(Panel):
         self._chart = None
 
     def update(self) -> None:
-        """Enable what can be done, and bring a map that is shown up to date."""
-        noStudy = "" if self.session.study is not None else _("Open or make a study first.")
+        """Enable what can be done, and update a map that is shown."""
+        noStudy = "" if self.session.study is not None else _("Open or create a study first.")
         self.showJob(self.ui.mapButton, "slice_map", noStudy)
         if self._chart is not None:
             self.drawMap()

@@ -1,4 +1,4 @@
-"""Where the module tells what happened: at the bottom of the panel, which is always in view, and in the status bar."""
+"""The message line at the bottom of the panel, which is always in view; messages also go to the status bar."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ActiveSegmentationLib.common.errors import ActiveSegmentationError
 from ActiveSegmentationLib.worker.client import WorkerError
 
 STATUS_MILLISECONDS = 8_000
-"""How long a line stays in the status bar."""
+"""How long a message stays in the status bar."""
 
 
 class Messages:
-    """The message line of the module; the details of an error are shown on demand, and no dialog is in the way.
+    """Shows messages and errors, with details on demand and without a dialog.
 
     Args:
         ui: Widgets of the module.
@@ -39,7 +39,7 @@ class Messages:
         self._show("", "")
 
     def tell(self, text: str) -> None:
-        """Show a line that is not an error."""
+        """Show a message that is not an error."""
         self._show(text, "")
         _showStatus(text)
 
@@ -51,34 +51,34 @@ class Messages:
         tip: str = "",
         stillSo: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Show a line with a button that does what is to be done next.
+        """Show a message with a button for the next step.
 
         Args:
-            text: The line.
+            text: The message.
             label: Text of the button.
-            action: What it does; the line goes away before.
-            tip: What the button does, in a sentence.
-            stillSo: Whether the line is true; it goes away by ``refresh`` when it is no more.
+            action: What it does; the message is cleared first.
+            tip: Tooltip of the button, a sentence.
+            stillSo: Whether the message still applies; ``refresh`` clears it when it does not.
         """
         self.tell(text)
         self._offer(label, action, tip)
         self._stillSo = stillSo
 
     def refresh(self) -> None:
-        """Take away what was offered and is no longer so."""
+        """Clear a message that no longer applies."""
         if not self._stillSo():
             self.clear()
 
     def error(
         self, error: Exception | WorkerError, label: str = "", action: Callable[[], Any] | None = None, tip: str = ""
     ) -> None:
-        """Show an error: what, where and what to do; the details on demand, and in Slicer's log.
+        """Show an error: what, where and what to do; details on demand. It is also written to Slicer's log.
 
         Args:
             error: The error.
-            label: Text of a button that helps, "" for none.
+            label: Text of a button with a remedy, "" for none.
             action: What that button does.
-            tip: What it does, in a sentence.
+            tip: Tooltip of the button, a sentence.
         """
         if isinstance(error, WorkerError):
             text, details = error.text(), error.details

@@ -1,4 +1,4 @@
-"""What the person may accept or decline, one at a time, at the bottom of the panel where it is always in view."""
+"""Offers that the user may accept or decline, shown one at a time at the bottom of the panel."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ActiveSegmentationLib.scene.offers import PREDICTION, REQUESTS, Offer
 
 @dataclass(frozen=True)
 class Item:
-    """Something to decide.
+    """An offer as it is shown.
 
     Attributes:
-        text: What it is about.
+        text: What is offered.
         label: Text of the button that accepts it.
-        tip: What the button does.
-        accept: Does it.
-        decline: Forgets it.
+        tip: Tooltip of the button.
+        accept: Called when it is accepted.
+        decline: Called when it is declined.
     """
 
     text: str
@@ -32,7 +32,7 @@ class Item:
 
 
 class OffersPanel(Panel):
-    """Showing what is offered: what came late, what is due next, and volumes that a job could not use."""
+    """Shows late results, next steps, and volumes that a job could not use."""
 
     def setup(self) -> None:
         """Connect the widgets."""
@@ -42,19 +42,19 @@ class OffersPanel(Panel):
         self.ui.offerDismissButton.clicked.connect(self.act(self.decline))
 
     def accept(self) -> None:
-        """Do what is shown."""
+        """Accept the offer that is shown."""
         if self._item is not None:
             self._item.accept()
         self.update()
 
     def decline(self) -> None:
-        """Show it no longer."""
+        """Decline the offer that is shown."""
         if self._item is not None:
             self._item.decline()
         self.update()
 
     def items(self) -> list[Item]:
-        """Everything to decide, the most urgent first."""
+        """All offers, the most urgent first."""
         return [*self._unusables(), *(self._offered(offer) for offer in self.work.offers)]
 
     def _offered(self, offer: Offer) -> Item:
@@ -68,7 +68,7 @@ class OffersPanel(Panel):
         return Item(offer.text, label, tip, lambda: self.work.accept(offer), lambda: self.work.decline(offer))
 
     def _unusables(self) -> list[Item]:
-        """Volumes that the latest job could not use, until they are left out or declined."""
+        """Volumes that the latest job could not use, until they are excluded or the offer is declined."""
         study = self.session.study
         if study is None or not self.work.leftOut:
             return []
@@ -78,7 +78,7 @@ class OffersPanel(Panel):
 
     def _unusable(self, study: str, volume: str, why: str) -> Item:
         text = _("{volume} cannot be used. {why}").format(volume=volume, why=why)
-        tip = _("Suggestions, training and prediction go on without it. Nothing is deleted, and it can be taken back.")
+        tip = _("Suggestions, training and prediction continue without it. Nothing is deleted.")
 
         def decline() -> None:
             self._declined.add((study, volume))
@@ -86,7 +86,7 @@ class OffersPanel(Panel):
         return Item(text, _("Leave this volume out"), tip, lambda: self.leaveOut(volume), decline)
 
     def update(self) -> None:
-        """Show the first of what there is to decide."""
+        """Show the first offer."""
         ui, items = self.ui, self.items()
         self._item = items[0] if items else None
         ui.offerFrame.setVisible(self._item is not None)

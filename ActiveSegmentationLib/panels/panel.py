@@ -1,4 +1,4 @@
-"""What all panels have in common."""
+"""The base of all panels: showing errors, enabling buttons, starting and stopping jobs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ActiveSegmentationLib.scene.session import Session
 from ActiveSegmentationLib.scene.work import Work
 
 DOUBLE_CLICK_SECONDS = 0.6
-"""Within this time after the start of a job its button does not stop it: that is the second half of a double click."""
+"""A second click within this time after the start of a job is half of a double click and does not stop the job."""
 
 
 class Panel:
@@ -25,8 +25,8 @@ class Panel:
         ui: Widgets of the module.
         session: The session.
         work: The worker's jobs.
-        messages: Where to tell of problems.
-        parameters: Called to get the parameter node, which is another one after the scene was closed.
+        messages: The message line.
+        parameters: Returns the parameter node, which is a new one after the scene was closed.
 
     Attributes:
         clock: Seconds of a clock that never goes back.
@@ -51,10 +51,10 @@ class Panel:
         """Connect the widgets."""
 
     def update(self) -> None:
-        """Show what there is now, and enable what can be done."""
+        """Show the current state, and enable what can be done."""
 
     def act(self, action: Callable[[], Any]) -> Callable[..., None]:
-        """A slot that does something and tells of errors that people can do something about."""
+        """A slot that runs an action and shows its errors in the message line."""
 
         def slot(*_: Any) -> None:
             try:
@@ -70,11 +70,11 @@ class Panel:
         return slot
 
     def enable(self, widget: Any, *reasons: str) -> None:
-        """Enable a widget where nothing speaks against it; its tooltip says why not, or what it does.
+        """Enable a widget if no reason is given; its tooltip shows the reason, or else what it does.
 
         Args:
             widget: The widget.
-            reasons: Why it cannot be used now, each "" where it does not apply; the first counts.
+            reasons: Why it cannot be used now, each "" where it does not apply; the first one is shown.
         """
         tip = self._tips.setdefault(widget.objectName, widget.toolTip)
         reason = next(filter(None, reasons), "")
@@ -87,7 +87,7 @@ class Panel:
         return self._reasons.get(widget.objectName, "")
 
     def openSlice(self, sliceId: SliceId) -> bool:
-        """Open a slice; where its volume cannot be used, say so and offer to go on without it.
+        """Open a slice; if its volume cannot be used, show why and offer to exclude it.
 
         Returns:
             Whether it is open.
@@ -136,10 +136,10 @@ class Panel:
         self.session.includeVolume(volume)
         self.messages.tell(_("{volume} is used again.").format(volume=volume))
 
-    # Buttons that start a job, and stop it while it is under way
+    # Buttons that start a job, and stop it while it runs
 
     def startOrStop(self, name: str, start: Callable[[], Any]) -> Callable[..., None]:
-        """A slot that starts a job, or asks it to stop while it is under way.
+        """A slot that starts a job, or stops it while it runs.
 
         Args:
             name: Name of the job, see ``Work``.
@@ -156,7 +156,7 @@ class Panel:
         return self.act(toggle)
 
     def showJob(self, button: Any, name: str, *reasons: str) -> None:
-        """Let a button of ``startOrStop`` say what it does now.
+        """Label a button of ``startOrStop`` with what it does now.
 
         Args:
             button: The button.
@@ -172,4 +172,4 @@ class Panel:
         self.enable(button, _("It stops as soon as it can.") if running.cancelling else "")
         button.text = _("Stopping ...") if running.cancelling else _("Stop")
         if not running.cancelling:
-            button.toolTip = _("{job} is under way; this stops it.").format(job=running.title)
+            button.toolTip = _("{job} is running; this stops it.").format(job=running.title)

@@ -1,4 +1,4 @@
-"""Panel 5: what the model makes of every volume, the most uncertain first, and export."""
+"""Panel 5: predictions of all volumes, the most uncertain first, and export."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ActiveSegmentationLib.panels.panel import Panel
 from ActiveSegmentationLib.panels.tables import fillTable, identityOf, setHeader
 
 FORMATS = ("predictions", "uncertainty", "probabilities", "nifti", "nrrd", "nnunet", "csv")
-"""What can be exported, in the order of the box."""
+"""Export formats, in the order of the box."""
 
 OF_MODEL = ("predictions", "uncertainty", "probabilities")
-"""Those that need a trained model."""
+"""Formats that need a trained model."""
 
 
 class ReviewPanel(Panel):
-    """Looking at results and taking them out."""
+    """Reviewing and exporting results."""
 
     def setup(self) -> None:
         """Connect the widgets."""
@@ -29,9 +29,9 @@ class ReviewPanel(Panel):
             _("segmentation of every volume (NIfTI)"),
             _("segmentation with uncertainty (NIfTI)"),
             _("segmentation with class probabilities (NIfTI)"),
-            _("what was annotated (NIfTI, 255 = unlabelled)"),
-            _("what was annotated (NRRD, 255 = unlabelled)"),
-            _("data set for nnU-Net"),
+            _("annotations (NIfTI, 255 = unlabelled)"),
+            _("annotations (NRRD, 255 = unlabelled)"),
+            _("nnU-Net data set"),
             _("table of annotated slices (CSV)"),
         ):
             ui.exportComboBox.addItem(text)
@@ -45,13 +45,13 @@ class ReviewPanel(Panel):
 
     def _open(self, tableRow: int) -> None:
         volume = identityOf(self.ui.reviewTable, tableRow)
-        if volume not in self.session.overlays.reviews:  # forgotten meanwhile; the table follows
+        if volume not in self.session.overlays.reviews:  # no longer known; the table is updated soon
             return
-        doubts = self.session.overlays.reviews[volume]["slice_doubt"]
-        self.openSlice(SliceId(volume, max(range(len(doubts)), key=lambda index: doubts[index])))
+        uncertainty = self.session.overlays.reviews[volume]["slice_doubt"]
+        self.openSlice(SliceId(volume, max(range(len(uncertainty)), key=lambda index: uncertainty[index])))
 
     def export(self) -> None:
-        """Write what is chosen."""
+        """Export in the selected format."""
         name, out = FORMATS[self.ui.exportComboBox.currentIndex], Path(self.ui.exportPathLineEdit.currentPath)
         self.ui.exportLabel.text = ""
 
@@ -69,7 +69,7 @@ class ReviewPanel(Panel):
     def update(self) -> None:
         """Show the reviews, and enable what can be done."""
         ui, session = self.ui, self.session
-        noStudy = "" if session.study is not None else _("Open or make a study first.")
+        noStudy = "" if session.study is not None else _("Open or create a study first.")
         noModel = "" if self.work.curve else _("Train a model first.")
         self.showJob(ui.predictButton, "predict", noStudy, noModel)
         name = FORMATS[ui.exportComboBox.currentIndex]
@@ -97,7 +97,7 @@ class ReviewPanel(Panel):
         study = session.study
         ordered = sorted(content, key=lambda row: -row[1])
         rows = (
-            [(name, study.cohort.volume(name).patient, round(doubt, 3), count) for name, doubt, count in ordered]
+            [(name, study.cohort.volume(name).patient, round(value, 3), count) for name, value, count in ordered]
             if study
             else []
         )

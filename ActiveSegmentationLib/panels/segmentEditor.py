@@ -1,4 +1,4 @@
-"""Slicer's Segment Editor in our panel: the one place that touches it, because its order of calls matters."""
+"""Slicer's Segment Editor in the panel; the only place that calls it, because the order of calls matters."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import slicer
 from ActiveSegmentationLib.scene.editor import Editor, Tool
 
 SINGLETON = "ActiveSegmentation"
-"""Tag of our own editor node; with the Segment Editor module's, both would fight for the same segmentation."""
+"""Tag of our own editor node; sharing one with the Segment Editor module would let both change the segmentation."""
 
 EFFECTS = ("Paint", "Draw", "Erase", "Level tracing", "Scissors", "Islands", "Threshold", "Smoothing", "Margin")
-"""Effects that are offered, in this order: those that make sense on a single slice."""
+"""Effects that are offered, in this order: those that are useful on a single slice."""
 
 BRUSH_RELATIVE, BRUSH_DIAMETER = "BrushDiameterIsRelative", "BrushAbsoluteDiameter"
 """Parameters of the Paint effect on the editor node: 1 for a brush in percent of the screen; diameter in mm."""
 
 BRUSH_SET = "ActiveSegmentation.Brush"
-"""Attribute of an editor node that had its brush from us; the effect itself sets a brush in percent on a new node."""
+"""Attribute of an editor node whose brush we have set; the effect sets a brush in percent on a new node."""
 
 UNDO_STATES = 20
 
@@ -43,7 +43,7 @@ class SegmentEditor(Editor):
         widget.switchToSegmentationsButtonVisible = False
         widget.addRemoveSegmentButtonsVisible = False  # the labels are the study's
         widget.show3DButtonVisible = False  # single slices have no surface, and the list of segments needs the room
-        widget.specifyGeometryButtonVisible = True  # the way out where somebody changed the geometry
+        widget.specifyGeometryButtonVisible = True  # to restore a geometry that was changed
         widget.maximumNumberOfUndoStates = UNDO_STATES
 
     def _node(self) -> Any:
@@ -68,29 +68,29 @@ class SegmentEditor(Editor):
         self._widget.setSourceVolumeNode(volumeNode)
 
     def selectSegment(self, segmentId: str) -> None:
-        """Make a segment the one that is drawn."""
+        """Select the segment to draw."""
         self._widget.setCurrentSegmentID(segmentId)
 
     def saveStateForUndo(self) -> None:
-        """Let the next change be undone in one step."""
+        """Save the state, so that the next change can be undone in one step."""
         self._widget.saveStateForUndo()
 
     def clearUndo(self) -> None:
-        """Forget all earlier states."""
-        self._widget.undoEnabled = True  # Slicer's only way: switching undo on, also when it is, empties the history
+        """Clear the undo history."""
+        self._widget.undoEnabled = True  # enabling undo again clears the history; Slicer has no other way
 
     def tool(self) -> Tool:
-        """How the person draws now."""
+        """The active effect and the selected segment."""
         effect = self._widget.activeEffect()
         return Tool("" if effect is None else str(effect.name), str(self._widget.currentSegmentID()))
 
     def takeTool(self, tool: Tool) -> None:
-        """Activate the effect, if the module is shown."""
+        """Activate the effect of a tool, if the module is shown."""
         if self._entered and tool.effect:
             self._widget.setActiveEffectByName(tool.effect)
 
     def brush(self) -> float | None:
-        """Diameter of the brush in millimetres, or None where the person set it in percent."""
+        """Diameter of the brush in millimetres, or None where the user set it in percent."""
         node = self._widget.mrmlSegmentEditorNode()
         diameter = node.GetAttribute(BRUSH_DIAMETER) if node is not None else None
         if diameter is None or node.GetAttribute(BRUSH_RELATIVE) != "0":
@@ -98,13 +98,13 @@ class SegmentEditor(Editor):
         return float(diameter)
 
     def setBrush(self, diameter: float) -> None:
-        """Let the brush have a diameter in millimetres, unless the person set it in percent."""
+        """Set the diameter of the brush in millimetres, unless the user set it in percent."""
         node = self._widget.mrmlSegmentEditorNode()
         if node is not None and node.GetAttribute(BRUSH_RELATIVE) == "0":
             node.SetAttribute(BRUSH_DIAMETER, f"{diameter:.4g}")
 
     def paint(self) -> None:
-        """Take the brush, if nothing else is taken and the module is shown."""
+        """Activate the Paint effect if no effect is active and the module is shown."""
         if self._entered and self._widget.segmentationNode() is not None and self._widget.activeEffect() is None:
             self._widget.setActiveEffectByName("Paint")
 
@@ -117,7 +117,7 @@ class SegmentEditor(Editor):
             self.paint()
 
     def exit(self) -> None:
-        """The module is left: no effect may go on drawing, no shortcut go on working."""
+        """The module is left: deactivate effects and shortcuts."""
         if self._entered:
             self._widget.setActiveEffect(None)
             self._widget.uninstallKeyboardShortcuts()
@@ -137,7 +137,7 @@ class SegmentEditor(Editor):
             self._widget.setupViewObservations()
 
     def close(self) -> None:
-        """Let go of everything, for a reload of the module."""
+        """Release all nodes, for a reload of the module."""
         self.exit()
         self._widget.setSegmentationNode(None)
         self._widget.setMRMLSegmentEditorNode(None)

@@ -1,4 +1,4 @@
-"""Keys of the module while it is shown; none of them is Slicer's or the Segment Editor's."""
+"""Keyboard shortcuts of the module while it is shown; none is used by Slicer or the Segment Editor."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Shortcuts:
 
     Args:
         window: The main window.
-        actions: What each key does, by Qt's name of the key ("Ctrl+Return").
+        actions: The action of each key, by Qt's name of the key ("Ctrl+Return").
     """
 
     def __init__(self, window: Any, actions: Mapping[str, Callable[..., Any]]) -> None:
@@ -25,12 +25,12 @@ class Shortcuts:
         self.setEnabled(False)
 
     def setEnabled(self, enabled: bool) -> None:
-        """Let the keys work, or not."""
+        """Enable or disable all shortcuts."""
         for shortcut in self._shortcuts:
             shortcut.setEnabled(enabled)
 
     def remove(self) -> None:
-        """Give the keys back."""
+        """Remove all shortcuts."""
         for shortcut in self._shortcuts:
             shortcut.setEnabled(False)
             shortcut.setParent(None)
@@ -39,12 +39,12 @@ class Shortcuts:
 
 
 def press(button: Any, update: Callable[[], None], refuse: Callable[[], None]) -> Callable[..., None]:
-    """A slot that presses a button as a key does: judged by what is so now, not by what the panel showed last.
+    """A slot for a key that clicks a button, after bringing the button up to date.
 
     Args:
         button: The button.
-        update: Brings the button up to date; a stroke may have come just before the key.
-        refuse: Tells why the button cannot be pressed.
+        update: Brings the button up to date; a stroke may have been drawn just before.
+        refuse: Shows why the button is disabled.
     """
 
     def slot(*_: Any) -> None:

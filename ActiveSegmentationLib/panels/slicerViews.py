@@ -11,11 +11,11 @@ from ActiveSegmentationLib.common.signals import Signal
 from ActiveSegmentationLib.scene.views import View
 
 ANNOTATION_VIEW = "Red"
-"""Name of the slice view to annotate in, where the layout shows it; otherwise the first one that it shows is taken."""
+"""Name of the slice view to annotate in; where the layout does not show it, the first view that it shows."""
 
 
 class SlicerViews:
-    """Slicer's slice views, those among them that the current layout hides."""
+    """Slicer's slice views, including those that the current layout hides."""
 
     @property
     def headless(self) -> bool:
@@ -28,7 +28,7 @@ class SlicerViews:
         return None if name is None else _view(name)
 
     def others(self) -> list[View]:
-        """The other slice views, also hidden ones: the person may want to see them later."""
+        """The other slice views, including hidden ones, which the user may show later."""
         first = _annotationViewName()
         return [_view(name) for name in _sliceViewNames() if name != first]
 
@@ -80,7 +80,7 @@ class PlotView:
                 self._connected.append(view)
 
     def _onSelected(self, seriesIds: Any, selections: Any) -> None:
-        """Slicer tells a click twice, first with the old choice: the last one within a turn of the loop counts."""
+        """Slicer reports a click twice, first with the old selection: the last one within a turn of the loop counts."""
         for number in range(seriesIds.GetNumberOfValues()):
             rows = selections.GetItemAsObject(number)
             if rows is not None and rows.GetNumberOfValues():
@@ -93,7 +93,7 @@ class PlotView:
             self.picked.emit(*choice)
 
     def disconnect(self) -> None:
-        """Let go of the views."""
+        """Disconnect from the views."""
         for view in self._connected:
             view.dataSelected.disconnect(self._onSelected)
         self._connected = []

@@ -1,4 +1,4 @@
-"""Panel 1: make a study of a cohort, open one, and say who annotates and where to compute."""
+"""Panel 1: create or open a study; name of the annotator and device."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ SIDES = (128, 256, 0)
 """Longer side of a prepared slice in the order of the box; 0 keeps the images' own pixels."""
 
 SMALL_SIDE, MIDDLE_SIDE = 128, 320
-"""Up to the first longer side, in pixels, images are proposed at their own size; up to the second quickly, at 128."""
+"""Images with a longer side up to the first (in pixels) are proposed at full size, up to the second at 128."""
 
 SAMPLE_PATIENTS = 6
 
 
 class StudyPanel(Panel):
-    """Making and opening studies.
+    """Creating and opening studies.
 
     Attributes:
-        aboutToWrite: Emitted before a study is made or opened; an error in a listener prevents it.
+        aboutToWrite: Emitted before a study is created or opened; an error in a listener prevents it.
         opened: Emitted when a study was opened.
         found: Emitted with the cohort and the previews when images were read.
     """
@@ -101,7 +101,7 @@ class StudyPanel(Panel):
         ui.clearCacheButton.clicked.connect(self.act(self._clearCache))
 
     def _pressOnReturn(self, pathLine: Any, button: Any) -> None:
-        """Let Return in a path press the button after it: its list of completions takes the first click elsewhere."""
+        """Let Return in a path click the button next to it; the completion list would take the first mouse click."""
 
         field = pathLine.findChild(qt.QLineEdit)
 
@@ -139,7 +139,7 @@ class StudyPanel(Panel):
         drafts = list(self.session.requireStudy().drafts.all(self.session.annotator))
         if drafts:
             shown = ", ".join(f"{s.volume} {s.index + 1}" for s in drafts[:3]) + (", ..." if len(drafts) > 3 else "")
-            text = _("{count} slices have strokes that are not committed ({slices}); they come back with their volume.")
+            text = _("{count} slices have uncommitted strokes ({slices}); they are restored when their volume opens.")
             self.messages.tell(text.format(count=len(drafts), slices=shown))
 
     def _openRecent(self) -> None:
@@ -157,7 +157,7 @@ class StudyPanel(Panel):
         box.blockSignals(blocked)
 
     def openSample(self) -> None:
-        """Make a cohort of artificial images and a study of it in a folder of their own, and open the study."""
+        """Create a cohort of artificial images and a study of it in a new folder, and open the study."""
         self.aboutToWrite.emit()
         root = Path(tempfile.mkdtemp(prefix="sample-", dir=_ownFolder()))
         with _waiting():
@@ -168,16 +168,16 @@ class StudyPanel(Panel):
             self.session.createStudy(root / "study", cohort, labels, AnnotationKind.MASK, {"stack": stack})
         self._onOpened(root / "study")
 
-    # Making
+    # Creating
 
     def offer(self, path: Path) -> None:
-        """Propose a cohort for a new study, and look at it."""
+        """Propose a cohort for a new study, and read it."""
         self.ui.newStudyButton.checked = True
         self.ui.cohortPathLineEdit.currentPath = str(path)
         self.act(self.look)()
 
     def look(self) -> None:
-        """Let the worker list what there is."""
+        """Let the worker index the images."""
         path = Path(self.ui.cohortPathLineEdit.currentPath)
         self._cohort = None
         pictures = Path(tempfile.mkdtemp(prefix="preview-", dir=_ownFolder()))
@@ -196,15 +196,15 @@ class StudyPanel(Panel):
             self.ui.studyPathLineEdit.currentPath = str(_freeFolder(cohort.root))
         self.update()
         if self.ui.createStudyButton.enabled:
-            text = _("Check whether the images are understood, then create the study.")
-            tip = _("Make the study in {folder}. The images stay where they are.")
+            text = _("Check how the images are interpreted, then create the study.")
+            tip = _("Create the study in {folder}. The images stay where they are.")
             folder = self.ui.studyPathLineEdit.currentPath
             button = self.ui.newStudyButton
             create = self.act(self.create)
             self.messages.offer(text, _("Create study"), create, tip.format(folder=folder), lambda: button.checked)
 
     def _proposeDefaults(self, cohort: Cohort) -> None:
-        """Choose what fits the images; the person can choose otherwise."""
+        """Set defaults that fit the images; the user can change them."""
         onlyScribbles = any(v.scribble for v in cohort.volumes) and not any(v.mask for v in cohort.volumes)
         self.ui.kindComboBox.setCurrentIndex(KINDS.index(AnnotationKind.SCRIBBLE if onlyScribbles else KINDS[0]))
         side = max((max(volume.plane_shape) for volume in cohort.volumes), default=0)
@@ -212,10 +212,10 @@ class StudyPanel(Panel):
         self.ui.resolutionComboBox.setCurrentIndex(SIDES.index(fitting))
 
     def create(self) -> None:
-        """Make the study that the widgets describe, and open it.
+        """Create the study as set in the widgets, and open it.
 
         Raises:
-            BadInput: If something is missing or does not fit; nothing is written then.
+            BadInput: If an entry is missing or invalid; nothing is written then.
         """
         ui = self.ui
         assert self._cohort is not None  # the button is disabled without
@@ -230,7 +230,7 @@ class StudyPanel(Panel):
         ui.studyPathLineEdit.currentPath = ""
         self._onOpened(folder)
 
-    # The person's settings
+    # User settings
 
     def _onDevice(self) -> None:
         self.work.device = DEVICES[self.ui.deviceComboBox.currentIndex]
@@ -274,7 +274,7 @@ class StudyPanel(Panel):
     def _describeStudy(self) -> str:
         study = self.session.study
         if study is None:
-            return _("No study is open. Make one of a folder of images, or try the sample cohort.")
+            return _("No study is open. Create one from a folder of images, or try the sample cohort.")
         text = _("<b>{name}</b>: {volumes} volumes, {annotated} slices annotated, by {kind}.")
         return text.format(
             name=study.folder.name if study.folder.name != "study" else study.folder.parent.name,
@@ -297,7 +297,7 @@ class StudyPanel(Panel):
         self.enable(ui.removeLabelButton, "" if len(self.labels) else _("There is no label."))
 
     def _showCache(self) -> None:
-        """Say how large the cache is; counted anew only where a job has begun or ended, because that takes time."""
+        """Show the size of the cache; measured again only after a job has begun or ended, because it takes time."""
         study = self.session.study
         if study is None or self.ui.advancedCollapsibleButton.collapsed:
             self._counted = None
@@ -315,7 +315,7 @@ class StudyPanel(Panel):
             "stuck": _("does not answer; press Restart"),
         }
         missing = self.work.missing
-        lacks = _("; lacks {names}").format(names=", ".join(missing)) if missing else ""
+        lacks = _("; missing: {names}").format(names=", ".join(missing)) if missing else ""
         return texts[state] + lacks
 
 
@@ -335,7 +335,7 @@ def _ownFolder() -> str:
 
 
 def _freeFolder(cohortRoot: Path) -> Path:
-    """A folder beside the cohort that does not exist yet."""
+    """A folder next to the cohort that does not exist yet."""
     first = cohortRoot.parent / f"{cohortRoot.name}-study"
     names = [first, *(first.with_name(f"{first.name}-{number}") for number in range(2, 1000))]
     return next(path for path in names if not path.exists())

@@ -1,4 +1,4 @@
-"""Panel 2: ask for the slices to annotate next, and the list of what was asked for."""
+"""Panel 2: suggest the slices to annotate next, and the list of requests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ActiveSegmentationLib.scene.work import splitStrategy
 RECOMMENDED = "Recommended: every patient in turn, evenly spread slices, guided by the model once there is one."
 
 ITEM_FLAGS = 255
-"""Role below Qt's first user role, in which items of a combo box keep whether they can be chosen."""
+"""Role (below Qt's first user role) that holds whether an item of a combo box can be selected."""
 CHOOSABLE, NOT_CHOOSABLE = 33, 0
 """Values of that role: selectable and enabled, or neither."""
 
@@ -33,7 +33,7 @@ ROW_HEIGHT = 40
 
 
 class SuggestPanel(Panel):
-    """Asking for slices."""
+    """Suggesting slices."""
 
     def setup(self) -> None:
         """Connect the widgets."""
@@ -54,17 +54,17 @@ class SuggestPanel(Panel):
             ui.requestsTable.setColumnWidth(column, NAME_WIDTH)
 
     def suggest(self) -> None:
-        """Ask for as many slices as the panel says; the first is opened when they come.
+        """Suggest as many slices as set in the panel; the first one opens when they are ready.
 
         Raises:
             BadInput: If no study is open, or it cannot use the strategy now.
         """
         parameters = self.parameters()
-        hindrance = self.work.hindrance(parameters.strategy)
-        if hindrance:
+        reason = self.work.unavailableReason(parameters.strategy)
+        if reason:
             advice = _("Choose another strategy.")
             raise BadInput(
-                _("This strategy cannot be used now."), where=parameters.strategy, advice=hindrance + " " + advice
+                _("This strategy cannot be used now."), where=parameters.strategy, advice=reason + " " + advice
             )
         constraints = {
             "max_per_volume": parameters.maxPerVolume or None,
@@ -98,7 +98,7 @@ class SuggestPanel(Panel):
     def _onStrategy(self) -> None:
         index = self.ui.strategyComboBox.currentIndex
         if 0 <= index < len(self._strategies):
-            self.parameters().strategy = self._strategies[index]  # the options of another one say nothing here
+            self.parameters().strategy = self._strategies[index]  # options of another strategy do not apply
         self.update()
 
     def _onOptions(self) -> None:
@@ -107,7 +107,7 @@ class SuggestPanel(Panel):
         self.update()
 
     def _suffix(self, name: str, text: str) -> str:
-        """What a person wrote into the line of options, as it follows the strategy's name."""
+        """The text of the options line as the suffix of a strategy's name."""
         text = text.strip()
         if not text or text[0] in ":/":
             return text
@@ -115,15 +115,15 @@ class SuggestPanel(Panel):
         return ("/" if first in self._details.get(name, {}).get("options", {}) else ":") + text
 
     def _updateStrategy(self) -> None:
-        """Show the chosen strategy, what it is for, and which ones cannot be chosen now."""
+        """Show the selected strategy with its description, and which ones cannot be used now."""
         ui = self.ui
         if self.work.strategies and self.work.strategies != self._known:
             self._fillStrategies(self.work.strategies)
         name, suffix = splitStrategy(self.parameters().strategy)
         for row, known in enumerate(self._strategies):
-            hindrance = self.work.hindrance(known)
-            ui.strategyComboBox.setItemData(row, NOT_CHOOSABLE if hindrance else CHOOSABLE, ITEM_FLAGS)
-            ui.strategyComboBox.setItemData(row, hindrance or self._details[known]["summary"], qt.Qt.ToolTipRole)
+            reason = self.work.unavailableReason(known)
+            ui.strategyComboBox.setItemData(row, NOT_CHOOSABLE if reason else CHOOSABLE, ITEM_FLAGS)
+            ui.strategyComboBox.setItemData(row, reason or self._details[known]["summary"], qt.Qt.ToolTipRole)
         index = self._strategies.index(name) if name in self._strategies else -1
         if ui.strategyComboBox.currentIndex != index:
             blocked = ui.strategyComboBox.blockSignals(True)
@@ -137,8 +137,8 @@ class SuggestPanel(Panel):
         details = self._details.get(name, {"summary": "", "options": {}})
         words = [f"{key}={option['default']}: {option['meaning']}" for key, option in details["options"].items()]
         line.toolTip = "\n".join([_("What follows the strategy's name, such as pixels or eta=5/passes=10."), *words])
-        hindrance = self.work.hindrance(name)
-        refusal = _("Cannot be used now: {reason}").format(reason=hindrance) if hindrance else ""
+        reason = self.work.unavailableReason(name)
+        refusal = _("Cannot be used now: {reason}").format(reason=reason) if reason else ""
         options = _("Options: {names}.").format(names=", ".join(details["options"])) if words else ""
         ui.strategyLabel.text = " ".join(filter(None, (refusal, details["summary"], options)))
 
@@ -152,8 +152,8 @@ class SuggestPanel(Panel):
         self.showJob(
             ui.suggestButton,
             "suggest",
-            "" if session.study is not None else _("Open or make a study first."),
-            self.work.hindrance(self.parameters().strategy),
+            "" if session.study is not None else _("Open or create a study first."),
+            self.work.unavailableReason(self.parameters().strategy),
         )
         if self._shown != session.requests.rows:
             self._fillRequests(session.requests.rows)
@@ -173,8 +173,8 @@ class SuggestPanel(Panel):
                 continue
             self._fillRow(table, number, row)
         self._shown = list(rows)
-        told = all(row.request.patient in row.request.slice.volume for row in rows)
-        table.setColumnHidden(PATIENT, told)  # the reason needs the room
+        evident = all(row.request.patient in row.request.slice.volume for row in rows)
+        table.setColumnHidden(PATIENT, evident)  # the reason needs the room
         table.blockSignals(blocked)
 
     def _fillRow(self, table: Any, number: int, row: RequestRow) -> None:

@@ -1,4 +1,4 @@
-"""Filling tables of the user interface."""
+"""Filling tables in the panels."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import qt
 ROW_HEIGHT = 22
 
 IDENTITY = 0x0100
-"""Qt.UserRole: what a row stands for; it stays with the row when the table is sorted."""
+"""Qt.UserRole: the identity of a row, which stays with it when the table is sorted."""
 
 
 def fillTable(table: Any, rows: Sequence[Sequence[Any]], identities: Sequence[str]) -> None:
-    """Replace the content of a table; nothing is drawn or told before it is complete.
+    """Replace the content of a table; it emits no signal before it is complete.
 
     Args:
         table: QTableWidget with as many columns as a row has values.
         rows: Texts or numbers; numbers sort as numbers.
-        identities: What each row stands for, see ``identityOf``.
+        identities: Identity of each row, see ``identityOf``.
     """
     blocked = table.blockSignals(True)
     sorting = table.isSortingEnabled()
@@ -39,13 +39,13 @@ def fillTable(table: Any, rows: Sequence[Sequence[Any]], identities: Sequence[st
 
 
 def identityOf(table: Any, row: int) -> str:
-    """What a row stands for, "" where there is no such row."""
+    """Identity of a row, "" where there is no such row."""
     item = table.item(row, 0)
     return str(item.data(IDENTITY)) if item is not None else ""
 
 
 def setHeader(table: Any, stretched: int) -> None:
-    """Let every column be as wide as its content, and one take the rest."""
+    """Make every column as wide as its content, and stretch one over the rest."""
     header = table.horizontalHeader()
     for column in range(table.columnCount):
         mode = qt.QHeaderView.Stretch if column == stretched else qt.QHeaderView.ResizeToContents

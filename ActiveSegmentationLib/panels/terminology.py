@@ -1,4 +1,4 @@
-"""Choosing what a label is from Slicer's terminologies."""
+"""A dialog for the terminology of a label."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from slicer.i18n import tr as _
 
 @dataclass(frozen=True)
 class Terminology:
-    """What a person chose.
+    """The chosen terminology.
 
     Attributes:
         entry: The entry as a segment's tag holds it.
@@ -26,14 +26,14 @@ class Terminology:
 
 
 def chooseTerminology(entry: str, parent: Any) -> Terminology | None:
-    """Let a person choose from Slicer's terminologies.
+    """Show a dialog with Slicer's terminologies.
 
     Args:
-        entry: What is chosen now, "" for nothing.
+        entry: The present entry, "" for none.
         parent: Widget that the dialog belongs to.
 
     Returns:
-        The choice, or None if the person thought better of it.
+        The choice, or None if the dialog was cancelled.
     """
     dialog = qt.QDialog(parent)
     dialog.setWindowTitle(_("What is this label?"))

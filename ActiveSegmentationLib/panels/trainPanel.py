@@ -1,4 +1,4 @@
-"""Panel 4: learn from what is committed, watch it, and see how much it helps."""
+"""Panel 4: train on committed slices, watch the loss, and see the learning curve."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ActiveSegmentationLib.scene.offers import AutoTrain
 from ActiveSegmentationLib.scene.running import Running
 
 NAMES = {"loss": "loss", "dice": "Dice on the annotated slices"}
-"""Numbers of a running training that are shown, with their names."""
+"""Values of a running training that are shown, with their names."""
 SHOWN = tuple(NAMES)
 
 
@@ -39,14 +39,14 @@ class TrainPanel(Panel):
         self.work.train(parameters.models, parameters.steps)
 
     def automatic(self) -> AutoTrain | None:
-        """When to train automatically, or None where the person does not want it."""
+        """When and how to train automatically, or None for never."""
         parameters = self.parameters()
         if not parameters.autoTrain:
             return None
         return AutoTrain(parameters.trainAfter, parameters.models, parameters.steps)
 
     def showCurve(self) -> None:
-        """Show a plot: the running training's loss and Dice, or else the learning curve."""
+        """Plot loss and Dice of the running training, or else the learning curve."""
         if self.work.isRunning("train") and self._loss is not None:
             self.chartWanted.emit(self._loss.chart)
             return
@@ -54,7 +54,7 @@ class TrainPanel(Panel):
         self.chartWanted.emit(self.curveChart)
 
     def report(self, name: str, message: Mapping[str, Any]) -> None:
-        """Draw the loss of a running training."""
+        """Plot the loss of a running training."""
         if name != "train" or not message["stage"].startswith("Training"):
             return
         if self._loss is None or message["done"] <= 1:
@@ -75,7 +75,7 @@ class TrainPanel(Panel):
         self.showJob(
             ui.trainButton,
             "train",
-            "" if session.study is not None else _("Open or make a study first."),
+            "" if session.study is not None else _("Open or create a study first."),
             "" if session.requests.annotatedCount else _("Commit at least one slice first."),
         )
         live = running is not None and self._loss is not None
@@ -85,22 +85,22 @@ class TrainPanel(Panel):
 
     def _describeTraining(self, running: Running) -> str:
         values = running.values or {}
-        figures = [f"{NAMES[name]} {float(values[name]):.2f}" for name in SHOWN if name in values]
-        return ", ".join(figures) or _("The first steps are on their way.")
+        shown = [f"{NAMES[name]} {float(values[name]):.2f}" for name in SHOWN if name in values]
+        return ", ".join(shown) or _("Waiting for the first steps.")
 
     def _describeCurve(self) -> str:
         if not self.work.curve:
-            return _("No model yet. Training uses the committed slices only; you can go on annotating meanwhile.")
+            return _("No model yet. Training uses committed slices only; you can continue annotating while it runs.")
         last = self.work.curve[-1]
         parts = [_("Trained on {count} slices.").format(count=last["annotated"])]
         if self.work.untrainedCount:
-            parts.append(_("{count} more are committed since.").format(count=self.work.untrainedCount))
+            parts.append(_("{count} more were committed since.").format(count=self.work.untrainedCount))
         known = [entry for entry in self.work.curve if entry["unseen"] is not None]
         if known:
             text = _("On the slices annotated next, the model of {count} slices reached Dice {dice:.2f}.")
             parts.append(text.format(count=known[-1]["annotated"], dice=known[-1]["unseen"]))
         if last["reference"] is not None:
-            text = _("Dice {dice:.2f} against the reference masks of the pool, of which it may have seen slices.")
+            text = _("Dice {dice:.2f} against the reference masks of the pool, some of which were used for training.")
             if last.get("scored on") == "test":
                 text = _("Dice {dice:.2f} against the test masks.")
             elif last.get("scored on") == "validation":

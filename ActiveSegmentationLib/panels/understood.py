@@ -1,4 +1,4 @@
-"""What was understood of a cohort, in lines that a person can check before a study is made of it."""
+"""How a cohort is interpreted, in lines that the user can check before creating a study."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 from ActiveSegmentationLib.cohort import Cohort, Preview, Role, Volume, describe_axes, describe_turns
 
 CT_AIR, CT_WATER = -500.0, 0.0
-"""Images with values below the first and above the second are taken for CT."""
+"""Images with values below the first and above the second count as CT."""
 
 
 def understood(cohort: Cohort, previews: Sequence[Preview] = ()) -> list[str]:
@@ -18,7 +18,7 @@ def understood(cohort: Cohort, previews: Sequence[Preview] = ()) -> list[str]:
 
     Args:
         cohort: The cohort.
-        previews: Slices that were looked at, which tell of the intensities.
+        previews: Slices that were read, for the range of intensities.
     """
     if not cohort.volumes:
         return []
@@ -49,11 +49,11 @@ def _intensities(previews: Sequence[Preview]) -> list[str]:
         return []
     ranges = [(preview.lowest, preview.highest) for preview in readable]
     isCT = all(low <= CT_AIR and high > CT_WATER for low, high in ranges)
-    window = _("CT, soft-tissue window") if isCT else _("window from the image itself")
+    window = _("CT, soft-tissue window") if isCT else _("automatic window")
     values = _("{low} to {high}").format(
         low=_number(min(r[0] for r in ranges)), high=_number(max(r[1] for r in ranges))
     )
-    text = _("Intensities: {values} in {count} volumes that were looked at; {window}.")
+    text = _("Intensities: {values} in {count} sampled volumes; {window}.")
     return [text.format(values=values, count=len(readable), window=window)]
 
 

@@ -1,4 +1,4 @@
-"""The mouse wheel scrolls the panel: it neither changes a value nor takes the keyboard on the way."""
+"""Makes the mouse wheel scroll the panel instead of changing values or taking the keyboard focus."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import qt
 
 
 class WheelGuard(qt.QObject):
-    """Lets the wheel pass by every number, choice and slider that was not clicked before."""
+    """Lets spin boxes, combo boxes and sliders ignore the wheel unless they have the keyboard focus."""
 
     def eventFilter(self, watched: Any, event: Any) -> bool:
-        """Ignore the wheel on a widget without the keyboard, so that Qt gives it to what lies around."""
+        """Ignore the wheel on a widget without keyboard focus, so that Qt passes it to the widget around it."""
         if event.type() == qt.QEvent.Wheel and not _hasKeyboard(watched):
             event.ignore()
             return True
         return False
 
     def watch(self, root: Any) -> None:
-        """Guard all widgets within one; to be called again when there are new ones."""
+        """Guard all widgets within one; call it again when widgets were added."""
         for kind in (qt.QAbstractSpinBox, qt.QComboBox, qt.QAbstractSlider):
             for widget in root.findChildren(kind):
                 if isinstance(widget, qt.QScrollBar):

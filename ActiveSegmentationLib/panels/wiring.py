@@ -1,4 +1,4 @@
-"""Puts session, worker, panels and Slicer's views together, and updates what is shown in one place."""
+"""Connects session, worker, panels and Slicer's views, and updates the panels in one place."""
 
 from __future__ import annotations
 
@@ -36,23 +36,22 @@ from ActiveSegmentationLib.scene.session import atOnce
 UPDATE_MILLISECONDS = 40
 """Changes within this time are shown together."""
 
-
 SCROLL_BAR_WIDTH, MOST_WIDTH = 20, 520
-"""Room for the panel's scroll bar, and the most width that the panel claims, in pixels."""
+"""Width of the panel's scroll bar, and the maximum width that the panel claims, in pixels."""
 
 SECTIONS = ("study", "images", "advanced", "suggest", "annotate", "more", "train", "review", "map")
-"""Sections of the panel that fold."""
+"""Collapsible sections of the panel."""
 
 
 class Wiring:
-    """The module at work.
+    """The running module: all its panels, and what connects them.
 
     Args:
         ui: Widgets of the module.
         makeLogic: Makes the module's logic from views, editor and the worker's Python.
-        parameters: Gives the parameter node.
-        views: Where volumes are shown; Slicer's own slice views unless given.
-        editor: What draws; Slicer's own Segment Editor in the panel unless given.
+        parameters: Returns the parameter node.
+        views: Where volumes are shown. Default: Slicer's slice views.
+        editor: What draws. Default: the Segment Editor in the panel.
     """
 
     def __init__(
@@ -127,7 +126,7 @@ class Wiring:
         return session.changed, session.viewChanged, self.editor.toolChanged, work.changed, work.client.stateChanged
 
     def _onLayoutChanged(self, *_: Any) -> None:
-        """Another view may be the one to annotate in, or none."""
+        """The layout has changed: another view, or none, may be the one to annotate in."""
         self.scheduleUpdate()
 
     def _joinPanels(self) -> None:
@@ -149,7 +148,7 @@ class Wiring:
         return Shortcuts(slicer.util.mainWindow(), self.keys())
 
     def keys(self) -> dict[str, Callable[..., None]]:
-        """What each key of the module does."""
+        """The action of each keyboard shortcut."""
         ui = self.ui
         buttons = {
             "Ctrl+Return": ui.commitButton,
@@ -180,7 +179,7 @@ class Wiring:
             self.work.describe()
 
     def install(self) -> None:
-        """Install what is missing, and let the worker look again."""
+        """Install missing packages and restart the worker."""
         self.logic.dependencies.ensure()
         self.restartWorker()
         self.work.describe()
@@ -204,7 +203,7 @@ class Wiring:
         self.work.describe()
 
     def _onOpened(self) -> None:
-        """A study is open: fetch what the panels show of it, if that costs no installation."""
+        """A study was opened: fetch what the panels show of it, unless packages have to be installed first."""
         if not self.session.requests.rows and not self.messages.text:
             self._offerSuggestions(_("The study is open."), lambda: not self.session.requests.rows)
         if settings.value("Python") or not self.logic.dependencies.missing():
@@ -215,12 +214,12 @@ class Wiring:
     # Showing
 
     def scheduleUpdate(self) -> None:
-        """Update soon, once for all changes until then."""
+        """Schedule one update for all changes of the next moment."""
         if not self._timer.isActive():
             self._timer.start()
 
     def update(self) -> None:
-        """Derive from session and worker what is shown and what can be done."""
+        """Show the state of session and worker, and enable what can be done."""
         self._timer.stop()
         self.session.view.settle()
         self.messages.refresh()
@@ -232,7 +231,7 @@ class Wiring:
         self._claimWidth()
 
     def _claimWidth(self) -> None:
-        """Let Slicer give the panel the width that its contents need; a scroll area does not ask for it by itself."""
+        """Claim the width that the contents need; a scroll area does not ask for it."""
         needed = self.ui.panelContents.layout().minimumSize().width() + SCROLL_BAR_WIDTH
         if self.ui.panelScrollArea.minimumWidth != min(needed, MOST_WIDTH):
             self.ui.panelScrollArea.setMinimumWidth(min(needed, MOST_WIDTH))
@@ -254,17 +253,17 @@ class Wiring:
         """What an error does not affect."""
         return _("Your strokes are still there.") if self.session.drafts.isDirty else ""
 
-    # What comes next
+    # The next step
 
     def _onAllAnswered(self, said: str) -> None:
-        """No request is open: learn from what is committed, or ask for more slices."""
+        """No request is open: offer training, or the next suggestions."""
         text = _("All requests are answered.") if self.session.requests.rows else _("No slice is requested.")
         text = f"{said} {text}".strip()
         if self.work.isRunning("train"):
-            self.messages.tell(text + " " + _("The next ones can be suggested when the training ends."))
+            self.messages.tell(text + " " + _("The next slices can be suggested when the training ends."))
             return
         if self.work.untrainedCount:
-            tip = _("Learn from every committed slice; suggestions are better afterwards.")
+            tip = _("Train on every committed slice; suggestions are better afterwards.")
             train = self.train.act(self.train.train)
             self.messages.offer(text, _("Train now"), train, tip, self._isOpen(self._allAnswered))
         else:
@@ -279,16 +278,16 @@ class Wiring:
         self.messages.offer(text, _("Suggest next slices"), suggest, tip, self._isOpen(stillSo))
 
     def _isOpen(self, stillSo: Callable[[], bool]) -> Callable[[], bool]:
-        """Whether something is still so, and the study that is open now still open."""
+        """Whether a condition still holds, and the same study is open."""
         study = self.session.study
         return lambda: self.session.study is study and stillSo()
 
     def _giveKeysBack(self) -> None:
-        """Once something is chosen in a box the keys are the module's again, not the box's."""
+        """After a choice in a combo box, keys go to the module again, not to the box."""
         for box in self.ui.panelContents.findChildren(qt.QComboBox):
             box.activated.connect(_unfocus(box))
 
-    # The module's life
+    # Enter, exit, close
 
     def enter(self) -> None:
         """The module is shown."""
@@ -318,7 +317,7 @@ class Wiring:
         self.scheduleUpdate()
 
     def close(self) -> None:
-        """The module is unloaded: nothing of it may go on."""
+        """The module is unloaded: stop everything."""
         self._timer.stop()
         self.exit()
         self.plots.disconnect()

@@ -89,7 +89,7 @@ class Work(Jobs):
         if self._judged is self.session.study or self.isRunning("strategies"):
             self.readStrategies()
 
-    def hindrance(self, strategy: str) -> str:
+    def unavailableReason(self, strategy: str) -> str:
         """Why the open study cannot use a strategy now, as far as is known; "" where it can.
 
         Args:

@@ -221,7 +221,7 @@ def _loop(options: Mapping[str, Any], progress: Progress) -> Iterator[StudyLoop]
     from ActiveSegmentationLib.study import Study
 
     if not options.get("study"):
-        raise BadInput("No study is open.", where="study", advice="Open or make a study first.")
+        raise BadInput("No study is open.", where="study", advice="Open or create a study first.")
     study = Study.open(Path(options["study"]))
     with study.lock():
         yield StudyLoop(study, device=options.get("device", "auto"), progress=progress, leave_out=True)

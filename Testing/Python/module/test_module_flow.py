@@ -174,7 +174,7 @@ def test_the_first_and_the_last_slice_are_marked_by_clicks(marking):
     ui = marking.ui
     assert ui.extentLabel.text == "Structures: not marked"
     assert not ui.clearExtentButton.enabled
-    assert "Nothing is marked" in ui.clearExtentButton.toolTip
+    assert "No extent is marked" in ui.clearExtentButton.toolTip
     clickAt(marking, 2, "firstSliceButton")
     assert marked(marking) == (2, SLICES - 1)
     assert ui.extentLabel.text == f"Structures: slices 3 to {SLICES} of {SLICES}"

@@ -202,7 +202,7 @@ def test_an_overlap_is_settled_from_the_message(drawing):
     writeSegmentPlanes(case.segmentationNode, case.volumeNode, case.volume.axis, index, planes)
     drawing.settle()
     drawing.click("commitButton")
-    assert drawing.ui.messageButton.text == "Settle overlap"
+    assert drawing.ui.messageButton.text == "Resolve overlap"
     drawing.click("messageButton")
     drawing.click("commitButton")
     assert len(drawing.session.study.annotations()) == 1

@@ -25,6 +25,7 @@ import numpy as np
 
 from ActiveSegmentationLib.acquisition import Constraints, Knowledge, Pool, create_strategy, strategy_names
 from ActiveSegmentationLib.cohort import SliceId
+from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.seeds import generator
 
 BUDGET = 20
@@ -100,7 +101,7 @@ def make_pool(slices: int, side: int, strategy: Any, device: str, given: bool = 
 
     def embedder(kind: str) -> Any:
         if kind.startswith("segmenter") and not given:
-            return lambda rows: model.features(stack, rows, device=device, flatten=kind == "segmenter-map")
+            return lambda rows: model.features(stack, rows, flatten=kind == "segmenter-map", compute=Compute(device))
         width = WIDTHS[kind.partition(":")[0]]
         return lambda rows: np.random.default_rng(1).normal(size=(len(rows), width)).astype(np.float32)
 

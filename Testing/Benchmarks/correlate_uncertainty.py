@@ -30,7 +30,7 @@ def errors(first: FirstRound, rows: np.ndarray) -> np.ndarray:
     truth = first.truth(rows)
     found = np.empty(len(rows))
     done = 0
-    for chosen, probabilities in first.model.iterate_probabilities(first.stack, rows, device=first.device):
+    for chosen, probabilities in first.model.iterate_probabilities(first.stack, rows, first.compute):
         own = truth[done : done + len(chosen)]
         found[done : done + len(chosen)] = ((probabilities.argmax(1) != own) & (own != IGNORE_LABEL)).sum((1, 2))
         done += len(chosen)
@@ -40,7 +40,7 @@ def errors(first: FirstRound, rows: np.ndarray) -> np.ndarray:
 def lengths(first: FirstRound, rows: np.ndarray, layer: str) -> np.ndarray:
     """Length of the whole gradient of a layer: (n,) float64."""
     parts = [rows[start : start + ROWS_AT_A_TIME] for start in range(0, len(rows), ROWS_AT_A_TIME)]
-    embed = (gradient_embeddings(first.model, first.stack, part, layer=layer, device=first.device) for part in parts)
+    embed = (gradient_embeddings(first.model, first.stack, part, layer=layer, compute=first.compute) for part in parts)
     return np.concatenate([np.linalg.norm(found.astype(np.float64), axis=1) for found in embed])
 
 
@@ -71,15 +71,14 @@ def main() -> None:
         annotated=first.annotated,
         model=first.model,
         knowledge=first.knowledge,
-        device=first.device,
+        device=first.compute.device,
     )
     place_of = {int(row): place for place, row in enumerate(pool.rows)}
     places = [place_of[int(row)] for row in rows]
     sampler = Dropout(passes=10, p=0.1)
-    variance = slice_scores(first.model, first.stack, rows, sampler, names=("class-variance",), device=first.device)[
-        "class-variance"
-    ]
-    entropy = slice_scores(first.model, first.stack, rows, Deterministic(), device=first.device)["entropy"]
+    compute, names = first.compute, ("class-variance",)
+    variance = slice_scores(first.model, first.stack, rows, sampler, names=names, compute=compute)["class-variance"]
+    entropy = slice_scores(first.model, first.stack, rows, Deterministic(), compute=compute)["entropy"]
     figures = {
         "dropout variance, foreground": variance[:, 1:].sum(axis=1),
         "the same, weighted by class (USIM)": usim.uncertainty(pool)[places],

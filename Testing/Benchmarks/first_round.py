@@ -1,4 +1,4 @@
-"""What reproductions of single experiments share: a cohort, some annotated slices and the model learnt from them."""
+"""What reproductions of single experiments share: a cohort, some annotated slices and the model trained on them."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ from ActiveSegmentationLib.cohort import (
     read_split,
     with_roles,
 )
+from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.progress import TqdmProgress
 from ActiveSegmentationLib.common.seeds import generator
 from ActiveSegmentationLib.experiment import OracleAnnotator
-from ActiveSegmentationLib.loop import LoopSettings, resolve_device, train
+from ActiveSegmentationLib.loop import LoopSettings, TrainingData, resolve_device, train
 from ActiveSegmentationLib.segmentation import Ensemble, examples_from_annotations
 from ActiveSegmentationLib.study import LabelSet, label_set_for
 
@@ -40,7 +41,7 @@ class FirstRound:
         annotated: The slices of the first round.
         knowledge: Their pixels of each class.
         model: The model trained on them.
-        device: Torch device.
+        compute: Device.
     """
 
     stack: SliceStack
@@ -49,7 +50,7 @@ class FirstRound:
     annotated: tuple[SliceId, ...]
     knowledge: Knowledge
     model: Ensemble
-    device: str
+    compute: Compute
 
     def truth(self, rows: np.ndarray) -> np.ndarray:
         """Reference classes of rows on the stack's grid, 255 outside of the image: (n, H, W) uint8."""
@@ -91,24 +92,16 @@ def prepare(options: argparse.Namespace, keep: str = "") -> FirstRound:
         rng = generator(options.seed, "first round")
         first = create_strategy("balanced-random").select(Pool(stack, rows), options.annotated, rng)
         annotations = {a.slice: a for a in OracleAnnotator(stack, AnnotationKind.MASK).annotate(_ids(first), 1)}
-        model = train(
-            stack,
-            annotations,
-            labels,
-            settings,
-            seed=options.seed,
-            folder=options.out / f"model-{options.volumes}-{options.annotated}-{options.steps}-{options.seed}",
-            device=device,
-            validation_rows=rows[:0],
-            progress=progress,
-        )
+        folder = options.out / f"model-{options.volumes}-{options.annotated}-{options.steps}-{options.seed}"
+        data = TrainingData(stack, annotations, labels, rows[:0])
+        model = train(data, settings, folder=folder, compute=Compute(device, progress=progress))
     masks = reference(stack, _ids(first), labels)
     ordered = stack.slice_ids(np.sort([stack.row(slice_id) for slice_id in _ids(first)]))
     pixels = {
         slice_id: np.bincount(mask[mask != IGNORE_LABEL], minlength=labels.classes)
         for slice_id, mask in zip(ordered, masks, strict=True)
     }
-    return FirstRound(stack, rows, labels, tuple(ordered), Knowledge(class_pixels=pixels), model, device)
+    return FirstRound(stack, rows, labels, tuple(ordered), Knowledge(class_pixels=pixels), model, Compute(device))
 
 
 def reference(stack: SliceStack, slices: list[SliceId], labels: LabelSet) -> np.ndarray:

@@ -87,7 +87,7 @@ def main() -> None:
         annotated=first.annotated,
         model=first.model,
         knowledge=first.knowledge,
-        device=first.device,
+        device=first.compute.device,
         figures=usim["usim-fisher"].figures,
         progress=progress,
     )

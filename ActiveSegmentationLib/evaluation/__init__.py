@@ -1,6 +1,6 @@
-"""How good a prediction is and how sure that is: metrics, statistics, result files, figures, the report.
+"""Evaluation: metrics of predictions, statistics of comparisons, result files, figures and the report.
 
-Works on plain arrays and rows; knows nothing of cohorts, models or strategies.
+Everything here works on arrays and result rows, without cohorts, models or strategies.
 """
 
 from typing import TYPE_CHECKING
@@ -19,10 +19,7 @@ if TYPE_CHECKING:
     from ActiveSegmentationLib.evaluation.figures import (
         PredictionView,
         SliceView,
-        Status,
-        embedding_map,
         prediction_gallery,
-        requested_slices,
         slice_picture,
     )
     from ActiveSegmentationLib.evaluation.metrics import (
@@ -34,7 +31,7 @@ if TYPE_CHECKING:
         surface_distances,
         volume_metrics,
     )
-    from ActiveSegmentationLib.evaluation.report import CONVENTIONS, Picture, RequestKey, report_from_csv, write_report
+    from ActiveSegmentationLib.evaluation.report import CONVENTIONS, Picture, Report, RequestKey, write_report
     from ActiveSegmentationLib.evaluation.results import (
         RequestRow,
         ResultRow,
@@ -53,7 +50,6 @@ if TYPE_CHECKING:
         mean_without_nan,
         paired_area_difference,
         paired_difference,
-        pairwise_penalties,
         wins_ties_losses,
     )
     from ActiveSegmentationLib.evaluation.summaries import (
@@ -70,7 +66,6 @@ if TYPE_CHECKING:
         budget_table,
         class_table,
         comparison_table,
-        format_markdown,
         format_text,
         summary_table,
     )

@@ -1,10 +1,10 @@
-"""Pictures of slices: requested ones, predictions, the map of all. All functions return PNG bytes."""
+"""Pictures of slices with annotations or predictions, as PNG bytes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.ndimage import binary_dilation
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Status = Literal["rest", "annotated", "requested"]
-"""What a slice is to the study at the moment."""
-
 
 @dataclass(frozen=True)
 class SliceView:
@@ -33,8 +30,8 @@ class SliceView:
 
     Attributes:
         image: (H, W) float, any range.
-        labels: (H, W) uint8 label values; where 255 (unlabelled) occurs they are shown as scribbles (widened on large
-            planes, to be seen), else as contours; None for no overlay.
+        labels: (H, W) uint8 label values; where 255 (unlabelled) occurs they are shown as scribbles (wider on large
+            planes), otherwise as contours; None for no overlay.
         title: Short text above the picture.
         aspect: Height of a pixel over its width.
     """
@@ -53,7 +50,7 @@ class PredictionView:
         image: (H, W) float, any range.
         truth: (H, W) uint8 label values.
         prediction: (H, W) uint8 label values.
-        title: Short text beside the pictures.
+        title: Short text above the pictures.
         aspect: Height of a pixel over its width.
     """
 
@@ -64,60 +61,12 @@ class PredictionView:
     aspect: float = 1.0
 
 
-def requested_slices(
-    views: Sequence[SliceView],
-    *,
-    columns: int = 4,
-    names: Mapping[int, str] | None = None,
-    colors: Mapping[int, Color] | None = None,
-) -> bytes:
-    """A gallery of requested slices with their annotations on top.
-
-    Args:
-        views: The slices, in the order of the requests.
-        columns: Pictures in a row.
-        names: Name of each label value, for a key below.
-        colors: Colour of each label value; a palette unless told.
-
-    Returns:
-        PNG bytes.
-
-    Raises:
-        ValueError: If there is nothing to show.
-    """
-    if not views:
-        raise ValueError("There is no slice to show.")
-    columns = min(columns, len(views))
-    lines = -(-len(views) // columns)
-    relief = max(view.title.count("\n") + 1 if view.title else 0 for view in views) * 0.17 + 0.08
-    tall = float(np.clip(max(_proportion(view.image, view.aspect) for view in views), 0.4, 2.0))
-    key = 0.35 if names else 0.05
-    width, height = 2.2 * columns, lines * (2.1 * tall + relief) + key
-    figure = new_figure(width, height)
-    for place, view in enumerate(views):
-        axes = figure.add_subplot(lines, columns, place + 1)
-        _show(axes, view.image, view.aspect)
-        if view.labels is not None:
-            _overlay(axes, view.labels, colors)
-        axes.set_title(view.title, fontsize=9, color=INK, pad=3)
-    figure.subplots_adjust(
-        left=0.01,
-        right=0.99,
-        top=1 - relief / height,
-        bottom=key / height,
-        wspace=0.04,
-        hspace=(relief + 0.03) / (2.1 * tall),
-    )
-    _add_key(figure, names, colors)
-    return to_png(figure)
-
-
 def slice_picture(view: SliceView, *, colors: Mapping[int, Color] | None = None, pixels: int = 200) -> bytes:
-    """One slice with its annotation on top and no text, as large as the plane (for pages that bring their own text).
+    """One slice with its annotation as an overlay, without margins or text.
 
     Args:
         view: The slice.
-        colors: Colour of each label value; a palette unless told.
+        colors: Colour of each label value. Default: a palette.
         pixels: Length of the longer side of the picture.
 
     Returns:
@@ -139,12 +88,12 @@ def prediction_gallery(
     names: Mapping[int, str] | None = None,
     colors: Mapping[int, Color] | None = None,
 ) -> bytes:
-    """Image, reference and prediction side by side, one row a view; cut to where either has labels.
+    """Image, reference and prediction side by side, one row per view; cropped to where either has labels.
 
     Args:
         views: The slices, usually of the best, the median and the worst volume.
-        names: Name of each label value, for a key below.
-        colors: Colour of each label value; a palette unless told.
+        names: Name of each label value, for a legend below. Default: no legend.
+        colors: Colour of each label value. Default: a palette.
 
     Returns:
         PNG bytes.
@@ -171,58 +120,7 @@ def prediction_gallery(
         figure.text(0.006, bottom + (side * tall + 0.06) / height, view.title, fontsize=10, color=INK, va="bottom")
     for column, name in enumerate(("image", "reference", "prediction")):
         figure.text((column + 0.5) / 3, 1 - 0.22 / height, name, ha="center", fontsize=11, fontweight="bold", color=INK)
-    _add_key(figure, names, colors)
-    return to_png(figure)
-
-
-def embedding_map(xy: np.ndarray, status: Sequence[Status], *, title: str = "") -> bytes:
-    """The map of all slices, one dot each: close dots are alike.
-
-    Args:
-        xy: (n, 2) float, places of the slices on the map.
-        status: (n,) what each slice is: "rest", "annotated" or "requested".
-        title: Text above.
-
-    Returns:
-        PNG bytes.
-
-    Raises:
-        ValueError: If the lengths differ or a status is unknown.
-    """
-    states = np.asarray(status)
-    if xy.shape != (len(states), 2) or not np.isin(states, ["rest", "annotated", "requested"]).all():
-        raise ValueError("One known status a place (n, 2) is needed.")
-    figure = new_figure(6.4, 5.6)
-    axes = figure.add_subplot()
-    size = float(np.clip(9000 / max(len(states), 1), 6, 40))
-    looks = {
-        "rest": ("#b4b4b4", "o", size, "none"),
-        "annotated": ("#0072B2", "s", 2.0 * size, "white"),
-        "requested": ("#D55E00", "D", 2.2 * size, "black"),
-    }
-    for state, (color, marker, area, edge) in looks.items():
-        chosen = states == state
-        if chosen.any():
-            label = f"{state} ({np.count_nonzero(chosen)})"
-            axes.scatter(
-                xy[chosen, 0],
-                xy[chosen, 1],
-                s=area,
-                c=color,
-                marker=marker,
-                edgecolors=edge,
-                linewidths=0.7,
-                label=label,
-            )
-    axes.set(xticks=[], yticks=[])
-    axes.margins(0.05)
-    axes.set_aspect("equal", adjustable="datalim")
-    for spine in axes.spines.values():
-        spine.set_color("#c8c8c8")
-    axes.set_title(title, loc="left", fontsize=12, color=INK)
-    columns = max(1, len(set(states.tolist())))
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=columns, frameon=False, fontsize=10)
-    figure.tight_layout()
+    _add_legend(figure, names, colors)
     return to_png(figure)
 
 
@@ -252,7 +150,7 @@ def _overlay(axes: Axes, labels: np.ndarray, colors: Mapping[int, Color] | None)
             axes.contour(place["X"], place["Y"], mask, levels=[0.5], colors=[color], linewidths=line)
 
 
-def _add_key(figure: Figure, names: Mapping[int, str] | None, colors: Mapping[int, Color] | None) -> None:
+def _add_legend(figure: Figure, names: Mapping[int, str] | None, colors: Mapping[int, Color] | None) -> None:
     if not names:
         return
     from matplotlib.lines import Line2D

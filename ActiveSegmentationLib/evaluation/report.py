@@ -1,11 +1,11 @@
-"""The report of an experiment: one HTML file that needs nothing else, readable on paper, a phone and in the dark."""
+"""The report of an experiment: one self-contained HTML file for screen, phone, print and dark mode."""
 
 from __future__ import annotations
 
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from ActiveSegmentationLib.common.files import write_text
 from ActiveSegmentationLib.evaluation.curve_figure import learning_curve
 from ActiveSegmentationLib.evaluation.curves import learning_curves
-from ActiveSegmentationLib.evaluation.results import RequestRow, ResultRow, read_requests_csv, read_results_csv
+from ActiveSegmentationLib.evaluation.results import RequestRow, ResultRow
 from ActiveSegmentationLib.evaluation.statistics import FEW_SEEDS
 from ActiveSegmentationLib.evaluation.summaries import best_at_budgets, comparisons, headline, summary
 from ActiveSegmentationLib.evaluation.tables import Table, budget_table, class_table, comparison_table, summary_table
@@ -37,7 +37,7 @@ CONVENTIONS = (
     "Unlabelled pixels of the reference count nowhere.",
     "Slices are numbered from 1.",
 )
-"""How the figures in a report are to be read."""
+"""How to read the numbers in a report."""
 
 
 @dataclass(frozen=True)
@@ -60,71 +60,63 @@ class Picture:
         return "data:image/png;base64," + base64.b64encode(self.png).decode("ascii")
 
 
-def write_report(
-    path: Path,
-    *,
-    title: str,
-    results: Sequence[ResultRow],
-    requests: Sequence[RequestRow] = (),
-    request_pictures: Mapping[RequestKey, bytes] | None = None,
-    predictions: Sequence[Picture] = (),
-    settings: Mapping[str, Any] | None = None,
-    commands: Sequence[str] = (),
-    notes: Sequence[str] = (),
-    tables: Sequence[Table] = (),
-) -> None:
-    """Write a self-contained report of an experiment in one atomic step.
+@dataclass(frozen=True)
+class Report:
+    """Content of a report.
 
-    Args:
-        path: The HTML file.
+    Attributes:
         title: What was done, a few words.
         results: Result rows.
         requests: Request rows; those of the lowest seed are shown, round by round for every strategy.
         request_pictures: PNG bytes of requested slices, for as many requests as there are.
         predictions: Pictures of predictions.
-        settings: Settings, versions, seeds, device: JSON values, any depth.
+        settings: Settings, versions, seeds, device: JSON values of any depth.
         commands: Command lines that make the results again.
         notes: What else a reader must know: the split, whether validation labels were used and counted, ...
         tables: More tables (timings, ...).
+    """
+
+    title: str
+    results: Sequence[ResultRow]
+    requests: Sequence[RequestRow] = ()
+    request_pictures: Mapping[RequestKey, bytes] = field(default_factory=dict)
+    predictions: Sequence[Picture] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    commands: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    tables: Sequence[Table] = ()
+
+
+def write_report(path: Path, report: Report) -> None:
+    """Write the report of an experiment as one self-contained HTML file, in one atomic step.
+
+    Args:
+        path: The HTML file.
+        report: The content.
 
     Raises:
         BadInput: If the folder cannot be written.
         JobFailed: If the disk is full.
+
+    Example:
+        >>> rows = read_results_csv(Path("results.csv"))
+        >>> write_report(Path("report.html"), Report("Benchmark", rows))
     """
-    results = list(results)
+    results, requests = list(report.results), report.requests
     content = {
-        "title": title,
+        "title": report.title,
         "headline": headline(results) if results else ["There are no results yet."],
         "curves": _curves(results),
-        "tables": [*_result_tables(results), *tables],
-        "strategies": _request_groups(requests, request_pictures or {}),
+        "tables": [*_result_tables(results), *report.tables],
+        "strategies": _request_groups(requests, report.request_pictures),
         "shown_seed": min((row.seed for row in requests), default=None),
         "seeds": sorted({row.seed for row in requests}),
-        "predictions": predictions,
-        "settings": [(name, _text(value)) for name, value in (settings or {}).items()],
-        "commands": commands,
-        "notes": [*notes, *CONVENTIONS],
+        "predictions": report.predictions,
+        "settings": [(name, _text(value)) for name, value in report.settings.items()],
+        "commands": report.commands,
+        "notes": [*report.notes, *CONVENTIONS],
     }
     write_text(path, _template().render(content))
-
-
-def report_from_csv(
-    path: Path, results_csv: Path, requests_csv: Path | None = None, *, title: str = "Benchmark", **more: Any
-) -> None:
-    """Make a report again from the files of an experiment.
-
-    Args:
-        path: The HTML file to write.
-        results_csv: What ``write_results_csv`` wrote.
-        requests_csv: What ``write_requests_csv`` wrote, if there is one.
-        title: What was done, a few words.
-        more: Further arguments of ``write_report``.
-
-    Raises:
-        BadInput: If a file cannot be read or written.
-    """
-    requests = read_requests_csv(requests_csv) if requests_csv is not None else []
-    write_report(path, title=title, results=read_results_csv(results_csv), requests=requests, **more)
 
 
 def _template() -> Any:

@@ -243,38 +243,6 @@ def wins_ties_losses(first: np.ndarray, second: np.ndarray, *, level: float = 0.
     return verdicts.count(1), verdicts.count(0), verdicts.count(-1)
 
 
-def pairwise_penalties(scores: np.ndarray, *, alpha: float = 0.05) -> tuple[np.ndarray, np.ndarray]:
-    """Pairwise penalty matrix: how often each strategy beats each other one significantly.
-
-    For every setting (cohort) and budget, a two-sided paired t-test of the differences between seeds; a significant
-    win of a over b adds 1/budgets to ``matrix[a, b]`` (as in nnActive and Foellmer 2024). With two to five seeds the
-    test is weak; prefer ``paired_difference``, and read this for comparison with papers.
-
-    Args:
-        scores: (settings, strategies, seeds, budgets) float, without NaN; the seeds are paired between strategies.
-        alpha: Level of the test. With one seed there is no test and no win.
-
-    Returns:
-        matrix: (strategies, strategies) float, rows win against columns, each cell 0..settings.
-        phi: (strategies,) mean of each column, how often a strategy loses: lower is better.
-
-    Raises:
-        ValueError: If the shape is wrong, a score is NaN, or nothing is given.
-    """
-    scores = np.asarray(scores, dtype=np.float64)
-    if scores.ndim != 4 or scores.size == 0 or np.isnan(scores).any():
-        raise ValueError("Scores (settings, strategies, seeds, budgets) without NaN are needed.")
-    strategies, seeds, budgets = scores.shape[1:]
-    matrix = np.zeros((strategies, strategies))
-    if seeds > 1:
-        differences = scores[:, :, None] - scores[:, None]  # (settings, a, b, seeds, budgets)
-        mean = differences.mean(axis=3)
-        error = differences.std(axis=3, ddof=1) / np.sqrt(seeds)
-        critical = student_t.ppf(1 - alpha / 2, seeds - 1)
-        matrix = (mean > critical * error).sum(axis=(0, 3)) / budgets
-    return matrix, matrix.mean(axis=0)
-
-
 def _resampling_weights(count: int, resamples: int, rng: np.random.Generator) -> np.ndarray:
     """(resamples, count) shares of each of ``count`` items in draws with replacement; each row sums to 1."""
     return rng.multinomial(count, np.full(count, 1.0 / count), size=resamples) / count

@@ -132,13 +132,6 @@ def format_text(table: Table) -> str:
     return "".join(_aligned(line, widths, table.numeric).rstrip() + "\n" for line in lines)
 
 
-def format_markdown(table: Table) -> str:
-    """The table in GitHub's Markdown; ends with a line break."""
-    marks = ["---:" if numeric else "---" for numeric in table.numeric]
-    lines = [list(map(_escaped, table.header)), marks, *(list(map(_escaped, row)) for row in table.rows)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
 def _table(columns: Sequence[tuple[str, bool, list[str]]], caption: str) -> Table:
     """A table of the columns; that of the cohort is left out where there is only one."""
     shown = [column for place, column in enumerate(columns) if place > 0 or len(set(column[2])) > 1]
@@ -149,10 +142,6 @@ def _table(columns: Sequence[tuple[str, bool, list[str]]], caption: str) -> Tabl
 def _aligned(line: Sequence[str], widths: Sequence[int], numeric: Sequence[bool]) -> str:
     cells = zip(line, widths, numeric, strict=True)
     return "  ".join(cell.rjust(width) if right else cell.ljust(width) for cell, width, right in cells)
-
-
-def _escaped(cell: str) -> str:
-    return " ".join(cell.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").split())
 
 
 def _number(value: float, digits: int) -> str:

@@ -15,6 +15,7 @@ from ActiveSegmentationLib.common.files import hash_json, read_json, write_bytes
 from ActiveSegmentationLib.evaluation import (
     Picture,
     PredictionView,
+    Report,
     RequestRow,
     ResultRow,
     SliceView,
@@ -72,8 +73,7 @@ def write_outcome(benchmark: Benchmark, *, command: str = "") -> Outcome:
     results, requests, _ = benchmark.results()
     write_bytes(benchmark.out / "learning_curve.png", learning_curve(results))
     report = benchmark.out / "report.html"
-    write_report(
-        report,
+    content = Report(
         title=f"Comparison of strategies on {benchmark.plan.design.cohort}",
         results=results,
         requests=requests,
@@ -83,6 +83,7 @@ def write_outcome(benchmark: Benchmark, *, command: str = "") -> Outcome:
         commands=[command] if command else [],
         notes=_notes(benchmark),
     )
+    write_report(report, content)
     rows, sentences = summary(results), headline(results)
     text = format_text(summary_table(rows))
     return Outcome("\n".join([text, "", *sentences]), report, tuple(rows), tuple(sentences))

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from ActiveSegmentationLib.acquisition import Constraints, Situation, create_strategy
 from ActiveSegmentationLib.cohort import AnnotationKind, Cohort, Role, SliceId, SliceStack, build_stack, with_roles
 from ActiveSegmentationLib.common.defaults import DEFAULT_STRATEGY
@@ -125,34 +127,32 @@ def run_benchmark(
     labels = label_set_for(cohort, options.labels, progress)
     cohort = cohort.with_labels(labels.names)
     stack = build_stack(cohort, options.settings.stack, options.out / "cache" / "stacks", progress=progress)
-    kind = AnnotationKind(options.annotation)
-    _require_pool_labels(cohort, stack, kind)
-    _check_label_values(cohort, stack, labels, kind, validates=options.settings.training.select == "best")
-    members = {role: [v.id for v in cohort.volumes if v.role == role] for role in Role}
-    members[Role.TEST] = _scorable(members[Role.TEST], stack, progress)
-    rows = {role: stack.rows_of(members[role]) for role in Role}
+    _check_labels(cohort, stack, labels, options)
     design = Design(
         cohort=options.name,
-        rows=rows,
+        rows=_rows_by_role(cohort, stack, progress),
         labels=labels,
-        annotation=kind,
+        annotation=AnnotationKind(options.annotation),
         rounds=tuple(rounds),
         initial="" if initial_sets is not None else options.initial,
-        constraints=options.constraints,
-        settings=options.settings,
-        metrics=options.metrics,
-        absent=options.absent,
-        unit=options.unit,
-        marks=options.marks,
-        initial_seed=options.initial_seed,
-        training_seed=options.training_seed,
         initial_sets=initial_sets,
+        **{name: getattr(options, name) for name in SHARED_OPTIONS},
     )
-    benchmark = Benchmark(
-        options.out, Plan(design, options.strategies, options.seeds), stack, device=device, annotator=annotator
-    )
+    plan = Plan(design, options.strategies, options.seeds)
+    benchmark = Benchmark(options.out, plan, stack, device=device, annotator=annotator)
     benchmark.execute(workers=options.workers, progress=progress)
     return write_outcome(benchmark, command=options.command)
+
+
+SHARED_OPTIONS = ("constraints", "settings", "metrics", "absent", "unit", "marks", "initial_seed", "training_seed")
+"""Options that are fields of the design too."""
+
+
+def _rows_by_role(cohort: Cohort, stack: SliceStack, progress: Progress) -> dict[Role, np.ndarray]:
+    """Rows of the stack by role; of the test volumes only those that can be scored."""
+    volumes = {role: [v.id for v in cohort.volumes if v.role == role] for role in Role}
+    volumes[Role.TEST] = _scorable(volumes[Role.TEST], stack, progress)
+    return {role: stack.rows_of(found) for role, found in volumes.items()}
 
 
 def _initial_sets(options: BenchmarkOptions, cohort: Cohort, count: int) -> dict[int, tuple[SliceId, ...]] | None:
@@ -189,7 +189,9 @@ def _with_test_part(cohort: Cohort, progress: Progress) -> Cohort:
     return with_roles(cohort, {Role.TEST: test})
 
 
-def _require_pool_labels(cohort: Cohort, stack: SliceStack, kind: AnnotationKind) -> None:
+def _check_labels(cohort: Cohort, stack: SliceStack, labels: LabelSet, options: BenchmarkOptions) -> None:
+    """Refuse missing labels of the pool, and unknown label values in what the runs will read."""
+    kind = AnnotationKind(options.annotation)
     oracle = OracleAnnotator(stack, kind)
     lacking = [v.id for v in cohort.volumes if v.role == Role.POOL and not oracle.can_answer(v.id)]
     if lacking:
@@ -199,12 +201,7 @@ def _require_pool_labels(cohort: Cohort, stack: SliceStack, kind: AnnotationKind
             where=cohort.root,
             advice="Repair the label files named above, or leave these volumes out of the split.",
         )
-
-
-def _check_label_values(
-    cohort: Cohort, stack: SliceStack, labels: LabelSet, kind: AnnotationKind, *, validates: bool
-) -> None:
-    """Refuse foreign label values in what the runs will read, hours before they would meet them."""
+    validates = options.settings.training.select == "best"
     for volume in cohort.volumes:
         used = AnnotationKind.MASK
         if volume.role == Role.POOL and stack.truth(volume.id, kind) is not None:

@@ -9,10 +9,8 @@ from ActiveSegmentationLib.evaluation import (
     PredictionView,
     ResultRow,
     SliceView,
-    embedding_map,
     learning_curve,
     prediction_gallery,
-    requested_slices,
     slice_picture,
 )
 from ActiveSegmentationLib.evaluation.curve_figure import spread
@@ -67,8 +65,6 @@ def test_the_same_rows_give_the_same_bytes():
 def test_nothing_to_draw_is_refused():
     with pytest.raises(ValueError, match="no value"):
         learning_curve([])
-    with pytest.raises(ValueError, match="no slice"):
-        requested_slices([])
     with pytest.raises(ValueError, match="no prediction"):
         prediction_gallery([])
 
@@ -130,23 +126,9 @@ def test_a_picture_has_the_proportions_of_the_plane():
 @pytest.mark.parametrize("count", [1, 5])
 def test_galleries_show_what_they_are_given(count):
     image, labels = plane()
-    views = [SliceView(image, labels, f"volume {i}\nslice {i}") for i in range(count)]
-    picture = pixels(requested_slices(views, names={1: "left", 2: "right"}))
-    assert close_to(picture, label_color(1)) > 200 * count
     some = [PredictionView(image, labels, np.roll(labels, 3, 0), f"volume {i}") for i in range(count)]
     assert close_to(pixels(prediction_gallery(some, names={1: "left"})), label_color(2)) > 200 * count
     assert close_to(pixels(prediction_gallery([PredictionView(image, labels * 0, labels * 0)])), label_color(2)) == 0
-
-
-def test_the_map_tells_requested_from_the_rest():
-    rng = np.random.default_rng(0)
-    status = ["rest"] * 200 + ["annotated"] * 10 + ["requested"] * 5
-    picture = pixels(embedding_map(rng.normal(size=(215, 2)), status))
-    assert close_to(picture, (0.835, 0.369, 0)) > 100
-    assert close_to(picture, (0, 0.447, 0.698)) > 100
-    assert close_to(pixels(embedding_map(rng.normal(size=(200, 2)), ["rest"] * 200)), (0.835, 0.369, 0)) == 0
-    with pytest.raises(ValueError, match="status"):
-        embedding_map(np.zeros((2, 2)), ["rest", "lost"])
 
 
 def test_grey_levels_survive_odd_images():

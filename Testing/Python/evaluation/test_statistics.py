@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import trapezoid
 from scipy.stats import t as student_t
-from scipy.stats import ttest_1samp, ttest_rel
+from scipy.stats import ttest_1samp
 
 from ActiveSegmentationLib.evaluation import (
     area_under_learning_curve,
@@ -13,7 +13,6 @@ from ActiveSegmentationLib.evaluation import (
     mean_without_nan,
     paired_area_difference,
     paired_difference,
-    pairwise_penalties,
     wins_ties_losses,
 )
 
@@ -206,47 +205,3 @@ def test_wins_ties_and_losses():
     assert wins_ties_losses(base, other) == (1, 1, 2)
     other[..., 3] = np.nan
     assert wins_ties_losses(other, base) == (1, 1, 1)
-
-
-def literal_penalties(scores, alpha):
-    settings_, strategies, _, budgets = scores.shape
-    matrix = np.zeros((strategies, strategies))
-    for setting in range(settings_):
-        for budget in range(budgets):
-            for a in range(strategies):
-                for b in range(strategies):
-                    if a != b:
-                        test = ttest_rel(scores[setting, a, :, budget], scores[setting, b, :, budget])
-                        if test.pvalue < alpha and test.statistic > 0:
-                            matrix[a, b] += 1 / budgets
-    return matrix
-
-
-def test_penalties_equal_the_literal_t_tests():
-    rng = np.random.default_rng(0)
-    scores = rng.normal(0, 0.03, (2, 4, 4, 5)) + np.array([0, 0.02, 0.05, 0.06])[None, :, None, None]
-    matrix, phi = pairwise_penalties(scores)
-    expected = literal_penalties(scores, 0.05)
-    assert expected.sum() > 1
-    np.testing.assert_allclose(matrix, expected)
-    np.testing.assert_allclose(phi, expected.mean(axis=0))
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.integers(0, 2**32 - 1))
-def test_nobody_both_beats_and_loses_to_the_same_at_one_budget(seed):
-    scores = np.random.default_rng(seed).normal(0, 1, (1, 3, 3, 1))
-    matrix, _ = pairwise_penalties(scores, alpha=0.5)
-    assert set(matrix.ravel()) <= {0.0, 1.0}
-    assert not (matrix * matrix.T).any()
-
-
-def test_a_constant_advantage_wins_and_one_seed_decides_nothing():
-    scores = np.zeros((1, 2, 3, 4))
-    scores[:, 0] = 0.25
-    matrix, phi = pairwise_penalties(scores)
-    np.testing.assert_array_equal(matrix, [[0, 1], [0, 0]])
-    np.testing.assert_array_equal(phi, [0, 0.5])
-    assert not pairwise_penalties(scores[:, :, :1])[0].any()
-    with pytest.raises(ValueError, match="NaN"):
-        pairwise_penalties(np.full((1, 2, 3, 4), np.nan))

@@ -10,9 +10,7 @@ from ActiveSegmentationLib.evaluation import (
     budget_table,
     class_table,
     cohorts_of,
-    comparison_table,
     comparisons,
-    format_markdown,
     format_percent,
     format_text,
     headline,
@@ -154,7 +152,7 @@ def test_unfinished_runs_are_compared_where_both_are():
     assert "10 to 20 annotated slices" in headline(rows)[0]
 
 
-def test_tables_for_terminals_and_markdown():
+def test_tables_for_terminals():
     rows = make_rows()
     text = format_text(summary_table(summary(rows)))
     lines = text.splitlines()
@@ -174,11 +172,6 @@ def test_tables_for_terminals_and_markdown():
     ]
     assert len(lines) == 1 + 6
     assert len({line.index(".") for line in lines[1:]}) == 1
-    markdown = format_markdown(comparison_table(comparisons(rows))).splitlines()
-    assert markdown[1].startswith("| --- | --- | ---: |")
-    assert len({line.count("|") for line in markdown}) == 1
-    hostile = format_markdown(class_table(make_rows({"a|b\n<script>": 0.0})))
-    assert "a\\|b &lt;script>" in hostile
     assert class_table(rows).header == ("strategy", "slices", "LV", "RV")
     assert format_text(summary_table([])).count("\n") == 1
 

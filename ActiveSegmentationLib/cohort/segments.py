@@ -16,9 +16,30 @@ BACKGROUND_SEGMENT = "Background"
 """Name and id of the segment of drawn background."""
 
 UNLABELLED_SEGMENT_ID = "Undecided"
-"""Id of the segment of unlabelled pixels in a mask, and its name in files; kept from the first version."""
+"""Id of the segment of unlabelled pixels in masks, and its name in files; unchanged since the first version."""
 
-_RESERVED = {BACKGROUND_SEGMENT.casefold(): BACKGROUND, UNLABELLED_SEGMENT_ID.casefold(): IGNORE_LABEL}
+UNLABELLED_SEGMENT_NAME = "Unlabelled"
+"""Name of that segment in Slicer's scene, and so in segmentations that users save from there."""
+
+_RESERVED = {
+    BACKGROUND_SEGMENT.casefold(): BACKGROUND,
+    UNLABELLED_SEGMENT_ID.casefold(): IGNORE_LABEL,
+    UNLABELLED_SEGMENT_NAME.casefold(): IGNORE_LABEL,
+}
+
+
+def meaning_of_names(names: Mapping[str, int]) -> dict[str, int]:
+    """Label value of each segment name, compared without case: of labels, drawn background and unlabelled pixels.
+
+    Args:
+        names: Value of each label by its name in lower case. A label of an older study may be called "unlabelled".
+    """
+    return _RESERVED | {name: value for name, value in names.items() if name not in RESERVED_NAMES}
+
+
+RESERVED_NAMES = (BACKGROUND_SEGMENT.casefold(), UNLABELLED_SEGMENT_ID.casefold())
+"""Names, in lower case, that no label can have."""
+
 TOO_MANY_NAMES = "The segments of the cohort have more than 254 names; there is no label value left for this file's."
 ONE_NAME = "Give a structure the same name in every file."
 """What is told where no value is left, and what to do."""
@@ -102,7 +123,7 @@ def match_segments(cohort: Cohort) -> Cohort:
     names = dict(cohort.labels) or _names_of(tables.values())
     wanted = known or {name.strip().casefold(): value for value, name in names.items()}
     if not known:
-        lost = [name for name, table in tables.items() if any(s.key not in {**wanted, **_RESERVED} for s in table)]
+        lost = [name for name, table in tables.items() if any(s.key not in meaning_of_names(wanted) for s in table)]
         problems += tuple(Problem(name, TOO_MANY_NAMES, ONE_NAME) for name in lost)
         refused.update(lost)
     volumes = []
@@ -156,7 +177,7 @@ def _names_of(tables: Iterable[Sequence[Segment]]) -> dict[int, str]:
 
 def _matched(mask: LabelSource, segments: Sequence[Segment], wanted: Mapping[str, int]) -> LabelSource:
     """How a file's values are to be read so that each segment has the value of its name."""
-    meaning = {**wanted, **_RESERVED}
+    meaning = meaning_of_names(wanted)
     if any(segment.key not in meaning for segment in segments):
         return mask
     pairs = tuple(

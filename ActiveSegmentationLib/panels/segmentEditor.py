@@ -61,7 +61,7 @@ class SegmentEditor(Editor):
         return node
 
     def setNodes(self, segmentationNode: Any, volumeNode: Any) -> None:
-        """Edit this segmentation over this volume; None for both ends editing."""
+        """Edit this segmentation over this volume; None for both stops editing."""
         if segmentationNode is None:
             self._widget.setActiveEffect(None)
         self._widget.setSegmentationNode(segmentationNode)

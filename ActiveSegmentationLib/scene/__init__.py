@@ -1,4 +1,4 @@
-"""The MRML side of the extension: cases as nodes, views on one slice, drawings in and out. No Qt here.
+"""The MRML side of the extension: volumes as nodes, slice views, segmentations. No Qt here.
 
 Importing it needs 3D Slicer, or the ``slicer-core`` package that the tests run on.
 """

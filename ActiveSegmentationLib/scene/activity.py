@@ -1,4 +1,4 @@
-"""Seconds a person really worked on a slice: pauses do not count."""
+"""Active time on a slice: pauses do not count."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ IDLE_SECONDS = 30.0
 
 
 class ActivityTimer:
-    """Adds up the time between actions that follow each other closely.
+    """Adds up the time between actions that are less than ``IDLE_SECONDS`` apart.
 
     Args:
-        clock: Seconds of a clock that never goes back.
+        clock: A monotonic clock, in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -22,7 +22,7 @@ class ActivityTimer:
         self._last: float | None = None
 
     def start(self, seconds: float = 0.0) -> None:
-        """Begin anew, with ``seconds`` spent earlier; this is an action."""
+        """Start again, with ``seconds`` spent earlier; counts as an action."""
         self._seconds = seconds
         self._last = self._clock()
 
@@ -36,7 +36,7 @@ class ActivityTimer:
         self._last = now
 
     def stop(self) -> float:
-        """End; the seconds in all."""
+        """Stop; returns the total seconds."""
         self.touch()
         self._last = None
         return self._seconds

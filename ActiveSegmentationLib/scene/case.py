@@ -1,4 +1,4 @@
-"""One volume opened for annotation: its nodes, what was committed on it, and what has been drawn since."""
+"""One volume opened for annotation: its nodes, the committed slices, and what has been drawn since."""
 
 from __future__ import annotations
 
@@ -36,32 +36,32 @@ from ActiveSegmentationLib.study import (
 )
 
 CHANNEL = "ActiveSegmentation.Channel"
-"""Attribute of a volume node: which channel it shows, 0-based."""
+"""Attribute of a volume node: the channel that it shows, 0-based."""
 
 
 class Case:
     """A volume with the segmentation that one annotator draws on it.
 
-    Nodes of the same study and volume that are in the scene already are used again when they still fit.
+    Nodes of the same study and volume that are already in the scene are reused if they still fit.
 
     Args:
         study: The study.
         volume: The volume.
         annotator: Whose annotations are shown and changed.
-        channel: Which channel of the image is shown, 0-based; the last one where there are fewer.
+        channel: Channel of the image to show, 0-based; the last one where there are fewer.
 
     Attributes:
         volume: The volume.
         values: Label values in the order of the label set.
-        channel: Which channel is shown, 0-based.
-        channels: How many there are; a colour image is one.
+        channel: Channel that is shown, 0-based.
+        channels: Number of channels; a colour image counts as one.
         contrast: Window and level of the image.
         kind: Masks or scribbles.
         volumeNode: Node of the image.
         segmentationNode: Node that is drawn on.
-        restored: Slices whose strokes were not committed when they were last seen, and were drawn again.
-        drafted: Slices of which the study keeps a draft.
-        known: Hash of the label values that each committed slice had when it was last read, by index.
+        restored: Slices whose uncommitted strokes were restored from drafts.
+        drafted: Slices that have a draft in the study.
+        known: By index, the hash of each committed slice's label values when it was last read.
 
     Raises:
         BadInput: If the image cannot be read or an annotation file is damaged; the scene is as before.
@@ -75,7 +75,7 @@ class Case:
         self.drafted: set[int] = set()
         self.known: dict[int, str] = {}
         self._labels = study.labels
-        self._grid = gridNode(volume.geometry, volume.id)  # whatever becomes of the image's node
+        self._grid = gridNode(volume.geometry, volume.id)  # independent of the image's node
         self._segments: dict[str, Any] = {}
         self._clean: dict[int, str] = {}
         self._prelabels: dict[int, str] = {}
@@ -116,10 +116,10 @@ class Case:
 
         Args:
             cohort: The cohort of the volume.
-            channel: Which one, 0-based.
+            channel: The channel, 0-based.
 
         Raises:
-            BadInput: If there is none, or the image cannot be read; the earlier one stays.
+            BadInput: If there is no such channel, or the image cannot be read; the earlier one stays.
         """
         pixels = readChannel(cohort, self.volume, channel)
         self.channel = channel
@@ -155,9 +155,9 @@ class Case:
 
     @property
     def needsReload(self) -> bool:
-        """Whether the slice has to be opened anew: nodes or segments are gone, or the image or the segmentation moved.
+        """Whether the volume has to be opened again: nodes or segments are gone, or image or segmentation were moved.
 
-        Not where what is drawn could not be kept that way: a segmentation on another grid stays until it is put right.
+        False where that would lose strokes: a segmentation on another grid stays until it is corrected.
         """
         if not self.intact:
             return True
@@ -177,7 +177,7 @@ class Case:
         return all(name in present for name in self._needed())
 
     def _needed(self) -> set[str]:
-        """Ids of the segments that must be there."""
+        """Ids of the required segments."""
         scribbles = self.kind == AnnotationKind.SCRIBBLE
         return {segmentId(value) for value in self._labels.values} | ({BACKGROUND_SEGMENT} if scribbles else set())
 
@@ -189,7 +189,7 @@ class Case:
         return True
 
     def requireImage(self) -> None:
-        """Refuse an image that does not show the cohort's volume voxel for voxel, where it lies.
+        """Refuse an image whose voxels are not those of the cohort's volume.
 
         Raises:
             BadInput: If it was resampled, replaced or moved.
@@ -197,7 +197,7 @@ class Case:
         requireGrid(self.volumeNode, self.volume.geometry)
 
     def _removed(self) -> list[Layer]:
-        """Label maps of the segments of labels that somebody removed; the segment itself keeps what it held."""
+        """Label maps of removed segments of labels; the segment objects still hold them."""
         segmentation = self.segmentationNode.GetSegmentation()
         present = {name: segmentation.GetSegment(name) for name in segmentation.GetSegmentIDs()}
         self._segments |= {name: present[name] for name in self._needed() if name in present}
@@ -217,19 +217,19 @@ class Case:
         """What is drawn on a slice as (rows, columns) uint8 label values, 255 unlabelled.
 
         Raises:
-            BadInput: If it cannot be stored as it is (overlap, a segment that is no label, another grid); the advice
-                names the ways out.
+            BadInput: If it cannot be stored as it is (overlap, a segment that is not a label, another grid); the advice
+                says what to do.
         """
         self.requireImage()
         return capturePlane(self.segmentationNode, self._grid, self._labels, self.kind, self.volume.axis, index)
 
     def planes(self, index: int) -> dict[str, np.ndarray]:
-        """What is drawn on a slice, (rows, columns) bool for each segment id that has something there.
+        """What is drawn on a slice: (rows, columns) bool for each segment id that is not empty there.
 
-        Segments of labels that were removed count: they come back when the slice is opened again.
+        Removed segments of labels count: they are restored when the slice is opened again.
 
         Raises:
-            BadInput: If it cannot be told, because the segmentation lies on another grid.
+            BadInput: If it cannot be read, because the segmentation is on another grid.
         """
         planes = segmentPlanes(self.segmentationNode, self._grid, self.volume.axis, index)
         for layer in self._removed():
@@ -246,7 +246,7 @@ class Case:
             writePlanes(self.segmentationNode, self._grid, self._labels, self.kind, self.volume.axis, planes)
 
     def isDirty(self, index: int) -> bool:
-        """Whether a slice shows something else than what was last committed on it; true where that cannot be told."""
+        """Whether a slice differs from what was last committed; true where it cannot be read."""
         try:
             return self._differs(index)
         except BadInput:
@@ -256,25 +256,25 @@ class Case:
         return _digest(self.planes(index)) != self._clean.get(index, _digest({}))
 
     def digest(self, index: int) -> str:
-        """A text that is the same for two moments where the same is drawn on a slice.
+        """A digest of what is drawn on a slice.
 
         Raises:
-            BadInput: If it cannot be told, because the segmentation lies on another grid.
+            BadInput: If it cannot be read, because the segmentation is on another grid.
         """
         return _digest(self.planes(index))
 
     def isEmpty(self, index: int) -> bool:
-        """Whether nothing is drawn on a slice; false where that cannot be told."""
+        """Whether nothing is drawn on a slice; false where it cannot be read."""
         try:
             return not segmentPlanes(self.segmentationNode, self._grid, self.volume.axis, index)
         except BadInput:
             return False
 
     def dirtySlices(self) -> list[int]:
-        """Slices with changes that are not committed, ascending.
+        """Slices with uncommitted changes, ascending.
 
         Raises:
-            BadInput: If it cannot be told, because the segmentation lies on another grid.
+            BadInput: If it cannot be read, because the segmentation is on another grid.
         """
         axis = self.volume.axis
         drawn = drawnSlices(self.segmentationNode, self._grid, axis)
@@ -282,11 +282,11 @@ class Case:
         return sorted(index for index in candidates if self._differs(index))
 
     def markClean(self, index: int) -> None:
-        """Note that what a slice shows now is what is stored of it."""
+        """Record that a slice is committed as it is drawn now."""
         self._clean[index] = _digest(self.planes(index))
 
     def revert(self, index: int, committed: np.ndarray | None) -> None:
-        """Show again what was committed on a slice, or nothing."""
+        """Restore what was committed on a slice, or clear it."""
         writeSegmentPlanes(self.segmentationNode, self._grid, self.volume.axis, index, {})  # of any other segment too
         if committed is None:
             self._clean.pop(index, None)
@@ -297,7 +297,7 @@ class Case:
             self.known[index] = hash_labels(committed)
 
     def resolveOverlap(self, index: int) -> None:
-        """Give the pixels of a slice that segments share to the label that comes last.
+        """Assign pixels that several segments share to the label that comes last.
 
         Raises:
             BadInput: As ``capture``, but for the overlap.
@@ -309,26 +309,26 @@ class Case:
         return self._seconds.get(index, 0.0)
 
     def setSeconds(self, index: int, seconds: float) -> None:
-        """Note the seconds spent on a slice so far."""
+        """Set the seconds spent on a slice so far."""
         self._seconds[index] = seconds
 
     def prelabel(self, index: int) -> str | None:
-        """Key of the model whose prediction was taken as a start on a slice."""
+        """Key of the model whose prediction was the starting point on a slice, or None."""
         return self._prelabels.get(index)
 
     def setPrelabel(self, index: int, model: str | None) -> None:
-        """Note that a model's prediction was taken as a start, or with None that none was."""
+        """Set the model whose prediction was the starting point on a slice; None for none."""
         self._prelabels.pop(index, None)
         if model:
             self._prelabels[index] = model
 
     def draft(self, index: int) -> Draft:
-        """What is drawn on a slice, to be kept until it is committed."""
+        """What is drawn on a slice, as a draft."""
         planes = self._named(self.planes(index))
         return Draft(self.sliceId(index), self.kind, planes, self.seconds(index), self.prelabel(index))
 
     def _named(self, planes: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Planes by segment id; those of segments that the annotator added by their name, which they come back with."""
+        """Planes by segment id; by name for segments that the annotator added, which are restored under that name."""
         known = {segmentId(label.value) for label in self._labels.labels} | {BACKGROUND_SEGMENT, UNLABELLED_SEGMENT_ID}
         segmentation = self.segmentationNode.GetSegmentation()
         named: dict[str, np.ndarray] = {}
@@ -339,15 +339,15 @@ class Case:
         return named
 
     def nodes(self) -> list[Any]:
-        """The nodes, as far as they were made."""
+        """The nodes that exist."""
         return [node for node in (getattr(self, "segmentationNode", None), self.volumeNode) if node is not None]
 
     def remove(self) -> None:
-        """Take the nodes out of the scene."""
+        """Remove the nodes from the scene."""
         removeNodes(self.nodes())
 
     def release(self) -> None:
-        """Leave the nodes to the person, who has to rescue from them what could not be kept otherwise."""
+        """Leave the nodes in the scene as the user's own, with the strokes that could not be saved."""
         for node in self.nodes():
             disown(node)
 

@@ -1,4 +1,4 @@
-"""Learning curve, running loss and the map of slices as plots: tables, series and charts in the scene."""
+"""Plots in the scene: learning curve, loss of a running training, and the map of slices."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import slicer
 import vtk
 
 PREFIX = "ActiveSegmentation"
-"""Names of all nodes here begin with it."""
+"""Prefix of the names of all these nodes."""
 
-WAITING = "Learning curve: its first point comes when the next slices are annotated and a model is trained on them"
+WAITING = "Learning curve: the first point appears when the next slices are annotated and a model is trained on them"
 """Title of a learning curve without any point."""
 
 STATUS_COLORS = {
@@ -22,7 +22,7 @@ STATUS_COLORS = {
     "skipped": (0.5, 0.3, 0.3),
     "current": (0.85, 0.1, 0.1),
 }
-"""Statuses of slices in the map, in the order in which they are drawn, with their colours."""
+"""Colours of the statuses of slices in the map, in drawing order."""
 
 
 def learningCurveChart(curve: Sequence[Mapping[str, Any]]) -> Any:
@@ -52,14 +52,14 @@ def learningCurveChart(curve: Sequence[Mapping[str, Any]]) -> Any:
             chart.SetYAxisTitle(f"Dice on {name}")
     chart.SetTitle("Learning curve" if chart.GetNumberOfPlotSeriesNodes() else WAITING)
     several = chart.GetNumberOfPlotSeriesNodes() > 1
-    chart.SetLegendVisibility(several)  # a legend would lie on the curve, whose place is at the top
+    chart.SetLegendVisibility(several)  # a legend would cover the curve, which is at the top
     if several:
         chart.SetYAxisTitle("Dice")
     return chart
 
 
 class LossChart:
-    """The loss of a running training, point by point."""
+    """Loss and Dice of a running training."""
 
     def __init__(self) -> None:
         self.chart = _chart("Training", "Step", "Loss, Dice")
@@ -67,12 +67,12 @@ class LossChart:
         self._tables: dict[str, Any] = {}
 
     def clear(self) -> None:
-        """Begin a new training."""
+        """Clear the chart for a new training."""
         self.chart.RemoveAllPlotSeriesNodeIDs()
         self._tables = {}
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
-        """Add what one progress report told (loss, dice)."""
+        """Add the values of one progress report (loss, dice)."""
         self.chart.SetTitle("Training")
         for name, value in values.items():
             if name in self._tables:
@@ -86,7 +86,7 @@ class LossChart:
 
 
 class SliceMapChart:
-    """Every slice as a dot, one series a status, so that a picked dot can be told.
+    """Every slice as a dot, with one series per status, so that a picked dot can be identified.
 
     Attributes:
         chart: The vtkMRMLPlotChartNode.
@@ -99,7 +99,7 @@ class SliceMapChart:
         self._rows: dict[str, np.ndarray] = {}
 
     def update(self, places: np.ndarray, statuses: Sequence[str], title: str) -> None:
-        """Draw the dots.
+        """Plot the dots.
 
         Args:
             places: (n, 2) positions.
@@ -124,13 +124,13 @@ class SliceMapChart:
             self._rows[series.GetID()] = rows
 
     def picked(self, seriesId: str, row: int) -> int | None:
-        """Number of the dot (0 to n - 1) in a row of a series, or None where that is not ours."""
+        """Number of the dot (0 to n - 1) in a row of a series, or None where the series is not ours."""
         rows = self._rows.get(seriesId)
         return int(rows[min(row, len(rows) - 1)]) if rows is not None and row >= 0 else None
 
 
 def removeCharts() -> None:
-    """Take every node of this file out of the scene."""
+    """Remove every node of this file from the scene."""
     for className in ("vtkMRMLPlotChartNode", "vtkMRMLPlotSeriesNode", "vtkMRMLTableNode"):
         for node in slicer.util.getNodesByClass(className):
             if node.GetAttribute(PREFIX) is not None:
@@ -138,7 +138,7 @@ def removeCharts() -> None:
 
 
 def _node(className: str, key: str) -> Any:
-    """The node of this key, made when first asked for; not saved with the scene, since the study has the data."""
+    """The node of this key, created on first use; not saved with the scene, since the study has the data."""
     for node in slicer.util.getNodesByClass(className):
         if node.GetAttribute(PREFIX) == key:
             return node
@@ -173,7 +173,7 @@ def _table(key: str, columns: Mapping[str, Any]) -> Any:
     for name, values in columns.items():
         column = vtk.vtkDoubleArray()
         column.SetName(name)
-        for value in values if len(values) != 1 else [*values, *values]:  # VTK complains of lines of one point
+        for value in values if len(values) != 1 else [*values, *values]:  # VTK warns about lines of one point
             column.InsertNextValue(float(value))
         table.AddColumn(column)
     node.SetAndObserveTable(table)

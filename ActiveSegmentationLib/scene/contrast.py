@@ -1,7 +1,7 @@
-"""Window and level of the images: a CT window for CT, Slicer's automatic one otherwise, and a person's own choice kept.
+"""Window and level: a soft-tissue window for CT, Slicer's automatic one otherwise; the user's own choice is kept.
 
-What a person chooses is kept in proportion to what a volume has by default, because the scale of MR intensities differs
-from volume to volume.
+The user's choice is kept relative to the default of the volume, because the scale of MR intensities differs from volume
+to volume.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ CT_WINDOW, CT_LEVEL = 400.0, 40.0
 """Soft tissue, in Hounsfield units."""
 
 CT_AIR, CT_WATER = -500.0, 0.0
-"""A volume with values below the first and above the second, and with negative ones for air, is taken for CT."""
+"""A volume with values below the first and above the second counts as CT."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Window and level in proportion to the default ones of a volume.
+    """Window and level relative to the default of a volume.
 
     Attributes:
         window: Window, as a multiple of the default window.
@@ -64,7 +64,7 @@ class Contrast:
         return float(display.GetWindow()), float(display.GetLevel())
 
     def apply(self, choice: Choice | None) -> None:
-        """Show the volume as a person chose on another one, or with None by default."""
+        """Apply the user's choice on another volume; None for the default."""
         if self._isColor:
             return
         window, level = self._default
@@ -80,7 +80,7 @@ class Contrast:
         self._shown = window, level
 
     def choice(self, before: Choice | None) -> Choice | None:
-        """What the person chose, or what was shown before where it was not changed."""
+        """The user's choice, or the earlier one where window and level were not changed."""
         display = self._node.GetDisplayNode()
         if self._isColor or display is None:
             return before

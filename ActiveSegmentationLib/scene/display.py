@@ -1,4 +1,4 @@
-"""How the slice being annotated is shown: the view's plane, frame and text, and the model's output over the image."""
+"""Shows the slice being annotated: the plane of the view, frame and text, and overlays of the model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ActiveSegmentationLib.study import LabelSet
 
 
 class Display:
-    """What a session shows in the views and takes away again.
+    """Shows things in the views for a session, and removes them again.
 
     Args:
         views: Where volumes are shown.
@@ -54,17 +54,17 @@ class Display:
 
     @property
     def uncertaintyShown(self) -> bool:
-        """Whether uncertainty lies over the image."""
+        """Whether uncertainty is shown over the image."""
         return self._uncertainty is not None
 
     @property
     def predictionShown(self) -> bool:
-        """Whether the prediction is drawn."""
+        """Whether the prediction is shown."""
         return self._prediction is not None
 
     @property
     def predictionModel(self) -> str:
-        """Key of the model whose prediction is drawn, "" where none is."""
+        """Key of the model whose prediction is shown, "" where none is."""
         return self._models["prediction"] if self.predictionShown else ""
 
     @property
@@ -79,11 +79,11 @@ class Display:
 
     @property
     def text(self) -> str:
-        """What is written in the view, "" for nothing."""
+        """The text in the view, "" for none."""
         return self._highlight.text if self._highlight is not None else ""
 
     def showVolume(self, case: Case) -> None:
-        """Put the image into all slice views; the others show its two other axes."""
+        """Show the image in all slice views; the views that are not annotated in show its two other axes."""
         self._unwatch()
         for view in self._all():
             view.sliceLogic.GetSliceCompositeNode().SetBackgroundVolumeID(case.volumeNode.GetID())
@@ -94,7 +94,7 @@ class Display:
             fitToSlice(view.sliceNode, geometry, axis, geometry.slice_count(axis) // 2)
 
     def align(self, case: Case, index: int) -> None:
-        """Let the view to annotate in show exactly this slice: whole on a new volume, as the person zoomed later on."""
+        """Show exactly this slice in the view to annotate in: fitted on a new volume, later with the user's zoom."""
         view = self.views.annotationView()
         if view is None:
             return
@@ -109,7 +109,7 @@ class Display:
             self._watch.fit(index)
 
     def settle(self) -> None:
-        """Fit the view again where it has changed its size; not to be called within events of the view."""
+        """Fit the view again if it has changed its size; do not call it within events of the view."""
         if self._watch is not None:
             self._watch.settle()
 
@@ -128,7 +128,7 @@ class Display:
         return shownSlice(view.sliceNode, case.volume.geometry, case.volume.axis)
 
     def mark(self, case: Case, index: int, text: str, done: bool) -> None:
-        """Frame the slice and write the text."""
+        """Show a frame around the slice, and the text."""
         self.unmark()
         view = self.views.annotationView()
         if view is None or view.renderer is None:
@@ -137,13 +137,13 @@ class Display:
         self._highlight.show(case.volume.geometry, case.volume.axis, index, text, COMMITTED if done else REQUESTED)
 
     def unmark(self) -> None:
-        """Take frame and text away."""
+        """Remove frame and text."""
         if self._highlight is not None:
             self._highlight.hide()
             self._highlight = None
 
     def setUncertainty(self, case: Case | None, studyId: str, review: Mapping[str, Any], opacity: float) -> None:
-        """Lay uncertainty over the image in all slice views, or with opacity 0 take it away.
+        """Show uncertainty over the image in all slice views, or hide it with opacity 0.
 
         Raises:
             BadInput: If the file cannot be read.
@@ -167,7 +167,7 @@ class Display:
             view.sliceLogic.GetSliceCompositeNode().SetForegroundOpacity(opacity)
 
     def setPrediction(self, case: Case | None, studyId: str, review: Mapping[str, Any], labels: LabelSet) -> None:
-        """Draw the prediction as outlines over the annotation, or with no case take it away.
+        """Show the prediction as outlines over the annotation; hide it where ``case`` is None.
 
         Raises:
             BadInput: If the file cannot be read.
@@ -183,7 +183,7 @@ class Display:
             self._models["prediction"] = review["model"]
 
     def forget(self, node: Any) -> bool:
-        """A node is about to leave the scene; whether it was the prediction or the uncertainty that is shown."""
+        """Forget a node that is leaving the scene; returns whether it was the prediction or uncertainty shown."""
         shown = node in (self._uncertainty, self._prediction)
         if node is self._uncertainty:
             self._uncertainty = None
@@ -192,10 +192,10 @@ class Display:
         return shown
 
     def clear(self, *, restore: bool = True) -> None:
-        """Take everything away, and let the view show what it showed before; nodes that are gone do not matter.
+        """Remove everything; nodes that are gone already are no problem.
 
         Args:
-            restore: Give the view back; not where another volume is shown at once.
+            restore: Let the view show what it showed before; false where another volume is shown next.
         """
         self.unmark()
         self._unwatch()

@@ -1,4 +1,4 @@
-"""Strokes without a mouse: what a user paints, for scripts, tests and the headless benchmark."""
+"""Strokes without a mouse, for scripts, tests and the headless benchmark."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ActiveSegmentationLib.scene.layers import Layer, gridSize, layersOf, newIma
 
 
 class Brush:
-    """Slicer's own editor logic with one segmentation, painting whole slices; every stroke is one undo step.
+    """Paints whole slices of a segmentation with Slicer's editor logic; every stroke is one undo step.
 
-    Use it in a ``with`` statement, or call ``close``. While it lives, its strokes can be undone.
+    Use it in a ``with`` statement, or call ``close``. Until then, its strokes can be undone.
 
     Args:
         segmentationNode: Segmentation to paint in.
@@ -50,7 +50,7 @@ class Brush:
         self.close()
 
     def paint(self, segmentId: str, axis: int, index: int, mask: np.ndarray) -> None:
-        """Paint pixels of one slice into a segment and take them from all others.
+        """Paint pixels of one slice into a segment and remove them from all others.
 
         Args:
             segmentId: Id of the segment.
@@ -64,27 +64,27 @@ class Brush:
         self._modify(segmentId, axis, index, mask, slicer.vtkSlicerSegmentEditorLogic.ModificationModeAdd)
 
     def erase(self, segmentId: str, axis: int, index: int, mask: np.ndarray) -> None:
-        """Take pixels of one slice from a segment; arguments and errors as ``paint``."""
+        """Remove pixels of one slice from a segment; arguments and errors as ``paint``."""
         self._modify(segmentId, axis, index, mask, slicer.vtkSlicerSegmentEditorLogic.ModificationModeRemove)
 
     def undo(self) -> None:
-        """Take back the last stroke that was not taken back; where there is none, nothing happens."""
+        """Undo the last stroke; does nothing where there is none."""
         self._logic.Undo()
 
     def redo(self) -> None:
-        """Draw again the last stroke that was taken back; where there is none, nothing happens."""
+        """Redo the last stroke that was undone; does nothing where there is none."""
         self._logic.Redo()
 
     def saveStateForUndo(self) -> None:
-        """Let the next change, whoever makes it, be undone in one step."""
+        """Save the state, so that the next change can be undone in one step."""
         self._logic.SaveStateForUndo()
 
     def clearUndo(self) -> None:
-        """Forget all earlier states: undo and redo do nothing until the next stroke."""
+        """Clear the undo history."""
         self._logic.ClearUndoState()
 
     def close(self) -> None:
-        """Let go of the segmentation; strokes stay, undo ends."""
+        """Release the segmentation; strokes stay, but can no longer be undone."""
         self._logic.SetSegmentationNode(None)
         self._logic.SetSegmentEditorNode(None)
         slicer.mrmlScene.RemoveNode(self._editorNode)
@@ -116,7 +116,7 @@ class Brush:
 
 
 def paint(segmentationNode: Any, volumeNode: Any, segmentId: str, axis: int, index: int, mask: np.ndarray) -> None:
-    """Paint pixels of one slice into a segment and take them from all others, as a user's brush would.
+    """Paint pixels of one slice into a segment and remove them from all others, as the Paint effect does.
 
     Args:
         segmentationNode: Segmentation to paint in.

@@ -1,4 +1,4 @@
-"""What draws, behind a narrow interface: Slicer's Segment Editor in the panel, nothing in a headless run."""
+"""The interface to the editor: Slicer's Segment Editor in the panel, nothing in a headless run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ActiveSegmentationLib.common.signals import Signal
 
 @dataclass(frozen=True)
 class Tool:
-    """How a person draws; it survives the change of volume.
+    """The active effect and segment; kept when another volume opens.
 
     Attributes:
         effect: Name of the active effect of the Segment Editor, "" for none.
@@ -22,7 +22,7 @@ class Tool:
 
 
 class Editor:
-    """The Segment Editor as far as a session needs it; this one is for runs without a user interface.
+    """What a session needs of the Segment Editor. This class does nothing, for runs without a user interface.
 
     Attributes:
         toolChanged: Emitted when another segment is selected.
@@ -32,30 +32,30 @@ class Editor:
         self.toolChanged: Signal[[]] = Signal()
 
     def setNodes(self, segmentationNode: Any, volumeNode: Any) -> None:
-        """Edit this segmentation over this volume; None for both ends editing."""
+        """Edit this segmentation over this volume; None for both stops editing."""
 
     def selectSegment(self, segmentId: str) -> None:
-        """Make a segment the one that is drawn."""
+        """Select the segment to draw."""
 
     def saveStateForUndo(self) -> None:
-        """Let the next change be undone in one step."""
+        """Save the state, so that the next change can be undone in one step."""
 
     def clearUndo(self) -> None:
-        """Forget all earlier states: undo and redo do nothing until the next change."""
+        """Clear the undo history."""
 
     def paint(self) -> None:
         """Activate the Paint effect if no effect is active."""
 
     def tool(self) -> Tool:
-        """How the person draws now."""
+        """The active effect and the selected segment."""
         return Tool()
 
     def takeTool(self, tool: Tool) -> None:
-        """Draw as before: activate the effect and select the segment, where there are such."""
+        """Activate the effect of a tool, if there is one."""
 
     def brush(self) -> float | None:
-        """Diameter of the brush in millimetres, or None where it is set in percent of the view, or not known."""
+        """Diameter of the brush in millimetres, or None where it is set in percent of the view or unknown."""
         return None
 
     def setBrush(self, diameter: float) -> None:
-        """Let the brush have a diameter in millimetres."""
+        """Set the diameter of the brush in millimetres."""

@@ -1,4 +1,4 @@
-"""The requested slice fills its view, and the brush fits the slice, for every size and spacing of the voxels."""
+"""Fits a view to a slice, and the brush to the size of the slice."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ActiveSegmentationLib.scene.sliceViews import alignToSlice, viewMatrix
 from ActiveSegmentationLib.scene.volumeNodes import ijkToRas
 
 FILL = 0.96
-"""Part of the view that a fitted slice fills along the direction that limits it; the rest shows the frame."""
+"""Fraction of the view that a fitted slice fills along its limiting direction; the rest shows the frame."""
 
 SMALLEST_BRUSH, LARGEST_BRUSH = 2, 8
 """Diameters of the brush in voxels on the smallest and the largest slices."""
@@ -21,11 +21,11 @@ SMALLEST_BRUSH, LARGEST_BRUSH = 2, 8
 
 @dataclass(frozen=True)
 class Share:
-    """How a slice lies in a view.
+    """Which part of a slice a view shows, and how large.
 
     Attributes:
-        visible: Part of the slice's area that the view shows, 0 to 1.
-        fill: Size of the whole slice as a part of the view, along the direction where it is larger.
+        visible: Fraction of the slice's area that is visible, 0 to 1.
+        fill: Size of the whole slice relative to the view, along the larger direction.
     """
 
     visible: float
@@ -33,7 +33,7 @@ class Share:
 
 
 def fitToSlice(sliceNode: Any, geometry: Geometry, axis: int, index: int) -> None:
-    """Let a view show exactly one array slice, whole, in the middle and as large as it can be.
+    """Show exactly one array slice in a view: whole, centred and as large as possible.
 
     Args:
         sliceNode: vtkMRMLSliceNode of the view.
@@ -55,7 +55,7 @@ def fitToSlice(sliceNode: Any, geometry: Geometry, axis: int, index: int) -> Non
 
 
 def shareOf(sliceNode: Any, geometry: Geometry, axis: int, index: int) -> Share:
-    """How much of a slice a view shows that is parallel to it, and how large.
+    """How much of a slice a parallel view shows, and how large.
 
     Args:
         sliceNode: vtkMRMLSliceNode of the view.

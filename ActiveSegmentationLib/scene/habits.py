@@ -1,4 +1,4 @@
-"""How a person works on a volume, kept for the next one: effect, segment, brush, channel, window and level."""
+"""Settings that carry over to the next volume: effect, segment, brush, channel, window and level."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ActiveSegmentationLib.scene.segmentations import segmentId
 
 
 class Habits:
-    """What survives the change of volume.
+    """Settings of the user that are kept when another volume opens.
 
     Attributes:
-        channel: Which channel of the images is shown, 0-based.
+        channel: Channel of the images that is shown, 0-based.
     """
 
     def __init__(self) -> None:
@@ -27,11 +27,11 @@ class Habits:
 
     @property
     def contrast(self) -> Choice | None:
-        """Window and level that the person chose for this channel, or None for the default ones."""
+        """The user's window and level for this channel, or None for the default."""
         return self._contrast.get(self.channel)
 
     def note(self, editor: Editor, case: Case) -> None:
-        """Remember how the person worked, before a volume or a channel is put away."""
+        """Save the settings before a volume closes or the channel changes."""
         self._tool = editor.tool()
         brush = editor.brush()
         if brush is not None and self._given is not None and not math.isclose(brush, self._given, rel_tol=1e-3):
@@ -40,7 +40,7 @@ class Habits:
             self._contrast[case.channel] = case.contrast.choice(self._contrast.get(case.channel))
 
     def restore(self, editor: Editor, case: Case) -> None:
-        """Let the person go on as before on another volume; the brush keeps its size in voxels."""
+        """Restore the settings on another volume; the brush keeps its size in voxels."""
         known = case.segmentationNode.GetSegmentation().GetSegmentIDs()
         first = segmentId(case.values[0])
         editor.selectSegment(self._tool.segment if self._tool.segment in known else first)

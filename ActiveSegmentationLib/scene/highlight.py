@@ -1,4 +1,4 @@
-"""The mark of a requested slice in a slice view: a coloured frame about the image and a line of text."""
+"""Highlights a slice in a slice view: a coloured frame around the image and a line of text."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from ActiveSegmentationLib.scene.sliceViews import shownSlice
 
 REQUESTED = (1.0, 0.75, 0.1)
 COMMITTED = (0.3, 0.85, 0.4)
-"""Colours of the frame: asked for and still open, or answered."""
+"""Colours of the frame: requested and open, or answered."""
 
 
 FONT_SIZE = 15
 CHARACTER_WIDTH = 0.58
-"""Mean width of a character as a part of the font size."""
+"""Mean width of a character relative to the font size."""
 
 LEAST_COLUMNS = 20
 
 
 class SliceHighlight:
-    """Marks one slice in one slice view while the view shows it.
+    """Highlights one slice in one slice view while the view shows it.
 
     Args:
         sliceNode: vtkMRMLSliceNode of the view.
-        renderer: First renderer of the view's window; it survives changes of slice and layout.
-        render: Asks the view to draw itself again.
+        renderer: First renderer of the view's window; it stays the same when slice or layout change.
+        render: Requests a redraw of the view.
     """
 
     def __init__(self, sliceNode: Any, renderer: Any, render: Any) -> None:
@@ -53,16 +53,16 @@ class SliceHighlight:
 
     @property
     def text(self) -> str:
-        """The text that is shown, or "" where nothing is marked."""
+        """The text that is shown, or "" where nothing is highlighted."""
         return self._line if self._marked is not None else ""
 
     @property
     def visible(self) -> bool:
-        """Whether the view shows the marked slice, and so the mark."""
+        """Whether the view shows the highlighted slice."""
         return self._marked is not None and bool(self._frame.GetVisibility())
 
     def show(self, geometry: Geometry, axis: int, index: int, text: str, color: tuple[float, float, float]) -> None:
-        """Mark a slice.
+        """Highlight a slice.
 
         Args:
             geometry: Grid of the volume (LPS, millimetres).
@@ -82,7 +82,7 @@ class SliceHighlight:
         self._update()
 
     def hide(self) -> None:
-        """Take the mark away."""
+        """Remove the highlight."""
         if self._observation is not None:
             self._sliceNode.RemoveObserver(self._observation)
             self._observation = None
@@ -93,7 +93,7 @@ class SliceHighlight:
             self._render()
 
     def _update(self) -> None:
-        """Follow the view: draw the frame where the image's border is now, and nothing on other slices."""
+        """Follow the view: move the frame to the image's border; hide it on other slices."""
         if self._marked is None:
             return
         geometry, axis, index = self._marked

@@ -1,4 +1,4 @@
-"""Starts the worker's jobs, keeps to which study they belong, and how far they are."""
+"""Starts jobs of the worker, and keeps track of their study and progress."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ActiveSegmentationLib.study import Study
 from ActiveSegmentationLib.worker.client import Job, WorkerClient, WorkerError
 
 Then = Callable[[dict[str, Any]], None]
-"""Takes what a job answered."""
+"""Called with the result of a job."""
 
 NOTE = "note: "
-"""Begin of lines that ask nothing of anybody: they go to the log, not in the way of a person who is drawing."""
+"""Prefix of lines that need no action: they go to the log and do not disturb the user."""
 
 
 class Jobs:
-    """The worker's jobs for a session, whatever they do.
+    """Runs jobs of the worker for a session.
 
     Args:
         session: The session.
@@ -30,7 +30,7 @@ class Jobs:
 
     Attributes:
         device: "auto" or a torch device.
-        running: The jobs under way, oldest first, those of studies that are closed by now among them.
+        running: The running jobs, oldest first, including those of studies that were closed since.
         changed: Emitted after every change.
         failed: Emitted with a ``WorkerError`` when a job failed, or with the error met in using its result.
         said: Emitted with a line for the user.
@@ -51,19 +51,19 @@ class Jobs:
         self.aboutToLearn: Signal[[]] = Signal()
 
     def isRunning(self, name: str) -> bool:
-        """Whether a job of this name is under way, for the open study or for none in particular."""
+        """Whether a job of this name runs, for the open study or for none in particular."""
         return self.runningJob(name) is not None
 
     def runningJob(self, name: str) -> Running | None:
-        """The oldest job of this name that is under way for the open study, or for none in particular."""
+        """The oldest running job of this name, for the open study or for none in particular."""
         return next(iter(self._here(name)), None)
 
     def _here(self, name: str) -> list[Running]:
-        """The jobs of this name that are under way for the open study, or for none in particular; oldest first."""
+        """The running jobs of this name, for the open study or for none in particular; oldest first."""
         return [running for running in self.running if running.job.name == name and running.isHere]
 
     def cancel(self, name: str | None = None) -> None:
-        """Ask a job to stop: the oldest of this name, or with None the one that is under way."""
+        """Ask a job to stop: the oldest of this name. Default: the one that runs now."""
         running = self.runningJob(name) if name is not None else next(iter(self.running), None)
         if running is not None:
             running.cancelling = True
@@ -79,15 +79,15 @@ class Jobs:
         volume: str = "",
         index: int | None = None,
     ) -> Job:
-        """Start a job on the open study; what it answers is dropped if another study is open by then.
+        """Start a job on the open study; its result is dropped if another study is open when it ends.
 
         Args:
             name: Name of the job.
             options: Its options.
-            done: Takes the answer.
-            then: Called after that.
-            volume: Id of the volume that it is about, "" for none in particular.
-            index: 0-based index of the slice that it is about, or None.
+            done: Called with the result.
+            then: Called after ``done`` with the result.
+            volume: Id of the volume that it concerns, "" for none in particular.
+            index: 0-based index of the slice that it concerns, or None.
 
         Raises:
             BadInput: If no study is open.
@@ -107,7 +107,7 @@ class Jobs:
         return self._start(name, options, doneHere, study=study, about=about)
 
     def _isOpen(self, study: Study | None) -> bool:
-        """Whether a study is the open one; one that was closed and opened again is."""
+        """Whether a study is the open one, also after it was closed and opened again."""
         present = self.session.study
         return study is None or (present is not None and present.id == study.id)
 
@@ -138,7 +138,7 @@ class Jobs:
             done(answer)
             if then is not None:
                 then(answer)
-        except ActiveSegmentationError as error:  # the study was moved or damaged meanwhile
+        except ActiveSegmentationError as error:  # the study was moved or damaged since
             self.failed.emit(error)
         self.changed.emit()
 
@@ -160,7 +160,7 @@ class Jobs:
             self.said.emit(line)
 
     def _prefix(self, study: Study | None) -> str:
-        """Which study a message is about, where it is not the open one."""
+        """The name of the study that a message concerns, where it is not the open one."""
         return "" if study is None or self._isOpen(study) else f"Study {study.folder.name}: "
 
     def _drop(self) -> None:

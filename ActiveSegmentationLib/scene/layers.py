@@ -1,7 +1,7 @@
-"""Label maps inside a segmentation node: which voxels they hold, and reading and replacing single slices of them.
+"""Label maps inside a segmentation node: reading and replacing single slices of them.
 
-Slicer keeps segments that do not overlap in one shared label map (a layer), each with a value of its own, cut to the
-part of the grid that is drawn. Reading and writing that part only is what makes one slice of a large volume cheap.
+Slicer stores segments that do not overlap in one shared label map (a layer), each with its own value, cropped to the
+drawn part of the grid. Reading and writing only that part makes a slice of a large volume cheap.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ BINARY_LABELMAP = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapR
 """Slicer's name of the representation that is drawn in."""
 
 NEAR = 0.05
-"""Largest distance, as a part of a voxel, between corresponding voxels of two grids that count as one."""
+"""Largest distance, in voxels, between corresponding voxels of two grids that count as equal."""
 
 
 NOTHING = np.array([[0, -1]] * 3)
@@ -36,8 +36,8 @@ class Layer:
     Attributes:
         image: The vtkOrientedImageData.
         values: Stored value of each segment in it, by segment id.
-        others: Names of the segmentation's other representations (surfaces); they go away with the first change, so
-            ``announce`` has to know them from before.
+        others: Names of the segmentation's other representations (surfaces); the first change removes them, so
+            ``announce`` needs their names from before.
     """
 
     image: Any
@@ -55,26 +55,25 @@ class Layer:
         return bool((self.extent[:, 1] < self.extent[:, 0]).any()) or self.image.GetPointData().GetScalars() is None
 
     def array(self) -> np.ndarray:
-        """(k, j, i) view of the stored part; what is written to it is in the image."""
+        """(k, j, i) view of the stored part; writing to it changes the image."""
         shape = (self.extent[:, 1] - self.extent[:, 0] + 1)[::-1]
         return vtk_to_numpy(self.image.GetPointData().GetScalars()).reshape(shape)
 
 
 def layersOf(segmentationNode: Any, volumeNode: Any, asStored: bool = False) -> list[Layer]:
-    """The label maps of a segmentation, after a check that they lie on the grid of a volume.
+    """The label maps of a segmentation, after a check that they are on the grid of a volume.
 
-    While Slicer is undoing a change, its events come at moments when some segments have no label map: those are left
-    out. Who writes does so at no such moment.
+    While Slicer undoes a change it emits events while some segments have no label map: those are left out.
 
     Args:
         segmentationNode: The segmentation.
         volumeNode: The volume.
-        asStored: Take the label maps as they are stored, also where the segmentation was moved by a transform or is to
-            get another grid: enough to keep what is drawn, not to commit it.
+        asStored: Also accept a segmentation that was moved by a transform or is to get another grid: enough for a
+            draft, not for a commit.
 
     Raises:
-        BadInput: If the segmentation is edited in another form than label maps, is moved by a transform, or lies on
-            another grid ("Specify geometry" of Slicer's editor).
+        BadInput: If the segmentation is not stored as label maps, is moved by a transform, or is on another grid
+            ("Specify geometry" of Slicer's editor).
     """
     _requireForm(segmentationNode)
     if not asStored:
@@ -87,7 +86,7 @@ def layersOf(segmentationNode: Any, volumeNode: Any, asStored: bool = False) -> 
     for segmentId in segmentation.GetSegmentIDs():
         segment = segmentation.GetSegment(segmentId)
         image = segment.GetRepresentation(BINARY_LABELMAP)
-        if image is None:  # as for a moment of undo and redo
+        if image is None:  # briefly during undo and redo
             continue
         layer = layers.setdefault(image, Layer(image, {}, others))
         layer.values[segmentId] = segment.GetLabelValue()
@@ -117,7 +116,7 @@ def planeShape(volumeNode: Any, axis: int) -> tuple[int, int]:
 
 
 def readPlane(layer: Layer, volumeNode: Any, axis: int, index: int) -> np.ndarray:
-    """Stored values of one slice: (rows, columns), 0 where nothing is drawn; voxels outside of the volume are left out.
+    """Stored values of one slice: (rows, columns), 0 where nothing is drawn; voxels outside the volume are left out.
 
     Args:
         layer: The label map.
@@ -135,7 +134,7 @@ def readPlane(layer: Layer, volumeNode: Any, axis: int, index: int) -> np.ndarra
 
 
 def replacePlanes(layer: Layer, volumeNode: Any, axis: int, planes: Mapping[int, np.ndarray]) -> None:
-    """Replace whole slices of a label map and leave all others as they are; nobody is told (see ``announce``).
+    """Replace whole slices of a label map; other slices stay. Emits no events, see ``announce``.
 
     Args:
         layer: The label map.
@@ -151,12 +150,12 @@ def replacePlanes(layer: Layer, volumeNode: Any, axis: int, planes: Mapping[int,
         stored, inPlane = _storedPlane(target, plane.shape, axis, index)
         if stored is not None:
             stored[...] = plane[inPlane]
-    if target is not layer:  # only now, so that nobody is told of voxels that are not yet written
+    if target is not layer:  # only now, so that no observer sees voxels that are not yet written
         layer.image.ShallowCopy(target.image)
 
 
 def announce(segmentationNode: Any, layers: list[Layer]) -> None:
-    """Tell views, tables and undo that label maps were changed, and make the segmentation's surfaces anew.
+    """Notify views, tables and undo of changed label maps, and create the segmentation's surfaces again.
 
     Args:
         segmentationNode: The segmentation.
@@ -169,13 +168,13 @@ def announce(segmentationNode: Any, layers: list[Layer]) -> None:
     for layer in layers:
         if not layer.isEmpty:
             layer.image.GetPointData().GetScalars().Modified()
-        layer.image.Modified()  # takes all other representations away, which are out of date now
+        layer.image.Modified()  # removes all other representations, which are out of date now
     for name in {name for layer in layers for name in layer.others}:
         if not segmentation.CreateRepresentation(name, True):
             advice = "In the Segmentations module, under Representations, remove it and create it again."
             raise JobFailed(f"'{name}' could not be updated.", where=segmentationNode.GetName(), advice=advice)
     for layer in layers:
-        # the segmentation does not watch the label map of a segment that was added last, so that it has to be told;
+        # the segmentation does not observe the label map of a segment that was added last;
         # the second event is the one that slice views wait for
         segmentId = next(iter(layer.values))
         segmentation.InvokeEvent(slicer.vtkSegmentation.SourceRepresentationModified, segmentId)
@@ -201,7 +200,7 @@ def newImage(volumeNode: Any, box: np.ndarray, scalarType: int = vtk.VTK_UNSIGNE
 
 
 def _storedPlane(layer: Layer, shape: tuple[int, ...], axis: int, index: int) -> tuple[Any, Any]:
-    """View of the stored part of a slice and where it lies in the plane; (None, None) where nothing is stored."""
+    """View of the stored part of a slice and its place in the plane; (None, None) where nothing is stored."""
     extent = layer.extent
     if not extent[axis, 0] <= index <= extent[axis, 1]:
         return None, None
@@ -218,7 +217,7 @@ def _storedPlane(layer: Layer, shape: tuple[int, ...], axis: int, index: int) ->
 
 
 def _boundingBox(planes: Mapping[int, np.ndarray], axis: int) -> np.ndarray | None:
-    """(3, 2) first and last index along (i, j, k) of what is not 0, or None where all of it is."""
+    """(3, 2) first and last index along (i, j, k) of nonzero pixels, or None where all are 0."""
     drawn = [index for index, plane in planes.items() if plane.any()]
     if not drawn:
         return None
@@ -231,7 +230,7 @@ def _boundingBox(planes: Mapping[int, np.ndarray], axis: int) -> np.ndarray | No
 
 
 def _reachingOver(layer: Layer, volumeNode: Any, needed: np.ndarray) -> Layer:
-    """The label map itself where it reaches over a box, else a larger copy."""
+    """The label map itself where it covers a box, else a larger copy."""
     if layer.isEmpty:
         image = newImage(volumeNode, needed)
         slicer.vtkOrientedImageDataResample.CastImageForValue(image, max(layer.values.values()))
@@ -251,11 +250,11 @@ def _requireForm(segmentationNode: Any) -> None:
     source = segmentationNode.GetSegmentation().GetSourceRepresentationName()
     if source != BINARY_LABELMAP:
         advice = "In the Segmentations module, under Representations, make 'Binary labelmap' the source again."
-        raise BadInput(f"The segmentation is kept as '{source}'.", where=name, advice=advice)
+        raise BadInput(f"The segmentation is stored as '{source}'.", where=name, advice=advice)
 
 
 def _requirePlace(segmentationNode: Any, volumeNode: Any) -> None:
-    """Refuse a segmentation that is moved, or is to be resampled, away from the volume."""
+    """Refuse a segmentation that is moved or resampled away from the grid of the volume."""
     name = segmentationNode.GetName()
     if segmentationNode.GetParentTransformNode() is not volumeNode.GetParentTransformNode():
         advice = "In the Data module, take both out of their transforms (do not harden them)."
@@ -278,6 +277,6 @@ def _requireGrid(image: Any, segmentationNode: Any, volumeNode: Any) -> None:
     corners = np.array([[i, j, k, 1] for i in (0, last[0]) for j in (0, last[1]) for k in (0, last[2])]).T
     if np.abs(np.linalg.solve(expected, found @ corners) - corners).max() > NEAR:
         volume = volumeNode.GetName()
-        message = f"The segmentation lies on another grid than the volume '{volume}'."
+        message = f"The segmentation is on another grid than the volume '{volume}'."
         advice = f"In the Segment Editor, use 'Specify geometry' with '{volume}' as source geometry."
         raise BadInput(message, where=segmentationNode.GetName(), advice=advice)

@@ -1,4 +1,4 @@
-"""What came too late, or is due next: offered to the person, never done without being asked."""
+"""Offers: late results and next steps, which nothing but the user's click carries out."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ PREDICTION, REQUESTS, SUGGEST = "prediction", "requests", "suggest"
 
 @dataclass(frozen=True)
 class Offer:
-    """Something a person may accept.
+    """Something that the user may accept.
 
     Attributes:
         kind: "prediction", "requests" or "suggest".
-        text: What is offered, one sentence.
+        text: The offer in one sentence.
         study: Id of the study.
-        slice: The slice it is about, or None.
+        slice: The slice that it concerns, or None.
     """
 
     kind: str
@@ -32,9 +32,9 @@ class AutoTrain:
     """When and how to train automatically.
 
     Attributes:
-        after: Committed slices after which to train.
-        models: Models to train.
-        steps: Training steps, 0 for the study's setting.
+        after: Number of committed slices after which to train.
+        models: Number of ensemble members.
+        steps: Training steps, 0 for the setting of the study.
     """
 
     after: int

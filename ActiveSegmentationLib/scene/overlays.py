@@ -1,4 +1,4 @@
-"""Uncertainty in colour over the image, and a model's label map as a segmentation."""
+"""Nodes for overlays: uncertainty in colour, and a predicted label map as a segmentation."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ COLORS = "ActiveSegmentation uncertainty"
 """Name of the colour table node."""
 
 LEAST_SHOWN = 0.15
-"""Uncertainty (0..1) below which nothing is drawn, so that the image stays visible."""
+"""Uncertainty (0 to 1) below which nothing is shown, so that the image stays visible."""
 
 _STEPS = 256
 
 
 def addUncertaintyNode(path: Path, geometry: Geometry, name: str) -> Any:
-    """Add a map of uncertainty to the scene, ready to be a foreground layer; it is shown nowhere yet.
+    """Add an uncertainty map to the scene, prepared as a foreground layer but not shown yet.
 
     Args:
         path: Scalar image, values from 0 (certain) to 1.
@@ -85,7 +85,7 @@ def _colorTable() -> Any:
 
 
 def removeColors() -> None:
-    """Take the colour table out of the scene, once no uncertainty is shown."""
+    """Remove the colour table from the scene, once no uncertainty is shown."""
     node = slicer.mrmlScene.GetFirstNodeByName(COLORS)
     if node is not None:
         slicer.mrmlScene.RemoveNode(node)
@@ -101,7 +101,7 @@ def readPrediction(path: Path, geometry: Geometry, axis: int) -> np.ndarray:
 
 
 def addPredictionNode(path: Path, volumeNode: Any, geometry: Geometry, axis: int, labels: LabelSet, name: str) -> Any:
-    """Add a model's label map to the scene as a segmentation that is drawn in outline.
+    """Add a predicted label map to the scene as a segmentation shown in outline.
 
     Args:
         path: The label map.

@@ -1,4 +1,4 @@
-"""Which nodes of the scene are ours, and taking them away without a trace."""
+"""Which nodes of the scene are ours, and removing them completely."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ActiveSegmentationLib.scene.subjects import patientItem, tidyPatient
 OWNER = "ActiveSegmentation.Study"
 VOLUME = "ActiveSegmentation.Volume"
 NODE = "ActiveSegmentation.Node"
-"""Attributes of our nodes: id of the study, of the volume, and of the node itself, which a copy of it does not have."""
+"""Attributes of our nodes: id of the study, of the volume, and of the node itself, which differs in a copy."""
 
 
 def ownNodes(studyId: str, volumeId: str | None = None) -> list[Any]:
     """Nodes of the scene that belong to a volume of a study, or to any of its volumes.
 
-    A copy that somebody made of such a node, in the scene or by loading a saved one beside it, is that person's own.
+    A copy of such a node, made in the scene or by loading a saved one, belongs to the user.
     """
     found = []
     for node in slicer.util.getNodesByClass("vtkMRMLDisplayableNode"):
@@ -31,9 +31,9 @@ def ownNodes(studyId: str, volumeId: str | None = None) -> list[Any]:
 
 
 def removeNodes(nodes: Iterable[Any]) -> None:
-    """Remove nodes from the scene where they are in it, with display and storage nodes that no other node uses.
+    """Remove nodes from the scene, with the display and storage nodes that no other node uses.
 
-    Those would stay otherwise, and the display node of a volume keeps its pixels in memory.
+    Otherwise these would stay, and the display node of a volume keeps its pixels in memory.
     """
     scene = slicer.mrmlScene
     for node in list(nodes):
@@ -58,13 +58,13 @@ def _partsOf(node: Any) -> list[Any]:
 
 
 def markOwned(node: Any, studyId: str, volumeId: str) -> None:
-    """Note on a node that it belongs to a volume of a study."""
+    """Mark a node as belonging to a volume of a study."""
     node.SetAttribute(OWNER, studyId)
     node.SetAttribute(VOLUME, volumeId)
     node.SetAttribute(NODE, node.GetID())
 
 
 def disown(node: Any) -> None:
-    """Let a node be the person's own."""
+    """Leave a node to the user."""
     for name in (OWNER, VOLUME, NODE):
         node.RemoveAttribute(name)

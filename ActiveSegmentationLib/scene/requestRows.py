@@ -1,4 +1,4 @@
-"""How far the requests of the latest round and the slices of a study are, for lists, maps and counts."""
+"""The requests of the latest round and the status of every slice, for lists, maps and counts."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class RequestRow:
         number: Its place in the round, from 1.
         request: The request.
         status: "open", "committed" or "skipped".
-        flagged: Whether somebody wants it looked at again.
-        thumbnail: File of a small picture, or None.
+        flagged: Whether it is flagged for review.
+        thumbnail: Path of a thumbnail, or None.
     """
 
     number: int
@@ -38,12 +38,12 @@ class RequestRow:
 
 
 @dataclass
-class _Said:
-    """What was said of the slices of a volume by anybody.
+class _VolumeStatus:
+    """The status of the slices of a volume, over all annotators.
 
     Attributes:
-        statuses: Committed or skipped; a commit counts more than a skip.
-        flagged: Slices to be looked at again.
+        statuses: Committed or skipped; a commit takes precedence over a skip.
+        flagged: Slices flagged for review.
         answered: Slices whose request of the latest round is answered.
     """
 
@@ -53,12 +53,12 @@ class _Said:
 
 
 class RequestRows:
-    """What was asked for in the latest round of a study, and what became of every slice, as of the last ``read``.
+    """The requests of the latest round of a study and the status of every slice, as of the last ``read``.
 
     Attributes:
         round: Number of the latest round with requests, 0 before the first.
         rows: Its requests.
-        excluded: Why each volume that is left out is so, by id.
+        excluded: Why each excluded volume is excluded, by id.
     """
 
     def __init__(self) -> None:
@@ -66,12 +66,12 @@ class RequestRows:
         self.rows: list[RequestRow] = []
         self.excluded: dict[str, str] = {}
         self._requests: tuple[Request, ...] = ()
-        self._said: dict[str, _Said] = {}
+        self._volumes: dict[str, _VolumeStatus] = {}
         self._rowOf: dict[SliceId, RequestRow] = {}
         self._thumbnails: dict[SliceId, str] = {}
 
     def read(self, study: Study) -> None:
-        """Read everything anew.
+        """Read everything again.
 
         Raises:
             BadInput: If the study is damaged or gone.
@@ -83,32 +83,32 @@ class RequestRows:
         files: dict[str, list[SliceFile]] = {}
         for file in study.slice_files():
             files.setdefault(file.volume, []).append(file)
-        self._said = {volume: self._sayingsOf(found) for volume, found in files.items()}
+        self._volumes = {volume: self._statusesOf(found) for volume, found in files.items()}
         self._makeRows()
 
     def readVolume(self, study: Study, volumeId: str) -> None:
-        """Read anew what was said of one volume; no file of the others is looked at.
+        """Read the status of the slices of one volume again; no other file is read.
 
         Raises:
             BadInput: If the study is damaged or gone.
         """
-        self._said[volumeId] = self._sayingsOf(study.slice_files(volumeId))
+        self._volumes[volumeId] = self._statusesOf(study.slice_files(volumeId))
         self._makeRows()
 
-    def _sayingsOf(self, files: Iterable[SliceFile]) -> _Said:
-        said = _Said({}, set(), set())
+    def _statusesOf(self, files: Iterable[SliceFile]) -> _VolumeStatus:
+        found = _VolumeStatus({}, set(), set())
         for file in files:
             for index, record in file.slices.items():
                 sliceId = SliceId(file.volume, index)
                 if record.committed:
-                    said.statuses[sliceId] = DONE
+                    found.statuses[sliceId] = DONE
                 elif record.skipped_at:
-                    said.statuses.setdefault(sliceId, SKIPPED)
+                    found.statuses.setdefault(sliceId, SKIPPED)
                 if record.flagged_at:
-                    said.flagged.add(sliceId)
+                    found.flagged.add(sliceId)
                 if record.answers(self.round):
-                    said.answered.add(sliceId)
-        return said
+                    found.answered.add(sliceId)
+        return found
 
     def _makeRows(self) -> None:
         self.rows = [self._row(number, request) for number, request in enumerate(self._requests, start=1)]
@@ -116,36 +116,36 @@ class RequestRows:
 
     def _row(self, number: int, request: Request) -> RequestRow:
         wanted = request.slice
-        said = self._said.get(wanted.volume, _Said({}, set(), set()))
-        isOpen = wanted not in said.answered and wanted.volume not in self.excluded
-        status = OPEN if isOpen else said.statuses.get(wanted, SKIPPED)
-        return RequestRow(number, request, status, wanted in said.flagged, self._thumbnails.get(wanted))
+        found = self._volumes.get(wanted.volume, _VolumeStatus({}, set(), set()))
+        isOpen = wanted not in found.answered and wanted.volume not in self.excluded
+        status = OPEN if isOpen else found.statuses.get(wanted, SKIPPED)
+        return RequestRow(number, request, status, wanted in found.flagged, self._thumbnails.get(wanted))
 
     def setThumbnails(self, requests: RequestList, files: Sequence[str]) -> None:
-        """Note the pictures of the requests of a round; rows bear them from the next ``read`` on."""
+        """Set the thumbnails of the requests of a round; rows have them from the next ``read`` on."""
         self._thumbnails |= {r.slice: f for r, f in zip(requests.requests, files, strict=True)}
 
     def row(self, number: int) -> RequestRow:
-        """The request of this number, from 1.
+        """The request with this number, from 1.
 
         Raises:
             BadInput: If there is none.
         """
         if not 1 <= number <= len(self.rows):
-            advice = "Ask for slices first (Suggest)." if not self.rows else f"Use 1 to {len(self.rows)}."
+            advice = "Suggest slices first (Suggest)." if not self.rows else f"Use 1 to {len(self.rows)}."
             raise BadInput(f"There is no request {number}.", where="requests", advice=advice)
         return self.rows[number - 1]
 
     def rowOf(self, sliceId: SliceId) -> RequestRow | None:
-        """The request of a slice, or None where this round does not ask for it."""
+        """The request of a slice, or None where this round does not request it."""
         return self._rowOf.get(sliceId)
 
     def next(self, here: int, step: int = 1) -> RequestRow | None:
-        """The next open request after number ``here``, going round at the end; None where all are done.
+        """The next open request after number ``here``, cyclically; None where all are answered.
 
         Args:
-            here: Number to go on from, 0 for the beginning.
-            step: 1 forwards, -1 backwards.
+            here: Number to start from, 0 for the beginning.
+            step: 1 for forwards, -1 for backwards.
         """
         waiting = [row for row in self.rows if row.status == OPEN]
         if not waiting:
@@ -162,15 +162,15 @@ class RequestRows:
         return {DONE: "annotated", SKIPPED: "skipped"}.get(self._statusOf(sliceId), "not annotated")
 
     def _statusOf(self, sliceId: SliceId) -> str:
-        said = self._said.get(sliceId.volume)
-        return said.statuses.get(sliceId, "") if said is not None else ""
+        found = self._volumes.get(sliceId.volume)
+        return found.statuses.get(sliceId, "") if found is not None else ""
 
     @property
     def annotatedCount(self) -> int:
-        """Number of slices that somebody committed."""
-        return sum(status == DONE for said in self._said.values() for status in said.statuses.values())
+        """Number of committed slices."""
+        return sum(status == DONE for found in self._volumes.values() for status in found.statuses.values())
 
     def annotated(self) -> list[SliceId]:
-        """The slices that somebody committed, in order."""
-        known = (found for said in self._said.values() for found in said.statuses.items())
+        """The committed slices, in order."""
+        known = (item for found in self._volumes.values() for item in found.statuses.items())
         return sorted(sliceId for sliceId, status in known if status == DONE)

@@ -1,4 +1,4 @@
-"""Jobs under way, in words."""
+"""Running jobs, described in words."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ TITLES = {
     "export": "Exporting",
     "slice_map": "Laying out the map",
 }
-"""What each job does, in words."""
+"""Title of each job."""
 
 COUNTED = {"Predicting volumes": "Segmenting volume", "Scoring volumes": "Scoring volume"}
-"""Stages that go from volume to volume, and what is done to each."""
+"""Stages that process one volume after the other, with their text for one volume."""
 
 TRAINING = "Training"
-"""What the stages of a training begin with."""
+"""Prefix of the stages of a training."""
 
 
 @dataclass
 class Running:
-    """A job under way.
+    """A running job.
 
     Attributes:
         job: The job.
-        title: What it does.
-        study: The study it works on, or None.
-        openStudy: Gives the study that is open now.
-        stage: Its present stage, "" before the first report.
-        done: Units of the stage that are finished.
-        total: Units of the stage, 0 while not known.
-        left: Seconds until the stage ends, or None while not known.
-        values: Figures that it reports (loss, Dice).
+        title: Title of the job.
+        study: The study that it works on, or None.
+        openStudy: Returns the study that is open now.
+        stage: Its current stage, "" before the first report.
+        done: Finished units of the stage.
+        total: Units of the stage, 0 while unknown.
+        left: Seconds until the stage ends, or None while unknown.
+        values: Values that it reports (loss, Dice).
         cancelling: Whether it was asked to stop.
     """
 
@@ -66,7 +66,7 @@ class Running:
         return self.study is None or (present is not None and present.id == self.study.id)
 
     def text(self) -> str:
-        """One line for people, such as "Segmenting volume 3 of 12, about 2 min left"."""
+        """One line for the user, such as "Segmenting volume 3 of 12, about 2 min left"."""
         parts = [self._doing() if self.isHere or self.study is None else f"{self._doing()} (study {self._studyName()})"]
         if self.cancelling:
             parts.append("stopping")
@@ -78,17 +78,17 @@ class Running:
         return self.study.folder.name if self.study is not None else ""
 
     def _doing(self) -> str:
-        """What is being done now, and how far it is."""
+        """The current stage and its progress."""
         if self.stage in COUNTED and self.total > 0:
             return f"{COUNTED[self.stage]} {min(self.done + 1, self.total)} of {self.total}"
-        if self.stage.startswith(TRAINING):  # steps say nothing to a person; the time left does
+        if self.stage.startswith(TRAINING):  # the remaining time says more than the number of steps
             return f"{self.title}{self.stage.removeprefix(TRAINING)}"
         text = f"{self.title}: {self.stage[:1].lower()}{self.stage[1:]}" if self.stage else self.title
         return f"{text} ({self.done} of {self.total})" if self.total > 1 else text
 
 
 def duration(seconds: float) -> str:
-    """Seconds in words and round numbers: "5 s", "40 s", "3 min", "1 h 20 min"."""
+    """A duration in words and round numbers: "5 s", "40 s", "3 min", "1 h 20 min"."""
     if seconds < 90:
         return f"{max(5, 5 * round(seconds / 5))} s"
     minutes = round(seconds / 60)

@@ -1,4 +1,4 @@
-"""Sample cohorts in Slicer's module Sample Data, from the manifest in the module's resources."""
+"""Sample cohorts for Slicer's module Sample Data, listed in a manifest in the module's resources."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def readManifest(resources: Path) -> list[dict[str, Any]]:
 
 
 def registerSampleData(resources: Path) -> None:
-    """Tell the module Sample Data of the cohorts; nothing is downloaded before a person asks for it."""
+    """Register the cohorts with the module Sample Data; nothing is downloaded before the user asks for it."""
     import SampleData
 
     logic = SampleData.SampleDataLogic
@@ -56,14 +56,14 @@ def registerSampleData(resources: Path) -> None:
 
 
 def cohortFolder(name: str) -> Path:
-    """Where a sample cohort is kept: Slicer's cache folder, which its settings name and can clear."""
+    """Folder of a sample cohort in Slicer's cache, which can be set and cleared in Slicer's settings."""
     import slicer
 
     return Path(slicer.mrmlScene.GetCacheManager().GetRemoteCacheDirectory() or tempfile.gettempdir()) / name
 
 
 def writeSample(folder: Path) -> Path:
-    """Write the generated cohort to a folder, unless it is there already.
+    """Write the generated cohort to a folder, unless the folder exists.
 
     Returns:
         The folder.
@@ -90,7 +90,7 @@ def _downloader(logic: Any, cohort: dict[str, Any]) -> Callable[[Any], None]:
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpack an archive to a folder that is whole or not there; what would land outside of it is refused.
+    """Unpack an archive completely or not at all; paths that lead out of the folder are refused.
 
     Raises:
         tarfile.FilterError: If the archive holds a path that leads out.
@@ -104,7 +104,7 @@ def unpack(archive: Path, folder: Path) -> None:
 
 
 def _offer(folder: Path) -> None:
-    """Open the module with the cohort chosen."""
+    """Open the module and propose the cohort there."""
     import slicer
 
     if slicer.app.commandOptions().noMainWindow:

@@ -1,4 +1,4 @@
-"""A simulated annotator whose answers are drawn into a segmentation and captured, as a clinician's are."""
+"""A simulated annotator that draws into a segmentation and captures it, as in manual annotation."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from ActiveSegmentationLib.cohort import BACKGROUND, IGNORE_LABEL, AnnotationKin
 from ActiveSegmentationLib.common.errors import JobFailed
 from ActiveSegmentationLib.scene.drawing import Brush
 from ActiveSegmentationLib.scene.ownership import removeNodes
-from ActiveSegmentationLib.scene.segmentations import UNLABELLED_COLOR, capturePlane, createSegmentation, segmentId
+from ActiveSegmentationLib.scene.segmentations import addSegment, capturePlane, createSegmentation, segmentId
 from ActiveSegmentationLib.scene.volumeNodes import loadVolumeNode
 from ActiveSegmentationLib.study import BACKGROUND_SEGMENT, UNLABELLED_SEGMENT_ID, LabelSet, SliceAnnotation
 
 
 class Oracle(Protocol):
-    """Who knows the answers."""
+    """Provides annotations, for example from reference masks."""
 
     def annotate(self, slices: Iterable[SliceId], round_number: int) -> list[SliceAnnotation]:
         """Annotate the slices, in order."""
 
 
 class SceneAnnotator:
-    """Draws the answers of an oracle into the scene, stroke by stroke, and answers with what is captured from there.
+    """Draws the annotations of an oracle into the scene, stroke by stroke, and returns what it captures there.
 
-    It is an annotator of the benchmark. Each call loads the volumes one after the other and removes every node that it
-    made, so that the scene never holds more than one volume of the cohort.
+    It is an annotator for the benchmark. Each call loads the volumes one after the other and removes every node that it
+    created, so that the scene never holds more than one volume of the cohort.
 
     Args:
-        oracle: Who knows the answers.
+        oracle: Provides the annotations.
         cohort: The cohort whose volumes are drawn on.
         labels: The label set.
     """
@@ -44,15 +44,15 @@ class SceneAnnotator:
         """Annotate the slices, in order.
 
         Args:
-            slices: The slices asked for.
-            round_number: The round that asks.
+            slices: The requested slices.
+            round_number: The round of the request.
 
         Returns:
             The oracle's annotations with the labels that were captured.
 
         Raises:
-            BadInput: If the oracle has no answer, or a volume cannot be read.
-            JobFailed: If something else is captured than was drawn.
+            BadInput: If the oracle has no annotation, or a volume cannot be read.
+            JobFailed: If what is captured differs from what was drawn.
         """
         answers = self._oracle.annotate(slices, round_number)
         captured: dict[SliceId, np.ndarray] = {}
@@ -84,7 +84,7 @@ class _Drawing:
         self._labels, self._kind, self._axis = labels, kind, axis
 
     def redo(self, answer: SliceAnnotation) -> np.ndarray:
-        """Draw an answer, one stroke a segment, and capture the slice: (rows, columns) uint8 label values."""
+        """Draw an annotation, one stroke per segment, and capture the slice: (rows, columns) uint8 label values."""
         index = answer.slice.index
         for value, segment in self._segments().items():
             stroke = answer.labels == value
@@ -95,18 +95,18 @@ class _Drawing:
         if not np.array_equal(labels, answer.labels):
             pixels = int(np.count_nonzero(labels != answer.labels))
             where = f"{answer.slice.volume}, slice {index + 1}"
-            advice = "This is an error of the program: please report it with the versions of Slicer and the extension."
-            raise JobFailed(f"{pixels} pixel(s) were captured otherwise than drawn.", where=where, advice=advice)
+            advice = "This is a bug: please report it with the versions of Slicer and the extension."
+            raise JobFailed(f"{pixels} captured pixel(s) differ from what was drawn.", where=where, advice=advice)
         return labels
 
     def _segments(self) -> dict[int, str]:
-        """Segment of each value that is drawn; background of a mask and unlabelled pixels of scribbles are not."""
+        """Segment of each value that is drawn; background of masks and unlabelled pixels of scribbles are not."""
         masks = self._kind == AnnotationKind.MASK
         extra = {IGNORE_LABEL: UNLABELLED_SEGMENT_ID} if masks else {BACKGROUND: BACKGROUND_SEGMENT}
         return extra | {value: segmentId(value) for value in self._labels.values}
 
     def _require(self, segment: str) -> None:
-        """Have the segment that a partial mask needs besides its labels."""
+        """Add the segment that a partial mask needs in addition to its labels."""
         segmentation = self._segmentationNode.GetSegmentation()
         if segment == UNLABELLED_SEGMENT_ID and segment not in segmentation.GetSegmentIDs():
-            segmentation.AddEmptySegment(segment, segment, list(UNLABELLED_COLOR))
+            addSegment(self._segmentationNode, segment)

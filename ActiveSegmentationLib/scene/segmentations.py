@@ -1,8 +1,8 @@
-"""Segmentation nodes for a label set: slices of label values written into them and captured back.
+"""Segmentation nodes for a label set: writing slices of label values into them and reading them back.
 
-A segment is known by its id: "Segment_<value>" for a label, "Background" for drawn background in scribbles, and
-"Undecided" for what a partial mask leaves open, the last one only where it is needed. Names and colours are the
-user's to change.
+A segment is identified by its id: "Segment_<value>" for a label, "Background" for drawn background in scribbles, and
+``UNLABELLED_SEGMENT_ID`` for unlabelled pixels of masks, which exists only where needed. The user may change names and
+colours.
 """
 
 from __future__ import annotations
@@ -28,21 +28,27 @@ from ActiveSegmentationLib.scene.layers import (
     readPlane,
     replacePlanes,
 )
-from ActiveSegmentationLib.study import BACKGROUND_SEGMENT, UNLABELLED_SEGMENT_ID, Label, LabelSet
+from ActiveSegmentationLib.study import (
+    BACKGROUND_SEGMENT,
+    UNLABELLED_SEGMENT_ID,
+    UNLABELLED_SEGMENT_NAME,
+    Label,
+    LabelSet,
+)
 from ActiveSegmentationLib.study.terminology import terminology_for
 
 BACKGROUND_COLOR = (0.45, 0.45, 0.45)
-"""Colour of drawn background, as in the study's files."""
+"""Colour of drawn background, the same as in the study's files."""
 
 UNLABELLED_COLOR = (0.9, 0.9, 0.9)
-"""Colour of what a partial mask leaves open, as in the study's files."""
+"""Colour of unlabelled pixels, the same as in the study's files."""
 
 
 class OverlapError(BadInput):
-    """Segments share pixels of a slice, so that these have no single label.
+    """Segments overlap on a slice, so that some pixels have no single label.
 
     Attributes:
-        names: Names of the segments concerned, in the order of the label set.
+        names: Names of the overlapping segments, in the order of the label set.
         pixels: Number of pixels in more than one segment.
     """
 
@@ -66,12 +72,12 @@ def segmentId(value: int) -> str:
 
 
 def createSegmentation(volumeNode: Any, labels: LabelSet, kind: AnnotationKind, name: str) -> Any:
-    """Add an empty segmentation on the grid of a volume, one segment a label.
+    """Add an empty segmentation on the grid of a volume, with one segment per label.
 
     Args:
         volumeNode: Volume to draw on.
         labels: The label set.
-        kind: Scribbles have a segment "Background" as well.
+        kind: Mask or scribble; scribbles also get a segment "Background".
         name: Name of the node.
 
     Returns:
@@ -91,6 +97,15 @@ def createSegmentation(volumeNode: Any, labels: LabelSet, kind: AnnotationKind, 
     return node
 
 
+def addSegment(segmentationNode: Any, identity: str) -> None:
+    """Add an empty segment with this id, and the same name unless it is the segment of unlabelled pixels."""
+    segmentation = segmentationNode.GetSegmentation()
+    if identity == UNLABELLED_SEGMENT_ID:
+        segmentation.AddEmptySegment(identity, UNLABELLED_SEGMENT_NAME, list(UNLABELLED_COLOR))
+    else:
+        segmentation.AddEmptySegment(identity, identity)
+
+
 def writePlane(
     segmentationNode: Any,
     volumeNode: Any,
@@ -100,10 +115,10 @@ def writePlane(
     index: int,
     plane: np.ndarray,
 ) -> None:
-    """Let every segment hold, on one slice, exactly what a plane of label values says; see ``writePlanes``.
+    """Write label values of one slice into the segments; see ``writePlanes``.
 
     Args:
-        segmentationNode: Segmentation made for the label set and the kind.
+        segmentationNode: Segmentation of ``createSegmentation`` for this label set and kind.
         volumeNode: The volume that it belongs to.
         labels: The label set.
         kind: Mask or scribble.
@@ -125,15 +140,15 @@ def writePlanes(
     axis: int,
     planes: Mapping[int, np.ndarray],
 ) -> None:
-    """Let every segment hold, on some slices, exactly what planes of label values say; other slices stay as they are.
+    """Write label values of some slices into the segments; other slices stay as they are.
 
-    In a mask, background is what no segment holds, and unlabelled pixels go to a segment "Undecided" that is made for
-    them. In scribbles, pixels in no segment are unlabelled, and background goes to the segment "Background".
+    - Masks: background pixels are in no segment; unlabelled pixels go to a segment "Unlabelled", added if needed.
+    - Scribbles: unlabelled pixels are in no segment; background goes to the segment "Background".
 
-    To let a user undo it, save the editor's state for undo before.
+    Save the editor's state before, if the user shall be able to undo it.
 
     Args:
-        segmentationNode: Segmentation made for the label set and the kind.
+        segmentationNode: Segmentation of ``createSegmentation`` for this label set and kind.
         volumeNode: The volume that it belongs to.
         labels: The label set.
         kind: Mask or scribble.
@@ -141,9 +156,9 @@ def writePlanes(
         planes: (rows, columns) uint8 label values (0 background, 255 unlabelled) of each slice, by 0-based index.
 
     Raises:
-        BadInput: If a plane has another shape, type or values outside the label set, there is no such slice, a segment
-            is missing, a segment of no label holds pixels of one of the slices, or the segmentation lies on another
-            grid. Nothing is written then.
+        BadInput: If a plane has another shape or type or values outside the label set, there is no such slice, a
+            segment is missing, another segment has pixels on one of the slices, or the segmentation is on another grid.
+            Nothing is written then.
     """
     for index, plane in planes.items():
         _checkPlane(volumeNode, labels, axis, index, plane)
@@ -153,8 +168,7 @@ def writePlanes(
         _requireNoForeignPixels(segmentationNode, volumeNode, layers, known, axis, index)
     unlabelled = kind == AnnotationKind.MASK and any((plane == IGNORE_LABEL).any() for plane in planes.values())
     if unlabelled and UNLABELLED_SEGMENT_ID not in segmentationNode.GetSegmentation().GetSegmentIDs():
-        color = list(UNLABELLED_COLOR)
-        segmentationNode.GetSegmentation().AddEmptySegment(UNLABELLED_SEGMENT_ID, UNLABELLED_SEGMENT_ID, color)
+        addSegment(segmentationNode, UNLABELLED_SEGMENT_ID)
         layers = layersOf(segmentationNode, volumeNode)
     for layer in layers:
         table = _storedValues(layer, known)
@@ -165,13 +179,13 @@ def writePlanes(
 def capturePlane(
     segmentationNode: Any, volumeNode: Any, labels: LabelSet, kind: AnnotationKind, axis: int, index: int
 ) -> np.ndarray:
-    """What is drawn on one slice, the inverse of ``writePlane``.
+    """Read label values of one slice from the segments, the inverse of ``writePlane``.
 
     Args:
-        segmentationNode: Segmentation made for the label set and the kind.
+        segmentationNode: Segmentation of ``createSegmentation`` for this label set and kind.
         volumeNode: The volume that it belongs to.
         labels: The label set.
-        kind: What is not drawn is background (0) in a mask, unlabelled (255) in scribbles.
+        kind: Pixels in no segment are background (0) in masks, unlabelled (255) in scribbles.
         axis: Image axis across which slices are counted (0 = i, 1 = j, 2 = k).
         index: 0-based index of the slice in the stored array.
 
@@ -179,9 +193,9 @@ def capturePlane(
         (rows, columns) uint8 label values in the array's order: 0 background, 255 unlabelled.
 
     Raises:
-        OverlapError: If two segments share pixels of the slice.
-        BadInput: If there is no such slice, a segment is missing, a segment of no label holds pixels of the slice, or
-            the segmentation lies on another grid.
+        OverlapError: If segments overlap on the slice.
+        BadInput: If there is no such slice, a segment is missing, another segment has pixels on the slice, or the
+            segmentation is on another grid.
     """
     plane, overlap, names = _readSlice(segmentationNode, volumeNode, labels, kind, axis, index)
     pixels = int(np.count_nonzero(overlap))
@@ -199,12 +213,12 @@ def capturePlane(
 def resolveOverlap(
     segmentationNode: Any, volumeNode: Any, labels: LabelSet, kind: AnnotationKind, axis: int, index: int
 ) -> int:
-    """Give pixels of one slice that several segments share to the one whose label comes last in the label set.
+    """Assign pixels of one slice that several segments share to the label that comes last in the label set.
 
-    Drawn background and unlabelled pixels give way to every label. Other slices stay as they are.
+    Labels take precedence over drawn background and unlabelled pixels. Other slices stay as they are.
 
     Args:
-        segmentationNode: Segmentation made for the label set and the kind.
+        segmentationNode: Segmentation of ``createSegmentation`` for this label set and kind.
         volumeNode: The volume that it belongs to.
         labels: The label set.
         kind: Mask or scribble.
@@ -212,7 +226,7 @@ def resolveOverlap(
         index: 0-based index of the slice in the stored array.
 
     Returns:
-        Number of pixels that were shared.
+        Number of shared pixels.
 
     Raises:
         BadInput: As ``capturePlane``.
@@ -225,7 +239,7 @@ def resolveOverlap(
 
 
 def drawnSlices(segmentationNode: Any, volumeNode: Any, axis: int) -> list[int]:
-    """0-based indices, in order, of the slices on which any segment holds a voxel, wherever a transform moves it.
+    """0-based indices, in order, of the slices on which any segment has a voxel; transforms are ignored.
 
     Args:
         segmentationNode: The segmentation.
@@ -267,7 +281,7 @@ def _namedSegment(name: str, color: tuple[float, float, float], value: int, imag
 
 
 def _known(labels: LabelSet, kind: AnnotationKind) -> dict[str, int]:
-    """Label value of each segment id, the weakest first where segments overlap."""
+    """Label value of each segment id; where segments overlap, later ones take precedence."""
     extra = {UNLABELLED_SEGMENT_ID: IGNORE_LABEL} if kind == AnnotationKind.MASK else {BACKGROUND_SEGMENT: 0}
     return extra | {segmentId(label.value): label.value for label in labels.labels}
 
@@ -306,7 +320,7 @@ def _requireSegments(segmentationNode: Any, labels: LabelSet, kind: AnnotationKi
     missing = [names.get(identity, identity) for identity in known if identity not in (*present, UNLABELLED_SEGMENT_ID)]
     if missing:
         quoted = ", ".join(f"'{name}'" for name in missing)
-        advice = "Undo the removal, or open the slice again; a new segment of that name is another one."
+        advice = "Undo the removal, or open the slice again; a new segment of the same name does not replace it."
         raise BadInput(f"Segments were removed: {quoted}.", where=segmentationNode.GetName(), advice=advice)
     return known
 
@@ -343,7 +357,7 @@ def _storedValues(layer: Layer, known: dict[str, int]) -> np.ndarray:
 def _readSlice(
     segmentationNode: Any, volumeNode: Any, labels: LabelSet, kind: AnnotationKind, axis: int, index: int
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """Label values of a slice (of the last in the order of ``_known``), where segments overlap, and their names."""
+    """Label values of a slice (the last in the order of ``_known`` wins), overlap, names of overlapping segments."""
     _checkIndex(volumeNode, axis, index)
     layers = layersOf(segmentationNode, volumeNode)
     known = _requireSegments(segmentationNode, labels, kind)

@@ -1,4 +1,4 @@
-"""Slice views that show one array slice of a volume exactly, whatever its orientation in the patient."""
+"""Slice views that show exactly one array slice of a volume, for any orientation."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.scene.volumeNodes import ijkToRas
 
 PRESETS = ("Axial", "Sagittal", "Coronal")
-"""Orientations of Slicer that a view comes as near to as the volume's axes allow."""
+"""Slicer's standard orientations; a view is turned to the nearest one that the volume's axes allow."""
 
 PARALLEL = 1e-3
-"""Largest sine of the angle between two directions that count as one."""
+"""Largest sine of the angle between two directions that count as equal."""
 
-_BETWEEN = 1e-6  # part of the slice distance about the middle between two slices, where neither is the one shown
+_BETWEEN = 1e-6  # in slice distances: closer than this to the middle between two slices, neither counts as shown
 
 
 @dataclass(frozen=True)
 class SavedView:
-    """What a slice view showed, for ``restoreView``.
+    """State of a slice view, for ``restoreView``.
 
     Attributes:
         sliceToRas: 4 x 4 values of the matrix, row by row (RAS, millimetres).
@@ -40,11 +40,11 @@ class SavedView:
 
 
 def alignToSlice(sliceNode: Any, geometry: Geometry, axis: int, index: int, center: bool = False) -> bool:
-    """Let a view show exactly one array slice, turned as nearly as possible to Slicer's usual view of that plane.
+    """Show exactly one array slice, turned as nearly as possible to Slicer's standard view of that plane.
 
-    Zoom is never touched. Where the view already had this orientation and its centre lies within the slice, the pan
-    stays as well; otherwise the view is centred on the slice. Whether the slice is seen whole is another question, see
-    ``fitting``.
+    - The zoom never changes; see ``fitting`` for showing the whole slice.
+    - The pan stays where the view already has this orientation and its centre is within the slice.
+    - Otherwise the view is centred on the slice.
 
     Args:
         sliceNode: vtkMRMLSliceNode of the view.
@@ -163,7 +163,7 @@ def _viewCenter(sliceNode: Any) -> np.ndarray:
 
 
 def _isOverSlice(sliceNode: Any, grid: np.ndarray, geometry: Geometry, axis: int) -> bool:
-    """Whether the middle of the view lies over the slices of the volume, at any depth."""
+    """Whether the middle of the view is over the slices of the volume, at any depth."""
     place = (np.linalg.inv(grid) @ np.append(_viewCenter(sliceNode), 1.0))[:3]
     inside = (place > -0.5) & (place < np.array(geometry.size) - 0.5)
     return bool(np.delete(inside, axis).all())

@@ -1,4 +1,4 @@
-"""What is drawn on one slice, segment by segment and overlaps included: for drafts, and to see whether it changed."""
+"""What is drawn on one slice, by segment and with overlaps: for drafts, and to detect changes."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from ActiveSegmentationLib.scene.layers import Layer, announce, layersOf, planeShape, readPlane, replacePlanes
+from ActiveSegmentationLib.scene.segmentations import addSegment
 
 
 def segmentPlanes(segmentationNode: Any, volumeNode: Any, axis: int, index: int) -> dict[str, np.ndarray]:
-    """What each segment holds of a slice.
+    """Read what each segment has on a slice.
 
     Args:
         segmentationNode: The segmentation.
@@ -20,11 +21,10 @@ def segmentPlanes(segmentationNode: Any, volumeNode: Any, axis: int, index: int)
         index: 0-based index of the slice.
 
     Returns:
-        (rows, columns) bool by segment id, only of segments that hold something there, as it is stored; where a
-        transform moves the segmentation does not matter.
+        (rows, columns) bool by segment id, for segments that are not empty there; transforms are ignored.
 
     Raises:
-        BadInput: If the segmentation lies on another grid.
+        BadInput: If the segmentation is on another grid.
     """
     planes: dict[str, np.ndarray] = {}
     for layer in layersOf(segmentationNode, volumeNode, asStored=True):
@@ -33,7 +33,7 @@ def segmentPlanes(segmentationNode: Any, volumeNode: Any, axis: int, index: int)
 
 
 def layerPlanes(layer: Layer, volumeNode: Any, axis: int, index: int) -> dict[str, np.ndarray]:
-    """What each segment of one label map holds of a slice; arguments and result as ``segmentPlanes``."""
+    """Read what each segment of one label map has on a slice; arguments and result as ``segmentPlanes``."""
     stored = readPlane(layer, volumeNode, axis, index)
     planes = {segmentId: stored == value for segmentId, value in layer.values.items()}
     return {segmentId: plane for segmentId, plane in planes.items() if plane.any()}
@@ -42,29 +42,28 @@ def layerPlanes(layer: Layer, volumeNode: Any, axis: int, index: int) -> dict[st
 def writeSegmentPlanes(
     segmentationNode: Any, volumeNode: Any, axis: int, index: int, planes: Mapping[str, np.ndarray]
 ) -> None:
-    """Replace what all segments hold of a slice; the inverse of ``segmentPlanes``.
+    """Replace what all segments have on a slice; the inverse of ``segmentPlanes``.
 
     Args:
         segmentationNode: The segmentation.
         volumeNode: The volume that it belongs to.
         axis: Image axis across which slices are counted (0 = i, 1 = j, 2 = k).
         index: 0-based index of the slice.
-        planes: (rows, columns) bool by segment id; segments that are not named hold nothing there afterwards, segments
-            that do not exist are added.
+        planes: (rows, columns) bool by segment id. Other segments are cleared on the slice, missing ones are added.
 
     Raises:
-        BadInput: If the segmentation lies on another grid.
+        BadInput: If the segmentation is on another grid.
     """
     segmentation = segmentationNode.GetSegmentation()
     for segmentId in planes:
         if segmentation.GetSegment(segmentId) is None:
-            segmentation.AddEmptySegment(segmentId, segmentId)
+            addSegment(segmentationNode, segmentId)
     for layer in layersOf(segmentationNode, volumeNode):
         taken = np.zeros(planeShape(volumeNode, axis), dtype=bool)
         for segmentId in layer.values:
             plane = planes.get(segmentId)
             if plane is not None and (plane & taken).any():
-                segmentation.SeparateSegmentLabelmap(segmentId)  # one label map cannot hold an overlap
+                segmentation.SeparateSegmentLabelmap(segmentId)  # one label map cannot store an overlap
             elif plane is not None:
                 taken |= plane
     layers = layersOf(segmentationNode, volumeNode)

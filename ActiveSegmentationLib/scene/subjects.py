@@ -1,4 +1,4 @@
-"""Our nodes under their patient in Slicer's subject hierarchy, where people look for what belongs together."""
+"""Places our nodes under their patient in Slicer's subject hierarchy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PATIENT = "ActiveSegmentation.Patient"
 
 
 def placeUnderPatient(node: Any, studyId: str, patient: str) -> None:
-    """Put a node under the item of its patient, which is made when first needed.
+    """Put a node under the item of its patient, which is created on first use.
 
     Args:
         node: A node of the scene.
@@ -30,7 +30,7 @@ def placeUnderPatient(node: Any, studyId: str, patient: str) -> None:
 
 
 def patientItem(node: Any) -> int:
-    """Item of ours that a node is under, 0 where it is under none."""
+    """Our patient item above a node, 0 where there is none."""
     hierarchy = _hierarchy()
     if hierarchy is None or hierarchy.GetItemByDataNode(node) == hierarchy.GetInvalidItemID():
         return 0
@@ -39,13 +39,13 @@ def patientItem(node: Any) -> int:
 
 
 def tidyPatient(node: Any, folder: int) -> None:
-    """Take what is left of a node that has left the scene out of the hierarchy, and its patient where that is empty.
+    """Remove the item of a node that has left the scene, and its patient item if that is empty.
 
-    A patient that a person put something else under stays.
+    A patient item under which the user put something else stays.
 
     Args:
-        node: The node, which is in the scene no more.
-        folder: What ``patientItem`` said of it before.
+        node: The node, which is no longer in the scene.
+        folder: The result of ``patientItem`` from before.
     """
     hierarchy = _hierarchy()
     if hierarchy is None or not folder:
@@ -58,7 +58,7 @@ def tidyPatient(node: Any, folder: int) -> None:
 
 
 def patientOf(node: Any) -> str:
-    """Name of the patient whose item a node is under, "" where it is under none of ours."""
+    """Name of the patient item above a node, "" where it is not one of ours."""
     folder = patientItem(node)
     return _hierarchy().GetItemName(folder) if folder else ""
 

@@ -1,4 +1,4 @@
-"""Watches the slice view that a volume is annotated in: which slice it shows, and whether the person zoomed."""
+"""Observes the slice view to annotate in: which slice it shows, and whether the user zoomed."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from ActiveSegmentationLib.scene.sliceViews import shownSlice, viewMatrix
 
 
 class ViewWatch:
-    """Observes a slice node; to be made once the view is fitted to a slice of the volume.
+    """Observes a slice node; create it once the view is fitted to a slice of the volume.
 
-    Where the view changes its size on the screen (another layout, the window enlarged) it has to be fitted again,
-    unless the person has zoomed or panned since. ``settle`` does that: within the event itself Slicer would ignore it,
-    because the node is just updating its matrices.
+    When the view changes its size on the screen (another layout, a larger window) it has to be fitted again, unless the
+    user has zoomed or panned since. ``settle`` does that: within the event itself Slicer would ignore it, because the
+    node is updating its matrices.
 
     Args:
         sliceNode: vtkMRMLSliceNode of the view.
         case: The open volume.
-        moved: Called without arguments when the view shows another slice, or none, or is to be settled.
+        moved: Called when the view shows another slice or none, or has to be settled.
 
     Attributes:
         index: 0-based index of the slice that the view shows, or None where it shows none of them.
@@ -38,7 +38,7 @@ class ViewWatch:
         self._tag = sliceNode.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: self._onModified())
 
     def isOf(self, sliceNode: Any, case: Case) -> bool:
-        """Whether it watches this view for this volume."""
+        """Whether it observes this view for this volume."""
         return self._node is sliceNode and self._case is case
 
     def fit(self, index: int) -> None:
@@ -48,22 +48,22 @@ class ViewWatch:
         self._fitted = self._place()
 
     def settle(self) -> None:
-        """Fit the view to the slice it shows where it has changed its size; not to be called within events of it."""
+        """Fit the view to the slice it shows if its size has changed; do not call it within events of the view."""
         if self._unfitted and self.index is not None:
             self.fit(self.index)
         self._unfitted = False
 
     def stop(self) -> None:
-        """Watch no longer."""
+        """Stop observing."""
         self._node.RemoveObserver(self._tag)
 
     def _shown(self) -> int | None:
         return shownSlice(self._node, self._case.volume.geometry, self._case.volume.axis)
 
     def _place(self) -> np.ndarray:
-        """Zoom and pan: height of the view and place of its middle along its own two directions, in millimetres.
+        """Zoom and pan: height of the view and position of its middle along its own two directions, in millimetres.
 
-        The height, because a view that gets another shape keeps it.
+        The height, because a view keeps it when its shape changes.
         """
         view = viewMatrix(self._node.GetSliceToRAS())
         x, y, _ = self._node.GetXYZOrigin()

@@ -1,4 +1,4 @@
-"""The slice view that a person annotates in, behind a narrow interface: Slicer has one, a headless run has none."""
+"""The interface to the slice views: Slicer has some, a headless run has none."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class View:
     Attributes:
         sliceNode: Its vtkMRMLSliceNode.
         sliceLogic: Its vtkMRMLSliceLogic.
-        renderer: The first renderer of its window, or None where it does not draw.
-        render: Asks it to draw itself again; takes nothing.
+        renderer: The first renderer of its window, or None where it does not render.
+        render: Requests a redraw; takes no arguments.
     """
 
     sliceNode: Any
@@ -28,7 +28,7 @@ class Views(Protocol):
 
     @property
     def headless(self) -> bool:
-        """Whether there is no screen at all (no main window): then every open slice counts as seen."""
+        """Whether there is no screen (no main window); then every open slice counts as being in view."""
 
     def annotationView(self) -> View | None:
         """The view to annotate in, or None where there is none (no main window, a layout without slice views)."""
@@ -38,7 +38,7 @@ class Views(Protocol):
 
 
 class NoViews:
-    """For runs without a main window."""
+    """No views, for runs without a main window."""
 
     @property
     def headless(self) -> bool:

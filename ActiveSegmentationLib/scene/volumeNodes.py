@@ -1,4 +1,4 @@
-"""Volumes of a cohort as volume nodes of the scene, and the check that a node still has the cohort's grid."""
+"""Volumes of a cohort as volume nodes, and the check that a node still has the cohort's grid."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 
 
 def addVolumeNode(array: np.ndarray, geometry: Geometry, name: str) -> Any:
-    """Add a volume to the scene, with its display node, without showing it anywhere.
+    """Add a volume to the scene with its display node, without showing it.
 
-    Slices stay in the order of the array, also where the grid is left-handed. Slicer's own readers reverse the slices
-    of such files, so that the index of a slice in a node they loaded is not its index in the study.
+    Slices stay in the order of the array, even if the grid is left-handed. Slicer's own readers reverse the slices of
+    such files, so that slice indices in their nodes differ from those in the study.
 
     Args:
         array: (k, j, i) pixels, or (k, j, i, C) for a vector volume; copied.
@@ -52,30 +52,30 @@ def loadVolumeNode(cohort: Cohort, volume: Volume, channel: int = 0) -> Any:
     Args:
         cohort: The cohort.
         volume: One of its volumes.
-        channel: Which channel, 0-based; of a colour volume, which of its sources.
+        channel: The channel, 0-based; for a colour volume, the source.
 
     Returns:
         A vtkMRMLVectorVolumeNode where the volume has three components, else a vtkMRMLScalarVolumeNode.
 
     Raises:
-        BadInput: If the files cannot be read, are not what was indexed, hold pixels that are no finite numbers, or
-            there is no such channel.
+        BadInput: If the files cannot be read, are not what was indexed, hold pixels that are not finite numbers,
+            or there is no such channel.
     """
     return addVolumeNode(readChannel(cohort, volume, channel), volume.geometry, volume.id)
 
 
 def channelCount(volume: Volume) -> int:
-    """How many channels of a volume can be shown; three components that make a colour count as one."""
+    """Number of channels of a volume that can be shown; three components of a colour count as one."""
     return len(volume.channels) * (1 if volume.components == COLOR_COMPONENTS else volume.components)
 
 
 def readChannel(cohort: Cohort, volume: Volume, channel: int) -> np.ndarray:
-    """Read the pixels of a channel: (k, j, i), or (k, j, i, 3) of a colour volume.
+    """Read the pixels of a channel: (k, j, i), or (k, j, i, 3) for a colour volume.
 
     Args:
         cohort: The cohort.
         volume: One of its volumes.
-        channel: Which channel, 0-based; of a colour volume, which of its sources.
+        channel: The channel, 0-based; for a colour volume, the source.
 
     Raises:
         BadInput: As ``loadVolumeNode``.
@@ -100,7 +100,7 @@ def ijkToRas(geometry: Geometry) -> vtk.vtkMatrix4x4:
 
 
 def gridNode(geometry: Geometry, name: str) -> Any:
-    """A volume node of no scene that has the grid of a volume and no pixels.
+    """A volume node outside any scene, with the grid of a volume and without pixels.
 
     Args:
         geometry: The grid (LPS, millimetres).
@@ -116,7 +116,7 @@ def gridNode(geometry: Geometry, name: str) -> Any:
 
 
 def nodeGeometry(node: Any) -> Geometry:
-    """Grid of a volume node (LPS, millimetres), its parent transform left out.
+    """Grid of a volume node (LPS, millimetres), ignoring its parent transform.
 
     Raises:
         BadInput: If the node holds no image.
@@ -137,7 +137,7 @@ def nodeGeometry(node: Any) -> Geometry:
 
 
 def requireGrid(node: Any, geometry: Geometry) -> None:
-    """Refuse a volume node that no longer shows the cohort's volume voxel for voxel.
+    """Refuse a volume node whose voxels are no longer those of the cohort's volume.
 
     Args:
         node: Volume node.
@@ -159,6 +159,6 @@ def requireGrid(node: Any, geometry: Geometry) -> None:
 
 
 def _asBytes(color: np.ndarray) -> np.ndarray:
-    """The same colours as uint8 where nothing is lost by it; other values are left as they are."""
+    """The same colours as uint8 where that is lossless; other values stay as they are."""
     exact = color.size and color.min() >= 0 and color.max() <= 255 and np.array_equal(color, np.rint(color))
     return color.astype(np.uint8) if exact else color

@@ -1,4 +1,4 @@
-"""The worker's jobs for the open study: starts them, keeps what they answer where it belongs, and how far they are."""
+"""The worker's jobs for the open study: starts them and stores their results in the session."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ NOTHING_PREDICTED = "Nothing to draw: the prediction is empty here."
 
 
 class Work(Jobs):
-    """What a session lets the worker do.
+    """Jobs of the worker for a session.
 
     Args:
-        session: The session; suggestions, reviews and thumbnails are given to it.
+        session: The session, which gets suggestions, reviews and thumbnails.
         client: Runs the jobs.
 
     Attributes:
-        deviceText: The device in words, "" before it is known.
-        missing: Modules that the worker's Python lacks.
-        strategies: Known strategies, each with name, summary, options and hindrance; see the job "strategies".
+        deviceText: The device in words, "" while unknown.
+        missing: Modules that are missing in the worker's Python.
+        strategies: Known strategies, each with name, summary, options and why it is unavailable; see the job
+            "strategies".
         automatic: Gives when and how to train automatically, or None for never.
         suggestionsWanted: Emitted when the user accepts the offer of the next suggestions.
     """
@@ -54,16 +55,16 @@ class Work(Jobs):
 
     @property
     def curve(self) -> list[dict[str, Any]]:
-        """The learning curve of the open study as far as it is known, see ``StudyLoop.learning_curve``."""
+        """The known learning curve of the open study, see ``StudyLoop.learning_curve``."""
         return self._curve if self._study is self.session.study else []
 
     @property
     def sliceMap(self) -> dict[str, Any] | None:
-        """The latest map of the open study: volumes, slices, places, embedding; None before there is one."""
+        """The latest map of the open study: volumes, slices, places, embedding; None while there is none."""
         return self._sliceMap if self._study is self.session.study else None
 
     def describe(self, then: Then | None = None) -> Job:
-        """Find out what the worker's Python has: fills ``device``, ``missing`` and ``strategies``."""
+        """Ask what the worker's Python provides: sets ``deviceText``, ``missing`` and ``strategies``."""
 
         def done(answer: dict[str, Any]) -> None:
             self.missing = answer["missing"]
@@ -74,7 +75,7 @@ class Work(Jobs):
         return self._start("describe", {"device": self.device}, done, then)
 
     def readStrategies(self) -> Job:
-        """Ask which strategies there are, and which of them the open study can use now: fills ``strategies``."""
+        """Ask for the strategies, and which of them the open study can use now: sets ``strategies``."""
         study = self.session.study
 
         def done(answer: dict[str, Any]) -> None:
@@ -85,12 +86,12 @@ class Work(Jobs):
         return self._start("strategies", options, done, study=study, about=about)
 
     def _onStrategiesOutdated(self) -> None:
-        """What is known of the strategies is outdated, as may be what the worker is just finding out."""
+        """Ask again for the strategies: what is known, or being computed, is outdated."""
         if self._judged is self.session.study or self.isRunning("strategies"):
             self.readStrategies()
 
     def unavailableReason(self, strategy: str) -> str:
-        """Why the open study cannot use a strategy now, as far as is known; "" where it can.
+        """Why the open study cannot use a strategy now; "" where it can, or where that is unknown.
 
         Args:
             strategy: Its name, with or without argument and options.
@@ -107,13 +108,13 @@ class Work(Jobs):
         pictures: Path | None = None,
         previewed: Callable[[list[Preview]], None] = lambda previews: None,
     ) -> Job:
-        """Look what images there are, without learning anything from them.
+        """Index images.
 
         Args:
             path: Folder, table or file.
-            then: Called with the cohort and the labels that it brings.
-            pictures: Folder for pictures of a few slices; no image is read without.
-            previewed: Called before ``then`` with what was looked at.
+            then: Called with the cohort and its labels.
+            pictures: Folder for pictures of a few slices. Default: no image is read.
+            previewed: Called before ``then`` with the previews.
         """
 
         def done(answer: dict[str, Any]) -> None:
@@ -133,11 +134,17 @@ class Work(Jobs):
         unit: str = "slice",
         openFirst: bool = False,
     ) -> Job:
-        """Ask for the slices, or with the unit "volume" the whole volumes, to annotate next; a new round begins unless
-        the same question is still open.
+        """Suggest the slices to annotate next; a new round begins unless the same request is still open.
 
-        With ``openFirst`` the first request is opened when they come, or offered where the person has gone on to
-        another slice, or has drawn, since.
+        Args:
+            count: Number of slices or volumes.
+            strategy: Name of the strategy, with argument and options.
+            seed: Random seed.
+            constraints: Limits per volume and patient, and the minimum distance; see the job "suggest".
+            then: Called with the result.
+            unit: "slice", or "volume" for whole volumes.
+            openFirst: Open the first request when the result is there; offer it instead where the user has opened
+                another slice or has drawn since.
         """
         asked = self.session.task.slice if self.session.task is not None else None
 
@@ -149,13 +156,13 @@ class Work(Jobs):
                 self._openOrOffer(asked)
             self.readStrategies()
 
-        self._withdraw(SUGGEST)  # it is what the person does now
+        self._withdraw(SUGGEST)  # the user does this now
         options = {"count": count, "strategy": strategy, "seed": seed, "constraints": dict(constraints or {})}
         options["unit"] = unit
         return self._startForStudy("suggest", options, done, then)
 
     def fetchThumbnails(self) -> Job | None:
-        """Ask for the pictures of the requests of the latest round, which another run of Slicer made."""
+        """Ask for the thumbnails of the latest round, if another run of Slicer suggested it."""
         session = self.session
         if session.study is None or not session.requests.rows or all(row.thumbnail for row in session.requests.rows):
             return None
@@ -168,7 +175,7 @@ class Work(Jobs):
         return self._startForStudy("thumbnails", {"slices": slices}, done)
 
     def _openOrOffer(self, asked: SliceId | None) -> None:
-        """Open the first request where nothing has happened since they were asked for, else offer it."""
+        """Open the first request if nothing has changed since they were requested, else offer it."""
         session = self.session
         row = session.nextRow()
         if row is None:
@@ -181,7 +188,7 @@ class Work(Jobs):
             self._offer(REQUESTS, f"{count} slices are requested. Open the first?", row.request.slice)
 
     def train(self, models: int = 1, steps: int = 0, then: Then | None = None) -> Job:
-        """Learn from what is committed now; annotation goes on meanwhile."""
+        """Train on what is committed now; annotation can continue."""
 
         def done(answer: dict[str, Any]) -> None:
             self._noteLeftOut(answer)
@@ -189,7 +196,7 @@ class Work(Jobs):
             self.session.overlays.forgetReviews()
             self.readStrategies()
             if not self._trainWhenDue() and self.session.nextRow() is None:
-                text = f"The model has learned from {answer['annotated']} slices. Choose the next slices?"
+                text = f"The model was trained on {answer['annotated']} slices. Suggest the next slices?"
                 self._offer(SUGGEST, text)
 
         study = self.session.requireStudy()
@@ -200,7 +207,7 @@ class Work(Jobs):
 
     @property
     def untrainedCount(self) -> int:
-        """Slices of the open study that were committed since the last training began, over all rounds."""
+        """Number of slices of the open study that were committed since the last training began, over all rounds."""
         study = self.session.study
         if study is None:
             return 0
@@ -211,19 +218,19 @@ class Work(Jobs):
         self._trainWhenDue()
 
     def _trainWhenDue(self) -> bool:
-        """Train if enough slices were committed since; whether it was begun."""
+        """Train if enough slices were committed since the last training; returns whether it was started."""
         wanted = self.automatic()
         if wanted is None or self.untrainedCount < wanted.after or self.isRunning("train"):
             return False
         try:
             self.train(wanted.models, wanted.steps)
-        except ActiveSegmentationError as error:  # what was committed is stored all the same
+        except ActiveSegmentationError as error:  # the commit is stored in any case
             self.failed.emit(error)
             return False
         return True
 
     def predict(self, volumes: list[str] | None = None, then: Then | None = None) -> Job:
-        """Let the latest model segment volumes, all unless told."""
+        """Predict volumes with the latest model. Default: all volumes."""
         one = volumes[0] if volumes and len(volumes) == 1 else ""
         return self._startForStudy("predict", {"volumes": volumes or []}, self._takeReviews, then, volume=one)
 
@@ -232,7 +239,7 @@ class Work(Jobs):
         self.session.overlays.setReviews(answer["reviews"])
 
     def _onReviewMissing(self, volumeId: str) -> None:
-        """What the model says of the open volume is wanted: ask for it, unless that is under way or there is none."""
+        """Predict the open volume, unless that is running already or there is no model."""
         asked = (running.job.about.get("volume") for running in self._here("predict"))
         if self.curve and volumeId not in asked and volumeId not in self.leftOut:
             self.predict([volumeId])
@@ -240,7 +247,7 @@ class Work(Jobs):
     def startFromPrediction(self) -> None:
         """Draw the prediction on the open slice, now or as soon as the volume is predicted.
 
-        Where by then another slice is open or in view, or somebody has drawn on this one, it is offered instead.
+        If another slice is open or in view by then, or this one was edited, the prediction is offered instead.
 
         Raises:
             OffSlice: If another slice is in view.
@@ -252,7 +259,7 @@ class Work(Jobs):
             return
         volume, index = sliceId.volume, sliceId.index
         if any((r.job.about.get("volume"), r.job.about.get("slice")) == (volume, index) for r in self._here("predict")):
-            self.said.emit("The prediction for this slice is on its way.")
+            self.said.emit("This slice is being predicted already.")
             return
 
         def then(answer: dict[str, Any]) -> None:
@@ -262,7 +269,7 @@ class Work(Jobs):
                 self._drawPrediction()
             elif sliceId.volume in session.overlays.reviews:
                 where = f"slice {sliceId.index + 1} of {sliceId.volume}"
-                self._offer(PREDICTION, f"The prediction for {where} is there. Go there and start from it?", sliceId)
+                self._offer(PREDICTION, f"The prediction for {where} is ready. Go there and start from it?", sliceId)
 
         self._startForStudy("predict", {"volumes": [volume]}, self._takeReviews, then, volume=volume, index=index)
 
@@ -270,19 +277,19 @@ class Work(Jobs):
         if not self.session.overlays.startFromPrediction():
             self.said.emit(NOTHING_PREDICTED)
 
-    # Volumes that cannot be used
+    # Volumes that a job could not use
 
     @property
     def leftOut(self) -> dict[str, str]:
-        """Why volumes of the open study could not be used in the latest job that met them, by id of the volume."""
+        """Why volumes of the open study could not be used in their latest job, by id of the volume."""
         return self._leftOut if self._study is self.session.study else {}
 
     def _noteLeftOut(self, answer: Mapping[str, Any], *, metAll: bool = False) -> None:
-        """Tell which volumes a job had to leave out, and why.
+        """Report which volumes a job left out, and why.
 
         Args:
-            answer: What the job answered.
-            metAll: Whether it met all volumes, so that what only an earlier job could not use is fine now.
+            answer: The result of the job.
+            metAll: Whether the job used all volumes, so that earlier problems with others are solved.
         """
         self._forgetOther()
         problems = answer.get("left_out", [])
@@ -298,12 +305,12 @@ class Work(Jobs):
 
     @property
     def offers(self) -> list[Offer]:
-        """What the person may accept in the open study, oldest first."""
+        """Offers in the open study, oldest first."""
         study = self.session.study
         return [offer for offer in self._offers if study is not None and offer.study == study.id]
 
     def accept(self, offer: Offer) -> None:
-        """Do what is offered.
+        """Carry out an offer.
 
         Raises:
             BadInput: If it can no longer be done.
@@ -317,7 +324,7 @@ class Work(Jobs):
                 self.startFromPrediction()
 
     def decline(self, offer: Offer) -> None:
-        """Offer it no longer."""
+        """Withdraw an offer."""
         self._offers = [other for other in self._offers if other is not offer]
         self.changed.emit()
 
@@ -331,7 +338,7 @@ class Work(Jobs):
         self._offers = [offer for offer in self._offers if offer not in open_ or offer.kind not in kinds]
 
     def export(self, formatName: str, out: Path, then: Then | None = None, **options: Any) -> Job:
-        """Write annotations, or with format "predictions" what the latest model predicts, to a folder."""
+        """Export annotations, or with format "predictions" the predictions of the latest model, to a folder."""
         options = {"format": formatName, "out": str(out), **options}
         return self._startForStudy("export", options, self._noteLeftOut, then)
 
@@ -340,7 +347,7 @@ class Work(Jobs):
         return self._startForStudy("evaluate", {}, None, then)
 
     def readCurve(self, then: Then | None = None) -> Job:
-        """Read the learning curve of a study that was trained before."""
+        """Read the learning curve of the open study."""
 
         def done(answer: dict[str, Any]) -> None:
             self._forgetOther()
@@ -349,7 +356,7 @@ class Work(Jobs):
         return self._startForStudy("curve", {}, done, then)
 
     def layOut(self, method: str = "pca", then: Then | None = None) -> Job:
-        """Lay all slices out in a plane."""
+        """Compute the map of all slices."""
 
         def done(answer: dict[str, Any]) -> None:
             self._noteLeftOut(answer, metAll=True)
@@ -358,13 +365,13 @@ class Work(Jobs):
         return self._startForStudy("slice_map", {"method": method}, done, then)
 
     def mapSlice(self, number: int) -> SliceId:
-        """The slice behind a dot of the map."""
+        """The slice that a dot of the map stands for."""
         if self.sliceMap is None or not 0 <= number < len(self.sliceMap["volumes"]):
             raise BadInput("There is no such dot.", where="map", advice="Show the map again.")
         return SliceId(self.sliceMap["volumes"][number], self.sliceMap["slices"][number])
 
     def _forgetOther(self) -> None:
-        """Drop what belongs to a study that was open before."""
+        """Drop what belongs to a study that was open earlier."""
         if self._study is not self.session.study:
             self._study, self._curve, self._sliceMap, self._leftOut = self.session.study, [], None, {}
 
@@ -374,12 +381,12 @@ def _never() -> None:
 
 
 def splitStrategy(strategy: str) -> tuple[str, str]:
-    """Take "name:argument/option=value" apart: the name, and the rest with its first ":" or "/" ("" where none)."""
+    """Split "name:argument/option=value" into the name and the rest, which starts with ":" or "/" or is ""."""
     name = strategy.partition("/")[0].partition(":")[0]
     return name, strategy[len(name) :]
 
 
 def problemText(problem: Mapping[str, str]) -> str:
-    """Where and what is wrong with a volume that a job left out, and what to do, in one line."""
+    """One line on a volume that a job left out: where, what is wrong, what to do."""
     where = f"{problem['where']}: " if problem["where"] else ""
     return f"{where}{problem['message']} {problem['advice']}".strip()

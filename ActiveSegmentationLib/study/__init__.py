@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ActiveSegmentationLib.common.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from ActiveSegmentationLib.cohort.segments import BACKGROUND_SEGMENT, UNLABELLED_SEGMENT_ID, UNLABELLED_SEGMENT_NAME
     from ActiveSegmentationLib.study.annotation_store import ChangedMeanwhile
     from ActiveSegmentationLib.study.annotations import SliceAnnotation, hash_labels
     from ActiveSegmentationLib.study.audit import Audit
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from ActiveSegmentationLib.study.labels import Label, LabelSet
     from ActiveSegmentationLib.study.names import DEFAULT_ANNOTATOR
     from ActiveSegmentationLib.study.requests import Request, RequestList
-    from ActiveSegmentationLib.study.segment_file import BACKGROUND_SEGMENT, UNLABELLED_SEGMENT_ID
     from ActiveSegmentationLib.study.slice_records import SliceFile, SliceRecord, SliceStatus, Version
     from ActiveSegmentationLib.study.study import Study, relocate
     from ActiveSegmentationLib.study.study_file import MIGRATIONS, SCHEMA, StudySettings

@@ -7,8 +7,10 @@ import uuid
 from pathlib import Path
 
 from ActiveSegmentationLib.cohort import Cohort
+from ActiveSegmentationLib.cohort.segments import UNLABELLED_SEGMENT_NAME
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained, remove_tree, write_bytes, write_json
+from ActiveSegmentationLib.study.labels import LabelSet
 from ActiveSegmentationLib.study.ledger import Ledger
 from ActiveSegmentationLib.study.names import STUDY_STEM
 from ActiveSegmentationLib.study.study_file import COHORT_FILE, STUDY_FILE, StudyRecord
@@ -28,6 +30,18 @@ def check_empty(folder: Path) -> None:
         if folder.is_dir() and any(folder.iterdir()):
             advice = "Name a new folder; a study does not mix with other files."
             raise BadInput("The folder is not empty.", where=folder, advice=advice)
+
+
+def check_label_names(labels: LabelSet) -> None:
+    """Refuse a label with the name that Slicer shows for unlabelled pixels; studies of older versions may have one.
+
+    Raises:
+        BadInput: If there is such a label.
+    """
+    for label in labels.labels:
+        if label.name.strip().casefold() == UNLABELLED_SEGMENT_NAME.casefold():
+            advice = f"Choose another name; '{UNLABELLED_SEGMENT_NAME}' is reserved for unlabelled pixels."
+            raise BadInput(f"{label.name!r} cannot be a label name.", where=f"label {label.value}", advice=advice)
 
 
 def write_new(folder: Path, record: StudyRecord, cohort: Cohort) -> None:

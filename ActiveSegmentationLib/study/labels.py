@@ -12,13 +12,11 @@ from typing import Any
 import numpy as np
 
 from ActiveSegmentationLib.cohort import BACKGROUND, IGNORE_LABEL
+from ActiveSegmentationLib.cohort.segments import RESERVED_NAMES
 from ActiveSegmentationLib.common.errors import BadInput
 
 MOST_LABELS = IGNORE_LABEL - 2
 """Largest number of labels: 0 and 255 are taken, and one value is kept for drawn background."""
-
-RESERVED_NAMES = ("background", "undecided")
-"""Names that no label can have, because files use them for what is not a label."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class Label:
             advice = "Use whole numbers from 1 to 254; 0 is background and 255 means unlabelled."
             raise BadInput(f"{self.value!r} cannot be a label value.", where="labels", advice=advice)
         if not _is_plain(self.name) or not self.name.strip() or self.name.strip().casefold() in RESERVED_NAMES:
-            advice = "Use a short text; 'background' and 'undecided' are taken."
+            advice = "Use a short text; 'background' and 'undecided' are reserved."
             raise BadInput(f"{self.name!r} cannot be a label name.", where=f"label {self.value}", advice=advice)
         if len(self.color) != 3 or not all(math.isfinite(part) and 0 <= part <= 1 for part in self.color):
             advice = "Give red, green and blue as numbers from 0 to 1."

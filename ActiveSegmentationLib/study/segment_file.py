@@ -17,6 +17,7 @@ from ActiveSegmentationLib.cohort.headers import read_header
 from ActiveSegmentationLib.cohort.segments import (
     BACKGROUND_SEGMENT,
     UNLABELLED_SEGMENT_ID,
+    meaning_of_names,
     read_segments_of,
     segment_fields,
     segments_in,
@@ -205,8 +206,8 @@ def read_foreign_segments(path: Path, geometry: Geometry, labels: LabelSet, kind
     """Label values of a ``.seg.nrrd`` file from anywhere, its segments matched to the label set by name.
 
     Slicer numbers segments by their order and may save less than the whole grid, so neither the values nor the size
-    of the file can be taken as they are. A segment "Background" is drawn background, "Undecided" stays open; what is
-    in no segment is background in a mask and unlabelled in a scribble.
+    of the file can be taken as they are. A segment "Background" is drawn background, "Unlabelled" (in older files
+    "Undecided") holds unlabelled pixels; pixels in no segment are background in masks and unlabelled in scribbles.
 
     Args:
         path: The file.
@@ -226,8 +227,7 @@ def read_foreign_segments(path: Path, geometry: Geometry, labels: LabelSet, kind
     table = np.full(IGNORE_LABEL + 1, IGNORE_LABEL, dtype=np.uint8)
     rest = 0 if kind == AnnotationKind.MASK else IGNORE_LABEL
     table[0] = rest
-    values = {label.name.strip().casefold(): label.value for label in labels.labels}
-    values |= {BACKGROUND_SEGMENT.casefold(): 0, UNLABELLED_SEGMENT_ID.casefold(): IGNORE_LABEL}
+    values = meaning_of_names({label.name.strip().casefold(): label.value for label in labels.labels})
     segments = segments_in(segment_fields(image), path)
     unknown = sorted({segment.name for segment in segments if segment.key not in values})
     if unknown or not segments:

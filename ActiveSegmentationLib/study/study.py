@@ -20,7 +20,7 @@ from ActiveSegmentationLib.common.files import explained, remove_tree, tree_size
 from ActiveSegmentationLib.study.annotation_store import AnnotationStore
 from ActiveSegmentationLib.study.annotations import SliceAnnotation
 from ActiveSegmentationLib.study.audit import Audit
-from ActiveSegmentationLib.study.creation import check_empty, write_new
+from ActiveSegmentationLib.study.creation import check_empty, check_label_names, write_new
 from ActiveSegmentationLib.study.drafts import DraftStore
 from ActiveSegmentationLib.study.extents import ExtentStore
 from ActiveSegmentationLib.study.image_record import ImageRecord
@@ -110,6 +110,7 @@ class Study:
         """
         folder = Path(os.path.abspath(folder))
         check_empty(folder)
+        check_label_names(labels)
         check_volume_ids(volume.id for volume in cohort.volumes)
         if not cohort.volumes:
             advice = "Look at the problems that indexing it reports."

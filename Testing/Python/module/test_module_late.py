@@ -311,7 +311,7 @@ def test_a_prediction_that_is_asked_for_twice_is_drawn_once(late):
     late.work.startFromPrediction()
     late.work.startFromPrediction()
     assert len(late.client.of("predict")) == 1
-    assert "on its way" in late.said[-1]
+    assert "predicted already" in late.said[-1]
     late.predicted()
     assert (late.drawn(2)[:5, :7] == 2).all()
     assert not late.work.offers

@@ -28,6 +28,7 @@ from ActiveSegmentationLib.scene import (
     writePlanes,
 )
 from ActiveSegmentationLib.scene.layers import newImage
+from ActiveSegmentationLib.scene.strokes import writeSegmentPlanes
 from ActiveSegmentationLib.study import Label, LabelSet
 from ActiveSegmentationLib.study.segment_file import Encoding, read_foreign_segments, write_segments
 
@@ -155,7 +156,28 @@ def test_unlabelled_segment_of_masks_is_made_only_where_needed(application):
     writePlane(segmentation, volume, LABELS, MASK, 2, 0, randomPlane(geometry, 2, values=(0, 1)))
     assert "Undecided" not in segmentation.GetSegmentation().GetSegmentIDs()
     writePlane(segmentation, volume, LABELS, MASK, 2, 1, randomPlane(geometry, 2, values=(255, 1)))
-    assert "Undecided" in segmentation.GetSegmentation().GetSegmentIDs()
+    assert segmentation.GetSegmentation().GetSegment("Undecided").GetName() == "Unlabelled"
+
+
+@pytest.mark.parametrize("name", ["Undecided", "Unlabelled", "something else"])
+def test_a_segment_of_unlabelled_pixels_from_an_older_scene_is_used_again(application, name):
+    """Older versions called it "Undecided"; the segment is identified by its id, which has not changed."""
+    geometry, volume, segmentation = makeCase(grid(), LABELS, MASK)
+    segmentation.GetSegmentation().AddEmptySegment("Undecided", name)
+    plane = randomPlane(geometry, 2, values=(0, 255, 4))
+    writePlane(segmentation, volume, LABELS, MASK, 2, 1, plane)
+    assert segmentation.GetSegmentation().GetNumberOfSegments() == len(LABELS.labels) + 1
+    assert segmentation.GetSegmentation().GetSegment("Undecided").GetName() == name
+    assert np.array_equal(capturePlane(segmentation, volume, LABELS, MASK, 2, 1), plane)
+
+
+def test_unlabelled_pixels_of_an_older_draft_are_restored(application):
+    geometry, volume, segmentation = makeCase(grid(), LABELS, MASK)
+    plane = randomPlane(geometry, 2, values=(0, 255, 4))
+    planes = {"Undecided": plane == 255, "Segment_4": plane == 4}
+    writeSegmentPlanes(segmentation, volume, 2, 1, planes)
+    assert segmentation.GetSegmentation().GetSegment("Undecided").GetName() == "Unlabelled"
+    assert np.array_equal(capturePlane(segmentation, volume, LABELS, MASK, 2, 1), plane)
 
 
 def test_names_and_colours_are_the_users(application):
@@ -333,7 +355,7 @@ def test_other_source_representation_is_refused(application):
     writePlane(segmentation, volume, LABELS, MASK, 2, 1, randomPlane(geometry, 2))
     segmentation.CreateClosedSurfaceRepresentation()
     segmentation.GetSegmentation().SetSourceRepresentationName("Closed surface")
-    with pytest.raises(BadInput, match="kept as 'Closed surface'"):
+    with pytest.raises(BadInput, match="stored as 'Closed surface'"):
         capturePlane(segmentation, volume, LABELS, MASK, 2, 1)
 
 

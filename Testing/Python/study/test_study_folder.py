@@ -46,6 +46,17 @@ def test_a_new_study_opens_as_it_was_made(make_cohort, tmp_path):
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["study"]
 
 
+def test_the_name_of_unlabelled_pixels_is_refused_in_a_new_study_only(make_cohort, tmp_path):
+    """Older versions allowed it, and such a study opens unchanged."""
+    with pytest.raises(BadInput, match="'unlabelled' cannot be a label name"):
+        Study.create(tmp_path / "study", make_cohort(), LabelSet.from_names({5: "unlabelled"}), MASK)
+    assert not (tmp_path / "study").exists()
+    folder = Study.create(tmp_path / "study", make_cohort(), LabelSet.from_names({5: "organ"}), MASK).folder
+    file = folder / "study.json"
+    file.write_text(file.read_text(encoding="utf-8").replace('"organ"', '"unlabelled"'), encoding="utf-8")
+    assert Study.open(folder).labels.names == {5: "unlabelled"}
+
+
 def test_settings_cannot_be_changed_from_outside(make_cohort, tmp_path):
     settings = {"stack": {"size": 1}}
     study = Study.create(tmp_path / "s", make_cohort(), LABELS, MASK, settings=settings)

@@ -113,10 +113,11 @@ def slicer_file(path, array, names, *, start=(0, 0, 0), grid=GRID):
     SimpleITK.WriteImage(image, str(path), True)
 
 
-def test_segments_from_slicer_are_matched_by_name_and_place(tmp_path):
+@pytest.mark.parametrize("unlabelled", ["Undecided", "Unlabelled", "unlabelled "])
+def test_segments_from_slicer_are_matched_by_name_and_place(tmp_path, unlabelled):
     path = tmp_path / "v.seg.nrrd"
     part = np.random.default_rng(0).integers(0, 5, (2, 3, 4)).astype(np.uint8)
-    slicer_file(path, part, ["tumör", "Background", "niere links ", "Undecided"], start=(1, 2, 1))
+    slicer_file(path, part, ["tumör", "Background", "niere links ", unlabelled], start=(1, 2, 1))
     meaning = {0: 255, 1: 85, 2: 0, 3: 5, 4: 255}
     for kind, rest in ((AnnotationKind.SCRIBBLE, 255), (AnnotationKind.MASK, 0)):
         expected = np.full(GRID.array_shape, rest, np.uint8)
@@ -124,6 +125,13 @@ def test_segments_from_slicer_are_matched_by_name_and_place(tmp_path):
         for (k, j, i), value in np.ndenumerate(part):
             expected[k + 1, j + 2, i + 1] = meaning[int(value)]
         assert np.array_equal(read_foreign_segments(path, GRID, LABELS, kind), expected)
+
+
+def test_a_label_of_an_older_study_may_be_called_unlabelled(tmp_path):
+    labels = LabelSet.from_names({3: "Unlabelled"})
+    path = tmp_path / "v.seg.nrrd"
+    slicer_file(path, np.ones(GRID.array_shape, np.uint8), ["Unlabelled"])
+    assert (read_foreign_segments(path, GRID, labels, AnnotationKind.MASK) == 3).all()
 
 
 def test_foreign_segments_that_do_not_fit_are_refused(tmp_path):

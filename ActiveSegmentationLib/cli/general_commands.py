@@ -137,7 +137,7 @@ def strategies(options: Options) -> str:
 
 
 def _situation(folder: Path) -> Situation:
-    from ActiveSegmentationLib.loop import StudyLoop
+    from ActiveSegmentationLib.loop import study_situation
     from ActiveSegmentationLib.study import Study
 
-    return StudyLoop(Study.open(folder), device="cpu").situation()
+    return study_situation(Study.open(folder))

@@ -25,6 +25,7 @@ NEEDED_FOR = {
     "nibabel": "reading NIfTI",
     "numpy": "everything",
     "pillow": "pictures",
+    "pydantic": "settings of studies and benchmarks",
     "pydicom": "reading DICOM",
     "safetensors": "storing models",
     "scikit-image": "drawing scribbles from masks",

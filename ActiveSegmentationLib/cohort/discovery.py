@@ -22,6 +22,7 @@ from ActiveSegmentationLib.cohort.layouts import (
     promise12,
 )
 from ActiveSegmentationLib.cohort.layouts.base import Layout
+from ActiveSegmentationLib.cohort.layouts.installed import installed_layouts
 from ActiveSegmentationLib.cohort.leftovers import summary_of, unused_files
 from ActiveSegmentationLib.cohort.types import Cohort, Problem
 from ActiveSegmentationLib.cohort.walking import is_text, walk, walking_once
@@ -29,10 +30,11 @@ from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained
 from ActiveSegmentationLib.common.progress import Progress, or_silent
 
-_LAYOUTS: dict[str, Layout] = {
+_OURS = {
     module.LAYOUT.name: module.LAYOUT
     for module in (manifest, acdc, nnunet, msd, davis, promise12, mscmr, chaos, dicom, plain)
 }
+_LAYOUTS: dict[str, Layout] = {layout.name: layout for layout in installed_layouts(_OURS)} | _OURS
 
 LAYOUTS: dict[str, str] = {name: layout.summary for name, layout in _LAYOUTS.items()}
 """Names of the layouts with a line about each, in the order in which they are tried."""

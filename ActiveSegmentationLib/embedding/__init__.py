@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from ActiveSegmentationLib.embedding.graph_network import graph_features
     from ActiveSegmentationLib.embedding.info_vae import InfoVae, load_info_vae, train_info_vae
     from ActiveSegmentationLib.embedding.info_vae_settings import INFO_VAE_PRESETS, InfoVaeSettings
+    from ActiveSegmentationLib.embedding.loss_weights import LossWeights
     from ActiveSegmentationLib.embedding.losses import (
         BatchIds,
-        LossWeights,
         contrastive_losses,
         group_contrastive_loss,
         nt_xent,

@@ -15,7 +15,8 @@ from ActiveSegmentationLib.common.seeds import torch_generator, torch_seed
 from ActiveSegmentationLib.embedding.augmentation import ViewSettings, random_views
 from ActiveSegmentationLib.embedding.diagnostics import COLLAPSED_RANK, collapse_diagnostics
 from ActiveSegmentationLib.embedding.encoder import Encoder, load_encoder
-from ActiveSegmentationLib.embedding.losses import BatchIds, LossWeights, contrastive_losses
+from ActiveSegmentationLib.embedding.loss_weights import LossWeights
+from ActiveSegmentationLib.embedding.losses import BatchIds, contrastive_losses
 from ActiveSegmentationLib.embedding.network import EncoderNetwork, build_network, shrunk
 from ActiveSegmentationLib.embedding.sampler import GroupBatch, GroupBatchSampler, SliceTable
 from ActiveSegmentationLib.embedding.settings import EmbeddingSettings

@@ -5,22 +5,12 @@ Every function counts the 2N views of a batch of N slices so: row i is the first
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch.nn import functional
 
-Anchors = Literal["paper", "all"]
-"""Which views are anchors of the group loss; see ``group_contrastive_loss``."""
-
-
-class LossWeights(NamedTuple):
-    """Weights of Eq. 5: NT-Xent and the group losses of patients, of volumes and of neighbouring slices."""
-
-    ntxent: float
-    patient: float
-    volume: float
-    slice: float
+from ActiveSegmentationLib.embedding.loss_weights import Anchors, LossWeights
 
 
 class BatchIds(NamedTuple):

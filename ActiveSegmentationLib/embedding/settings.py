@@ -11,7 +11,7 @@ import pydantic
 from pydantic import Field
 
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.embedding.losses import Anchors, LossWeights
+from ActiveSegmentationLib.embedding.loss_weights import Anchors, LossWeights
 from ActiveSegmentationLib.training import Settings, settings
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ActiveSegmentationLib.segmentation import trained_key
+from ActiveSegmentationLib.segmentation import is_trained, trained_key
 from ActiveSegmentationLib.study import Study
 
 
@@ -18,11 +18,17 @@ def study_overview(study: Study) -> dict[str, Any]:
     return study.status() | {"model": _newest_model(study), "cache bytes": study.cache_size()}
 
 
+def trained_rounds(study: Study) -> list[int]:
+    """Numbers of the rounds that have a finished model; 0 is a training before the first request."""
+    rounds = (0, *study.requests.rounds())
+    return [number for number in rounds if is_trained(study.requests.round_folder(number) / "model")]
+
+
 def _newest_model(study: Study) -> dict[str, Any] | None:
-    for number in sorted((0, *study.requests.rounds()), reverse=True):
-        key = trained_key(study.requests.round_folder(number) / "model")
-        if key is not None:
-            config = study.requests.read_record(number, "config") or {}
-            slices = config.get("annotated slices") if config.get("model") == key else None
-            return {"round": number, "slices": slices, "key": key}
-    return None
+    trained = trained_rounds(study)
+    if not trained:
+        return None
+    key = trained_key(study.requests.round_folder(max(trained)) / "model")
+    config = study.requests.read_record(max(trained), "config") or {}
+    slices = config.get("annotated slices") if config.get("model") == key else None
+    return {"round": max(trained), "slices": slices, "key": key}

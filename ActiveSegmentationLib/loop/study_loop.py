@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ActiveSegmentationLib.acquisition import Choice, Constraints, Situation, create_strategy
+from ActiveSegmentationLib.acquisition import Choice, Constraints, create_strategy
 from ActiveSegmentationLib.cohort import Cohort, Role, SliceId, SliceStack, UnusableVolumes, build_stack, image_hashes
 from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.defaults import DEFAULT_STRATEGY
@@ -18,6 +18,7 @@ from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.progress import Progress, or_silent
 from ActiveSegmentationLib.loop.device import describe_device, resolve_device, versions
 from ActiveSegmentationLib.loop.knowledge import knowledge_of
+from ActiveSegmentationLib.loop.overview import trained_rounds
 from ActiveSegmentationLib.loop.prequential import prequential_score
 from ActiveSegmentationLib.loop.selection import (
     LOSS_HEAD,
@@ -29,11 +30,11 @@ from ActiveSegmentationLib.loop.selection import (
     with_loss_head,
 )
 from ActiveSegmentationLib.loop.settings import LoopSettings
+from ActiveSegmentationLib.loop.situation import study_settings, study_situation
 from ActiveSegmentationLib.loop.training import TrainingData, train
-from ActiveSegmentationLib.segmentation import Ensemble, is_trained, load_ensemble
+from ActiveSegmentationLib.segmentation import Ensemble, load_ensemble
 from ActiveSegmentationLib.study import Request, RequestList, SliceAnnotation, Study
 from ActiveSegmentationLib.study.extents import Extents
-from ActiveSegmentationLib.study.study_file import STUDY_FILE
 
 CHANGED = "Restore the file, or leave this volume out."
 
@@ -63,7 +64,7 @@ class StudyLoop:
         self.left_out: dict[str, BadInput] = {}
         self._leaves_out = leave_out
         self.compute = Compute(resolve_device(device), progress=or_silent(progress))
-        self.settings = LoopSettings.from_json(study.settings, where=study.folder / STUDY_FILE)
+        self.settings = study_settings(study)
 
     @property
     def device(self) -> str:
@@ -217,7 +218,7 @@ class StudyLoop:
 
     def _select(self, request: SelectionRequest, extents: Extents) -> SelectionResult:
         annotations, model = self.annotations(), self.latest_model()
-        require_usable(request.strategy, self._situation(model, extents))
+        require_usable(request.strategy, study_situation(self.study))
         state = SelectionState(
             self.stack,
             self.rows(Role.POOL),
@@ -231,18 +232,6 @@ class StudyLoop:
     def _request(self, choice: Choice) -> Request:
         volume = self.stack.volume(choice.slice.volume)
         return Request(choice.slice, volume.patient, volume.axis, choice.score, choice.reason)
-
-    def situation(self) -> Situation:
-        """What this study has that strategies may need."""
-        return self._situation(self.latest_model(), self.study.extents.all())
-
-    def _situation(self, model: Ensemble | None, extents: Extents) -> Situation:
-        training = self.settings.training if model is None else model.members[0].settings
-        return Situation(
-            members=self.settings.ensemble_members if model is None else len(model.members),
-            dropout=training.has_dropout,
-            extents=bool(extents),
-        )
 
     def train(self, *, ensemble_members: int | None = None, steps: int | None = None) -> tuple[int, Ensemble]:
         """Train on everything annotated; the model belongs to the latest round.
@@ -305,7 +294,7 @@ class StudyLoop:
             Values that are not known are None.
         """
         curve: list[dict[str, Any]] = []
-        for number in self._trained_rounds():
+        for number in trained_rounds(self.study):
             config = self.study.requests.read_record(number, "config") or {}
             metrics = self.study.requests.read_record(number, "metrics") or {}
             dice = [s["value"] for s in metrics.get("scores", []) if s["metric"] == "dice" and s["value"] is not None]
@@ -319,7 +308,7 @@ class StudyLoop:
 
     def latest_model(self) -> Ensemble | None:
         """The newest finished model, or None before the first training."""
-        finished = self._trained_rounds()
+        finished = trained_rounds(self.study)
         return load_ensemble(self._model_folder(max(finished))) if finished else None
 
     def require_model(self) -> tuple[int, Ensemble]:
@@ -328,21 +317,18 @@ class StudyLoop:
         Raises:
             BadInput: If none is trained yet.
         """
-        finished = self._trained_rounds()
+        finished = trained_rounds(self.study)
         if not finished:
             advice = "Annotate the requested slices and train first."
             raise BadInput("No model is trained yet.", where=self.study.folder, advice=advice)
         return max(finished), load_ensemble(self._model_folder(max(finished)))
-
-    def _trained_rounds(self) -> list[int]:
-        return [number for number in (0, *self.study.requests.rounds()) if is_trained(self._model_folder(number))]
 
     def _is_unanswered(self, requests: RequestList) -> bool:
         return len(self.study.open_requests(requests.round)) == requests.count
 
     def _earlier_model(self) -> Ensemble | None:
         """The newest model of a round before the latest, for a warm start."""
-        earlier = [number for number in self._trained_rounds() if number < self._last_round()]
+        earlier = [number for number in trained_rounds(self.study) if number < self._last_round()]
         return load_ensemble(self._model_folder(max(earlier))) if earlier else None
 
     def _last_round(self) -> int:

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from ActiveSegmentationLib.segmentation.ensemble import Ensemble, fit_ensemble, load_ensemble
     from ActiveSegmentationLib.segmentation.examples import Examples, closed_background, examples_from_annotations
     from ActiveSegmentationLib.segmentation.losses import SegmentationLoss, partial_cross_entropy, partial_dice
-    from ActiveSegmentationLib.segmentation.model_files import is_trained, trained_key
+    from ActiveSegmentationLib.segmentation.model_files import is_trained, member_settings, trained_key
     from ActiveSegmentationLib.segmentation.prediction import Sampler, VolumePrediction, predict_planes, predict_volume
     from ActiveSegmentationLib.segmentation.predictor import Predictor, iterate_images
     from ActiveSegmentationLib.segmentation.segmenter import Segmenter, load_segmenter

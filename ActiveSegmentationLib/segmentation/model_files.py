@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ActiveSegmentationLib.common.files import read_json
+from ActiveSegmentationLib.segmentation.settings import TrainingSettings
 from ActiveSegmentationLib.training import ModelFiles
 
 FILES = ModelFiles("model", format=1, advice="Use the version of the program that wrote it, or train again.")
@@ -27,6 +28,16 @@ def trained_key(folder: Path) -> str | None:
     if not (folder / ENSEMBLE_LIST).exists() or None in member_folders(folder):
         return None
     return read_json(folder / ENSEMBLE_LIST)["key"]
+
+
+def member_settings(folder: Path) -> list[TrainingSettings]:
+    """How each member of the ensemble in a folder was trained; reads no weights.
+
+    Raises:
+        BadInput: If the description of a member is damaged.
+    """
+    descriptions = [FILES.read_description(member) for member in member_folders(folder) if member is not None]
+    return [TrainingSettings.from_json(about["settings"]) for about in descriptions]
 
 
 def member_folder(folder: Path, key: str) -> Path:

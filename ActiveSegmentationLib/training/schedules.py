@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 Schedule = Literal["cosine", "poly", "constant"]
 """How the learning rate falls after the warm-up: "cosine" to 0, "poly" as (1 - t) ** 0.9, or not at all."""

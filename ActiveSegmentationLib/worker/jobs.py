@@ -65,11 +65,11 @@ def strategies(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]
     in the study at ``study`` ("" where it can, and always where no study is given).
     """
     from ActiveSegmentationLib import acquisition
-    from ActiveSegmentationLib.loop import StudyLoop
+    from ActiveSegmentationLib.loop import study_situation
     from ActiveSegmentationLib.study import Study
 
     study = Study.open(Path(options["study"])) if options.get("study") else None
-    situation = None if study is None else StudyLoop(study, device="cpu").situation()
+    situation = None if study is None else study_situation(study)
     return {"strategies": [info.to_json() for info in acquisition.strategies(situation)]}
 
 

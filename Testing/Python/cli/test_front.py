@@ -44,7 +44,7 @@ def study(tmp_path_factory, phantom_cohort):
 @pytest.mark.skipif(sys.platform == "win32", reason="CPU time is measured with POSIX's getrusage")
 @pytest.mark.parametrize(
     "words",
-    [["--help"], ["index", "COHORT"], ["doctor"]],
+    [["--help"], ["status", "STUDY"], ["index", "COHORT"], ["doctor"]],
     ids=" ".join,
 )
 def test_what_computes_nothing_is_quick_and_needs_no_torch(study, phantom_cohort, words):

@@ -13,7 +13,7 @@ from ActiveSegmentationLib.acquisition import Random, Situation, registry
 from ActiveSegmentationLib.cohort import Cohort
 from ActiveSegmentationLib.common.errors import BadInput, Cancelled
 from ActiveSegmentationLib.common.progress import Progress
-from ActiveSegmentationLib.loop import StudyLoop
+from ActiveSegmentationLib.loop import study_situation
 from ActiveSegmentationLib.study import LabelSet, RequestList, Study
 from ActiveSegmentationLib.worker.jobs import JOBS, NEEDED
 from ActiveSegmentationLib.worker.protocol import decode, encode
@@ -84,12 +84,12 @@ def test_strategies_of_a_study_are_told_what_hinders_them(study, monkeypatch):
     told = hindrances(study=str(study.folder))
     assert told["needs-members"].startswith("Needs two or more models")
     assert not told["random"]
-    assert StudyLoop(study, device="cpu").situation() == Situation(members=1, dropout=True)
+    assert study_situation(study) == Situation(members=1, dropout=True)
     run("suggest", count=2, strategy="random", **here)
     answer(study)
     run("train", models=2, steps=1, **here)
     assert not hindrances(study=str(study.folder))["needs-members"]
-    assert StudyLoop(study, device="cpu").situation() == Situation(members=2, dropout=True)
+    assert study_situation(study) == Situation(members=2, dropout=True)
     with pytest.raises(BadInput):
         run("strategies", study=str(study.folder / "nowhere"))
 

@@ -1,0 +1,33 @@
+"""What a study has that strategies may need, read from its files without loading a model."""
+
+from __future__ import annotations
+
+from ActiveSegmentationLib.acquisition import Situation
+from ActiveSegmentationLib.loop.overview import trained_rounds
+from ActiveSegmentationLib.loop.settings import LoopSettings
+from ActiveSegmentationLib.segmentation import member_settings
+from ActiveSegmentationLib.study import Study
+from ActiveSegmentationLib.study.study_file import STUDY_FILE
+
+
+def study_settings(study: Study) -> LoopSettings:
+    """The settings of the loop that a study keeps.
+
+    Raises:
+        BadInput: If a section of the study's file is damaged.
+    """
+    return LoopSettings.from_json(study.settings, where=study.folder / STUDY_FILE)
+
+
+def study_situation(study: Study) -> Situation:
+    """What a study has that strategies may need: of its newest model, or of those that its settings will train.
+
+    Raises:
+        BadInput: If the study's settings or the description of its model are damaged.
+    """
+    settings, trained = study_settings(study), trained_rounds(study)
+    count, training = settings.ensemble_members, settings.training
+    if trained:
+        members = member_settings(study.requests.round_folder(max(trained)) / "model")
+        count, training = len(members), members[0]
+    return Situation(members=count, dropout=training.has_dropout, extents=bool(study.extents.all()))

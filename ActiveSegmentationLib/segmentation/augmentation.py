@@ -1,4 +1,4 @@
-"""Random changes of a batch of slices and their labels, on the device and without a loop over slices."""
+"""Data augmentation: random changes of a batch of slices and labels, computed on the device for all slices at once."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from ActiveSegmentationLib.segmentation.settings import AugmentationSettings
 def augment(
     images: torch.Tensor, labels: torch.Tensor, settings: AugmentationSettings, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Move slices with their labels, and change their intensities.
+    """Move slices together with their labels, and change their intensities.
 
     Args:
         images: (n, C, H, W) float32.
         labels: (n, H, W) uint8 classes, 255 where unlabelled.
-        settings: Ranges.
+        settings: Ranges of the changes.
         generator: Source of randomness, on the device of the images.
 
     Returns:
-        Images of the same shape, bilinear, continued at the border; labels of the same shape, nearest neighbour, 255
-        where the content comes from outside of the slice.
+        Images of the same shape, interpolated bilinearly and continued at the border; labels of the same shape, nearest
+        neighbour, 255 where the content comes from outside of the slice.
     """
     images, labels = move(images, labels, _placements(images, settings, generator))
     return change_intensities(images, settings, generator), labels
@@ -41,7 +41,9 @@ def move(images: torch.Tensor, labels: torch.Tensor, placements: torch.Tensor) -
     """
     grid = functional.affine_grid(placements, list(images.shape), align_corners=False)
     moved = functional.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    shifted = labels.unsqueeze(1).float() - IGNORE_LABEL  # so that 0, which fills the outside, means unlabelled
+    shifted = (
+        labels.unsqueeze(1).float() - IGNORE_LABEL
+    )  # 0 fills the outside, and becomes the ignore label again below
     sampled = functional.grid_sample(shifted, grid, mode="nearest", padding_mode="zeros", align_corners=False)
     return moved, (sampled.squeeze(1) + IGNORE_LABEL).round().to(labels.dtype)
 
@@ -49,7 +51,7 @@ def move(images: torch.Tensor, labels: torch.Tensor, placements: torch.Tensor) -
 def change_intensities(
     images: torch.Tensor, settings: AugmentationSettings, generator: torch.Generator
 ) -> torch.Tensor:
-    """Gamma, contrast, brightness and noise for (n, C, H, W) float32 images, drawn for each slice and channel."""
+    """Random gamma, contrast, brightness and noise for each slice and channel of (n, C, H, W) float32 images."""
     draw = _Draw(images, generator)
     low, high = images.amin((2, 3), keepdim=True), images.amax((2, 3), keepdim=True)
     spread = (high - low).clamp(min=1e-6)
@@ -79,7 +81,7 @@ class _Draw:
         return self.uniform() * 2 - 1
 
     def factor(self, largest: float) -> torch.Tensor:
-        """Factors between 1 / (1 + largest) and 1 + largest, as often above 1 as below."""
+        """Random factors between 1 / (1 + largest) and 1 + largest, above 1 as often as below."""
         return torch.exp(self.symmetric() * math.log1p(largest))
 
     def chosen(self, probability: float) -> torch.Tensor:
@@ -99,6 +101,6 @@ def _placements(images: torch.Tensor, settings: AugmentationSettings, generator:
     angle = angle + torch.where(chosen & settings.quarter_turns, turns, 0.0)
     signs = [torch.where((draw.uniform() < 0.5) & on, -1.0, 1.0) for on in (settings.flip_columns, settings.flip_rows)]
     cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
-    aspect = height / width  # the coordinates are stretched where the slice is not square; a rotation must not be
+    aspect = height / width  # the grid's coordinates are stretched where the slice is not square; this undoes it
     rows = [[cos * signs[0], -sin * aspect * signs[1], shift_x], [sin / aspect * signs[0], cos * signs[1], shift_y]]
     return torch.stack([torch.stack([entry.reshape(n) for entry in row], 1) for row in rows], 1)

@@ -1,4 +1,4 @@
-"""Training on planes that are larger than the grid: each time a random part that holds labelled pixels."""
+"""Random crops: training parts of planes that are larger than the grid, each with labelled pixels."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from ActiveSegmentationLib.common.seeds import generator
 from ActiveSegmentationLib.segmentation.slices import WholePlanes
 
 BY_CLASS = 0.5
-"""Share of the parts that are placed on a foreground class (each as often as any other of the slice), so that small
-structures are seen; the others are placed on any labelled pixel, each as likely, so that all of the plane is seen."""
+"""Share of the crops that are placed on a foreground class, each class of the slice with the same probability, so that
+small structures are trained on. The other crops are placed on any labelled pixel with the same probability."""
 
 
 class RandomCrops:
-    """Parts of the size of the grid from annotated planes that are larger.
+    """Crops of the size of the grid from annotated planes that are larger.
 
-    The part's centre is not tied to the pixel that it is placed on: that lies anywhere in the part, so a structure is
-    learned wherever it lies.
+    A crop holds a chosen pixel at a random position, not at its centre, so that structures are trained at all
+    positions.
 
     Args:
         planes: The stack's large planes.
-        rows: Row of each example in the stack.
-        labels: By the number of an example, (h, w) uint8 classes of the plane, 255 where unlabelled.
-        size: Rows and columns of a part.
+        rows: Row of the stack of each example.
+        labels: (h, w) uint8 classes of the plane, 255 where unlabelled, by the number of an example.
+        size: Rows and columns of a crop.
     """
 
     def __init__(
@@ -36,14 +36,14 @@ class RandomCrops:
         self._classes = {number: _foreground(plane) for number, plane in labels.items()}
 
     def put(self, chosen: torch.Tensor, images: torch.Tensor, labels: torch.Tensor, seed: int, step: int) -> None:
-        """Replace those examples of a batch that have large planes by parts of them.
+        """Replace the examples of a batch that have large planes by crops of them.
 
         Args:
             chosen: (n,) numbers of the examples.
             images: (n, C, H, W) float32, written to.
             labels: (n, H, W) uint8, written to.
             seed: Seed of the training.
-            step: Its step.
+            step: Number of the training step.
         """
         for place, number in enumerate(chosen.tolist()):
             if number in self._labels:
@@ -52,7 +52,7 @@ class RandomCrops:
                 labels[place] = torch.from_numpy(own).to(labels.device)
 
     def crop(self, number: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """A random part of an example: (C, H, W) float32 and (H, W) uint8."""
+        """A random crop of an example: (C, H, W) float32 image and (H, W) uint8 labels."""
         labels = self._labels[number]
         pixel = self._pixel(number, labels, rng)
         top, left = (

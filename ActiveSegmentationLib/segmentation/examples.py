@@ -1,4 +1,4 @@
-"""What a segmenter learns from: annotated slices on the grid of the slice stack."""
+"""Training examples: annotated slices on the grid of the slice stack."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ KEEP = (
     "Slices are prepared with cropping or with coarser pixels than the images'; prepare them without --crop or with a "
     "smaller --spacing."
 )
-"""What to do where annotated pixels get lost in preparation."""
+"""Advice where annotated pixels are lost in preparation."""
 
 
 class Annotation(Protocol):
-    """One annotated slice, as the study keeps it: ``labels`` (h, w) uint8 label values, 255 where unlabelled."""
+    """One annotated slice: ``labels`` are (h, w) uint8 label values, 255 where unlabelled."""
 
     @property
     def labels(self) -> np.ndarray:
@@ -34,7 +34,7 @@ class Annotation(Protocol):
 
 
 class Labels(Protocol):
-    """The part of a label set that training needs: from label values to classes 0..C-1, 255 kept."""
+    """The part of a label set that training needs: it maps label values to classes 0..C-1, and 255 to itself."""
 
     def to_classes(self, labels: np.ndarray, /) -> np.ndarray:
         """Classes of an array of label values."""
@@ -42,14 +42,14 @@ class Labels(Protocol):
 
 @dataclass(frozen=True)
 class Examples:
-    """Annotated slices.
+    """Annotated slices as arrays.
 
     Attributes:
         rows: (n,) int64 rows of the stack, ascending and without repetition.
         labels: (n, H, W) uint8 classes on the stack's grid, 255 where unlabelled; all 255 for examples in ``whole``.
-        dense: (n,) bool: the slice carries a mask (every pixel decided), not scribbles.
-        whole: By the number of an example whose plane is larger than the grid, its (h, w) uint8 classes.
-        lost: Classes that were annotated, but of which no pixel is left on the prepared slices.
+        dense: (n,) bool, whether the slice has a mask (every pixel labelled) instead of scribbles.
+        whole: (h, w) uint8 classes of the examples whose plane is larger than the grid, by the number of the example.
+        lost: Classes that were annotated, but that have no pixel left on the prepared slices.
     """
 
     rows: np.ndarray
@@ -77,26 +77,26 @@ class Examples:
             self.dense.astype(np.uint8),
         )
         about: list = list(self.labels.shape)
-        if self.whole:  # nothing is added where every plane fits, so that keys of earlier models stay theirs
+        if self.whole:  # nothing is added where every plane fits, so that the keys of earlier models stay the same
             about += [[number, list(self.whole[number].shape)] for number in sorted(self.whole)]
             arrays += tuple(self.whole[number] for number in sorted(self.whole))
         return hash_bytes(hash_json(about), *(np.ascontiguousarray(a).tobytes() for a in arrays))
 
     def values(self) -> np.ndarray:
-        """Labels that occur, ascending: classes, and 255 where a pixel is unlabelled."""
+        """Classes that occur, ascending, and 255 where a pixel is unlabelled."""
         planes = [self.labels[n] for n in range(len(self)) if n not in self.whole]
         found = [np.unique(plane) for plane in [*planes, *self.whole.values()]]
         return np.unique(np.concatenate(found)) if found else np.zeros(0, dtype=np.uint8)
 
     def absent_classes(self, classes: int) -> list[int]:
-        """Classes below ``classes`` that no decided pixel has."""
+        """Classes below ``classes`` that no labelled pixel has."""
         return sorted(set(range(classes)) - set(self.values().tolist()))
 
     def check(self, classes: int, grid_shape: tuple[int, int]) -> None:
-        """Refuse what cannot be trained on.
+        """Refuse examples that cannot be trained on.
 
         Raises:
-            BadInput: If there is no example, none with a decided pixel, or a label is not a class.
+            BadInput: If there is no example, no labelled pixel, or a label is not a class.
         """
         if not len(self):
             advice = "Annotate at least one slice, then train again."
@@ -108,11 +108,11 @@ class Examples:
             raise BadInput("No annotated pixel is left on the prepared slices.", where="annotations", advice=KEEP)
         if found[0] == IGNORE_LABEL:
             advice = "Annotate at least one slice with a mask or a stroke inside of the image."
-            raise BadInput("No pixel of any annotated slice is decided.", where="annotations", advice=advice)
+            raise BadInput("No pixel of any annotated slice is labelled.", where="annotations", advice=advice)
         unknown = found[(found >= classes) & (found != IGNORE_LABEL)].tolist()
         if unknown:
             advice = f"Use classes 0 to {classes - 1}, and {IGNORE_LABEL} for unlabelled pixels."
-            raise BadInput(f"Labels hold classes that are not there: {unknown}.", where="annotations", advice=advice)
+            raise BadInput(f"The labels have unknown classes: {unknown}.", where="annotations", advice=advice)
 
 
 def examples_from_annotations(
@@ -122,17 +122,17 @@ def examples_from_annotations(
     *,
     close_background: bool = False,
 ) -> Examples:
-    """Bring annotations to the stack's grid.
+    """Resample annotations to the stack's grid.
 
     Args:
         stack: The cohort's slices.
-        annotations: One annotation a slice, masks and scribbles mixed as they are; may be empty.
-        labels: The label set that turns label values into classes.
+        annotations: Annotations by slice, masks and scribbles mixed as they are; may be empty.
+        labels: The label set that maps label values to classes.
         close_background: Whether scribbles are completed by ``closed_background``, at the images' own resolution.
 
     Returns:
-        The examples, sorted by row, so that they do not depend on the order of annotation. Pixels of the grid that lie
-        outside of the image are unlabelled. Planes larger than the grid are kept whole.
+        The examples, sorted by row, so that they do not depend on the order of annotation. Pixels of the grid outside
+        of the image are unlabelled. Planes larger than the grid are kept whole.
 
     Raises:
         BadInput: If an annotation holds a label value outside of the label set.
@@ -158,15 +158,17 @@ def examples_from_annotations(
 
 
 def closed_background(classes: np.ndarray) -> np.ndarray:
-    """Scribbles completed by what a closed background stroke says of the other side of it.
+    """Scribbles completed by background on the outer side of closed background strokes.
 
-    Annotators who circle the organs with one background stroke mean that all beyond it is background, yet a loss of the
-    drawn pixels alone never looks there. Parts of the slice that background strokes cut off, and in which no foreground
-    is drawn, become background; the part around the drawn foreground stays as it is, and so does a slice without any
-    drawn foreground. This holds where every organ of a slice that has strokes is touched by one.
+    Annotators who circle the organs with one background stroke mean that everything outside is background, which a loss
+    of the drawn pixels alone does not use. Connected parts of the slice that background strokes cut off, and in which
+    no foreground is drawn, become background. The part around the drawn foreground stays unlabelled, and a slice
+    without drawn foreground is not changed.
+
+    This is correct if every organ on a slice with strokes has a stroke of its own.
 
     Args:
-        classes: (h, w) uint8 classes, 0 where a background stroke was drawn, 255 where nobody decided.
+        classes: (h, w) uint8 classes, 0 where a background stroke was drawn, 255 where unlabelled.
 
     Returns:
         A new array of the same shape and type.
@@ -174,6 +176,8 @@ def closed_background(classes: np.ndarray) -> np.ndarray:
     closed = classes.copy()
     drawn = (classes != BACKGROUND) & (classes != IGNORE_LABEL)
     if drawn.any():
-        parts, _ = ndimage.label(classes != BACKGROUND)  # across edges only, so that a diagonal stroke is a border
+        parts, _ = ndimage.label(
+            classes != BACKGROUND
+        )  # pixels that touch at a corner are not connected, so that a diagonal stroke is a border
         closed[~np.isin(parts, np.unique(parts[drawn]))] = BACKGROUND
     return closed

@@ -150,7 +150,7 @@ class SegmentationLearner(Learner):
     def batch(self, number: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Images, labels and kinds (dense or scribbles) of a step.
 
-        Every example comes up once before any comes up again.
+        Every example is used once before any is used again.
         """
         size, n = self._settings.batch_size, len(self._dense)
         first = number * size

@@ -1,4 +1,4 @@
-"""A small network beside the segmenter that learns how large the segmenter's loss on a slice will be."""
+"""The loss head: a small network that learns to predict the loss of the segmentation network on a slice."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from torch import nn
 from torch.nn import functional
 
 WIDTH = 128
-"""Features that the head makes of each level (Yoo and Kweon 2019, Sec. 3.2)."""
+"""Number of features that the head computes from each level (Yoo and Kweon 2019, Sec. 3.2)."""
 
 MARGIN = 1.0
-"""By how much two predicted losses shall differ at least (Sec. 3.3)."""
+"""Smallest difference that two predicted losses should have (Sec. 3.3)."""
 
 ATTACHED = 20 / 75
-"""Part of the steps in which the ranking loss also shapes the segmenter's features (Gaillochet et al. 2023: 20 of 75
-epochs); afterwards only the head learns from it."""
+"""Share of the steps in which the ranking loss also trains the encoder (Gaillochet et al. 2023: 20 of 75 epochs);
+afterwards it trains the head only."""
 
 RATE, MOMENTUM, DECAY = 1e-2, 0.9, 5e-4
-"""Settings of the head's own SGD. The rate is ten times that of Gaillochet et al., who train over twenty times longer
-than a CPU can, and a tenth of that of Yoo and Kweon."""
+"""Settings of the head's own SGD. The learning rate is ten times that of Gaillochet et al., who train more than twenty
+times longer, and a tenth of that of Yoo and Kweon."""
 
 
 class LossHead(nn.Module):
     """Predicts the loss of a slice from the encoder's maps of all levels (Yoo and Kweon 2019, Fig. 2).
 
-    Each map is averaged over positions and brought to ``WIDTH`` features by a linear layer with ReLU; all together give
-    one number by another linear layer. Only the order of such numbers means anything.
+    Each map is averaged over positions, and a linear layer with ReLU turns it into ``WIDTH`` features. Another linear
+    layer turns the features of all levels into one number. Only the order of these numbers has a meaning.
 
     Args:
-        channels: Channels of each level's map.
+        channels: Number of channels of each level's map.
     """
 
     def __init__(self, channels: Sequence[int]) -> None:
@@ -50,14 +50,14 @@ def head_optimiser(head: LossHead) -> torch.optim.SGD:
 
 
 def ranking_loss(predicted: torch.Tensor, losses: torch.Tensor) -> torch.Tensor:
-    """Hinge on the order of pairs of slices: mean of max(0, margin - sign(l_i - l_j) (p_i - p_j)) (Sec. 3.3).
+    """Hinge loss on the order of pairs of slices: mean of max(0, margin - sign(l_i - l_j) (p_i - p_j)) (Sec. 3.3).
 
-    Slice i of the batch is paired with slice n - 1 - i; the middle one of an odd number takes no part, nor do pairs of
-    equal losses, whose order cannot be learned.
+    Slice i of the batch is paired with slice n - 1 - i. The middle slice of an odd number and pairs of equal losses are
+    left out.
 
     Args:
         predicted: (n,) predicted losses.
-        losses: (n,) losses, no gradient is taken of them.
+        losses: (n,) losses, used without gradient.
 
     Returns:
         Scalar, 0 where there is no pair.

@@ -1,4 +1,4 @@
-"""The network: a 2D U-Net of MONAI's blocks with dropout where it pays."""
+"""The segmentation network: a 2D U-Net made of MONAI's blocks."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from ActiveSegmentationLib.training import seeded_weights
 
 
 class UNet(nn.Module):
-    """2D U-Net for images of any size, as many levels as there are ``features``.
+    """2D U-Net for images of any size, with as many levels as there are ``features``.
 
-    Sizes that the poolings do not divide are padded at each level by MONAI's decoder. Dropout lies by default at
-    the coarser levels only: drawing masks at full resolution costs a CPU a quarter of a step, and it is the deep
-    features that passes should disagree about. Batch normalisation is the default because it learnt markedly faster in
-    the few steps a CPU can afford; prediction and Monte Carlo dropout use its running statistics.
+    - MONAI's decoder pads images whose size the poolings do not divide.
+    - Dropout is by default at the coarser levels only: at full resolution it takes a quarter of a training step on a
+      CPU, and the deep features are those that should differ between passes.
+    - Batch normalisation is the default because it trained markedly faster in the few steps that a CPU can afford.
+      Prediction and Monte Carlo dropout use its running statistics.
 
     Args:
         channels: Channels of the images.
         classes: Classes including background.
-        settings: Width, normalisation, dropout, and whether there is a head that predicts the loss.
+        settings: Width, normalisation, dropout, and whether there is a loss head.
 
     Attributes:
-        net: The U-Net proper.
-        loss_head: Predicts the loss from the encoder's maps, or None.
+        net: The U-Net.
+        loss_head: The head that predicts the loss from the encoder's maps, or None.
     """
 
     def __init__(self, channels: int, classes: int, settings: TrainingSettings) -> None:
@@ -39,7 +40,7 @@ class UNet(nn.Module):
         self.net = _blocks(channels, classes, settings)
         for name, p in zip(self._encoder + self._decoder, settings.dropout + settings.decoder_dropout, strict=True):
             _set_dropout(getattr(self.net, name), p, settings)
-        # made last, so that it takes no random numbers from the weights above
+        # created last, so that the weights above do not depend on it
         self.loss_head = LossHead(settings.features) if settings.loss_head else None
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -47,7 +48,7 @@ class UNet(nn.Module):
         return self.decode(self.encode(images), (images.shape[-2], images.shape[-1]))
 
     def bottleneck(self, images: torch.Tensor) -> torch.Tensor:
-        """Images (n, channels, H, W) float -> coarsest feature map (n, features, h, w), halved at every level."""
+        """Images (n, channels, H, W) float -> coarsest feature map (n, features, h, w)."""
         return self.encode(images)[-1]
 
     def encode(self, images: torch.Tensor) -> list[torch.Tensor]:
@@ -60,16 +61,16 @@ class UNet(nn.Module):
     def decode(self, maps: list[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
         """The encoder's maps of images of (H, W) pixels -> logits (n, classes, H, W), as ``forward`` gives them."""
         features = maps[-1]
-        for name, beside in zip(reversed(self._decoder), reversed(maps[:-1]), strict=True):
-            features = getattr(self.net, name)(features, beside)
+        for name, skipped in zip(reversed(self._decoder), reversed(maps[:-1]), strict=True):
+            features = getattr(self.net, name)(features, skipped)
         return self.net.get_submodule("final_conv")(features)[..., : size[0], : size[1]]
 
     def convolutions(self, part: str) -> list[nn.Conv2d]:
         """The 3 x 3 convolutions of a part of the network, in the order in which they compute.
 
         Args:
-            part: "last", the one before the 1 x 1 head; "bottleneck", the last one of the coarsest level; "decoder",
-                all of the decoder's (its transposed convolutions and the head are left out).
+            part: "last", the one before the final 1 x 1 convolution; "bottleneck", the last one of the coarsest level;
+                "decoder", all of the decoder, without its transposed convolutions and the final one.
 
         Raises:
             BadInput: If there is no such part.
@@ -84,9 +85,9 @@ class UNet(nn.Module):
 
 
 def build_network(channels: int, classes: int, settings: TrainingSettings, *, seed: int) -> UNet:
-    """A network with random weights drawn from ``seed``; torch's global generator is left as it was.
+    """A network with random weights drawn from ``seed``; PyTorch's global generator stays as it is.
 
-    It is kept in channels-last memory order, in which its convolutions run up to 1.35 times as fast on a CPU.
+    Its memory order is channels-last, in which convolutions are up to 1.35 times as fast on a CPU.
     """
     with seeded_weights(seed):
         network = UNet(channels, classes, settings)
@@ -101,7 +102,7 @@ def _norm(settings: TrainingSettings) -> str | tuple[str, dict]:
 
 
 def _blocks(channels: int, classes: int, settings: TrainingSettings) -> nn.Module:
-    """The parts of the U-Net under the names and in the order of MONAI's BasicUNet, which has five levels always."""
+    """The parts of the U-Net, named and ordered as in MONAI's BasicUNet, which always has five levels."""
     from monai.networks.nets.basic_unet import Down, TwoConv, UpCat  # slow to import, and most commands train nothing
 
     act = ("LeakyReLU", {"negative_slope": 0.01, "inplace": True})
@@ -134,7 +135,7 @@ class _Entered(nn.Module):
 
 
 def _set_dropout(block: nn.Module, p: float, settings: TrainingSettings) -> None:
-    """Put a level's dropout where the settings want it; it has MONAI's after both convolutions."""
+    """Move a level's dropout to where the settings want it; MONAI has it after both convolutions."""
     kind = nn.Dropout2d if settings.dropout_kind == "channels" else nn.Dropout
     pair = getattr(block, "convs", block)
     kept = {"convolutions": ("conv_0", "conv_1"), "first": ("conv_0",), "entry": ()}[settings.dropout_place]
@@ -154,7 +155,7 @@ def _set_dropout(block: nn.Module, p: float, settings: TrainingSettings) -> None
 
 
 def _padded(images: torch.Tensor, least: int) -> torch.Tensor:
-    """Images of at least two pixels at the coarsest level; smaller ones are continued at the border."""
+    """Images that have at least two pixels at the coarsest level; smaller ones are padded by their border."""
     missing = [max(0, least - side) for side in images.shape[-2:]]
     if any(missing):
         images = functional.pad(images, (0, missing[1], 0, missing[0]), mode="replicate")

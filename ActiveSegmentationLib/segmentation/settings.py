@@ -1,4 +1,4 @@
-"""How a segmenter is built, augmented and trained: plain values that go into every result file."""
+"""Settings of the segmentation network, its augmentation and its training."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ Probability = Annotated[float, Field(ge=0, lt=1)]
 
 @settings
 class AugmentationSettings(Settings):
-    """Ranges of the random changes made to a slice each time it is trained on; 0 or False switches a change off.
+    """Ranges of the random changes of a slice each time it is trained on; 0 or False switches a change off.
 
     Attributes:
-        probability: Chance in [0, 1] that a slice is moved, and, drawn apart, that its intensities are changed.
-        rotation: Largest rotation in degrees, either way.
-        scale: Largest zoom as a part of the size: the factor lies between 1 / (1 + scale) and 1 + scale.
-        shift: Largest shift as a part of the height and width, any way.
+        probability: Probability that a slice is moved, and independently that its intensities are changed.
+        rotation: Largest rotation in degrees, in either direction.
+        scale: Largest zoom: the factor is between 1 / (1 + scale) and 1 + scale.
+        shift: Largest shift as a share of the height and width, in any direction.
         flip_rows: Whether to mirror top to bottom.
         flip_columns: Whether to mirror left to right.
-        quarter_turns: Whether to rotate by multiples of 90 degrees as well; for square grids.
-        gamma: Largest gamma is 1 + gamma, the smallest its inverse; applied between the slice's extremes.
-        contrast: Largest factor about the slice's mean is 1 + contrast, the smallest its inverse.
-        brightness: Largest offset in standard deviations of the slice, either way.
+        quarter_turns: Whether to also rotate by multiples of 90 degrees; for square grids.
+        gamma: The largest gamma is 1 + gamma, the smallest its inverse; between the slice's lowest and highest value.
+        contrast: The largest contrast factor is 1 + contrast, the smallest its inverse; about the slice's mean.
+        brightness: Largest offset in standard deviations of the slice, in either direction.
         noise: Largest standard deviation of Gaussian noise, in standard deviations of the slice.
-        noise_of_range: Standard deviation of further Gaussian noise, always this part of the slice's intensity range.
+        noise_of_range: Standard deviation of additional Gaussian noise, as a share of the slice's intensity range.
     """
 
     where: ClassVar[str] = "training settings"
@@ -60,40 +60,40 @@ class TrainingSettings(Settings):
     """How a segmenter is trained.
 
     Attributes:
-        steps: Optimisation steps, whatever the number of examples.
-        batch_size: Slices a step; with fewer examples they come up several times, each time augmented anew.
+        steps: Number of optimisation steps, whatever the number of examples.
+        batch_size: Slices per step; with fewer examples, each is used several times with different augmentation.
         learning_rate: Peak learning rate.
         weight_decay: Weight decay.
         optimiser: "adamw", "adam" or "sgd" (momentum 0.9 for "sgd").
         nesterov: Whether the momentum of "sgd" is Nesterov's.
         schedule: How the rate falls after the warm-up: "cosine" to 0, "poly" as (1 - t) ** 0.9, or "constant".
-        warm_up: Part of the steps, in [0, 1), over which the rate rises linearly from near 0.
-        clip: Largest norm of a gradient, longer ones are shortened; 0 for no limit.
-        features: Channels of the resolution levels, finest first; their number is that of the levels.
+        warm_up: Share of the steps, in [0, 1), over which the rate rises linearly from near 0.
+        clip: Largest norm of the gradient, to which larger ones are clipped; 0 for no limit.
+        features: Channels of the resolution levels, finest first; as many numbers as levels.
         upsample: How the decoder enlarges maps: "deconv" (transposed convolutions) or "bilinear" (a 1 x 1 convolution
             and bilinear interpolation).
         norm: "batch", "group" (8 groups or fewer) or "instance" normalisation.
         dropout: Dropout probability of the encoder's levels, finest first.
-        decoder_dropout: Dropout probability of the decoder's levels, finest first, one fewer.
+        decoder_dropout: Dropout probability of the decoder's levels, finest first, one number fewer.
         dropout_place: Where a level has dropout: after both of its "convolutions", after the "first", or at its
-            "entry", which is after the pooling or where the decoder joins maps.
-        dropout_kind: What dropout switches off: single "elements", or whole "channels" (spatial dropout).
+            "entry", which is after the pooling, or where the decoder concatenates maps.
+        dropout_kind: What dropout sets to 0: single "elements", or whole "channels" (spatial dropout).
         dice_share: Share of the Dice loss in the loss of masks, in [0, 1]; the rest is cross-entropy.
         dice_absent: Whether classes that no labelled pixel of a batch has count in the Dice loss.
         class_weights: Weights of the classes in the cross-entropy: "equal", or "inverse" to their share of the labelled
             pixels.
         dice_background: Whether background counts in the Dice loss.
         dice_squared: Whether the Dice loss squares probabilities in its denominator.
-        scribble_dice: Whether a Dice over the decided pixels of scribbled slices joins their partial cross-entropy.
-        close_background: Whether closed background strokes decide what lies beyond them (``closed_background``);
-            for whoever makes the examples.
-        select: Which weights to keep: "last", or "best" on the validation slices.
+        scribble_dice: Whether scribbled slices have a Dice loss over their labelled pixels in addition to
+            cross-entropy.
+        close_background: Whether scribbles are completed by ``closed_background``.
+        select: Which weights to keep: the "last", or the "best" on the validation slices.
         validate_every: Steps between validations.
         warm_start: Whether to start from the model given as ``initial``, rather than from random weights.
         augment: Whether to augment.
         augmentation: Ranges of the augmentation.
         mixed_precision: Whether to compute in bfloat16 where the device is a CUDA GPU.
-        loss_head: Whether a head learns to predict the loss of a slice, which the strategy "learning-loss" asks for.
+        loss_head: Whether a loss head is trained, which the strategy "learning-loss" needs.
     """
 
     where: ClassVar[str] = "training settings"
@@ -255,7 +255,7 @@ TRAINING_PRESETS: dict[str, TrainingSettings] = {
 }
 """Settings by name.
 
-"default" was chosen by measurement for small grids on a CPU. The others follow the learners of Vepa et al. (NeurIPS
-2024, full supervision), Gaillochet et al. (Medical Image Analysis 2023) and Ozdemir et al. (2021); what still differs
-stands in docs/strategies.md.
+"default" was chosen by measurement for small grids on a CPU. The others follow Vepa et al. (NeurIPS 2024, full
+supervision), Gaillochet et al. (Medical Image Analysis 2023) and Ozdemir et al. (2021); docs/strategies.md lists the
+differences that remain.
 """

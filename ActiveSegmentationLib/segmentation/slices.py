@@ -1,4 +1,4 @@
-"""What this room needs of a slice stack."""
+"""The part of a slice stack that segmentation needs, as protocols."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ if TYPE_CHECKING:
 
 
 class WholePlanes(Protocol):
-    """Planes that are larger than the grid; ``cohort.SliceStack.whole`` is such."""
+    """Planes that are larger than the grid, such as ``cohort.SliceStack.whole``."""
 
     def holds(self, rows: Any, /) -> np.ndarray:
         """Which rows are larger than the grid: (n,) bool."""
 
     def shape(self, row: int, /) -> tuple[int, int]:
-        """Rows and columns (h, w) of such a slice."""
+        """Rows and columns (h, w) of a slice that is larger than the grid."""
 
     def planes(self, rows: Any, device: Any = "cpu", /) -> torch.Tensor:
-        """Such slices, of one shape: float32 (n, C, h, w) on the device."""
+        """Images of slices that are larger than the grid and have one shape: float32 (n, C, h, w) on the device."""
 
     def window(self, row: int, top: int, left: int, size: tuple[int, int], /) -> np.ndarray:
-        """A part of such a slice: (C, rows, columns) float32."""
+        """A window of a slice that is larger than the grid: (C, rows, columns) float32."""
 
 
 def whole_planes(stack: Slices) -> WholePlanes | None:
-    """The planes of a stack that are larger than its grid; None where there are none or it does not know of any."""
+    """The planes of a stack that are larger than its grid, or None."""
     return getattr(stack, "whole", None)
 
 
 def same_shape_runs(stack: Slices, rows: np.ndarray) -> Iterator[tuple[np.ndarray, tuple[int, int]]]:
-    """Cut rows, in their order, into runs whose planes have one shape.
+    """Split rows, in their order, into runs whose planes have one shape.
 
     Yields:
         Rows (b,) and the shape (h, w) of their planes; where every plane fits the grid, all rows at once.
@@ -54,7 +54,7 @@ def same_shape_runs(stack: Slices, rows: np.ndarray) -> Iterator[tuple[np.ndarra
 
 
 def plane_images(stack: Slices, rows: np.ndarray, device: str) -> torch.Tensor:
-    """Images of a run of ``same_shape_runs``, whole: float32 (n, C, h, w) on the device."""
+    """Whole planes of a run of ``same_shape_runs``: float32 (n, C, h, w) on the device."""
     large = whole_planes(stack)
     if large is not None and len(rows) and bool(large.holds(rows[:1])[0]):
         return large.planes(rows, device)
@@ -62,7 +62,7 @@ def plane_images(stack: Slices, rows: np.ndarray, device: str) -> torch.Tensor:
 
 
 class Slices(Protocol):
-    """Slices on one grid; ``cohort.SliceStack`` is one, and tests make small ones in memory.
+    """Slices on one grid, such as ``cohort.SliceStack``.
 
     A stack may have an attribute ``whole`` with planes that are larger than its grid (``WholePlanes``); ``to_grid``,
     ``inside`` and ``from_grid`` then work at the size of those planes.
@@ -90,7 +90,7 @@ class Slices(Protocol):
         """(h, w) uint8 labels of a slice -> (H, W) uint8, nearest neighbour; 255 outside of the image."""
 
     def inside(self, rows: Any, /) -> np.ndarray:
-        """Which pixels of the rows show the image, the others are padding: (n, H, W) bool."""
+        """Which pixels of the rows are inside the image, not padding: (n, H, W) bool."""
 
     def from_grid(self, values: Any, volume_id: str, /) -> np.ndarray:
         """(n, C, H, W) float32 probabilities -> (n, C, h, w) in the volume's plane; background outside of the grid."""

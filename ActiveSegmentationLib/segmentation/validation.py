@@ -1,4 +1,4 @@
-"""The figure that picks the best weights."""
+"""Dice on validation slices and training batches."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def foreground_dice(
     batch_size: int,
     whole: Iterable[tuple[torch.Tensor, torch.Tensor]] = (),
 ) -> float:
-    """Mean Dice of the foreground classes, each over all slices together.
+    """Mean Dice of the foreground classes, for each class over all slices together.
 
     Args:
         network: Network in evaluation mode, on the tensors' device.
@@ -32,7 +32,7 @@ def foreground_dice(
         whole: Slices of larger planes, (1, channels, h, w) and (1, h, w), predicted in windows of H x W.
 
     Returns:
-        Value in [0, 1]. A class that the slices do not hold is left out of the mean; 0 where they hold none.
+        Value in [0, 1]. A class that no slice has is left out of the mean; 0 where no slice has any.
     """
     sums = torch.zeros(3, classes, dtype=torch.float64)
     for start in range(0, len(images), batch_size):
@@ -46,7 +46,7 @@ def foreground_dice(
 
 @torch.no_grad()
 def batch_dice(logits: torch.Tensor, labels: torch.Tensor) -> float:
-    """Mean Dice of the foreground classes of one batch, as ``foreground_dice`` has it.
+    """Mean Dice of the foreground classes of one batch, as in ``foreground_dice``.
 
     Args:
         logits: (n, classes, H, W).
@@ -56,7 +56,7 @@ def batch_dice(logits: torch.Tensor, labels: torch.Tensor) -> float:
 
 
 def _counts(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Pixels by class where prediction and target agree on it, the sum of both, those of the target: (3, classes)."""
+    """Number of pixels by class: in both prediction and target, the sum of both, in the target: (3, classes)."""
     classes = logits.shape[1]
     decided = (target != IGNORE_LABEL).flatten()
     found = functional.one_hot(logits.argmax(1).flatten()[decided], classes)

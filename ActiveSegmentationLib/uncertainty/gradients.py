@@ -185,7 +185,7 @@ def sample_gradients(
     summed over the pixels, is the gradient of the weight. Mode, parameters and ``.grad`` stay as they were.
 
     Args:
-        network: The network; it computes without dropout and with running statistics whatever its mode is.
+        network: The network; it computes without dropout and with running statistics, whatever its mode.
         images: (n, channels, H, W) float on the network's device, of its precision.
         layer: "last", "bottleneck" or "decoder".
         loss: Name from ``LOSSES``.
@@ -240,10 +240,11 @@ def _batches(
 def _of_windows(
     network: UNet, images: torch.Tensor, inside: torch.Tensor, window: tuple[int, int], **options: Any
 ) -> torch.Tensor:
-    """Gradients of planes larger than the window: means over the windows, weighted by the pixels that each stands for.
+    """Gradients of planes larger than the window: means over the windows, weighted by the pixels that each represents.
 
-    Every pixel counts once, in the window whose centre is nearest, so that of a loss that is a mean over pixels this is
-    the gradient of the whole plane; of the training loss, whose Dice is no such mean, it is the mean of the windows'.
+    Every pixel counts once, in the window whose centre is nearest. For a loss that is a mean over pixels this is the
+    gradient of the whole plane; of the training loss, whose Dice is not a mean over pixels, it is the mean over the
+    windows.
     """
     total = inside.flatten(1).sum(1).clamp(min=1)
     result: torch.Tensor | None = None

@@ -174,7 +174,7 @@ def _measure(name: str) -> Callable[[Accumulator], torch.Tensor]:
         return lambda found: _mean(of_class(found), None if found.valid is None else found.valid[:, None])
     if base not in SCORES:
         advice = f"Choose from: {', '.join(SCORES | CLASS_SCORES)}."
-        raise BadInput(f"There is no uncertainty called '{name}'.", where="uncertainty", advice=advice)
+        raise BadInput(f"There is no uncertainty score called '{name}'.", where="uncertainty", advice=advice)
     if colon and aggregate not in AGGREGATES:
         advice = f"Choose from: {', '.join(AGGREGATES)}."
         raise BadInput(f"There is no aggregate called '{aggregate}'.", where="uncertainty", advice=advice)

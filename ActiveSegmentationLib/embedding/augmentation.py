@@ -1,4 +1,4 @@
-"""Two views of a slice: SimCLR's random changes for a whole batch at once, on its device."""
+"""Random views of slices: the augmentation of SimCLR, for a whole batch at once on its device."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import torch
 from torch.nn import functional
 
 BLUR_TAPS = 5
-"""Taps of the Gaussian blur, as in the paper's code."""
+"""Size of the Gaussian kernel of the blur, as in the paper's code."""
 
 
 @dataclass(frozen=True)
 class ViewSettings:
-    """Ranges of the random changes; the defaults are those of Vepa et al. 2024 (their code; the text is silent).
+    """Ranges of the random changes; the defaults are those of the code of Vepa et al. 2024.
 
     Attributes:
         crop: Smallest and largest share of the slice's area that a random resized crop keeps.
-        aspect: Largest factor by which the crop's sides' ratio differs from the slice's own.
-        flip: Probability of a mirrored view (left-right).
+        aspect: Largest factor between the aspect ratio of the crop and that of the slice.
+        flip: Probability that the view is mirrored left to right.
         rotation: Largest angle in degrees.
         shift: Largest shift as a share of the slice's height and width.
         scale: Smallest and largest factor of size.
@@ -27,7 +27,7 @@ class ViewSettings:
         blur: Smallest and largest standard deviation of the Gaussian blur, in pixels.
         erasing: Probability that a rectangle is erased.
         erased: Smallest and largest share of the area that is erased.
-        erased_aspect: Largest factor by which the sides of the erased rectangle differ.
+        erased_aspect: Largest factor between the sides of the erased rectangle.
     """
 
     crop: tuple[float, float] = (0.8, 1.0)
@@ -47,14 +47,15 @@ class ViewSettings:
 def random_views(images: torch.Tensor, settings: ViewSettings, generator: torch.Generator) -> torch.Tensor:
     """One random view of each slice; call it twice for the two views of SimCLR.
 
-    In the order of the paper's code: resized crop, mirroring, affine map (these three in one resampling), blur,
-    erasing. What lies outside of the slice, and what is erased, takes the slice's own minimum: 0 in the paper, whose
-    images start at 0, and air rather than mid-grey where images are z-scores.
+    - The order is that of the paper's code: resized crop, mirroring, affine map (these three in one resampling), blur,
+      erasing.
+    - Pixels outside of the slice and erased pixels get the slice's minimum. That is 0 in the paper, and air instead of
+      mid-grey where images are z-scores.
 
     Args:
         images: (n, C, H, W) float32.
-        settings: Ranges.
-        generator: Source of randomness, on the device of the images; every slice has its own draw.
+        settings: Ranges of the changes.
+        generator: Source of randomness, on the device of the images; every slice has draws of its own.
 
     Returns:
         (n, C, H, W) float32.
@@ -69,7 +70,7 @@ def random_views(images: torch.Tensor, settings: ViewSettings, generator: torch.
 
 
 def blurred(images: torch.Tensor, deviations: torch.Tensor) -> torch.Tensor:
-    """Gaussian blur with a kernel of five by five taps and a standard deviation for each slice.
+    """Gaussian blur with a 5 x 5 kernel and a standard deviation for each slice.
 
     Args:
         images: (n, C, H, W) floating point; H and W at least 3.
@@ -99,12 +100,12 @@ class _Draw:
         return self.between(-largest, largest)
 
     def ratio(self, largest: float) -> torch.Tensor:
-        """Factors from 1 / largest to largest, evenly in their logarithm."""
+        """Random factors from 1 / largest to largest, uniform in their logarithm."""
         return torch.exp(self.symmetric(math.log(largest)))
 
 
 def _placements(draw: _Draw, settings: ViewSettings, height: int, width: int) -> torch.Tensor:
-    """(n, 2, 3) maps from a view to its slice, in the (x, y) coordinates from -1 to 1 of ``affine_grid``."""
+    """(n, 2, 3) affine maps from a view to its slice, in the (x, y) coordinates from -1 to 1 of ``affine_grid``."""
     inverse, shift = _affine(draw, settings, height, width)
     area, ratio = draw.between(*settings.crop), draw.ratio(settings.aspect)
     sides = torch.stack([(area * ratio).sqrt(), (area / ratio).sqrt()], 1).clamp(max=1)
@@ -116,7 +117,7 @@ def _placements(draw: _Draw, settings: ViewSettings, height: int, width: int) ->
 
 
 def _affine(draw: _Draw, settings: ViewSettings, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Inverse (n, 2, 2) matrix and (n, 2) shift of rotation, shear and scale, drawn in pixels so angles stay true."""
+    """Inverse (n, 2, 2) matrix and (n, 2) shift of rotation, shear and scale, with angles in pixels."""
     angle = draw.symmetric(math.radians(settings.rotation))
     slant = torch.tan(draw.symmetric(math.radians(settings.shear)))
     size = draw.between(*settings.scale)

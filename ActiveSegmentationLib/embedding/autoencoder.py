@@ -1,4 +1,4 @@
-"""Convolutions down to a latent vector and back, for the autoencoders of this room."""
+"""Convolutional encoder and decoder blocks, for the autoencoders."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from torch import nn
 from ActiveSegmentationLib.embedding.network import shrunk
 
 LEAST_DEVIATION = 1e-2
-"""Deviation of an image below which it is not stretched further: an empty slice is no texture of rounding errors."""
+"""Smallest standard deviation that an image is divided by, so that an empty slice does not become amplified noise."""
 _NORM_GROUPS = 8
 
 SMALL_GRID = 64
-"""Slices whose longer side has at most this many pixels are seen at 32 x 32 pixels, larger ones at 64 x 64."""
+"""Slices whose longer side has at most this many pixels are resized to 32 x 32 pixels, larger ones to 64 x 64."""
 
 
 def fitting_side(grid: tuple[int, int]) -> int:
-    """Rows and columns that slices of a grid are seen at, unless told."""
+    """Default number of rows and columns that slices of a grid are resized to."""
     return 32 if max(grid) <= SMALL_GRID else 64
 
 
 def standardised(images: torch.Tensor, side: int) -> torch.Tensor:
-    """Images (n, C, H, W) float32 at ``side`` x ``side`` pixels, each channel of each with mean 0 and deviation 1.
+    """Images (n, C, H, W) float32 resized to ``side`` x ``side`` pixels, each channel with mean 0 and deviation 1.
 
-    The normalisation of every image by itself is that of Ozdemir et al. (2021, Sec. 2.5).
+    Every image is normalised on its own, as in Ozdemir et al. (2021, Sec. 2.5).
     """
     small = shrunk(images, (side, side))
     deviation, mean = torch.std_mean(small, dim=(2, 3), keepdim=True, correction=0)
@@ -34,14 +34,14 @@ def standardised(images: torch.Tensor, side: int) -> torch.Tensor:
 
 
 def down_blocks(channels: int, widths: Sequence[int], outputs: int, side: int) -> nn.Sequential:
-    """Blocks that halve the plane, then one linear layer: (n, channels, side, side) -> (n, outputs).
+    """Encoder: blocks that halve the plane, then a linear layer: (n, channels, side, side) -> (n, outputs).
 
-    Normalisation is by groups, which mixes no slices: what a slice becomes does not depend on those beside it.
+    Group normalisation is used, so that the output for a slice does not depend on the other slices of the batch.
 
     Args:
         channels: Channels of the images.
-        widths: Channels behind each block, multiples of 8.
-        outputs: Numbers that come out.
+        widths: Channels after each block, multiples of 8.
+        outputs: Length of the output.
         side: Rows and columns of the images, a multiple of 2 to the number of blocks.
     """
     layers: list[nn.Module] = []
@@ -54,7 +54,7 @@ def down_blocks(channels: int, widths: Sequence[int], outputs: int, side: int) -
 
 
 def up_blocks(channels: int, widths: Sequence[int], inputs: int, side: int) -> nn.Sequential:
-    """The way back of ``down_blocks`` with the same arguments: (n, inputs) -> (n, channels, side, side)."""
+    """Decoder for the output of ``down_blocks`` with the same arguments: (n, inputs) -> (n, channels, side, side)."""
     end = side >> len(widths)
     order = [*reversed(widths)]
     layers: list[nn.Module] = [nn.Linear(inputs, order[0] * end * end), nn.Unflatten(1, (order[0], end, end))]

@@ -1,4 +1,4 @@
-"""Embeddings kept on disk, so that they are computed once."""
+"""Embeddings cached on disk, so that they are computed once."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ActiveSegmentationLib.common.files import atomic_path, explained
 
 
 def cached_embeddings(folder: Path, key: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
-    """The embeddings called ``key``: read from the folder, or computed and written there.
+    """The embeddings with this key: read from the folder, or computed and written there.
 
     Args:
-        folder: Folder of the cache, made if needed; everything in it can be deleted at any time.
-        key: Names everything the embeddings depend on (encoder and stack); a file name.
-        compute: Gives the (n, d) float32 array.
+        folder: Folder of the cache, created if needed; everything in it can be deleted at any time.
+        key: File name that identifies everything the embeddings depend on (encoder and stack).
+        compute: Computes the (n, d) float32 array.
 
     Returns:
         (n, d) float32.
@@ -32,8 +32,8 @@ def cached_embeddings(folder: Path, key: str, compute: Callable[[], np.ndarray])
             with explained(path):
                 return np.load(path, allow_pickle=False)
         except (ValueError, EOFError) as error:
-            advice = "Delete this file; it is made again."
-            raise BadInput(f"The kept embeddings are damaged ({error}).", where=path, advice=advice) from error
+            advice = "Delete this file; it is computed again."
+            raise BadInput(f"The cached embeddings are damaged ({error}).", where=path, advice=advice) from error
     embeddings = np.ascontiguousarray(compute(), dtype=np.float32)
     with atomic_path(path) as temporary:
         np.save(temporary, embeddings, allow_pickle=False)

@@ -1,4 +1,4 @@
-"""Does the learned metric tell slices apart? A collapsed encoder maps all of them to nearly one line or point."""
+"""Diagnostics of a collapsed learned metric, which maps all slices to nearly the same line or point."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ COLLAPSED_RANK = 2.0
 
 
 def collapse_diagnostics(embeddings: np.ndarray) -> dict[str, float]:
-    """Figures by which a person sees a collapse.
+    """Measures that show whether embeddings have collapsed.
 
     Args:
         embeddings: (n, d) finite floats, n at least 1.

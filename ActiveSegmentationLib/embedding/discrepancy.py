@@ -1,17 +1,17 @@
-"""How far points are from a normal distribution: the maximum mean discrepancy (Gretton et al. 2012)."""
+"""The maximum mean discrepancy between two samples (Gretton et al. 2012)."""
 
 from __future__ import annotations
 
 import torch
 
 SCALES = (0.5, 1.0, 2.0)
-"""Squared widths of the Gaussians in the mixture, as parts of the number of dimensions."""
+"""Squared widths of the Gaussians in the mixture, divided by the number of dimensions."""
 
 
 def mixture_kernel(squared: torch.Tensor, dimensions: int) -> torch.Tensor:
     """Mean of Gaussians exp(-d^2 / (2 s D)) for s in ``SCALES``, D dimensions and squared distances d^2.
 
-    Two draws of N(0, I) are sqrt(2 D) apart, where this kernel is neither 0 nor flat, whatever D is.
+    Two draws of N(0, I) have a distance of about sqrt(2 D), where this kernel is neither 0 nor flat for any D.
 
     Args:
         squared: Squared Euclidean distances, any shape.
@@ -22,7 +22,7 @@ def mixture_kernel(squared: torch.Tensor, dimensions: int) -> torch.Tensor:
 
 
 def laplace_kernel(squared: torch.Tensor, dimensions: int) -> torch.Tensor:
-    """exp(-d / (2 sigma^2)) with sigma = 1 for distances d, as the text of Ozdemir et al. (2021, Eq. 6) states it.
+    """exp(-d / (2 sigma^2)) with sigma = 1 for distances d, as in the text of Ozdemir et al. (2021, Eq. 6).
 
     Args:
         squared: Squared Euclidean distances, any shape.

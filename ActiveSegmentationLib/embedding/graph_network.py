@@ -1,4 +1,4 @@
-"""The graph network of CoreGCN: features in which annotated slices are told from the others."""
+"""The graph network of CoreGCN, which learns features that separate annotated slices from the others."""
 
 from __future__ import annotations
 

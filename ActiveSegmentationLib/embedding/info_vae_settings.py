@@ -1,4 +1,4 @@
-"""How the infoVAE is trained, and the settings of the paper by name."""
+"""Settings of the infoVAE, and presets with the paper's settings."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ class InfoVaeSettings(Settings):
     """Settings of the infoVAE; the defaults are the preset "auto".
 
     Attributes:
-        side: Rows and columns of the images that the network sees, a multiple of 2 to the number of blocks; None to
-            choose by the slices' size.
+        side: Rows and columns of the network's input, a multiple of 2 to the power of the number of blocks. None
+            chooses by the size of the slices.
         channels: Channels of the blocks, each of which halves rows and columns; multiples of 8.
-        latent: Numbers of the latent space.
+        latent: Length of a latent vector.
         kernel: "mixture" of Gaussians whose widths grow with the latent space, or "laplace", exp(-|z - z'| / 2), which
             is what the text of Ozdemir et al. (2021) states.
-        mmd_weight: Weight of the discrepancy to N(0, I) beside the mean squared error of a pixel.
-        prior_samples: Draws from N(0, I) that a batch is compared with.
-        batch_size: Slices a batch.
-        epochs: Times that every slice is seen.
-        max_steps: Steps after which training ends even if the epochs are not over, or None.
-        steps: Steps, whatever ``epochs`` and ``max_steps`` say, or None.
-        learning_rate: Step size of Adam.
+        mmd_weight: Weight of the discrepancy to N(0, I) relative to the mean squared error of a pixel.
+        prior_samples: Number of draws from N(0, I) that a batch is compared with.
+        batch_size: Slices per batch.
+        epochs: Number of times that every slice is used.
+        max_steps: Largest number of steps, even if the epochs are not finished, or None.
+        steps: Number of steps, which overrides ``epochs`` and ``max_steps``, or None.
+        learning_rate: Learning rate of Adam.
     """
 
     where: ClassVar[str] = "infoVAE settings"
@@ -62,7 +62,7 @@ class InfoVaeSettings(Settings):
         return replace(self, side=fitting_side(grid))
 
     def total_steps(self, slices: int) -> int:
-        """Steps of the whole training on so many slices."""
+        """Number of steps of the whole training on this many slices."""
         if self.steps is not None:
             return self.steps
         planned = self.epochs * -(-slices // self.batch_size)
@@ -86,11 +86,11 @@ INFO_VAE_PRESETS: dict[str, InfoVaeSettings] = {
 }
 """Settings by name.
 
-"auto" is made for a CPU: 1500 steps, less than a minute on one core for thousands of slices of 48 x 48 pixels.
-"ozdemir2021" has what Ozdemir et al. (Medical Image Analysis 2021, Sec. 2.5) state: 96 x 96 pixels, five blocks, 200
-latent numbers, Adam with 5e-5 and batches of 32. They state neither channels nor length, and this has a warm-up and a
-falling rate that they do not tell of. Their loss is the plain sum of both terms, hence the weight 1; but the error here
-is the mean over the pixels, so that the discrepancy counts for more than beside an l2 norm. The kernel of their Eq. 6
-is below 1e-4 between any two draws of a normal distribution in 200 dimensions, so that it hardly shapes the latent
-space; the mixture stands in for it, and "ozdemir2021-kernel" has theirs.
+- "auto" is made for a CPU: 1500 steps, less than a minute on one core for thousands of slices of 48 x 48 pixels.
+- "ozdemir2021" has what Ozdemir et al. (Medical Image Analysis 2021, Sec. 2.5) state: 96 x 96 pixels, five blocks, 200
+  latent numbers, Adam with 5e-5 and batches of 32. They state neither the channels nor the number of steps, and the
+  warm-up and falling learning rate are additions. Their loss is the plain sum of both terms, hence the weight 1. The
+  error here is the mean over the pixels, so that the discrepancy has more weight than next to an l2 norm.
+- "ozdemir2021-kernel" has the kernel of their Eq. 6 too. It is below 1e-4 between any two draws of a normal
+  distribution in 200 dimensions, so that it hardly shapes the latent space; "ozdemir2021" uses the mixture instead.
 """

@@ -1,6 +1,6 @@
-"""Group-based contrastive learning (Vepa et al., NeurIPS 2024, Eq. 4 and 5): pure functions of similarities and ids.
+"""Contrastive losses of the learned metric (Vepa et al., NeurIPS 2024, Eq. 4 and 5).
 
-Every function counts the 2N views of a batch of N slices so: row i is the first view of slice i, row N + i its second.
+A batch of N slices has 2N views: row i is the first view of slice i, row N + i its second view.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from ActiveSegmentationLib.embedding.loss_weights import Anchors, LossWeights
 
 
 class BatchIds(NamedTuple):
-    """What the N slices of a batch belong to; (N,) int64 tensors each, equal numbers meaning the same thing.
+    """Which group the N slices of a batch belong to: (N,) int64 tensors, in which equal numbers mean the same group.
 
     Attributes:
-        slices: The slice itself; it differs from place to place unless a slice stands for a missing companion.
+        slices: The slice itself; numbers are equal where a slice replaces a missing companion.
         patients: Its patient.
         volumes: Its volume.
-        neighbours: Its pair of neighbouring slices, a number of its own for a slice that is in none.
+        neighbours: Its pair of neighbouring slices; a number of its own for a slice without a pair.
     """
 
     slices: torch.Tensor
@@ -37,7 +37,7 @@ def scaled_similarity(embeddings: torch.Tensor, temperature: float) -> torch.Ten
         temperature: tau, above 0.
 
     Returns:
-        (2N, 2N), symmetric, between -1 / tau and 1 / tau; a vector of zeros is similar to nothing (0).
+        (2N, 2N), symmetric, between -1 / tau and 1 / tau; a vector of zeros has similarity 0.
     """
     unit = functional.normalize(embeddings, dim=1, eps=1e-8)
     return unit @ unit.T / temperature
@@ -48,10 +48,10 @@ def nt_xent(similarity: torch.Tensor, slices: torch.Tensor | None = None) -> tor
 
     Args:
         similarity: (2N, 2N) from ``scaled_similarity``.
-        slices: (N,) ids; where a slice is in the batch twice, its copies are not pushed apart. None: all differ.
+        slices: (N,) ids; where a slice is in the batch twice, its copies do not repel. Default: all slices differ.
 
     Returns:
-        Scalar: mean of -log(exp(s_ij) / sum_{k != i} exp(s_ik)), j being the other view of the slice of view i.
+        Scalar: mean of -log(exp(s_ij) / sum_{k != i} exp(s_ik)), where j is the other view of the slice of view i.
     """
     views = torch.arange(len(similarity), device=similarity.device)
     other = views.roll(len(similarity) // 2)
@@ -68,18 +68,19 @@ def group_contrastive_loss(
 ) -> torch.Tensor:
     """Group loss of Vepa et al. 2024, Eq. 4: slices of a group attract, slices of other patients repel.
 
-    A pair (i, j) of one group costs -log(exp(s_ij) / sum_k exp(s_ik)) where k runs over the views with k != i that are
-    of the same group or of another patient. Other groups of the same patient are in no term, so that losses of several
-    groupings can be added without working against each other.
+    The loss of a pair (i, j) of one group is -log(exp(s_ij) / sum_k exp(s_ik)), where k runs over the views with k != i
+    that are of the same group or of another patient. Other groups of the same patient are in no term, so that losses of
+    several groupings can be added without conflict.
 
-    Eq. 4 lets i run over the N standard slices and j over the N augmented ones of the same group, and divides by N G
-    with G the mean number of slices a group in the batch: with equal groups that is the number of its terms. This is
-    ``anchors="paper"``, its literal reading. ``anchors="all"`` uses that the two views play the same part: i runs over
-    all 2N views, j over all others of the group, and the value is the mean over i of the mean over j. Every similarity
-    gets a gradient from both sides and groups of all sizes weigh the same for each anchor.
+    - ``anchors="paper"`` is the literal reading of Eq. 4: i runs over the first views, j over the second views of the
+      same group, and the sum is divided by N G, where G is the mean number of slices in a group of the batch. With
+      groups of equal size, that is the number of terms.
+    - ``anchors="all"`` uses that the two views are equivalent: i runs over all 2N views, j over all others of the
+      group, and the value is the mean over i of the mean over j. Every similarity gets a gradient from both sides, and
+      groups of all sizes have the same weight for each anchor.
 
-    With groups of one slice, one for each patient, "all" is NT-Xent and "paper" is the half of it whose anchors are
-    the first views.
+    With groups of one slice, one for each patient, "all" is NT-Xent, and "paper" is the half of NT-Xent whose anchors
+    are the first views.
 
     Args:
         similarity: (2N, 2N) from ``scaled_similarity``.
@@ -98,8 +99,8 @@ def group_contrastive_loss(
     denominator = torch.logsumexp(similarity.masked_fill(~compared, -torch.inf), 1, keepdim=True)
     terms = denominator - similarity
     if anchors == "paper":
-        members = same[:n, :n].sum(1).to(similarity.dtype)
-        mean_size = n / members.reciprocal().sum()  # each group adds up to 1 in the sum: the number of groups
+        sizes = same[:n, :n].sum(1).to(similarity.dtype)
+        mean_size = n / sizes.reciprocal().sum()  # the sum is the number of groups, since each group adds 1
         return terms[:n, n:].masked_fill(~same[:n, n:], 0).sum() / (n * mean_size)
     return (terms.masked_fill(~alike, 0).sum(1) / alike.sum(1)).mean()
 
@@ -111,13 +112,13 @@ def contrastive_losses(
 
     Args:
         embeddings: (2N, D) output of the projection head.
-        ids: What the N slices belong to.
+        ids: Groups of the N slices.
         weights: A loss of weight 0 is not computed.
         temperature: tau, above 0.
         anchors: The reading of Eq. 4.
 
     Returns:
-        Scalars: "loss" the weighted sum, and each loss in use by its name in ``LossWeights``, without its weight.
+        Scalars by name: "loss" is the weighted sum; each loss in use has its name in ``LossWeights`` and no weight.
     """
     similarity = scaled_similarity(embeddings, temperature)
     groups = {"patient": ids.patients, "volume": ids.volumes, "slice": ids.neighbours}

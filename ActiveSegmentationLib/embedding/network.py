@@ -1,4 +1,4 @@
-"""The encoder g of the learned metric: a ResNet-18 and SimCLR's projection head."""
+"""The network of the learned metric: a ResNet-18 with the projection head of SimCLR."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ from ActiveSegmentationLib.embedding.settings import EmbeddingSettings
 from ActiveSegmentationLib.training import seeded_weights
 
 PROJECTION = 64
-"""Length of the vectors that the losses compare."""
+"""Length of the projected vectors, which the losses compare."""
 
 _STEMS = {"large": (7, 2, False), "medium": (3, 2, True), "small": (3, 1, True)}
 _NORM_GROUPS = 8
 
 
 class EncoderNetwork(nn.Module):
-    """ResNet-18 with a projection head; distances are measured before the head, losses behind it.
+    """ResNet-18 with a projection head; distances use the vectors before the head, losses those after it.
 
-    Three stems for slices of different size, each followed by the same eight residual blocks: "large", a 7 x 7
-    convolution of stride 2 and max-pooling (ResNet's own, for 40 pixels and more); "medium", a 3 x 3 convolution of
-    stride 2, four times as dear; "small", a 3 x 3 convolution of stride 1 (below 20 pixels), sixteen times as dear.
+    There are three stems (first layers) for slices of different size, followed by the same eight residual blocks:
+
+    - "large": a 7 x 7 convolution of stride 2 and max-pooling, as in ResNet; for 40 pixels and more.
+    - "medium": a 3 x 3 convolution of stride 2, four times as slow.
+    - "small": a 3 x 3 convolution of stride 1, sixteen times as slow; for less than 20 pixels.
 
     Args:
         channels: Channels of the images.
-        settings: Settings with the stem resolved.
+        settings: Settings with the stem chosen.
     """
 
     def __init__(self, channels: int, settings: EmbeddingSettings) -> None:
@@ -58,25 +60,25 @@ class EncoderNetwork(nn.Module):
         return self.trunk(images)
 
     def project(self, images: torch.Tensor) -> torch.Tensor:
-        """Images (n, C, h, w) float32 -> what the losses compare, (n, 64) float32."""
+        """Images (n, C, h, w) float32 -> projected vectors (n, 64) float32, which the losses compare."""
         return self.head(self(images))
 
 
 def build_network(channels: int, settings: EmbeddingSettings, *, seed: int) -> EncoderNetwork:
-    """A network with random weights that depend on the seed only; torch's own generators stay as they are."""
+    """A network with random weights that depend on the seed only; PyTorch's own generators stay as they are."""
     with seeded_weights(seed):
         return EncoderNetwork(channels, settings)
 
 
 def shrunk(images: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
-    """Images (n, C, H, W) float32 resampled to a smaller shape without aliasing; untouched where it is theirs."""
+    """Images (n, C, H, W) float32 resampled to a smaller shape without aliasing; unchanged if they have that shape."""
     if images.shape[2:] == shape:
         return images
     return functional.interpolate(images, shape, mode="bilinear", antialias=True, align_corners=False)
 
 
 class _MeanOverPlane(nn.Module):
-    """Global average; unlike adaptive pooling it has a deterministic gradient on every device."""
+    """Global average pooling; unlike adaptive pooling, its gradient is deterministic on every device."""
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         return maps.mean((2, 3))

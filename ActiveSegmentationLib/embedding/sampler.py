@@ -1,4 +1,4 @@
-"""Batches in which slices meet others of their patient, volume and neighbourhood (Vepa et al. 2024, Algorithm 1)."""
+"""Batches that hold related slices: of one patient, one volume, or neighbours (Vepa et al. 2024, Algorithm 1)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ActiveSegmentationLib.common.seeds import generator
 
 @dataclass(frozen=True)
 class SliceTable:
-    """What the slices to learn from belong to; int64 arrays of one length n.
+    """Patient, volume and index of the slices to learn from; int64 arrays of one length n.
 
     Attributes:
         rows: Rows of the stack, each once.
         patients: Number of each slice's patient.
-        volumes: Number of each slice's volume; a volume has one patient.
+        volumes: Number of each slice's volume; a volume belongs to one patient.
         indices: 0-based index of each slice in its volume.
     """
 
@@ -30,21 +30,21 @@ class SliceTable:
         return len(self.rows)
 
     def ordered(self) -> SliceTable:
-        """The same slices by patient, volume and index, so that each patient and each volume is one range."""
+        """The same slices sorted by patient, volume and index, so that each patient and each volume is one range."""
         order = np.lexsort((self.indices, self.volumes, self.patients))
         return SliceTable(self.rows[order], self.patients[order], self.volumes[order], self.indices[order])
 
 
 @dataclass(frozen=True)
 class GroupBatch:
-    """One batch: tuple after tuple, int64 arrays of one length.
+    """One batch, tuple after tuple; int64 arrays of one length.
 
     Attributes:
         rows: Rows of the stack.
         patients: Number of each slice's patient.
         volumes: Number of each slice's volume.
-        neighbours: Pair of neighbours: the number of the tuple for an anchor and its neighbour, a number of its own
-            for every other slice.
+        neighbours: Pair of neighbouring slices: the number of the tuple for an anchor and its neighbour, a number of
+            its own for every other slice.
         tuples: Number of the tuple in the batch.
     """
 
@@ -59,34 +59,35 @@ class GroupBatch:
 
 
 class GroupBatchSampler:
-    """Batches of tuples from different patients, made anew for every epoch (Vepa et al. 2024, Algorithm 1).
+    """Batches of tuples from different patients, drawn again for every epoch (Vepa et al. 2024, Algorithm 1).
 
-    Phase 1 makes one tuple for each slice: the slice (anchor), then, for each grouping in use, a random neighbour
-    (index +- 1), a random other slice of its volume, and a random other slice of its patient. Companions are drawn
-    from the slices that are not in the tuple yet; where there is none, the anchor stands in, so volumes of one slice
-    need no special care. Phase 2 fills each batch with one tuple of each of several patients, without replacement.
+    - Phase 1 makes one tuple for each slice: the slice itself (anchor), then, for each grouping in use, a random
+      neighbour (index +- 1), a random other slice of its volume, and a random other slice of its patient. Companions
+      are drawn from the slices that are not in the tuple yet. Where there is none, the anchor replaces it.
+    - Phase 2 fills each batch with one tuple from each of several patients, without replacement.
 
-    Where this departs from Algorithm 1:
-    - A patient's chance is proportional to the tuples it has left, rather than equal. For patients of equal length
-      that is the same; otherwise equal chances use the short ones up first and throw most of the long ones away.
-    - When fewer patients than wanted have tuples left, batches go on with those there are, down to two patients. What
-      the last patient has left then is not used in this epoch (``unused``).
-    - With fewer patients than a batch wants, batches are smaller (``warning`` says so). With a single patient, or with
-      no grouping in use (plain SimCLR), batches are random tuples, and every tuple is used.
+    Differences from Algorithm 1:
+
+    - The probability of a patient is proportional to the tuples it has left, not equal. For patients of equal length
+      that is the same. Otherwise, equal probabilities would use up short patients first and drop most of the long ones.
+    - When fewer patients than wanted have tuples left, batches continue with these, down to two patients. The remaining
+      tuples of the last patient are not used in this epoch (``unused``).
+    - With fewer patients than a batch needs, batches are smaller (see ``warning``). With a single patient, or with no
+      grouping in use (plain SimCLR), batches are random tuples, and every tuple is used.
 
     Args:
         table: The slices, in any order; batches do not depend on it.
-        slice_groups: Add a neighbour to each tuple.
-        volume_groups: Add a slice of the volume.
-        patient_groups: Add a slice of the patient.
-        batch_size: Slices a batch; what does not make a whole tuple is left out.
+        slice_groups: Whether to add a neighbour to each tuple.
+        volume_groups: Whether to add a slice of the volume.
+        patient_groups: Whether to add a slice of the patient.
+        batch_size: Slices per batch, rounded down to whole tuples.
         seed: Seed of all epochs.
 
     Attributes:
-        tuple_size: Slices a tuple.
+        tuple_size: Slices per tuple.
         tuples_per_batch: Tuples in a full batch.
         warning: One line for the person where the cohort has too few patients, or None.
-        unused: Tuples the last epoch left out.
+        unused: Number of tuples that the last epoch left out.
 
     Raises:
         BadInput: If there is no slice, or a batch cannot hold two tuples.
@@ -123,13 +124,13 @@ class GroupBatchSampler:
             self.tuples_per_batch = len(self._starts)
             size = self.tuples_per_batch * self.tuple_size
             self.warning = (
-                f"There are only {len(self._starts)} patients: the metric is learned from batches of {size} slices "
-                f"instead of {batch_size}. More patients make it better."
+                f"There are only {len(self._starts)} patients: the learned metric is trained on batches of {size} "
+                f"slices instead of {batch_size}. More patients make it better."
             )
 
     @property
     def batches_per_epoch(self) -> int:
-        """Batches it takes to use every tuple once, when all are full."""
+        """Number of full batches that use every tuple once."""
         return -(-len(self._table) // self.tuples_per_batch)
 
     def epoch(self, number: int) -> list[GroupBatch]:
@@ -145,7 +146,7 @@ class GroupBatchSampler:
         return [self._batch(tuples[numbers]) for numbers in chosen]
 
     def _tuples(self, rng: np.random.Generator) -> np.ndarray:
-        """Phase 1: (n, tuple_size) places in the table, the anchor first."""
+        """Phase 1: (n, tuple_size) positions in the table, the anchor first."""
         tuples = np.arange(len(self._table))[:, None]
         if self._slice_groups:
             tuples = np.column_stack([tuples, self._neighbours(rng)])
@@ -168,12 +169,12 @@ class GroupBatchSampler:
         return np.array_split(rng.permutation(len(self._table)), parts)
 
     def _from_different_patients(self, rng: np.random.Generator) -> list[np.ndarray]:
-        """Phase 2: places of the anchors of each batch."""
+        """Phase 2: positions of the anchors of each batch."""
         order = np.concatenate([s + rng.permutation(c) for s, c in zip(self._starts, self._counts, strict=True)])
         left = self._counts.copy()
         batches = []
         while (patients := min(self.tuples_per_batch, int(np.count_nonzero(left)))) >= 2:
-            with np.errstate(divide="ignore"):  # nothing left: never chosen
+            with np.errstate(divide="ignore"):  # patients without tuples are never chosen
                 waiting = rng.standard_exponential(len(left)) / left
             chosen = np.argpartition(waiting, patients - 1)[:patients]
             left[chosen] -= 1
@@ -190,7 +191,7 @@ class GroupBatchSampler:
 
 
 def _ranges(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First place and place behind the last of each entry's run of equal numbers."""
+    """First position and one past the last position of each entry's run of equal numbers."""
     border = np.flatnonzero(np.diff(numbers)) + 1
     edges = np.concatenate([[0], border, [len(numbers)]])
     lengths = np.diff(edges)
@@ -198,18 +199,18 @@ def _ranges(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _draw_others(start: np.ndarray, stop: np.ndarray, tuples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A place in each range, evenly from those not in the tuple; the tuple's first member where there is none.
+    """A random position in each range that is not in the tuple; the tuple's first element where there is none.
 
     Args:
-        start: (n,) first places.
-        stop: (n,) places behind the last.
-        tuples: (n, m) places taken, all within their ranges; repetitions count once.
+        start: (n,) first positions.
+        stop: (n,) one past the last positions.
+        tuples: (n, m) positions taken, all within their ranges; repetitions count once.
         rng: Source of randomness.
     """
     taken = np.sort(tuples, axis=1)
     fresh = np.column_stack([np.ones(len(taken), dtype=bool), np.diff(taken, axis=1) > 0])
     free = stop - start - fresh.sum(1)
     drawn = start + np.floor(rng.random(len(start)) * free).astype(np.int64)
-    for column in range(taken.shape[1]):  # ascending: each taken place at or below moves the drawn one up by one
+    for column in range(taken.shape[1]):  # ascending: each taken position at or below moves the drawn one up by one
         drawn += fresh[:, column] & (taken[:, column] <= drawn)
     return np.where(free > 0, drawn, tuples[:, 0])

@@ -1,4 +1,4 @@
-"""How the learned metric is trained, and the settings of the paper by name."""
+"""Settings of the learned metric, and presets with the paper's settings."""
 
 from __future__ import annotations
 
@@ -30,24 +30,25 @@ class EmbeddingSettings(Settings):
     """Settings of the learned metric; the defaults are the preset "auto".
 
     Attributes:
-        weights: Weights of Eq. 5, or None to choose by the cohort: (1, 0.05, 0.35, 0) where a patient has more than
-            one volume, otherwise (1, 0, 0.35, 0), the paper's best for either kind.
-        temperature: tau of every loss.
+        weights: Weights of Eq. 5. None chooses by the cohort: (1, 0.05, 0.35, 0) where a patient has more than one
+            volume, otherwise (1, 0, 0.35, 0), which are the paper's best.
+        temperature: Temperature tau of every loss.
         anchors: Reading of Eq. 4, see ``group_contrastive_loss``.
-        batch_size: Slices a batch (two views each); what does not make a whole tuple is left out.
-        epochs: Times that every slice is the anchor of a tuple.
-        max_steps: Steps after which training ends even if the epochs are not over, or None.
-        steps: Steps, whatever ``epochs`` and ``max_steps`` say, or None.
-        learning_rate: Step size of Adam.
+        batch_size: Slices per batch (two views each), rounded down to whole tuples.
+        epochs: Number of times that every slice is the anchor of a tuple.
+        max_steps: Largest number of steps, even if the epochs are not finished, or None.
+        steps: Number of steps, which overrides ``epochs`` and ``max_steps``, or None.
+        learning_rate: Learning rate of Adam.
         weight_decay: L2 penalty of Adam.
-        schedule: "constant", or "cosine" to let the step size fall to 0 after a warm-up over the first 5 % of steps.
-        stem: First layers of the network, "auto" to choose by the slices' size, see ``EncoderNetwork``.
-        width: Channels of the first residual blocks, a multiple of 8; an embedding has eight times as many numbers, 512
-            for the paper's ResNet-18.
-        norm: "batch" (paper) or "group". Batch statistics of few, related slices tell which slices are together in a
-            batch; with batches as small as the paper's and one or two patients, "group" avoids that.
-        longest_side: Slices are shrunk to at most this many pixels on the longer side, or None to take them as they
-            are in the stack.
+        schedule: "constant", or "cosine" to let the learning rate fall to 0 after a warm-up over the first 5 % of
+            steps.
+        stem: First layers of the network, or "auto" to choose by the size of the slices, see ``EncoderNetwork``.
+        width: Channels of the first residual blocks, a multiple of 8. An embedding is eight times as long, 512 for the
+            paper's ResNet-18.
+        norm: "batch" (paper) or "group" normalisation. Batch statistics of few, related slices reveal which slices are
+            in a batch together; "group" avoids that for small batches of one or two patients.
+        longest_side: Slices are shrunk to at most this many pixels on the longer side, or None to use them as they are
+            in the stack.
     """
 
     where: ClassVar[str] = "embedding settings"
@@ -76,7 +77,7 @@ class EmbeddingSettings(Settings):
 
     @property
     def features(self) -> int:
-        """Numbers an embedding has."""
+        """Length of an embedding."""
         return 8 * self.width
 
     def resolved(self, stack: EmbeddableSlices, rows: np.ndarray) -> EmbeddingSettings:
@@ -98,14 +99,14 @@ class EmbeddingSettings(Settings):
         return replace(self, weights=weights, stem=stem if self.stem == "auto" else self.stem)
 
     def input_shape(self, grid: tuple[int, int]) -> tuple[int, int]:
-        """Rows and columns that the network sees of a slice of ``grid`` rows and columns."""
+        """Rows and columns of the network's input for slices of ``grid`` rows and columns."""
         if self.longest_side is None or max(grid) <= self.longest_side:
             return grid
         factor = self.longest_side / max(grid)
         return max(1, round(grid[0] * factor)), max(1, round(grid[1] * factor))
 
     def total_steps(self, batches_per_epoch: int) -> int:
-        """Steps of the whole training."""
+        """Number of steps of the whole training."""
         if self.steps is not None:
             return self.steps
         planned = self.epochs * batches_per_epoch
@@ -117,7 +118,7 @@ SINGLE_VOLUME = LossWeights(1.0, 0.0, 0.35, 0.0)
 
 
 def _paper(ntxent: float, patient: float, volume: float, slice_: float) -> EmbeddingSettings:
-    """The paper's training for weights of Eq. 5; batches of 9 slices with two groupings, of 8 otherwise."""
+    """The paper's training with weights of Eq. 5; batches of 9 slices with two groupings, otherwise of 8."""
     weights = LossWeights(ntxent, patient, volume, slice_)
     groupings = sum(weight > 0 for weight in weights[1:])
     return EmbeddingSettings(
@@ -156,37 +157,37 @@ EMBEDDING_PRESETS: dict[str, EmbeddingSettings] = {
 }
 """Settings by name.
 
-"auto" is made for a CPU: about three minutes on two cores for thousands of slices. It departs from Vepa et al. (NeurIPS
-2024) in: batches of 32 slices rather than 8 or 9, at most 20 epochs and 300 steps rather than 100 epochs, a larger step
-size that falls (constant in the paper), slices shrunk to 96 pixels, stems for small images below 40, and both
-directions of Eq. 4. The losses, their weights and Adam's penalty are the paper's. Measured on the hippocampus cohort by
-where a changed slice finds its original among 1,832 (median rank; pixels 532): 38 after these 300 steps, 154 after 100,
-206 after 100 with the paper's step size, and 164 after 75 steps of the medium stem, which cost as much as 220 of these.
+- "auto" is made for a CPU: it takes about three minutes on two cores for thousands of slices. Differences from Vepa et
+  al. (NeurIPS 2024): batches of 32 slices instead of 8 or 9, at most 20 epochs and 300 steps instead of 100 epochs, a
+  larger learning rate that falls (constant in the paper), slices shrunk to 96 pixels, stems for small images below 40,
+  and both directions of Eq. 4. The losses, their weights and Adam's weight decay are the paper's. Measured on the
+  hippocampus cohort by the rank of the original among 1,832 slices, nearest to a changed slice (median; 532 for
+  pixels): 38 after these 300 steps, 154 after 100, 206 after 100 with the paper's learning rate, and 164 after 75 steps
+  of the medium stem, which take as long as 220 of these.
 
-The "vepa2024-..." presets are the paper's trainings (Section 3.2.1, Appendix A): "-acdc" its best, for patients with
-several volumes, "-single-volume" and "-volume-slice" the two it used where a patient has one volume.
+- The "vepa2024-..." presets are the paper's trainings (Section 3.2.1, Appendix A): "-acdc" is its best for patients
+  with several volumes; "-single-volume" and "-volume-slice" are the two that it used where a patient has one volume.
+- The other names list the losses that are combined: every combination of NT-Xent and the losses of patients, volumes
+  and neighbouring slices, which includes every row of the paper's ablation (Table 4, Appendix A). "patient" is also its
+  choice for pretrained segmenters. Weights are 1 for NT-Xent and for a single group loss, as in the paper. Where the
+  paper tried several weights for group losses, the text does not say which were best: "ntxent-patient-volume" and
+  "all" have those of its best training, and combinations without NT-Xent have equal weights. The paper gives no weights
+  for "patient-slice" and "ntxent-patient-slice"; those here follow "patient-volume" and "ntxent-patient-volume".
 
-The other names are the losses joined: every combination of NT-Xent and the losses of patients, volumes and neighbouring
-slices, and so every row of its ablation (Table 4, Appendix A); "patient" is also its choice for pretrained segmenters.
-Weights are 1 for NT-Xent and for the only group loss, as there. Where the paper tried several weights for group losses,
-the text does not tell which were best: "ntxent-patient-volume" and "all" have those of its best training and next to
-it, those without NT-Xent even ones. It names no weights for "patient-slice" and "ntxent-patient-slice"; those here
-follow "patient-volume" and "ntxent-patient-volume". Other weights can be written freely, see ``named_settings``.
-
-The paper's slices are 256 pixels wide and its network starts from a stem for large images; choose the slice stack
-accordingly.
+Other weights can be written freely, see ``named_settings``. The paper's slices are 256 pixels wide and its network has
+a stem for large images; choose the slice stack accordingly.
 """
 
 WEIGHT_NAMES = ("nt-xent", "patient", "volume", "slice")
-"""What people call the weights of Eq. 5."""
+"""Names of the weights of Eq. 5 in the names of strategies."""
 
 
 def named_settings(name: str, own: EmbeddingSettings) -> EmbeddingSettings:
-    """The settings that a strategy means by "learned:NAME".
+    """The settings that "learned:NAME" in the name of a strategy means.
 
     Args:
         name: A preset, or weights of Eq. 5 as in "nt-xent=1+patient=0.05+volume=0.35"; those left out are 0.
-        own: Settings of the study: free weights change nothing else in them, a preset only keeps their ``steps``.
+        own: Settings of the study. Free weights change only the weights in them; a preset keeps only their ``steps``.
 
     Raises:
         BadInput: If there is no such preset, or the weights are not numbers of 0 or more, one of them positive.

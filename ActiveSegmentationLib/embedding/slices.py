@@ -1,4 +1,4 @@
-"""What this room needs of a slice stack."""
+"""The part of a slice stack that embeddings need, as a protocol."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class EmbeddableSlices(Protocol):
-    """Slices on one grid with their place in the cohort; ``cohort.SliceStack`` is one, and tests make small ones."""
+    """Slices on one grid with their patient, volume and index, such as ``cohort.SliceStack``."""
 
     @property
     def key(self) -> str:

@@ -33,7 +33,7 @@ class VaalSettings(Settings):
     Attributes:
         steps: Largest number of steps; pools that ``PASSES`` passes need fewer for get fewer.
         latent: Length of a latent vector.
-        batch_size: Annotated slices in a step, and as many others.
+        batch_size: Number of annotated slices in a step, and of other slices.
         widths: Channels of the blocks; the last is repeated until the map has 4 x 4 positions or fewer.
         hidden: Units of both hidden layers of the discriminator.
         beta: Weight of the divergence from N(0, I).

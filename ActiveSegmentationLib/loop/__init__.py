@@ -1,4 +1,4 @@
-"""One round from end to end, over a study folder or for an experiment: choose, train, predict, score, export."""
+"""The active learning loop, for a study or an experiment: select slices, train, predict, score, export."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Which device computes, and what the result files say about the program that made them."""
+"""The device that computes, and the versions that result files record."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from ActiveSegmentationLib import __version__
 from ActiveSegmentationLib.common.errors import BadInput
 
 LIBRARIES = ("torch", "monai", "numpy", "scipy", "scikit-learn", "SimpleITK")
-"""Distributions whose versions go into result files."""
+"""Packages whose versions go into result files."""
 
 
 def resolve_device(name: str = "auto") -> str:
-    """The torch device to use.
+    """The PyTorch device to use.
 
     Args:
-        name: "auto" (a CUDA GPU where there is one, else the CPU), or a torch device such as "cpu" or "cuda:1".
+        name: "auto" (a CUDA GPU where there is one, else the CPU), or a PyTorch device such as "cpu" or "cuda:1".
 
     Raises:
-        BadInput: If the device is unknown or not there.
+        BadInput: If the device is unknown or not available.
     """
     import torch
 
@@ -46,7 +46,7 @@ def describe_device(device: str) -> str:
 
 
 def versions() -> dict[str, Any]:
-    """Versions of the program, of Python and of the libraries that results depend on (None where one is missing)."""
+    """Versions of this program, of Python and of the packages that results depend on (None where one is missing)."""
     found: dict[str, Any] = {"activesegmentation": __version__, "python": platform.python_version()}
     for name in LIBRARIES:
         try:

@@ -1,4 +1,4 @@
-"""What the annotations, and in experiments the reference masks, tell a strategy beyond the images."""
+"""What a strategy may know in addition to the images: from annotations, and in experiments from reference masks."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def knowledge_of(
 
 
 def true_classes(stack: SliceStack, labels: LabelSet) -> Callable[[np.ndarray], np.ndarray]:
-    """What experiments know: a function from rows of the stack (n,) to the classes truly there, (n, C) bool.
+    """The true classes of slices, for experiments: a function from rows of the stack (n,) to (n, C) bool.
 
     Args:
         stack: The cohort's slices with their reference masks.
@@ -53,7 +53,7 @@ def true_classes(stack: SliceStack, labels: LabelSet) -> Callable[[np.ndarray], 
             masks = stack.truth(volume_id, AnnotationKind.MASK)
             if masks is None:
                 advice = "Choose another strategy, or leave this volume out."
-                raise BadInput("It has no reference mask to know the classes from.", where=volume_id, advice=advice)
+                raise BadInput("The volume has no reference mask.", where=volume_id, advice=advice)
             classes = labels.to_classes(masks)
             values = np.arange(labels.classes)
             known[volume_id] = np.stack([np.isin(values, plane) for plane in classes])
@@ -69,15 +69,15 @@ def true_classes(stack: SliceStack, labels: LabelSet) -> Callable[[np.ndarray], 
 def true_extents(
     stack: SliceStack, rows: np.ndarray, truth: Callable[[np.ndarray], np.ndarray]
 ) -> dict[str, tuple[int, int]]:
-    """What a person who knows the volumes would mark in them.
+    """The extents that a person who knows the volumes would mark.
 
     Args:
         stack: The cohort's slices.
-        rows: (n,) rows of the slices that a person would look at.
+        rows: (n,) rows of the slices to use.
         truth: See ``true_classes``.
 
     Returns:
-        First and last slice index with any foreground of every volume that has some.
+        First and last slice index with any foreground, for every volume that has some.
     """
     found: dict[str, tuple[int, int]] = {}
     for row in rows[truth(rows)[:, 1:].any(axis=1)]:

@@ -1,4 +1,4 @@
-"""How far a study is: its counts, its newest model, the size of its cache."""
+"""Overview of a study: its counts, its newest model, the size of its cache."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ def study_overview(study: Study) -> dict[str, Any]:
     """What ``Study.status`` counts, the newest model and the cache, as JSON values; reads no image and no weights.
 
     Returns:
-        Also "model" (None before the first training; its "round", the "slices" it was trained on, which is None for a
-        training that was broken off before it said so, and its "key") and "cache bytes".
+        The status, "cache bytes" and "model": None before the first training, otherwise its "round", its "key", and the
+        number of "slices" it was trained on, which is None if the training was interrupted before it was recorded.
     """
     return study.status() | {"model": _newest_model(study), "cache bytes": study.cache_size()}
 

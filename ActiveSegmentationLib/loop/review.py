@@ -1,4 +1,4 @@
-"""What the latest model says about every volume, kept in the cache for a person to look at, the doubtful first."""
+"""Review: the latest model's prediction and uncertainty of every volume, cached, the most uncertain first."""
 
 from __future__ import annotations
 
@@ -19,18 +19,20 @@ from ActiveSegmentationLib.segmentation import Ensemble, predict_planes
 from ActiveSegmentationLib.uncertainty import entropy_map
 
 CERTAIN_BACKGROUND = 0.99
-"""Pixels with at least this probability of background do not count in a volume's doubt: air would drown the organ."""
+"""Pixels with at least this probability of background are left out of a volume's uncertainty, because they are far more
+than those of the organ."""
 
 
 @dataclass(frozen=True)
 class VolumeReview:
-    """The latest model on one volume.
+    """Prediction and uncertainty of the latest model on one volume.
 
     Attributes:
         volume: Id of the volume.
         model: Key of the model.
         labels: Label map (NRRD, label values, the volume's grid).
-        uncertainty: Entropy of the class probabilities divided by its largest value, 0 certain to 1 (NRRD, float32).
+        uncertainty: Entropy of the class probabilities divided by its largest value, from 0 (certain) to 1 (NRRD,
+            float32).
         doubt: Mean of ``uncertainty`` over the pixels that may belong to a structure, 0 where there are none.
         slice_doubt: The same for each slice.
     """
@@ -48,14 +50,14 @@ class VolumeReview:
 
 
 def review_study(loop: StudyLoop, volumes: Sequence[str] = ()) -> list[VolumeReview]:
-    """Predict volumes with the latest model; what it has predicted before is not predicted again.
+    """Predict volumes with the latest model; cached predictions are used again.
 
     Args:
         loop: The study.
-        volumes: Ids of the volumes, all unless told.
+        volumes: Ids of the volumes. Default: all.
 
     Returns:
-        One review a volume, the most uncertain first; none of volumes in ``loop.left_out``.
+        One review for each volume, the most uncertain first, without the volumes in ``loop.left_out``.
 
     Raises:
         BadInput: If no model is trained or a volume unknown.
@@ -75,7 +77,7 @@ def review_study(loop: StudyLoop, volumes: Sequence[str] = ()) -> list[VolumeRev
 
 
 def usable(loop: StudyLoop, volumes: Sequence[str]) -> list[Volume]:
-    """Volumes that were asked for, all where none were named, without those that had to be left out.
+    """The named volumes, or all, without those that had to be left out.
 
     Raises:
         BadInput: If a volume is unknown or excluded, or none can be used.
@@ -88,19 +90,19 @@ def usable(loop: StudyLoop, volumes: Sequence[str]) -> list[Volume]:
 
 
 def predictions_folder(loop: StudyLoop, model: Ensemble) -> Path:
-    """Where the predictions of a model are kept."""
+    """Folder of the cached predictions of a model."""
     return loop.study.cache_folder / "predictions" / model.key[:16]
 
 
 def known_review(loop: StudyLoop, model: Ensemble, volume: Volume) -> VolumeReview | None:
-    """What a model predicted of a volume before, or None where that is not kept, or can no longer be read."""
+    """The cached prediction of a volume, or None where there is none or it can no longer be read."""
     record = _record(loop, volume, predictions_folder(loop, model))
     if not record.is_file():
         return None
     try:
         known = read_json(record)
         review = VolumeReview(**{**known, "slice_doubt": tuple(known["slice_doubt"])})
-    except (BadInput, KeyError, TypeError):  # it is made again, as anything in the cache is
+    except (BadInput, KeyError, TypeError):  # it is computed again
         return None
     labels, uncertainty = record.with_suffix(".labels.nrrd"), record.with_suffix(".uncertainty.nrrd")
     if not (labels.is_file() and uncertainty.is_file()):

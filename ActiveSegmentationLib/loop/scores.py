@@ -1,4 +1,4 @@
-"""Scores of several volumes: their means and spread, and a table of all of them."""
+"""Scores of several volumes: means, standard deviations, and a CSV table."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ALL_CLASSES = "all classes"
 
 @dataclass(frozen=True)
 class ScoreSummary:
-    """One metric over the volumes.
+    """One evaluation metric over the volumes.
 
     Attributes:
         class_name: Name of the class, or ``ALL_CLASSES`` for the mean over the classes of each volume.
@@ -52,7 +52,7 @@ class ScoreSummary:
 
 
 def summarise(scores: Sequence[VolumeScore]) -> list[ScoreSummary]:
-    """Mean and spread over volumes of every class and metric, then of the means over classes."""
+    """Mean and standard deviation over volumes, for every class and metric, then for the means over classes."""
     groups: dict[tuple[str, str], list[float]] = {}
     of_volumes: dict[tuple[str, str], list[float]] = {}
     for score in scores:
@@ -74,12 +74,12 @@ def _summary(class_name: str, metric: str, values: Sequence[float]) -> ScoreSumm
 
 
 def write_scores_csv(path: Path, scores: Sequence[VolumeScore], cohort: Cohort, role: Role, round_number: int) -> None:
-    """Write one row a volume, class and metric, in one atomic step; NaN is an empty cell.
+    """Write one row for each volume, class and metric, in one atomic step; NaN is an empty cell.
 
     The header is ``patient,volume,role,round,class,metric,value``. A table of an earlier evaluation is replaced.
 
     Raises:
-        BadInput: If there is another file of this name, or the folder cannot be written.
+        BadInput: If the path is a file that is not a table of scores, or the folder cannot be written.
         JobFailed: If the disk is full.
     """
     if path.exists() and not _is_table(path):

@@ -1,4 +1,4 @@
-"""All slices of a cohort as dots in a plane, so that a person sees what is annotated and what is not."""
+"""Map of slices: all slices of a cohort as points in a plane, in which similar slices are close."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from ActiveSegmentationLib.loop.embeddings import Embeddings
 from ActiveSegmentationLib.loop.study_loop import StudyLoop
 
 METHODS = ("pca", "tsne")
-"""Ways to lay the slices out: principal components (fast, global), t-SNE (slow, shows neighbourhoods)."""
+"""Methods of the map: principal components (fast, global), t-SNE (slow, shows neighbourhoods)."""
 
 EMBEDDINGS = ("pixels", "segmenter", "learned")
-"""What the layout is made from, see ``acquisition``."""
+"""Embeddings that the map can be computed from."""
 
 MOST_COMPONENTS = 50
-"""Dimensions that t-SNE is given, after PCA, as its authors advise."""
+"""Number of dimensions to which PCA reduces the input of t-SNE, as its authors advise."""
 
 
 @dataclass(frozen=True)
 class SliceMap:
-    """Places of slices in a plane.
+    """Positions of slices in a plane.
 
     Attributes:
         volumes: Id of the volume of each slice.
         indices: 0-based index of each slice in its volume.
         places: (n, 2) float32, without unit.
-        embedding: What they were made from.
+        embedding: Embedding that they were computed from.
     """
 
     volumes: tuple[str, ...]
@@ -42,16 +42,16 @@ class SliceMap:
 
 
 def slice_map(loop: StudyLoop, *, method: str = "pca", embedding: str = "auto") -> SliceMap:
-    """Lay the pool's slices out in a plane.
+    """Compute the map of the pool's slices.
 
     Args:
         loop: The study.
         method: One of ``METHODS``.
-        embedding: One of ``EMBEDDINGS``; "auto" takes the segmenter's features where a model is trained, otherwise
-            down-sampled pixels: what costs no training.
+        embedding: One of ``EMBEDDINGS``. "auto" uses the model's features where a model is trained, otherwise
+            down-sampled pixels, neither of which needs a training.
 
     Raises:
-        BadInput: If an option is unknown, or the segmenter's features are asked for before the first training.
+        BadInput: If an option is unknown, or the model's features are requested before the first training.
     """
     model = loop.latest_model()
     if embedding == "auto":

@@ -1,4 +1,4 @@
-"""Small pictures of slices, for lists in which a person should recognise a slice at a glance."""
+"""Thumbnails of slices, for lists in which a person should recognise a slice."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ActiveSegmentationLib.cohort.previews import small_picture, upright, write_
 
 
 def write_thumbnails(stack: SliceStack, slices: Iterable[SliceId], folder: Path) -> dict[SliceId, Path]:
-    """Write a grey picture (PNG) of each slice, as a radiologist would have it; those that exist are kept.
+    """Write a grey picture (PNG) of each slice in radiological orientation; existing pictures are kept.
 
     Args:
         stack: The cohort's slices; the first channel is shown.
         slices: Which slices.
-        folder: Where to keep them; the pictures of a stack lie in a folder named by its key.
+        folder: Folder of the pictures; those of a stack are in a subfolder named by its key.
 
     Returns:
         The path of each slice's picture.

@@ -1,4 +1,4 @@
-"""The picture of learning curves, with the names of the strategies beside or below the lines."""
+"""The figure of learning curves, with the names of the strategies next to or below the lines."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 
 def learning_curve(rows: Iterable[ResultRow], *, narrow: bool = False, metric: str = "dice") -> bytes:
-    """Mean 3D Dice over the number of annotated slices, one line a strategy; bands are one SD over seeds.
+    """Mean 3D Dice over the number of annotated slices, one line per strategy; bands are one SD over seeds.
 
     Args:
-        rows: Result rows; several cohorts get a panel each.
-        narrow: Draw for a narrow screen: larger letters, names below instead of beside the lines.
+        rows: Result rows; each cohort has a panel of its own.
+        narrow: Whether to draw for a narrow screen, with larger letters and the names below the lines.
         metric: Name of the metric to draw.
 
     Returns:
@@ -82,7 +82,7 @@ def _draw_curves(axes: Axes, curves: Sequence[Curve], strategies: Sequence[str],
 
 
 def _budget_axes(axes: Axes, curve: Curve) -> None:
-    """Ticks at the budgets below, the same places in percent of the pool above."""
+    """Ticks at the budgets below, and in percent of the pool above."""
     budgets, percent = curve.annotated.astype(float), curve.percent
     span = float(np.ptp(budgets))
     top = axes.secondary_xaxis("top")
@@ -99,7 +99,7 @@ def _budget_axes(axes: Axes, curve: Curve) -> None:
 
 
 def _widest_label(figure: Figure, strategies: Sequence[str]) -> float:
-    """Share of the figure's width that the longest name takes."""
+    """Width of the longest name as a share of the figure's width."""
     renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
     texts = [figure.text(0, 0, strategy, fontsize=10) for strategy in strategies]
     widest = max(text.get_window_extent(renderer).width for text in texts)
@@ -109,7 +109,7 @@ def _widest_label(figure: Figure, strategies: Sequence[str]) -> float:
 
 
 def _label_lines(axes: Axes, curves: Sequence[Curve], strategies: Sequence[str]) -> None:
-    """Write each name beside the end of its line, moved up or down where names would touch."""
+    """Write each name next to the end of its line, moved up or down where names would touch."""
     low, high = axes.get_ylim()
     gap = (high - low) * 15 * axes.figure.dpi / 72 / axes.get_window_extent().height
     ends = sorted(((float(c.mean[c.present][-1]), c.strategy, c) for c in curves), key=lambda end: end[:2])
@@ -139,15 +139,15 @@ def _label_lines(axes: Axes, curves: Sequence[Curve], strategies: Sequence[str])
 
 
 def spread(places: Sequence[float], gap: float, limits: tuple[float, float]) -> list[float]:
-    """Move sorted places apart until neighbours are at least ``gap`` apart, keeping their order.
+    """Move sorted numbers apart until neighbours differ by at least ``gap``, keeping their order.
 
     Args:
         places: Increasing numbers.
-        gap: Smallest distance wanted.
-        limits: Lowest and highest place wanted; given up where the places do not fit.
+        gap: Smallest difference wanted.
+        limits: Lowest and highest number wanted; ignored where the numbers do not fit.
 
     Returns:
-        As many places; those that had room stay where they were, and those that had none are spread about their mean.
+        As many numbers; those with enough room are unchanged, the others are spread about their mean.
     """
     low, high = limits
 

@@ -17,9 +17,9 @@ from ActiveSegmentationLib.evaluation.statistics import (
 
 @dataclass(frozen=True)
 class Curve:
-    """Scores of one strategy on one cohort, a mean over classes each.
+    """Scores of one strategy on one cohort; each score is a mean over classes.
 
-    All curves of one call share seeds, volumes and budgets; what a strategy lacks is NaN.
+    All curves of one call share seeds, volumes and budgets; missing scores are NaN.
 
     Attributes:
         cohort: Name of the cohort.
@@ -48,7 +48,7 @@ class Curve:
 
     @property
     def mean(self) -> np.ndarray:
-        """(b,) mean over volumes of the mean over seeds; NaN where nothing is known."""
+        """(b,) mean over volumes of the mean over seeds; NaN where there are no scores."""
         return mean_without_nan(mean_without_nan(self.scores, axis=0), axis=0)
 
     @property
@@ -78,7 +78,7 @@ def cohorts_of(rows: Iterable[ResultRow]) -> list[str]:
 
 
 def format_percent(percent: float) -> str:
-    """A percentage for people: one decimal at most from 1 on, two digits below."""
+    """A percentage as text: at most one decimal from 1 on, two digits below."""
     return f"{round(percent, 1):g}" if percent >= 1 else f"{percent:.2g}"
 
 
@@ -86,12 +86,12 @@ def learning_curves(rows: Iterable[ResultRow], metric: str = "dice", *, cohort: 
     """The learning curve of every strategy, sorted by name.
 
     Args:
-        rows: Result rows; other metrics and cohorts are passed over.
+        rows: Result rows; those of other metrics and cohorts are ignored.
         metric: Name of the metric.
-        cohort: Name of the cohort; may be left out where there is only one.
+        cohort: Name of the cohort. Default: the only one.
 
     Returns:
-        One curve a strategy that has at least one value that is not NaN.
+        One curve for every strategy that has at least one value that is not NaN.
 
     Raises:
         ValueError: If no cohort is named and the rows are of several.
@@ -140,7 +140,7 @@ def _scores(
 
 
 def showcase_volumes(rows: Iterable[ResultRow], *, metric: str = "dice") -> list[tuple[str, str, float]]:
-    """The best, the median and the worst volume, by the mean over all the rows given.
+    """The best, the median and the worst volume, by the mean over all rows.
 
     Args:
         rows: Result rows, usually of one strategy and seed after the last round.

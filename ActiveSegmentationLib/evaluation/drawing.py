@@ -1,4 +1,4 @@
-"""What all figures share: canvases without global state, colours, PNG bytes."""
+"""Drawing tools that all figures share: canvases without global state, colours, PNG bytes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Color = tuple[float, float, float]
 INK = "#222222"
 FAINT = "#6b6b6b"
 
-# Okabe and Ito's palette, which people with any colour vision can tell apart
+# the palette of Okabe and Ito, which is safe for colour-blind readers
 LINE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 LINE_STYLES = ("-", "--", "-.", ":")
 MARKERS = "osD^vPX"
@@ -37,7 +37,7 @@ BACKGROUND_COLOR: Color = (0.20, 0.35, 0.85)
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty white figure of the given size in inches, with a canvas of its own."""
+    """An empty white figure with a canvas of its own; the size is in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -54,7 +54,7 @@ def to_png(figure: Figure, dpi: int = 150) -> bytes:
 
 
 def label_color(value: int, colors: Mapping[int, Color] | None = None) -> Color:
-    """The colour of a label value: the one given, or one of the palette; background (0) is dark blue."""
+    """The colour of a label value: from ``colors`` or the palette; background (0) is dark blue."""
     if colors is not None and value in colors:
         return colors[value]
     # the second term keeps values like 63, 126, 189, 252 apart, which a cohort may use
@@ -62,7 +62,7 @@ def label_color(value: int, colors: Mapping[int, Color] | None = None) -> Color:
 
 
 def grey_levels(image: np.ndarray) -> np.ndarray:
-    """An image as 0..1 for display, cut at its 0.5th and 99.5th percentile.
+    """An image scaled to 0..1 for display, clipped at its 0.5th and 99.5th percentile.
 
     Args:
         image: (H, W) float; pixels that are not finite become black.
@@ -83,7 +83,7 @@ def grey_levels(image: np.ndarray) -> np.ndarray:
 
 
 def tidy(axes: Axes) -> None:
-    """Take away what carries no data from a chart."""
+    """Remove what shows no data from a chart."""
     axes.spines[["right"]].set_visible(False)
     axes.spines[["left", "bottom", "top"]].set_color("#b0b0b0")
     axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)

@@ -1,4 +1,4 @@
-"""How well a predicted label map agrees with the reference: overlap and distance, per volume and class."""
+"""Evaluation metrics of a predicted label map against a reference: overlap and distance, per volume and class."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MSD_CONTOUR = generate_binary_structure(3, 3)  # Ozdemir 2021: mask minus its 3
 
 @dataclass(frozen=True)
 class MetricValue:
-    """One metric of one class in one volume.
+    """One evaluation metric of one class in one volume.
 
     Attributes:
         class_value: Value of the class in the label maps.
@@ -52,17 +52,17 @@ def volume_metrics(
 ) -> list[MetricValue]:
     """Score a predicted label map against the reference.
 
-    Reference pixels of value 255 (unlabelled) are left out of everything, and make no contour where they touch a class.
+    Unlabelled reference pixels (255) are ignored everywhere, and a border between them and a class is not a contour.
 
-    - ``dice``: 2|P and G| / (|P| + |G|) over the volume. A class that the reference has and the prediction lacks, or
-      the other way round, scores 0: an empty prediction is never perfect. A class that both lack follows ``absent``.
-    - ``dice2d``: mean over the slices of the same, each slice by the same rule; with ``absent="nan"`` the slices in
-      which neither has the class are left out.
+    - ``dice``: 2|P and G| / (|P| + |G|) over the volume. A class that only the reference or only the prediction has
+      scores 0, so that an empty prediction is never perfect. A class that neither has follows ``absent``.
+    - ``dice2d``: mean of the same over the slices. With ``absent="nan"``, slices in which neither has the class are
+      left out.
     - ``hd95``: 95th percentile Hausdorff distance in mm, the larger of both directions (Gaillochet 2023, Eq. 6).
     - ``msd``: mean surface distance in mm, pooled: (sum of distances from P's contour to G's + sum from G's to P's) /
       (pixels of both contours) (Ozdemir 2021, Eq. 11).
-    - ``missed``: 1 if the reference has the class and the prediction lacks it, 0 if both have it, NaN if the reference
-      lacks it. Comes with ``hd95`` and ``msd`` unasked, because these are NaN when either side is empty.
+    - ``missed``: 1 if the reference has the class and the prediction does not, 0 if both have it, NaN if the reference
+      does not. It is always computed with ``hd95`` and ``msd``, which are NaN when either side is empty.
 
     Args:
         prediction: (k, j, i) uint8 label values.
@@ -71,15 +71,18 @@ def volume_metrics(
         spacing: Distance of neighbouring pixels along (k, j, i) in mm.
         slice_axis: Array axis (0, 1, 2 for k, j, i) along which the volume is cut into slices.
         metrics: Names from ``METRICS``.
-        absent: "nan" (nnU-Net; left out of means), "one" (MONAI with ignore_empty=False; Gaillochet 2023) or "zero"
-            (Vepa 2024's released code).
+        absent: Dice of a class that neither has: "nan" (nnU-Net; left out of means), "one" (MONAI with
+            ignore_empty=False; Gaillochet 2023) or "zero" (the released code of Vepa 2024).
 
     Returns:
-        One value a class and metric, class by class in the order given.
+        One value for every class and metric, class by class in the order given.
 
     Raises:
-        BadInput: If a metric's name is unknown.
-        ValueError: If the arrays do not match or are not 3D, or an argument is out of its range.
+        BadInput: If the name of a metric is unknown.
+        ValueError: If the arrays do not match or are not 3D, or an argument is out of range.
+
+    Example:
+        >>> volume_metrics(prediction, reference, classes={1: "liver"}, spacing=(3, 1, 1), slice_axis=0)
     """
     _check(prediction, truth, classes, spacing, slice_axis, absent)
     wanted = _wanted(metrics)
@@ -94,7 +97,7 @@ def volume_metrics(
 
 
 def dice(prediction: np.ndarray, truth: np.ndarray, *, absent: AbsentRule = "nan") -> float:
-    """Dice of two boolean arrays of one shape, 0..1; if both are empty, what ``absent`` says."""
+    """Dice of two boolean arrays of one shape, 0..1; ``absent`` defines it where both are empty."""
     total = int(np.count_nonzero(prediction)) + int(np.count_nonzero(truth))
     return float(_dice(int(np.count_nonzero(prediction & truth)), total, absent))
 
@@ -109,7 +112,7 @@ def surface_distances(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Distances between the contours of two masks.
 
-    A contour holds the pixels of a mask with a neighbour outside it; beyond the array's border all is outside. Along an
+    The contour of a mask is its pixels that have a neighbour outside of the mask or of the array. Along an
     axis with one pixel there are no neighbours: the contour of a mask in a single slice is its outline.
 
     Args:
@@ -120,8 +123,8 @@ def surface_distances(
         decided: (k, j, i) bool; elsewhere neither mask may be True and makes no contour; all is decided if None.
 
     Returns:
-        Distance in mm of every pixel of the prediction's contour to the nearest of the truth's, and the other way
-        round; both empty if either contour is.
+        Distances in mm from every pixel of the prediction's contour to the nearest of the reference's, and in the other
+        direction; both are empty if either contour is.
     """
     box = find_objects((prediction | truth).astype(np.uint8))
     if not box:
@@ -192,15 +195,15 @@ def _dice_of_slices(
 
 
 def check_metrics(metrics: Sequence[str]) -> None:
-    """Refuse names that are no metrics.
+    """Refuse names that are not evaluation metrics.
 
     Raises:
-        BadInput: Naming them and those there are.
+        BadInput: If there are such names; lists the known metrics.
     """
     unknown = sorted(set(metrics) - set(METRICS))
     if unknown:
         advice = f"Choose from {', '.join(METRICS)}."
-        raise BadInput(f"There is no metric {', '.join(unknown)}.", where="metrics", advice=advice)
+        raise BadInput(f"There is no evaluation metric {', '.join(unknown)}.", where="metrics", advice=advice)
 
 
 def _wanted(metrics: Sequence[str]) -> tuple[str, ...]:

@@ -22,19 +22,19 @@ RequestKey = tuple[str, int, int, int]
 """Strategy, seed, round and rank of a request."""
 
 CONVENTIONS = (
-    "Dice: 3D, per volume and class, then the mean over classes, volumes and seeds. A class that the reference has and "
-    "the prediction lacks, or the other way round, scores 0, so an empty prediction is never perfect. A class that "
-    "neither has is left out of the mean, and the table counts how often that happened.",
+    "Dice: 3D, per volume and class, then the mean over classes, volumes and seeds. A class that only the reference or "
+    "only the prediction has scores 0, so that an empty prediction is never perfect. A class that neither has is left "
+    "out of the mean, and the table counts how often that happened.",
     "HD95 (95th percentile Hausdorff distance, the larger of both directions) and the mean surface distance are in "
-    "millimetres and not defined where the reference or the prediction is empty; such values are left out, and the "
-    "share of classes that were missed altogether stands next to them.",
+    "millimetres and not defined where the reference or the prediction is empty. Such values are left out, and the "
+    "next column has the share of classes that were missed.",
     "Bands show one standard deviation over seeds. 2 SE is twice the bootstrap standard error over test volumes. "
     "Intervals are 95 % t intervals of paired differences over seeds and test volumes, with the smaller number of the "
-    "two, less 1, as degrees of freedom. Where such an interval holds 0, no difference can be told, and with fewer "
-    f"than {FEW_SEEDS} seeds only large ones can. The sentences above use intervals that hold for all pairs of "
-    "strategies together (Bonferroni). The other intervals are not corrected for the number of comparisons, and the "
-    "best of many strategies looks a little better than it is.",
-    "Unlabelled pixels of the reference count nowhere.",
+    "two minus 1 as degrees of freedom. Where such an interval contains 0, the difference is not significant; with "
+    f"fewer than {FEW_SEEDS} seeds only large differences are. The sentences above use intervals that hold for all "
+    "pairs of strategies together (Bonferroni). The other intervals are not corrected for the number of comparisons, "
+    "and the best of many strategies looks a little better than it is.",
+    "Unlabelled pixels of the reference are ignored.",
     "Slices are numbered from 1.",
 )
 """How to read the numbers in a report."""

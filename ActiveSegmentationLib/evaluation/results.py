@@ -18,7 +18,7 @@ from ActiveSegmentationLib.common.files import explained, write_text
 
 @dataclass(frozen=True, order=True, slots=True)
 class ResultRow:
-    """One metric of one class in one test volume after one round of one run.
+    """One evaluation metric of one class in one test volume, after one round of one run.
 
     Attributes:
         cohort: Name of the cohort.
@@ -83,8 +83,8 @@ _Row = TypeVar("_Row", ResultRow, RequestRow)
 def write_results_csv(path: Path, rows: Iterable[ResultRow]) -> None:
     """Write result rows, sorted by all their fields, in one atomic step.
 
-    The header is ``cohort,strategy,seed,round,annotated slices,percent,volume,class,metric,value``; numbers read back
-    to the same bits; NaN is an empty cell.
+    The header is ``cohort,strategy,seed,round,annotated slices,percent,volume,class,metric,value``. Numbers are written
+    with all digits; NaN is an empty cell.
 
     Raises:
         BadInput: If the folder cannot be written.
@@ -108,25 +108,25 @@ def write_requests_csv(path: Path, rows: Iterable[RequestRow]) -> None:
 
 
 def read_results_csv(path: Path) -> list[ResultRow]:
-    """Read what ``write_results_csv`` wrote; columns may come in any order, and more of them are passed over.
+    """Read a file of ``write_results_csv``; columns may be in any order, and unknown columns are ignored.
 
     Raises:
-        BadInput: If the file is missing, a column is, or a cell is not what its column holds.
+        BadInput: If the file or a column is missing, or a cell is not valid.
     """
     return _read(path, ResultRow)
 
 
 def read_requests_csv(path: Path) -> list[RequestRow]:
-    """Read what ``write_requests_csv`` wrote; columns may come in any order, and more of them are passed over.
+    """Read a file of ``write_requests_csv``; columns may be in any order, and unknown columns are ignored.
 
     Raises:
-        BadInput: If the file is missing, a column is, a cell is not what its column holds, or slices count from 0, as
-            older versions wrote them.
+        BadInput: If the file or a column is missing, a cell is not valid, or slices count from 0, as older versions
+            wrote them.
     """
     rows = _read(path, RequestRow)
     if any(row.slice < 1 for row in rows):
-        message = "Slices count from 0 in this file; it is of an older version."
-        raise BadInput(message, where=path, advice="Run the same benchmark again: it only writes its tables anew.")
+        message = "Slices count from 0 in this file, which an older version wrote."
+        raise BadInput(message, where=path, advice="Run the same benchmark again: it only writes its tables again.")
     return [dataclasses.replace(row, slice=row.slice - 1) for row in rows]
 
 
@@ -137,7 +137,7 @@ def _write(path: Path, kind: type[_Row], rows: Sequence[_Row]) -> None:
     plain.writerow(_columns(kind))
     for row in rows:
         cells = [_cell(getattr(row, field.name)) for field in dataclasses.fields(kind)]
-        # the module does not quote a lone carriage return of its own accord, and would read it as the end of the row
+        # the csv module does not quote a lone carriage return by itself, and would read it as the end of the row
         (quoted if any("\r" in cell for cell in cells) else plain).writerow(cells)
     write_text(path, text.getvalue())
 

@@ -1,6 +1,6 @@
-"""Numbers about numbers: standard errors, areas under learning curves, paired comparisons of strategies.
+"""Statistics of scores: standard errors, areas under learning curves, paired comparisons of strategies.
 
-Scores come as arrays (seeds, volumes[, budgets]); NaN marks a score that does not exist and is left out.
+Scores are arrays (seeds, volumes[, budgets]); missing scores are NaN and are left out.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ RESAMPLES = 1000
 """Bootstrap resamples of the standard error over test volumes, as in Vepa 2024."""
 
 FEW_SEEDS = 5
-"""With fewer seeds only large differences can be told; what cannot be told is then said to have too few seeds."""
+"""With fewer seeds only large differences are significant; others are reported as having too few seeds."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How much the first of two strategies is above the second, with a t interval over seeds and test volumes.
+    """Difference of two strategies, the first minus the second, with a t interval over seeds and test volumes.
 
     Attributes:
-        mean: Mean difference, in the unit of the scores; NaN if nothing is paired.
-        low: Lower end of the interval; NaN with fewer than two seeds, which tell nothing of the spread between seeds.
+        mean: Mean difference, in the unit of the scores; NaN if no scores are paired.
+        low: Lower end of the interval; NaN with fewer than two seeds, from which no spread can be estimated.
         high: Upper end; NaN likewise.
         seeds: Seeds with paired scores.
         volumes: Test volumes with paired scores.
@@ -40,22 +40,22 @@ class Difference:
 
     @property
     def verdict(self) -> int:
-        """1 if the whole interval lies above 0, -1 if below, 0 if no difference can be told."""
+        """1 if the whole interval is above 0, -1 if below, 0 if it contains 0."""
         return int(self.low > 0) - int(self.high < 0)
 
     @property
     def too_few_seeds(self) -> bool:
-        """Whether nothing can be told and more seeds might change that."""
+        """Whether the interval contains 0 and there are few seeds."""
         return self.verdict == 0 and self.seeds < FEW_SEEDS
 
 
 @dataclass(frozen=True)
 class ClusteredMean:
-    """A mean of values of which those of one cluster are not independent.
+    """A mean of values that are not independent within clusters.
 
     Attributes:
         mean: Mean of all values, in their unit; NaN if there are none.
-        error: Its standard error, from the clusters' sums; NaN with fewer than two clusters.
+        error: Standard error of the mean, from the sums of the clusters; NaN with fewer than two clusters.
         low: Lower end of the t interval with clusters - 1 degrees of freedom; NaN likewise.
         high: Upper end.
         values: Number of values.
@@ -71,7 +71,7 @@ class ClusteredMean:
 
 
 def mean_without_nan(values: np.ndarray, axis: int | tuple[int, ...] | None = None) -> np.ndarray:
-    """Mean of the values that are not NaN along ``axis``; NaN (and no warning) where there are none."""
+    """Mean along ``axis`` of the values that are not NaN; NaN, without a warning, where there are none."""
     known = ~np.isnan(values)
     count = known.sum(axis=axis)
     total = np.where(known, values, 0.0).sum(axis=axis)
@@ -79,10 +79,10 @@ def mean_without_nan(values: np.ndarray, axis: int | tuple[int, ...] | None = No
 
 
 def bootstrap_standard_error(scores: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0) -> float:
-    """Standard error of the mean score over the choice of test volumes (Vepa 2024; the paper reports twice this).
+    """Bootstrap standard error of the mean score over test volumes (Vepa 2024, which reports twice this value).
 
-    The scores of a volume are first averaged over the seeds; then volumes are drawn with replacement, and the standard
-    deviation of the means of the draws is returned.
+    The scores of a volume are first averaged over the seeds. Then volumes are drawn with replacement, and the standard
+    deviation of the means of the draws is the standard error.
 
     Args:
         scores: (seeds, volumes) float.
@@ -103,7 +103,7 @@ def bootstrap_standard_error(scores: np.ndarray, *, resamples: int = RESAMPLES, 
 def area_under_learning_curve(budgets: Sequence[float] | np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Area under a learning curve by the trapezoid rule, with the budgets rescaled to 0..1.
 
-    A constant curve of height c has area c, whatever the budgets; a curve of one point has its height.
+    A constant curve of height c has area c for any budgets; a curve with one point has the height of the point.
 
     Args:
         budgets: (n,) strictly increasing numbers of annotated slices (or percentages).
@@ -130,12 +130,14 @@ def area_under_learning_curve(budgets: Sequence[float] | np.ndarray, scores: np.
 def paired_difference(first: np.ndarray, second: np.ndarray, *, level: float = 0.95) -> Difference:
     """Mean difference of paired scores with a t interval over seeds and test volumes.
 
-    What both strategies have in common (an easy volume, a lucky initial set) cancels in the differences. Their mean
-    varies with the seeds that were run and with the volumes that were scored, and each of the two is estimated from the
-    clusters' means; what is noise of single runs on single volumes is in both and counts once. The smaller of the two
-    numbers of clusters, less 1, gives the degrees of freedom, so that two seeds need a difference of almost thirteen
-    standard errors. ``Testing/Benchmarks/simulate_intervals.py`` shows that this holds its level where a bootstrap over
-    as few seeds does not.
+    - Effects that both strategies share (an easy volume, a lucky initial set) cancel in the differences.
+    - The variance of the mean difference over seeds and that over volumes are both estimated from the cluster means;
+      the noise of single runs on single volumes is in both and is subtracted once.
+    - The degrees of freedom are the smaller number of clusters minus 1, so that two seeds need a difference of almost
+      thirteen standard errors.
+
+    ``Testing/Benchmarks/simulate_intervals.py`` shows that this interval keeps its level with few seeds, where a
+    bootstrap does not.
 
     Args:
         first: (seeds, volumes) float.
@@ -163,7 +165,7 @@ def paired_difference(first: np.ndarray, second: np.ndarray, *, level: float = 0
 
 
 def _two_way_variance(deviations: np.ndarray, known: np.ndarray) -> float:
-    """Variance of the mean of (seeds, volumes) values from their deviations, 0 where nothing is known."""
+    """Variance of the mean of (seeds, volumes) values from their deviations, which are 0 where a value is missing."""
     count = int(known.sum())
     of_seeds, of_volumes = (_cluster_variance(deviations.sum(axis=axis), count) for axis in (1, 0))
     of_cells = float((deviations**2).sum()) / (count * max(count - 1, 1))
@@ -181,12 +183,12 @@ def clustered_mean(
 ) -> ClusteredMean:
     """Mean of values with a standard error that counts clusters instead of values.
 
-    Differences of runs on the same patients, or in the same setting, go up and down together: many of them are worth
-    little more than one. Each cluster counts as one draw.
+    Differences of runs on the same patients, or in the same setting, are correlated, so that many of them hold little
+    more information than one. Each cluster counts as one draw.
 
     Args:
         values: (n,) float; NaN is left out.
-        clusters: (n,) name of the cluster of each value, such as its cohort.
+        clusters: (n,) name of the cluster of each value, for example its cohort.
         level: Coverage of the interval.
 
     Raises:
@@ -213,8 +215,8 @@ def paired_area_difference(
 ) -> Difference:
     """``paired_difference`` of the areas under the learning curves.
 
-    The area is linear in the scores, so it is taken for each seed and volume first. A seed and volume with a missing
-    score at any budget is left out.
+    The area is linear in the scores, so that it is computed for each seed and volume first. A seed and volume with a
+    missing score at any budget are left out.
 
     Args:
         budgets: (n,) strictly increasing.
@@ -227,12 +229,12 @@ def paired_area_difference(
 
 
 def wins_ties_losses(first: np.ndarray, second: np.ndarray, *, level: float = 0.95) -> tuple[int, int, int]:
-    """At how many budgets the first strategy is better, no difference can be told, and it is worse.
+    """Number of budgets at which the first strategy is better, not significantly different, and worse.
 
     Args:
         first: (seeds, volumes, budgets) float.
         second: (seeds, volumes, budgets) float.
-        level: Coverage of the interval of ``paired_difference`` that has to exclude 0.
+        level: Coverage of the interval of ``paired_difference``, which must exclude 0 for a win or a loss.
 
     Returns:
         Wins, ties and losses; they add up to the budgets at which both have scores.

@@ -1,4 +1,4 @@
-"""Result rows in tables and sentences: what a reader wants to know first."""
+"""Summaries of result rows: rows of tables, comparisons of strategies, and the headline in sentences."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class SummaryRow:
         dice: Mean 3D Dice over classes, seeds and volumes, 0..1.
         sd: Standard deviation over seeds; NaN with one seed.
         two_se: Twice the bootstrap standard error over test volumes; NaN with one volume.
-        hd95: Mean 95th percentile Hausdorff distance in mm where it is defined; NaN if it was not measured.
-        missed: Share of the classes present that were not found at all, 0..1; NaN if it was not measured.
+        hd95: Mean 95th percentile Hausdorff distance in mm where it is defined; NaN if it was not computed.
+        missed: Share of the classes present that were not predicted at all, 0..1; NaN if it was not computed.
         seeds: Seeds with results.
         volumes: Test volumes with results.
         left_out: Number of Dice values that are not defined (class in neither reference nor prediction).
@@ -63,10 +63,10 @@ class Comparison:
         first: Name of the first strategy.
         second: Name of the second.
         area: Difference of the areas under the learning curves over the budgets both have, with a 95 % interval.
-        joint: The same with an interval so wide that those of all pairs of the cohort hold together in 95 %.
+        joint: The same with a simultaneous interval, which holds for all pairs of the cohort together in 95 %.
         pairs: Number of these pairs.
         wins: Budgets at which the first is better (interval above 0).
-        ties: Budgets at which no difference can be told.
+        ties: Budgets at which the difference is not significant.
         losses: Budgets at which the first is worse.
     """
 
@@ -83,7 +83,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class BestAtBudget:
-    """The best strategy at one budget against the runner-up.
+    """The best strategy at one budget, compared to the runner-up.
 
     Attributes:
         cohort: Name of the cohort.
@@ -105,7 +105,7 @@ class BestAtBudget:
 
 
 def summary(rows: Iterable[ResultRow]) -> list[SummaryRow]:
-    """One row for every cohort, strategy and budget, sorted so."""
+    """One row for every cohort, strategy and budget, in this order."""
     rows = list(rows)
     table = []
     for cohort in cohorts_of(rows):
@@ -158,7 +158,7 @@ LEVEL = 0.95
 
 
 def comparisons(rows: Iterable[ResultRow]) -> list[Comparison]:
-    """Every two strategies of a cohort, the one with the larger area first; only budgets that both have count."""
+    """Every pair of strategies of a cohort, the one with the larger area first, over the budgets that both have."""
     rows = list(rows)
     found = []
     for cohort in cohorts_of(rows):
@@ -169,7 +169,7 @@ def comparisons(rows: Iterable[ResultRow]) -> list[Comparison]:
 
 
 def _compared(first: Curve, second: Curve, pairs: int) -> Comparison:
-    """Two curves; ``pairs`` is how many such comparisons are looked at together (Bonferroni's correction)."""
+    """Compare two curves; ``pairs`` is the number of comparisons that are made together (Bonferroni correction)."""
     both = first.present & second.present
     a, b = first.scores[..., both], second.scores[..., both]
     area, joint = (
@@ -179,7 +179,7 @@ def _compared(first: Curve, second: Curve, pairs: int) -> Comparison:
 
 
 def best_at_budgets(rows: Iterable[ResultRow]) -> list[BestAtBudget]:
-    """The best strategy at every budget of every cohort, against the runner-up."""
+    """The best strategy at every budget of every cohort, compared to the runner-up."""
     rows = list(rows)
     found = []
     for cohort in cohorts_of(rows):
@@ -207,7 +207,7 @@ def best_at_budgets(rows: Iterable[ResultRow]) -> list[BestAtBudget]:
 
 
 def headline(rows: Iterable[ResultRow]) -> list[str]:
-    """What came out, in one or two sentences a cohort: the best strategy, by how much, and how sure that is."""
+    """The result in a few sentences per cohort: the best strategy, by how much, and whether that is significant."""
     rows = list(rows)
     pairs = comparisons(rows)
     sentences = []
@@ -254,7 +254,7 @@ def _result(curve: Curve, budgets: np.ndarray) -> str:
 
 
 def _against_others(pairs: Sequence[Comparison], best: Curve) -> list[str]:
-    """The best against each other strategy, as sentences, by intervals that hold for all pairs together."""
+    """The best strategy compared to each other one, as sentences, by simultaneous intervals."""
     groups: dict[str, list[str]] = {words: [] for words in _VERDICTS.values()}
     for pair in pairs:
         sign, other = (1, pair.second) if pair.first == best.strategy else (-1, pair.first)
@@ -269,11 +269,11 @@ def _against_others(pairs: Sequence[Comparison], best: Curve) -> list[str]:
 
 _VERDICTS: dict[int | str, str] = {
     1: "It is better than",
-    0: "No difference can be told from",
-    "few": "Too few seeds to tell it from",
-    -1: "On what both have done it is worse than",
+    0: "It is not significantly different from",
+    "few": "There are too few seeds to compare it with",
+    -1: "On the budgets that both have, it is worse than",
 }
-"""What is said of the best strategy and others, by the verdict of their comparison."""
+"""Words for the comparison of the best strategy with another one, by its verdict."""
 
 
 def _interval(found: Difference, sign: int) -> str:

@@ -1,4 +1,4 @@
-"""Tables for people: of results, of comparisons, as plain text and Markdown."""
+"""Tables of results and of comparisons, as plain text."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Table:
 
     Attributes:
         header: Heads of the columns.
-        rows: Cells, as many a row as there are heads.
-        numeric: Which columns hold numbers and are set flush right.
+        rows: Cells, as many per row as there are heads.
+        numeric: Which columns hold numbers and are aligned right.
         caption: What the table shows.
     """
 
@@ -31,7 +31,7 @@ class Table:
 
 
 def summary_table(rows: Sequence[SummaryRow]) -> Table:
-    """Strategies and budgets with their scores; columns without any value are left out."""
+    """Scores by strategy and budget; columns without any value are left out."""
     columns: list[tuple[str, bool, list[str]]] = [
         ("cohort", False, [row.cohort for row in rows]),
         ("strategy", False, [row.strategy for row in rows]),
@@ -49,14 +49,14 @@ def summary_table(rows: Sequence[SummaryRow]) -> Table:
     ]
     caption = (
         "Mean 3D Dice after each round. SD: over seeds; 2 SE: twice the bootstrap standard error over test volumes; "
-        "missed: classes present and not found at all; left out: values of classes that neither reference nor "
+        "missed: classes present and not predicted at all; left out: values of classes that neither reference nor "
         "prediction has; AULC: area under the learning curve."
     )
     return _table([column for column in columns if not rows or set(column[2]) - {_NONE}], caption)
 
 
 def comparison_table(rows: Sequence[Comparison]) -> Table:
-    """Every two strategies: difference of the areas under their learning curves, and wins, ties, losses."""
+    """Every pair of strategies: difference of the areas under their learning curves, and wins, ties, losses."""
     columns = [
         ("cohort", False, [row.cohort for row in rows]),
         ("strategy", False, [row.first for row in rows]),
@@ -71,9 +71,9 @@ def comparison_table(rows: Sequence[Comparison]) -> Table:
     ]
     caption = (
         "Difference of the areas under the learning curves (3D Dice), with paired t intervals over seeds and test "
-        "volumes; they need two seeds. All pairs: intervals that hold for all pairs together in 95 %; the others leave "
-        "out the truth one time in twenty each. Wins, ties and losses: budgets at which a 95 % interval lies above, "
-        "over and below 0."
+        "volumes, which need two seeds. All pairs: intervals that hold for all pairs together in 95 %; each of the "
+        "others misses the truth one time in twenty. Wins, ties and losses: budgets at which the 95 % interval is "
+        "above 0, contains 0, and is below 0."
     )
     return _table(columns, caption)
 
@@ -86,7 +86,7 @@ def _joint_column(rows: Sequence[Comparison]) -> list[tuple[str, bool, list[str]
 
 
 def budget_table(rows: Sequence[BestAtBudget]) -> Table:
-    """The best strategy at each budget against the runner-up, with a verdict in words."""
+    """The best strategy at each budget compared to the runner-up, with a verdict in words."""
     columns = [
         ("cohort", False, [row.cohort for row in rows]),
         ("slices", True, [str(row.annotated_slices) for row in rows]),
@@ -102,7 +102,9 @@ def budget_table(rows: Sequence[BestAtBudget]) -> Table:
         ),
         ("verdict", False, [_verdict(row) for row in rows]),
     ]
-    return _table(columns, "Which strategy is best at which budget, by mean 3D Dice, and whether that can be told.")
+    return _table(
+        columns, "The best strategy at each budget, by mean 3D Dice, and whether the difference is significant."
+    )
 
 
 def class_table(rows: Iterable[ResultRow]) -> Table:
@@ -133,7 +135,7 @@ def format_text(table: Table) -> str:
 
 
 def _table(columns: Sequence[tuple[str, bool, list[str]]], caption: str) -> Table:
-    """A table of the columns; that of the cohort is left out where there is only one."""
+    """A table of the columns, without that of the cohort where there is only one."""
     shown = [column for place, column in enumerate(columns) if place > 0 or len(set(column[2])) > 1]
     header, numeric, cells = zip(*shown, strict=True)
     return Table(tuple(header), tuple(zip(*cells, strict=True)), tuple(numeric), caption)
@@ -164,5 +166,5 @@ def _verdict(row: BestAtBudget) -> str:
     if row.difference is None:
         return "nothing to compare"
     if row.difference.too_few_seeds:
-        return "too few seeds to tell"
-    return "better" if row.difference.verdict > 0 else "no difference can be told"
+        return "too few seeds"
+    return "better" if row.difference.verdict > 0 else "not significant"

@@ -1,4 +1,4 @@
-"""Comparisons of strategies with simulated annotators: protocols, runs, sweeps, reports."""
+"""Experiments: comparisons of strategies with simulated annotators, their runs, tables and reports."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Simulated annotators: they answer a request from the cohort's reference labels."""
+"""Simulated annotators (oracles), which answer requests from the cohort's reference labels."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from ActiveSegmentationLib.study import SliceAnnotation
 
 
 class Annotator(Protocol):
-    """Answers requests: a person in a viewer, or an oracle."""
+    """Answers requests, as a person in a viewer or an oracle does."""
 
     def annotate(self, slices: Iterable[SliceId], round_number: int) -> list[SliceAnnotation]:
         """Annotate the slices, in order."""
 
 
 class OracleAnnotator:
-    """Answers from the reference labels kept with the stack.
+    """Answers requests from the reference labels of the stack.
 
-    Masks are the reference masks. Scribbles are the cohort's own where a volume has them, and are drawn from its masks
-    where it has none; those depend on the seed, the volume and the slice alone, so every strategy gets the same ones.
+    Masks are the reference masks. Scribbles are the cohort's own where a volume has them; otherwise they are drawn from
+    its masks. Drawn scribbles depend only on the seed, the volume and the slice, so that every strategy gets the same.
 
     Args:
         stack: The cohort's slices with their reference labels.
-        kind: What to answer with.
+        kind: Masks or scribbles.
         seed: Seed of drawn scribbles.
-        name: The annotator's name in what is stored.
+        name: The annotator's name in stored annotations.
     """
 
     def __init__(self, stack: SliceStack, kind: AnnotationKind, *, seed: int = 0, name: str = "oracle") -> None:
         self._stack, self._kind, self._seed, self._name = stack, kind, seed, name
 
     def can_answer(self, volume_id: str) -> bool:
-        """Whether there are reference labels to answer from for this volume."""
+        """Whether there are reference labels for this volume."""
         return self._truth(volume_id, self._kind) is not None or self._truth(volume_id, AnnotationKind.MASK) is not None
 
     def annotate(self, slices: Iterable[SliceId], round_number: int) -> list[SliceAnnotation]:
@@ -63,7 +63,7 @@ class OracleAnnotator:
         ]
 
     def labels(self, slice_id: SliceId) -> np.ndarray:
-        """The answer for one slice: (h, w) uint8 label values, 255 where nothing is decided.
+        """The answer for one slice: (h, w) uint8 label values, 255 where unlabelled.
 
         Raises:
             BadInput: If the volume has no reference labels.

@@ -1,4 +1,4 @@
-"""Compare strategies on a cohort with reference labels: all runs, their tables, curves and report."""
+"""A benchmark: compare strategies on a cohort with reference labels, in resumable runs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ AnnotatorFactory = Callable[[SliceStack, AnnotationKind], Annotator]
 
 
 OUTPUTS = ("results.csv", "requests.csv", "timings.csv", "learning_curve.png", "report.html", "runs")
-"""What a benchmark writes to its folder, apart from ``benchmark.json`` and its cache."""
+"""Files and folders that a benchmark writes, in addition to ``benchmark.json`` and its cache."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Plan:
     Attributes:
         design: What all runs share.
         strategies: Names of the strategies.
-        seeds: Seeds; every strategy is run with each.
+        seeds: Seeds; every strategy is run with every seed.
     """
 
     design: Design
@@ -52,16 +52,17 @@ class Plan:
     seeds: tuple[int, ...]
 
     def pairs(self) -> list[tuple[str, int]]:
-        """Every (strategy, seed), seed by seed, so that an early look compares like with like."""
+        """Every (strategy, seed), seed by seed, so that early results compare all strategies with the same seeds."""
         return [(strategy, seed) for seed in self.seeds for strategy in self.strategies]
 
 
 class Benchmark:
     """An experiment in its output folder.
 
-    The folder may be given again with more strategies or seeds; what is finished is kept. It may not be given again
-    with another design, because the rows would not be comparable. Every session that computes something is listed in
-    ``benchmark.json`` with its versions and device, and every round says its own.
+    - The folder may be used again with more strategies or seeds; finished rounds are kept.
+    - It may not be used again with another design, because the rows would not be comparable.
+    - ``benchmark.json`` lists every session that computed something, with its versions and device; every round records
+      its own.
 
     Args:
         out: Output folder.
@@ -78,10 +79,10 @@ class Benchmark:
         self._annotator = annotator
 
     def execute(self, *, workers: int = 1, progress: Progress | None = None) -> None:
-        """Do what is not done yet, and write tables after every finished run.
+        """Do the rounds that are not done yet, and write the tables.
 
         Args:
-            workers: Runs at a time; more than one use processes of their own.
+            workers: Number of runs at a time; more than one run in processes of their own.
             progress: Progress reporter. Default: reports nothing.
 
         Raises:
@@ -104,7 +105,7 @@ class Benchmark:
             self.write_tables()
 
     def _report_duration(self, runs: Sequence[Run], workers: int, progress: Progress) -> None:
-        """Say how long the runs will take, before they start; a first round that several share is computed once."""
+        """Report how long the runs will take; a first round that several runs share is computed once."""
         rounds = sum(run.rounds - run.finished_rounds() for run in runs)
         if not rounds:
             return
@@ -148,8 +149,8 @@ class Benchmark:
         write_results_csv(self.out / "results.csv", results)
         write_requests_csv(self.out / "requests.csv", requests)
         text = io.StringIO()
-        figures = ["choosing", "training", "scoring"]
-        writer = csv.DictWriter(text, ["strategy", "seed", "round", "shared", *figures, "device", *PROGRAMS])
+        steps = ["choosing", "training", "scoring"]
+        writer = csv.DictWriter(text, ["strategy", "seed", "round", "shared", *steps, "device", *PROGRAMS])
         writer.writeheader()
         writer.writerows(timings)
         write_text(self.out / "timings.csv", text.getvalue())
@@ -180,7 +181,7 @@ class Benchmark:
         sessions: list[dict[str, Any]] = []
         foreign = sorted(name for name in OUTPUTS if (self.out / name).exists())
         if foreign and not path.is_file():
-            message = f"The folder holds {', '.join(foreign)} of something else, which would be overwritten."
+            message = f"The folder holds {', '.join(foreign)} from something else, which would be overwritten."
             raise BadInput(message, where=self.out, advice="Choose a new or empty folder with --out.")
         if path.is_file():
             record = read_json(path)
@@ -191,7 +192,7 @@ class Benchmark:
             self.plan = replace(self.plan, strategies=tuple(strategies), seeds=tuple(seeds))
             changed = sorted(key for key in {*known, *design} if known.get(key) != design.get(key))
             if changed:
-                advice = "Choose another --out, or repeat the options of the first call."
+                advice = "Choose another --out, or use the options of the first call."
                 raise BadInput(
                     f"This folder holds an experiment with other settings ({', '.join(changed)}).",
                     where=self.out,
@@ -210,13 +211,13 @@ class Benchmark:
         return {"started": started, "versions": versions(), "device": describe_device(self.device)}
 
     def learned_kinds(self) -> list[str]:
-        """Kinds of embedding of these strategies whose network is trained once a seed."""
+        """Kinds of embedding of these strategies whose network is trained once for each seed."""
         strategies = [*self.plan.strategies, *filter(None, [self.plan.design.initial])]
         kinds = {kind for name in strategies for kind in create_strategy(name).embeddings}
         return sorted(filter(is_learned, kinds))
 
     def _train_networks(self, progress: Progress) -> None:
-        """Train each learned metric and autoencoder once a seed, before several runs would do so at the same time."""
+        """Train each learned metric and autoencoder once per seed, before several runs need it at the same time."""
         design, compute = self.plan.design, Compute(self.device, progress=progress)
         for seed in sorted({seed for _, seed in self._pending()}):
             settings = replace(design.settings, seed=seed)
@@ -232,7 +233,7 @@ def _file_name(strategy: str) -> str:
 
 
 def _sessions(record: dict[str, Any]) -> list[dict[str, Any]]:
-    """When and with what the rounds were computed; older versions kept the last session only."""
+    """Time, versions and device of every session; older versions kept the last session only."""
     if "sessions" in record:
         return record["sessions"]
     return [{"started": None, "versions": record["versions"], "device": record["device"]}]

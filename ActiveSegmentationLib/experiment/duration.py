@@ -1,4 +1,4 @@
-"""How long an experiment will take: measured on a few steps before it starts, and corrected by what is finished."""
+"""Estimates of how long an experiment takes: from a few timed steps before it starts, then from finished rounds."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from ActiveSegmentationLib.segmentation import Examples
 from ActiveSegmentationLib.segmentation.learner import SegmentationLearner
 
 STEPS = 3
-"""Training steps that are timed, after one that is not."""
+"""Number of training steps that are timed, after one that is not."""
 
 SLICES = 32
-"""Slices whose prediction is timed."""
+"""Number of slices whose prediction is timed."""
 
 
 @dataclass(frozen=True)
 class Speed:
-    """How fast this machine computes an experiment's models.
+    """Speed of this computer with the models of an experiment.
 
     Attributes:
-        step: Seconds of a training step of one model.
-        slice: Seconds of one model's prediction of a slice.
+        step: Seconds for a training step of one model.
+        slice: Seconds for the prediction of a slice by one model.
     """
 
     step: float
     slice: float
 
     def round_seconds(self, design: Design) -> float:
-        """Seconds of one round: its trainings, one prediction of the pool to choose, one of the test part to score.
+        """Seconds for one round: its trainings, and one prediction each of the pool and of the test volumes.
 
-        What strategies need on top (dropout, gradients, learned networks) is not in it.
+        What strategies need in addition (dropout, gradients, learned networks) is not included.
         """
         slices = len(design.rows[Role.POOL]) + len(design.rows[Role.TEST])
         return design.settings.ensemble_members * (design.settings.training.steps * self.step + slices * self.slice)
@@ -79,11 +79,11 @@ def _finish(device: str) -> None:
 
 
 class Remaining:
-    """Tells how long the rounds that are left will take.
+    """Reports how long the remaining rounds will take.
 
     Args:
-        rounds: Rounds to compute.
-        progress: Who is told.
+        rounds: Number of rounds to compute.
+        progress: Progress reporter.
     """
 
     def __init__(self, rounds: int, progress: Progress) -> None:
@@ -91,12 +91,12 @@ class Remaining:
         self._done, self._started = 0, time.monotonic()
 
     def finished(self) -> None:
-        """One more round is finished."""
+        """Count one more finished round."""
         self._done += 1
         left = self._rounds - self._done
         seconds = (time.monotonic() - self._started) / self._done * left
-        told = f"; about {duration_text(seconds)} left" if left else ""
-        self._progress.message(f"{self._done} of {self._rounds} rounds are done{told}.")
+        remaining = f"; about {duration_text(seconds)} left" if left else ""
+        self._progress.message(f"{self._done} of {self._rounds} rounds are done{remaining}.")
 
 
 def duration_text(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""Given slices of the first round: which slices each seed of an experiment starts from."""
+"""Initial sets: a table with the slices of the first round for each seed of an experiment."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.text import read_table
 
 COLUMNS = ("seed", "volume", "slice")
-"""Columns of the table, which may have any form of ``read_table``; slices count from 1. Others are passed over."""
+"""Columns of the table, in any format of ``read_table``; slices count from 1. Other columns are ignored."""
 
-ADVICE = "Write a CSV table with the columns seed,volume,slice, one slice a row, slices counted from 1."
+ADVICE = "Write a CSV table with the columns seed,volume,slice, one slice per row, slices counted from 1."
 
 
 def read_initial_sets(
@@ -22,13 +22,13 @@ def read_initial_sets(
 
     Args:
         path: The table, see ``COLUMNS``.
-        seeds: Seeds of the experiment; rows of other seeds are passed over.
+        seeds: Seeds of the experiment; rows of other seeds are ignored.
         pool: Number of slices of each volume of the pool.
-        count: Slices of the first round.
+        count: Number of slices of the first round.
 
     Raises:
-        BadInput: If the file cannot be read, a cell does not hold what its column should, a slice is not in the pool or
-            named twice for a seed, or a seed does not have ``count`` slices.
+        BadInput: If the file cannot be read, a cell is not valid, a slice is not in the pool or named twice for a seed,
+            or a seed does not have ``count`` slices.
     """
     sets: dict[int, list[SliceId]] = {seed: [] for seed in seeds}
     for line, cells in _rows(path):
@@ -42,7 +42,9 @@ def read_initial_sets(
     for seed, chosen in sets.items():
         if len(chosen) != count:
             message = f"Seed {seed} has {len(chosen)} slices, but the first round has {count}."
-            raise BadInput(message, where=path, advice="Name as many slices for each seed as --rounds begins with.")
+            raise BadInput(
+                message, where=path, advice="Name as many slices for each seed as the first number of --rounds."
+            )
     return {seed: tuple(chosen) for seed, chosen in sets.items()}
 
 

@@ -1,11 +1,11 @@
-"""Budgets of an experiment: how many slices are annotated after each round."""
+"""Budgets of an experiment: the number of annotated slices after each round."""
 
 from __future__ import annotations
 
 from ActiveSegmentationLib.common.errors import BadInput
 
 ANY_POOL = 10**9
-"""Slices of a pool so large that every percentage above 0 is at least one of them."""
+"""Size of a pool in which every percentage above 0 is at least one slice."""
 
 
 def parse_rounds(text: str, pool_size: int) -> list[int]:
@@ -19,7 +19,7 @@ def parse_rounds(text: str, pool_size: int) -> list[int]:
         Strictly increasing counts, each from 1 to ``pool_size``; a percentage is rounded to the nearest slice.
 
     Raises:
-        BadInput: If a part is no number, or the numbers do not increase or fit the pool.
+        BadInput: If a part is not a number, or the numbers do not increase or do not fit the pool.
     """
     counts: list[int] = []
     for part in (piece.strip() for piece in text.split(",")):
@@ -35,10 +35,10 @@ def parse_rounds(text: str, pool_size: int) -> list[int]:
 
 
 def check_rounds(text: str) -> None:
-    """Refuse what is no list of rounds, whatever the pool.
+    """Refuse a text that is not a list of rounds for any pool.
 
     Raises:
-        BadInput: If a part is no number, or not positive.
+        BadInput: If a part is not a number, or not positive.
     """
     for part in (piece.strip() for piece in text.split(",")):
         if _count(part, ANY_POOL) < 1:

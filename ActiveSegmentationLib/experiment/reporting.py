@@ -1,4 +1,4 @@
-"""What a finished comparison leaves behind: learning curve, report with pictures, and a table for the terminal."""
+"""Results of a finished comparison: learning curve, report with pictures, and a table for the terminal."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ from ActiveSegmentationLib.experiment.benchmark import Benchmark
 from ActiveSegmentationLib.segmentation import load_ensemble, predict_volume
 
 PICTURES_PER_ROUND = 12
-"""Requested slices shown of each round; more would make the report too large to send."""
+"""Number of requested slices of each round in the report; more would make the file too large to send."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Where the results are.
+    """Results of a comparison.
 
     Attributes:
         table: Result table and headline as plain text.
         report: The HTML report.
-        rows: The numbers of the table.
-        headline: What came out, in sentences.
+        rows: Rows of the table as numbers.
+        headline: The result in sentences.
     """
 
     table: str
@@ -105,10 +105,10 @@ def _notes(benchmark: Benchmark) -> list[str]:
         "Learned metrics and autoencoders are trained once for each seed, without labels, on the pool."
         if benchmark.learned_kinds()
         else "No learned metric was used.",
-        "Choices and learned networks follow the seed of the run, trainings of models "
-        + ("too." if design.training_seed is None else f"the seed {design.training_seed}."),
-        f"{len(sessions)} sessions on different devices or with different versions computed these rounds: timings.csv "
-        "says which of them computed which."
+        "Choices and learned networks follow the seed of the run; trainings of models follow "
+        + ("it too." if design.training_seed is None else f"the seed {design.training_seed}."),
+        f"{len(sessions)} sessions on different devices or with different versions computed these rounds; timings.csv "
+        "has the device and versions of each round."
         if len(kinds) > 1
         else "All rounds were computed on the same kind of device with the same versions.",
         f"The {design.settings.training.select} weights of each training are used; validation labels are "
@@ -139,7 +139,7 @@ def _slice_view(benchmark: Benchmark, slice_id: SliceId, labels: np.ndarray) -> 
 
 
 def _without_border(benchmark: Benchmark, labels: np.ndarray, volume_id: str) -> np.ndarray:
-    """Labels on the grid; what lies beyond the image's border is shown as background, not as unlabelled."""
+    """Labels on the grid, with background instead of the ignore label outside of the image."""
     on_grid = benchmark.stack.to_overview(labels, volume_id)
     on_grid[on_grid == IGNORE_LABEL] = BACKGROUND
     return on_grid

@@ -42,30 +42,30 @@ from ActiveSegmentationLib.segmentation import Ensemble, load_ensemble
 from ActiveSegmentationLib.study import LabelSet, SliceAnnotation
 
 PROGRAMS = ("activesegmentation", "torch")
-"""Programs whose versions are told beside the seconds of a round."""
+"""Packages whose versions are listed with the seconds of a round."""
 
 
 @dataclass(frozen=True)
 class Design:
-    """What all runs of an experiment share.
+    """Design of an experiment, which all its runs share.
 
     Attributes:
         cohort: Name of the cohort in the result files.
-        rows: Rows of the stack by role; the pool is what strategies choose from.
+        rows: Rows of the stack by role; strategies choose from those of the pool.
         labels: The label set.
-        annotation: What the annotator answers with.
+        annotation: Masks or scribbles.
         rounds: Cumulative numbers of annotated slices.
-        initial: Strategy of the first round, the same slices for every strategy of a seed; "" lets each strategy
-            choose its own.
+        initial: Strategy of the first round, which selects the same slices for all strategies of a seed; "" lets each
+            strategy select its own.
         constraints: Limits on every choice.
         settings: Settings of the loop.
-        metrics: Names of the metrics to compute.
+        metrics: Names of the evaluation metrics to compute.
         absent: Dice of a class that neither the reference nor the prediction has, see ``volume_metrics``.
-        unit: "slice", or "volume" to query whole volumes; the rounds count slices either way.
-        marks: Whether somebody has marked the first and the last slice with structures in every volume of the pool.
-        initial_seed: Seed of the slices of the first round, the same for all runs; None for each run's own.
-        training_seed: Seed of all trainings of models, the same for all runs; None for each run's own.
-        initial_sets: Slices of the first round by the seed of the run, instead of ``initial``; None to choose them.
+        unit: "slice", or "volume" to request whole volumes; the rounds count slices in both cases.
+        marks: Whether strategies know the extent of the structures in every volume of the pool.
+        initial_seed: Seed of the slices of the first round, the same for all runs. Default: each run's own.
+        training_seed: Seed of all trainings of models, the same for all runs. Default: each run's own.
+        initial_sets: Slices of the first round by the seed of the run, instead of ``initial``.
     """
 
     cohort: str
@@ -109,7 +109,7 @@ class Design:
         }
 
     def _seeds(self) -> dict[str, Any]:
-        """What follows which seed; experiments of versions before this had one learned metric for all seeds."""
+        """The seed of each part; earlier versions had one learned metric for all seeds, so that they differ here."""
         seeds: dict[str, Any] = {"learned networks": "run"}
         seeds["first round"] = "run" if self.initial_seed is None else self.initial_seed
         seeds["training"] = "run" if self.training_seed is None else self.training_seed
@@ -205,7 +205,7 @@ class Run:
         return results, requests, timings
 
     def _timing(self, number: int, record: dict[str, Any]) -> dict[str, Any]:
-        """Seconds of a round and what took them; rounds of older versions do not say the latter."""
+        """Seconds of a round, with device and versions, which older versions did not record."""
         about = {"strategy": self.strategy, "seed": self.seed, "round": number}
         programs = {name: record.get("versions", {}).get(name, "") for name in PROGRAMS}
         about["shared"] = "yes" if record.get("shared") else ""
@@ -222,14 +222,14 @@ class Run:
         return self.folder / f"model-{number}"
 
     def _take_first_round(self, target: int, progress: Progress) -> None:
-        """The first round where all strategies of a seed start alike: whoever comes first does it for the others."""
+        """Do the first round that all strategies of a seed share, or copy it if another run has done it."""
         known = hash_json([self._design.to_json(), self._settings.to_json(), self._stack.key])[:16]
         folder = self._cache / "first-rounds" / f"{known}-seed{self.seed}"
         shared = copy.copy(self)
         shared.folder, shared.strategy = folder, self._design.initial or "given slices"
         with explained(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        with sole_user(folder / ".lock", progress, "does the same first round"):
+        with sole_user(folder / ".lock", progress, "computes the same first round"):
             if not shared.finished_rounds():
                 shared._do_round(1, target, {}, progress)
         with explained(self.folder):
@@ -329,7 +329,7 @@ class Run:
 
     @cached_property
     def _extents(self) -> dict[str, tuple[int, int]] | None:
-        """What somebody has marked: the masks are the same in every round, and read once."""
+        """Extents of the structures by volume, from the reference masks, which are read once."""
         return true_extents(self._stack, self._design.rows[Role.POOL], self._truth) if self._design.marks else None
 
     def _result_rows(self, number: int, record: dict[str, Any]) -> list[ResultRow]:
@@ -360,12 +360,12 @@ class Run:
 
 
 def _number(value: float | None) -> float:
-    """JSON has no NaN: it is stored as null."""
+    """A number of the record, in which NaN is stored as null."""
     return float("nan") if value is None else value
 
 
 class _Titled(Progress):
-    """Another progress with the run and the round in front of every stage."""
+    """A progress reporter that adds the run and the round to the name of every stage."""
 
     def __init__(self, inner: Progress) -> None:
         super().__init__()
@@ -373,9 +373,9 @@ class _Titled(Progress):
         self.title = ""
 
     def show(self, stage: str, done: int, total: int, **values: float | str) -> None:
-        """Pass the report on; the inner progress is also asked whether to cancel."""
+        """Forward the report; the inner reporter also checks for cancelling."""
         self._inner.update(f"{self.title}: {stage}", done, total, **values)
 
     def message(self, text: str) -> None:
-        """Pass the line on."""
+        """Forward the line."""
         self._inner.message(f"{self.title}: {text}")

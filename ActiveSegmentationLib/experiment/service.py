@@ -1,4 +1,4 @@
-"""From options to results: what the command line and scripts call to compare strategies."""
+"""Run a benchmark from its options, as the command line and scripts do."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from ActiveSegmentationLib.loop import LoopSettings, report_left_out, require_us
 from ActiveSegmentationLib.study import LabelSet, check_reference, label_set_for
 
 TEST_SHARE = 0.25
-"""Share of the patients that is scored where nobody gave a split."""
+"""Share of the patients that are held back for testing where no split is given."""
 
 
 @dataclass(frozen=True)
 class BenchmarkOptions:
-    """What a comparison is asked to do.
+    """Options of a benchmark.
 
     Attributes:
         cohort: The cohort, its volumes with their roles.
@@ -40,22 +40,22 @@ class BenchmarkOptions:
         rounds: Cumulative budgets, "2%,3%" or "10,20".
         seeds: Seeds.
         out: Folder of the results.
-        initial: Strategy of the first round for all; "" lets each strategy choose its own.
-        metrics: Names of the metrics.
+        initial: Strategy of the first round for all; "" lets each strategy select its own slices.
+        metrics: Names of the evaluation metrics.
         absent: Dice of a class that neither the reference nor the prediction has, see ``volume_metrics``.
         labels: "1=NAME,2=NAME", or None for the cohort's own.
         annotation: "mask" or "scribble".
         constraints: Limits on every choice.
-        unit: "slice", or "volume" to query whole volumes.
-        marks: Whether the first and the last slice with structures are marked in every volume of the pool, as a person
-            does with two clicks; taken from the reference masks.
-        initial_seed: Seed of the first round's slices for all runs; None for each run's own.
-        training_seed: Seed of all trainings of models; None for each run's own.
-        initial_sets: Table with the slices of the first round for each seed, see ``read_initial_sets``; None to let
-            ``initial`` choose them.
+        unit: "slice", or "volume" to request whole volumes.
+        marks: Whether strategies know the extent of the structures (first and last slice that show one) in every volume
+            of the pool, taken from the reference masks.
+        initial_seed: Seed of the first round's slices for all runs. Default: each run's own.
+        training_seed: Seed of all trainings of models. Default: each run's own.
+        initial_sets: Table with the slices of the first round for each seed, see ``read_initial_sets``. Default:
+            ``initial`` selects them.
         settings: Settings of the loop.
-        workers: Runs at a time.
-        device: "auto" or a torch device.
+        workers: Number of runs at a time.
+        device: "auto" or a PyTorch device.
         command: The command as it was typed, for the report.
     """
 
@@ -83,12 +83,12 @@ class BenchmarkOptions:
 
 
 def check_request(strategies: Sequence[str], initial: str, metrics: Sequence[str], rounds: str) -> None:
-    """Refuse words that can be judged without looking at a cohort, so that a slip is told before any work.
+    """Check options that do not depend on the cohort, so that mistakes are reported before any work.
 
     Args:
         strategies: Names of the strategies.
-        initial: Strategy of the first round, "" for each its own.
-        metrics: Names of the metrics.
+        initial: Strategy of the first round; "" lets each strategy select its own slices.
+        metrics: Names of the evaluation metrics.
         rounds: Cumulative budgets.
 
     Raises:
@@ -106,12 +106,12 @@ def run_benchmark(
     *,
     annotator: AnnotatorFactory = OracleAnnotator,
 ) -> Outcome:
-    """Run a comparison, or go on with one that was interrupted, and write its tables, curve and report.
+    """Run a benchmark, or resume an interrupted one, and write its tables, curve and report.
 
     Args:
-        options: What to do.
+        options: Options of the benchmark.
         progress: Progress reporter. Default: reports nothing.
-        annotator: Makes the annotator from the stack and the kind of annotation.
+        annotator: Makes the annotator from the stack and the kind of annotation. Default: an oracle.
 
     Raises:
         BadInput: If the options do not fit the cohort.
@@ -163,7 +163,7 @@ def _initial_sets(options: BenchmarkOptions, cohort: Cohort, count: int) -> dict
 
 
 def _situation(options: BenchmarkOptions) -> Situation:
-    """What strategies may count on in an experiment."""
+    """What the experiment has that strategies may need."""
     training = options.settings.training
     return Situation(
         members=options.settings.ensemble_members,
@@ -174,7 +174,7 @@ def _situation(options: BenchmarkOptions) -> Situation:
 
 
 def _with_test_part(cohort: Cohort, progress: Progress) -> Cohort:
-    """Give a cohort without test part one of whole patients of the pool, always the same for the same cohort."""
+    """Hold back whole patients of the pool for testing, where no volume has that role; the same for the same cohort."""
     if any(volume.role == Role.TEST for volume in cohort.volumes):
         return cohort
     pool = [volume for volume in cohort.volumes if volume.mask is not None and volume.role == Role.POOL]
@@ -185,7 +185,7 @@ def _with_test_part(cohort: Cohort, progress: Progress) -> Cohort:
         raise BadInput(f"{len(patients)} patient(s) are too few to hold some back for testing.", advice=advice)
     chosen = generator(0, "test part").permutation(len(patients))[:count]
     test = tuple(sorted(patients[position] for position in chosen))
-    progress.message(f"No test part was given: {count} of {len(patients)} patients are held back for testing.")
+    progress.message(f"No test volumes are given: {count} of {len(patients)} patients are held back for testing.")
     return with_roles(cohort, {Role.TEST: test})
 
 
@@ -211,7 +211,7 @@ def _check_labels(cohort: Cohort, stack: SliceStack, labels: LabelSet, options: 
 
 
 def _scorable(volumes: list[str], stack: SliceStack, progress: Progress) -> list[str]:
-    """The test volumes that have reference masks; the others are named and left out."""
+    """The test volumes that have reference masks; a message names the others."""
     known = [volume for volume in volumes if stack.truth(volume, AnnotationKind.MASK) is not None]
     if not known:
         advice = "Give the cohort test volumes with masks, or repair the label files."
@@ -221,7 +221,7 @@ def _scorable(volumes: list[str], stack: SliceStack, progress: Progress) -> list
 
 
 def demo_options(cohort: Cohort, out: Path, device: str) -> BenchmarkOptions:
-    """The comparison of the demo: small enough for a laptop, large enough to see a learning curve."""
+    """Options of the demo's benchmark: small enough for a laptop, large enough to show a learning curve."""
     settings = LoopSettings()
     settings = replace(
         settings,
@@ -245,11 +245,11 @@ def demo_options(cohort: Cohort, out: Path, device: str) -> BenchmarkOptions:
 
 
 def run_demo(out: Path, *, device: str = "auto", progress: Progress | None = None) -> Outcome:
-    """Write the phantom cohort, read it back, compare two strategies on it and write the report.
+    """Write the phantom cohort, read it, compare two strategies on it, and write the report.
 
     Args:
         out: Folder of the cohort and the results.
-        device: "auto" or a torch device.
+        device: "auto" or a PyTorch device.
         progress: Progress reporter. Default: reports nothing.
     """
     from ActiveSegmentationLib.cohort import discover, write_phantom

@@ -1,4 +1,4 @@
-"""Many runs at a time, each in a process of its own, by Dask."""
+"""Several runs at a time, each in a process of its own, with Dask."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from ActiveSegmentationLib.common.progress import Progress
 from ActiveSegmentationLib.experiment.run import Run
 
 LOG = "log.txt"
-"""File in a run's folder that says what the run does and what it has to tell."""
+"""File in a run's folder with its progress and messages."""
 
 LOG_SECONDS = 10.0
-"""Least time between two lines of a log on the progress of one stage."""
+"""Shortest time between two lines on the progress of one stage."""
 
 
 def execute_in_processes(runs: Sequence[Run], workers: int, progress: Progress) -> None:
-    """Execute the runs, ``workers`` at a time; what is finished stays finished when one of them fails.
+    """Execute the runs, ``workers`` at a time; finished rounds are kept when a run fails.
 
     Each run writes its messages and its progress to ``log.txt`` in its folder.
 
     Args:
         runs: The runs; each works in a folder of its own.
-        workers: Processes at a time; the processor's cores are shared out between them.
-        progress: Told of every finished round.
+        workers: Number of processes; they share the processor's cores.
+        progress: Progress reporter; shows the number of finished rounds.
 
     Raises:
         ActiveSegmentationError: The first error of a run.
@@ -40,7 +40,7 @@ def execute_in_processes(runs: Sequence[Run], workers: int, progress: Progress) 
     from dask.multiprocessing import RemoteException
     from dask.system import CPU_COUNT
 
-    progress.message(f"{len(runs)} runs, {workers} at a time; what each is doing is in runs/*/{LOG}.")
+    progress.message(f"{len(runs)} runs, {workers} at a time; their logs are runs/*/{LOG}.")
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
     begin = (max(1, CPU_COUNT // workers), os.getpid(), stop)
@@ -54,7 +54,7 @@ def execute_in_processes(runs: Sequence[Run], workers: int, progress: Progress) 
         except RemoteException as error:  # raised where tblib is missing; its message is a whole traceback
             raise error.exception from error
         except KeyboardInterrupt:
-            stop.set()  # leaving the pool waits for its processes, which may not have been interrupted themselves
+            stop.set()  # leaving the pool waits for its processes, which may not have been interrupted
             raise
 
 
@@ -67,7 +67,7 @@ def _begin(threads: int, parent: int, stop: Event) -> None:
 
 
 def _end_when_told(parent: int, stop: Event) -> None:
-    """End this process when its parent asks or is gone: a killed benchmark must not write behind its successor."""
+    """End this process when its parent asks or has ended, so that a killed benchmark does not write any longer."""
     while os.getppid() == parent and not stop.wait(0.5):
         pass
     os._exit(1)
@@ -84,7 +84,7 @@ def _execute(run: Run) -> None:
 
 
 class LogProgress(Progress):
-    """Progress as lines of a text file, each with the time; what is there already is kept.
+    """Progress as lines with a time, appended to a text file.
 
     Args:
         path: The file.
@@ -98,12 +98,12 @@ class LogProgress(Progress):
             path.parent.mkdir(parents=True, exist_ok=True)
 
     def show(self, stage: str, done: int, total: int, **values: float | str) -> None:
-        """Write a line where a stage begins or ends, and from time to time in between."""
+        """Write a line at the start and end of a stage, and from time to time in between."""
         if stage == self._stage and done < total and time.monotonic() - self._written < LOG_SECONDS:
             return
         self._stage, self._written = stage, time.monotonic()
-        figures = "".join(f", {name} {value}" for name, value in values.items())
-        self.message(f"{stage}: {done} of {total}{figures}")
+        shown = "".join(f", {name} {value}" for name, value in values.items())
+        self.message(f"{stage}: {done} of {total}{shown}")
 
     def message(self, text: str) -> None:
         """Write the line."""
@@ -113,9 +113,9 @@ class LogProgress(Progress):
 
 
 class _RoundCounter:
-    """Shows how many rounds are on disk while the main thread waits for the processes.
+    """Shows the number of finished rounds while the main thread waits for the processes.
 
-    Rounds that an earlier session finished do not count: they would make the rest seem faster than it is.
+    Rounds of earlier sessions do not count, because they would make the remaining time look too short.
     """
 
     def __init__(self, runs: Sequence[Run], progress: Progress) -> None:

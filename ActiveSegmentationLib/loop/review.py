@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,23 +30,36 @@ class VolumeReview:
     Attributes:
         volume: Id of the volume.
         model: Key of the model.
-        labels: Label map (NRRD, label values, the volume's grid).
-        uncertainty: Entropy of the class probabilities divided by its largest value, from 0 (certain) to 1 (NRRD,
-            float32).
-        doubt: Mean of ``uncertainty`` over the pixels that may belong to a structure, 0 where there are none.
-        slice_doubt: The same for each slice.
+        labels: Path of the label map (NRRD, label values, the volume's grid).
+        uncertainty: Path of the uncertainty map (NRRD, float32): entropy of the class probabilities divided by its
+            largest value, from 0 (certain) to 1.
+        mean_uncertainty: Mean of the map over the pixels that may belong to a structure, 0 where there are none.
+        slice_uncertainties: The same for each slice.
     """
 
     volume: str
     model: str
     labels: str
     uncertainty: str
-    doubt: float
-    slice_doubt: tuple[float, ...]
+    mean_uncertainty: float
+    slice_uncertainties: tuple[float, ...]
 
     def to_json(self) -> dict[str, Any]:
         """The review as JSON values."""
-        return {**asdict(self), "slice_doubt": list(self.slice_doubt)}
+        return {
+            "volume": self.volume,
+            "model": self.model,
+            "labels": self.labels,
+            "uncertainty": self.uncertainty,
+            "doubt": self.mean_uncertainty,
+            "slice_doubt": list(self.slice_uncertainties),
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> VolumeReview:
+        """Inverse of ``to_json``."""
+        paths = (value["volume"], value["model"], value["labels"], value["uncertainty"])
+        return cls(*paths, value["doubt"], tuple(value["slice_doubt"]))
 
 
 def review_study(loop: StudyLoop, volumes: Sequence[str] = ()) -> list[VolumeReview]:
@@ -73,7 +86,7 @@ def review_study(loop: StudyLoop, volumes: Sequence[str] = ()) -> list[VolumeRev
         except BadInput as error:
             loop.note_left_out({volume.id: error})
     loop.progress.update("Predicting volumes", len(chosen), len(chosen))
-    return sorted(reviews, key=lambda review: (-review.doubt, review.volume))
+    return sorted(reviews, key=lambda review: (-review.mean_uncertainty, review.volume))
 
 
 def usable(loop: StudyLoop, volumes: Sequence[str]) -> list[Volume]:
@@ -100,8 +113,7 @@ def known_review(loop: StudyLoop, model: Ensemble, volume: Volume) -> VolumeRevi
     if not record.is_file():
         return None
     try:
-        known = read_json(record)
-        review = VolumeReview(**{**known, "slice_doubt": tuple(known["slice_doubt"])})
+        review = VolumeReview.from_json(read_json(record))
     except (BadInput, KeyError, TypeError):  # it is computed again
         return None
     labels, uncertainty = record.with_suffix(".labels.nrrd"), record.with_suffix(".uncertainty.nrrd")
@@ -135,8 +147,8 @@ def _review(loop: StudyLoop, model: Ensemble, volume: Volume, folder: Path) -> V
         model=model.key,
         labels=str(labels),
         uncertainty=str(uncertainty),
-        doubt=_mean(entropy, open_pixels),
-        slice_doubt=tuple(_mean(*planes) for planes in zip(entropy, open_pixels, strict=True)),
+        mean_uncertainty=_mean(entropy, open_pixels),
+        slice_uncertainties=tuple(_mean(*planes) for planes in zip(entropy, open_pixels, strict=True)),
     )
     write_json(record, review.to_json())
     return review

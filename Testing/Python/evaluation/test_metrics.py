@@ -184,7 +184,7 @@ def test_missed_comes_with_the_distances_and_metrics_keep_their_order():
 
 def test_bad_arguments_are_refused():
     labels = np.zeros((2, 3, 3), np.uint8)
-    with pytest.raises(BadInput, match="no metric iou"):
+    with pytest.raises(BadInput, match="no evaluation metric iou"):
         score(labels, labels, metrics=["dice", "iou"])
     wrong_options = {
         "slice axis": {"slice_axis": 3},

@@ -108,11 +108,11 @@ def test_a_clear_difference_is_told():
 
 def test_no_difference_is_told_where_there_is_none():
     rows = make_rows({"a": 0.0, "b": 0.0005}, noise=0.05)
-    assert any(sentence.startswith("Too few seeds to tell it from") for sentence in headline(rows))
-    assert "too few seeds to tell" in format_text(budget_table(best_at_budgets(rows)))
+    assert any(sentence.startswith("There are too few seeds to compare it with") for sentence in headline(rows))
+    assert "too few seeds" in format_text(budget_table(best_at_budgets(rows)))
     rows = make_rows({"a": 0.0, "b": 0.0005}, noise=0.05, seeds=range(6))
-    assert any(sentence.startswith("No difference can be told from") for sentence in headline(rows))
-    assert "no difference can be told" in format_text(budget_table(best_at_budgets(rows)))
+    assert any(sentence.startswith("It is not significantly different from") for sentence in headline(rows))
+    assert "not significant" in format_text(budget_table(best_at_budgets(rows)))
 
 
 def test_the_best_of_many_equal_strategies_is_not_called_better():
@@ -136,7 +136,7 @@ def test_the_best_of_many_equal_strategies_is_not_called_better():
 
 def test_one_strategy_one_seed_or_nothing():
     assert "the only strategy" in headline(make_rows({"random": 0.0}))[0]
-    assert headline(make_rows(seeds=(0,)))[-1].startswith("Too few seeds to tell it from random (+0.0")
+    assert headline(make_rows(seeds=(0,)))[-1].startswith("There are too few seeds to compare it with random (+0.0")
     assert "interval" not in headline(make_rows(seeds=(0,)))[-1]
     assert comparisons(make_rows({"random": 0.0})) == []
     assert headline([]) == []

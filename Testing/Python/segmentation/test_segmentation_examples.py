@@ -82,9 +82,9 @@ def test_no_annotation_is_no_example_and_cannot_be_trained_on(stack, labels):
         examples.check(3, stack.grid_shape)
 
 
-def test_nothing_decided_and_unknown_classes_are_refused(stack):
+def test_nothing_labelled_and_unknown_classes_are_refused(stack):
     rows, dense = np.array([4]), np.array([True])
-    with pytest.raises(BadInput, match="decided"):
+    with pytest.raises(BadInput, match="is labelled"):
         Examples(rows, np.full((1, 34, 40), 255, np.uint8), dense).check(3, stack.grid_shape)
     with pytest.raises(BadInput, match="7"):
         Examples(rows, np.full((1, 34, 40), 7, np.uint8), dense).check(3, stack.grid_shape)

@@ -1,1 +1,1 @@
-"""What every room may use: errors that help, progress that can cancel, atomic files, named random streams."""
+"""Shared by all packages: errors with advice, progress that can be cancelled, atomic files, named random streams."""

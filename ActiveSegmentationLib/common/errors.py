@@ -1,4 +1,4 @@
-"""Errors that say what is wrong, where, and what to do about it."""
+"""Errors with a message, a place and advice."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from pathlib import Path
 
 
 class ActiveSegmentationError(Exception):
-    """Base of every error meant for a person.
+    """Base of all errors that are shown to users.
 
     Args:
         message: What is wrong, one sentence.
         where: The file, field or slice concerned.
-        advice: What the person can do about it, one sentence.
+        advice: What the user can do about it, one sentence.
     """
 
     exit_code = 1
@@ -28,7 +28,7 @@ class ActiveSegmentationError(Exception):
         advice = f" {self.advice}" if self.advice else ""
         return f"{where}{self.message}{advice}"
 
-    def __reduce__(self):  # keyword-only arguments do not survive Exception's own pickling between processes
+    def __reduce__(self):  # Exception's own pickling loses keyword-only arguments
         return _rebuild, (type(self), self.message, self.where, self.advice)
 
 
@@ -37,21 +37,21 @@ def _rebuild(cls: type[ActiveSegmentationError], message: str, where: str | None
 
 
 class BadInput(ActiveSegmentationError):
-    """The person's input (a file, a folder, an option) cannot be used as it is: exit code 2."""
+    """The input (a file, a folder, an option) cannot be used as it is: exit code 2."""
 
     exit_code = 2
     kind = "bad input"
 
 
 class JobFailed(ActiveSegmentationError):
-    """The input was fine and the work failed all the same (disk full, out of memory): exit code 1."""
+    """The job failed although the input is valid (disk full, out of memory): exit code 1."""
 
     exit_code = 1
     kind = "failed"
 
 
 class Cancelled(ActiveSegmentationError):
-    """The person asked to stop; whatever was finished is kept."""
+    """The user cancelled the job; finished work is kept."""
 
     exit_code = 1
     kind = "cancelled"

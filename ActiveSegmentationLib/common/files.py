@@ -1,4 +1,4 @@
-"""Files that are either whole or not there, and hashes of their content."""
+"""Atomic writing of files, and hashes of their content."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from typing import Any
 from ActiveSegmentationLib.common.errors import ActiveSegmentationError, BadInput, JobFailed
 
 ONE_ARRAY = threading.Lock()
-"""Held while one of several threads opens a NumPy file: Python up to 3.11.7 now and then raises SystemError where two
-read a header at once (CPython issue 106905)."""
+"""Lock for opening a NumPy file in one of several threads: Python up to 3.11.7 sometimes raises SystemError when two
+threads read a header at once (CPython issue 106905)."""
 
 _MISTAKES: dict[type[OSError], tuple[str, str]] = {
     PermissionError: ("No permission.", "Choose files that you may read and folders that you may write to."),
     FileNotFoundError: ("There is no such file or folder.", "Check the path."),
-    FileExistsError: ("Something of this name is in the way.", "Choose another name, or move it away."),
+    FileExistsError: ("A file or folder of this name exists already.", "Choose another name, or move it."),
     NotADirectoryError: ("A file is used as a folder here.", "Check the path, or choose another folder."),
     IsADirectoryError: ("This is a folder, and a file is needed.", "Check the path."),
 }
-"""What is wrong with a path, and what to do about it."""
+"""Message and advice for each kind of error."""
 
 
 def explain_os_error(error: OSError, path: Path) -> ActiveSegmentationError:
-    """Turn an operating-system error into one that says what to do."""
+    """Convert an operating-system error to one with advice."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return JobFailed("The disk is full.", where=path, advice="Free some space and run the same command again.")
     if error.errno == errno.EROFS:
@@ -53,10 +53,10 @@ def explained(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path``; put it in place when the block ends well, remove it otherwise.
+    """Yield a temporary path next to ``path``; it replaces ``path`` if the block succeeds and is deleted otherwise.
 
     The temporary name keeps the suffixes of ``path``, so libraries that look at them work. The content is flushed to
-    disk before it replaces the old one: a kill or power cut leaves the old file or the new one, never a part.
+    disk before it replaces the old one: after a kill or power cut there is the old file or the new one, never a part.
 
     Raises:
         BadInput: If the folder cannot be written.
@@ -114,12 +114,12 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        advice = "Restore the file from a backup, or remove it if it can be made again."
+        advice = "Restore the file from a backup, or delete it if it can be created again."
         raise BadInput(f"The file is not valid JSON ({error}).", where=path, advice=advice) from error
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a folder and all in it, by way of a rename so that nobody meets it half-removed."""
+    """Delete a folder; it is renamed first, so that no other process finds it half-deleted."""
     if not path.exists():
         return
     doomed = path.with_name(f".tmp-removed-{path.name}-{os.getpid()}")
@@ -128,7 +128,7 @@ def remove_tree(path: Path) -> None:
 
 
 def tree_size(path: Path) -> int:
-    """Bytes of all files in a folder, 0 where there is none; what cannot be read does not count."""
+    """Bytes of all files in a folder, 0 where it does not exist; unreadable files do not count."""
     total = 0
     for folder, _, names in os.walk(path):
         for name in names:
@@ -138,7 +138,7 @@ def tree_size(path: Path) -> int:
 
 
 def hash_bytes(*parts: bytes | str) -> str:
-    """SHA-256 of the parts, as 64 hexadecimal digits; the borders between the parts count."""
+    """SHA-256 of the parts, as 64 hexadecimal digits; it depends on how the parts are divided."""
     digest = hashlib.sha256()
     for part in parts:
         data = part.encode("utf-8") if isinstance(part, str) else part

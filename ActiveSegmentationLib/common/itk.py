@@ -1,4 +1,4 @@
-"""SimpleITK, brought in on first use."""
+"""SimpleITK, imported on first use."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 def simpleitk() -> Any:
     """The module SimpleITK, with ITK's own warnings switched off.
 
-    ITK writes them to stderr with lines of its source and addresses, for files that are read rightly; what is wrong
-    with a file is told as a problem or an error.
+    ITK writes them to stderr, with source lines and addresses, for files that are read correctly; problems of a file
+    are reported as problems or errors.
     """
     import SimpleITK
 

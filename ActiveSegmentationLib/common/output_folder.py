@@ -1,4 +1,4 @@
-"""Folders that label maps, scores and data sets are written to: nothing of anybody else is overwritten or mixed in."""
+"""Output folders for label maps, scores and data sets, in which no other file is overwritten."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained, hash_file, read_json, write_json
 
 RECORD = ".activesegmentation.json"
-"""File that names what was written to a folder, with the SHA-256, the content and the study of each file."""
+"""File that lists what was written to a folder: SHA-256, content and study of each file."""
 
 _OF_THE_SYSTEM = {"thumbs.db", "desktop.ini"}
 
@@ -22,20 +22,20 @@ def output_folder(
 ) -> Iterator[None]:
     """Write files to a folder within this block.
 
-    The folder is new, empty, or holds only what was written to it before. A file is replaced only by what it held
-    before, and if it is still as it was written; hidden files do not count. A block that was killed can be run again.
+    The folder must be new, empty, or contain only earlier output; hidden files do not count. A file is replaced only by
+    the same kind of content, and only if it is unchanged since it was written. A block that was killed can be run
+    again.
 
     Args:
-        folder: The folder; made when the first file is written.
-        targets: Files that may be written, all below it.
-        holds: What they hold, in words ("predictions").
+        folder: The folder; it is created with the first file.
+        targets: Files that may be written, all within the folder.
+        holds: Their content in words ("predictions").
         owner: Id of the study that they are from.
-        whole: Whether the targets are a data set as a whole, so that files of an earlier one that are no part of it
-            are removed.
+        whole: Whether the targets form a complete data set, so that other files of an earlier one are deleted.
 
     Raises:
-        BadInput: If the folder holds files of other origin, or a file that would be replaced was changed meanwhile,
-            holds something else, or is from another study.
+        BadInput: If the folder contains other files, or a file that would be replaced was changed, has other content,
+            or is from another study.
     """
     folder = Path(os.path.abspath(folder))
     names = [Path(os.path.abspath(target)).relative_to(folder).as_posix() for target in targets]
@@ -68,8 +68,8 @@ def _require_replaceable(file: Path, entry: list[str | None], holds: str, owner:
 
 
 def _known(folder: Path) -> dict[str, list[str | None]]:
-    """Files that were written before, by their path in the folder: SHA-256 (None where a run was cut short), what they
-    hold, and the study that they are from.
+    """Files that were written before, by their path in the folder: SHA-256 (None after an interrupted run), content and
+    study.
     """
     with explained(folder):
         if not (folder / RECORD).is_file():
@@ -77,8 +77,8 @@ def _known(folder: Path) -> dict[str, list[str | None]]:
     value = read_json(folder / RECORD)
     files = value.get("files") if isinstance(value, dict) else None
     if not isinstance(files, dict) or not all(isinstance(entry, list) and len(entry) == 3 for entry in files.values()):
-        advice = "Choose another folder, or remove this file and everything that was written."
-        raise BadInput("The record of what was written here is damaged.", where=folder / RECORD, advice=advice)
+        advice = "Choose another folder, or delete this file and all earlier output."
+        raise BadInput("The list of files that were written here is damaged.", where=folder / RECORD, advice=advice)
     return files
 
 
@@ -93,6 +93,6 @@ def _require_own(folder: Path, known: Iterable[str]) -> None:
             path = Path(place, name)
             if name.startswith(".") or name.lower() in _OF_THE_SYSTEM or path.relative_to(folder).as_posix() in own:
                 continue
-            advice = "Choose a new or an empty folder."
+            advice = "Choose a new or empty folder."
             message = f"The folder holds files that were not written by this program, such as {name}."
             raise BadInput(message, where=folder, advice=advice)

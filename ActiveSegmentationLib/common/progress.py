@@ -1,4 +1,4 @@
-"""Progress of long work; every report is also the place where a cancel takes effect."""
+"""Progress of long jobs; a cancel takes effect at the next report."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from ActiveSegmentationLib.common.errors import Cancelled
 
 
 class Progress:
-    """Silent progress, and the interface of all others.
+    """Progress reporter that shows nothing; base of all others.
 
     Long functions take ``progress: Progress | None`` and call ``update`` at least once a batch.
 
     Args:
-        cancelled: Asked at every update; when it returns True, ``update`` raises ``Cancelled``.
+        cancelled: Called at every update; when it returns True, ``update`` raises ``Cancelled``.
     """
 
     def __init__(self, cancelled: Callable[[], bool] | None = None) -> None:
@@ -26,34 +26,34 @@ class Progress:
 
         Args:
             stage: What is being done, in plain words ("Training model 1 of 5").
-            done: Units finished, 0 to ``total``.
-            total: Units in all.
-            values: Figures worth showing beside it (``loss=0.31``).
+            done: Finished units, 0 to ``total``.
+            total: Number of units.
+            values: Further values to show (``loss=0.31``).
 
         Raises:
-            Cancelled: If the person asked to stop.
+            Cancelled: If the user cancelled the job.
         """
         if self._cancelled is not None and self._cancelled():
             raise Cancelled()
         self.show(stage, done, total, **values)
 
     def show(self, stage: str, done: int, total: int, **values: float | str) -> None:
-        """Present one report; does nothing here."""
+        """Show one report; does nothing here."""
 
     def message(self, text: str) -> None:
-        """Tell the person one line that is no progress (a warning, a decision taken)."""
+        """Show one line of text (a warning, a decision)."""
 
     def close(self) -> None:
-        """Finish what is shown."""
+        """Finish the display."""
 
 
 class TqdmProgress(Progress):
     """Progress bars with remaining time on a text stream.
 
     Args:
-        stream: Where to; default: standard error.
+        stream: Where to write. Default: standard error.
         cancelled: See ``Progress``.
-        bars: Whether to draw bars; without, only messages are printed.
+        bars: Whether to draw bars; otherwise only messages are printed.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class TqdmProgress(Progress):
         self._bar: Any = None
 
     def show(self, stage: str, done: int, total: int, **values: float | str) -> None:
-        """Draw the report as a bar, a new one for each stage."""
+        """Draw the report as a bar, one per stage."""
         from tqdm import tqdm
 
         if not self._bars:
@@ -96,5 +96,5 @@ class TqdmProgress(Progress):
 
 
 def or_silent(progress: Progress | None) -> Progress:
-    """The given progress, or one that shows nothing."""
+    """The given progress reporter, or one that shows nothing."""
     return Progress() if progress is None else progress

@@ -1,4 +1,4 @@
-"""Named random streams: one seed gives every part of the program its own, independent of the order of use."""
+"""Named random streams: every part of the program gets its own from one seed, whatever the order of use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def seed_sequence(seed: int, *names: str | int) -> np.random.SeedSequence:
     """The seed sequence of the stream called ``names`` under ``seed``.
 
     Args:
-        seed: Non-negative integer chosen by the person.
+        seed: Non-negative integer.
         names: What the stream is for, for example ``("acquisition", "random", 3)``.
     """
     keys = [zlib.crc32(name.encode("utf-8")) if isinstance(name, str) else int(name) for name in names]

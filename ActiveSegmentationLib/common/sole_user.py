@@ -1,4 +1,4 @@
-"""One process at a time, where the others wait."""
+"""A lock that one process holds while others wait."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ActiveSegmentationLib.common.progress import Progress
 
 @contextlib.contextmanager
 def sole_user(path: Path, report: Progress, what: str) -> Iterator[None]:
-    """Within the block no other process holds the same lock; waiting for it can be cancelled.
+    """Hold a lock within this block; waiting for it can be cancelled.
 
     Args:
-        path: The lock file; its folder must be there.
-        report: Told while waiting.
+        path: The lock file; its folder must exist.
+        report: Progress reporter, called while waiting.
         what: What the other process is doing, for the progress: "learns this metric".
     """
     from filelock import FileLock, Timeout

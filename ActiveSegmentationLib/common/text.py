@@ -1,4 +1,4 @@
-"""Text files that people bring: their encoding, their tables, their JSON."""
+"""Reading text files of any encoding: text, tables and JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ActiveSegmentationLib.common.files import explained
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it starts with
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, because it starts with the same mark
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
@@ -37,7 +37,7 @@ def read_any_text(path: Path) -> tuple[str, str]:
         The text without byte order mark, and the name of the encoding.
 
     Raises:
-        BadInput: If the file is missing or is no text in any of these encodings.
+        BadInput: If the file is missing or is not text in any of these encodings.
     """
     with explained(path):
         content = path.read_bytes()
@@ -48,7 +48,7 @@ def read_any_text(path: Path) -> tuple[str, str]:
             continue
         if "\0" not in text:
             return text.removeprefix("\ufeff"), encoding
-    raise BadInput("The encoding of the text is not known.", where=path, advice="Save the file as UTF-8.")
+    raise BadInput("The encoding of the text is unknown.", where=path, advice="Save the file as UTF-8.")
 
 
 def _unicode_of(content: bytes) -> str:
@@ -62,10 +62,10 @@ def _unicode_of(content: bytes) -> str:
 
 
 def read_any_json(path: Path) -> Any:
-    """Read a JSON file that another program or a person wrote, in any encoding of ``read_any_text``.
+    """Read a JSON file from any source, in any encoding of ``read_any_text``.
 
     Raises:
-        BadInput: If the file is missing, not JSON, or names a field twice.
+        BadInput: If the file is missing, not JSON, or has a field twice.
     """
     text, _ = read_any_text(path)
     advice = "Correct the file with a text editor, or restore it."
@@ -87,9 +87,9 @@ class Table:
     """A table as text.
 
     Attributes:
-        columns: Names of the columns in lower case, blanks trimmed and "_" for blanks between.
-        rows: (number of the line in the file, cells by column); blank lines left out. A line with more cells than
-            columns has the surplus under "".
+        columns: Names of the columns in lower case, with "_" for blanks.
+        rows: (line number in the file, cells by column), without blank lines. Cells beyond the last column are under
+            "".
         encoding: Encoding of the file.
     """
 
@@ -99,14 +99,14 @@ class Table:
 
 
 def read_table(path: Path, known: Collection[str]) -> Table:
-    """Read a CSV or TSV file; comma, semicolon, tab or "|" between cells, whichever fits the first line best.
+    """Read a CSV or TSV file; with comma, semicolon, tab or "|" between cells, whichever fits the first line best.
 
     Args:
         path: The file.
-        known: Names of columns that are expected; they tell the delimiter.
+        known: Names of expected columns, by which the delimiter is detected.
 
     Raises:
-        BadInput: If the file is missing, empty, no text, no table, or names a column twice.
+        BadInput: If the file is missing, empty, not text, not a table, or has a column twice.
     """
     text, encoding = read_any_text(path)
     if text[:4].lower() == "sep=":  # Excel's own mark of the delimiter

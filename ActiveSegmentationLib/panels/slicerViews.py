@@ -59,7 +59,7 @@ class PlotView:
     """Shows charts in Slicer's plot view.
 
     Attributes:
-        picked: Emitted with the id of a series and a row of its table when somebody clicks on a dot.
+        picked: Emitted with the id of a series and a row of its table when the user clicks on a dot.
     """
 
     def __init__(self) -> None:

@@ -32,7 +32,7 @@ class Annotating:
 
         Raises:
             OffSlice: If another one is.
-            BadInput: If no slice is open, or somebody removed a node.
+            BadInput: If no slice is open, or a node was removed.
         """
         session = self._session
         study = session.requireStudy()

@@ -58,7 +58,7 @@ class Cases:
         """The open volume, with both of its nodes in the scene.
 
         Raises:
-            BadInput: If no slice is open, or somebody removed a node.
+            BadInput: If no slice is open, or a node was removed.
         """
         session = self._session
         if session.case is None or session.task is None:

@@ -68,8 +68,7 @@ class Extents:
     def markSlice(self, which: str, index: int) -> bool:
         """Mark the first or the last slice of the open volume. Default for the other one: that of the volume itself.
 
-        Where the first slice would come after the last, the two are swapped: whoever scrolls from the other side means
-        the same slices.
+        Where the first slice would come after the last, the two are swapped.
 
         Args:
             which: "first" or "last".

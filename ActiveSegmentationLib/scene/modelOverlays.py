@@ -170,7 +170,7 @@ class ModelOverlays:
         session.changed.emit()
 
     def forget(self, node: Any) -> None:
-        """A node is about to leave the scene; if it is one of ours, whoever removes it wants it no more."""
+        """Forget a node that the user is removing; an overlay that is removed is no longer wanted."""
         if not self._session.display.forget(node):
             return
         if node.IsA("vtkMRMLSegmentationNode"):

@@ -27,7 +27,7 @@ def resultOf(work: Work, start: Callable[[], Job]) -> dict[str, Any]:
     Raises:
         BadInput: If the job could not use its input.
         JobFailed: If it failed, or the worker died.
-        Cancelled: If somebody cancelled it.
+        Cancelled: If it was cancelled.
     """
     errors: list[WorkerError | ActiveSegmentationError] = []
     work.failed.connect(errors.append)

@@ -135,7 +135,7 @@ class Session:
         try:
             self.cases.close()
         finally:
-            if study is not None:  # an image whose segmentation somebody removed, for one
+            if study is not None:  # for example an image whose segmentation was removed
                 removeNodes(ownNodes(study.id))
             self.study = None
             self.requests, self._place = RequestRows(), 0

@@ -77,7 +77,7 @@ class SliceInView:
 
         Raises:
             OffSlice: If another slice is in view.
-            BadInput: If no slice is open, or somebody removed a node of the volume.
+            BadInput: If no slice is open, or a node of the volume was removed.
         """
         case, wanted = self._requireOpen()
         text = self.offSliceText()
@@ -109,7 +109,7 @@ class SliceInView:
         """Show the open slice.
 
         Raises:
-            BadInput: If no slice is open, or somebody removed a node of the volume.
+            BadInput: If no slice is open, or a node of the volume was removed.
         """
         case, index = self._requireOpen()
         self._session.display.align(case, index)

@@ -1,4 +1,4 @@
-"""Studies: label set, requests, annotations, rounds and audit in one folder that only this room writes.
+"""Studies: label set, requests, annotations, rounds and audit, in a folder that only this package writes.
 
 Importing it needs NumPy only; SimpleITK and filelock are imported by the functions that need them.
 """

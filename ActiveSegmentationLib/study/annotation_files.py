@@ -1,11 +1,13 @@
-"""Reading and writing the pair of files that hold one annotator's work on one volume.
+"""The two files with one annotator's annotations of one volume.
 
-``<annotator>.slices.json`` says what counts; the label map in ``<annotator>.seg.nrrd`` belongs to it if every
-committed slice in it has the hash that the former names. A commit first writes the new label map beside the old one
-(``<annotator>.pending.seg.nrrd``), then replaces the JSON file, which is the moment the commit counts, then moves the
-label map into place. Whoever reads in between finds the right label map under its first name.
+``<annotator>.slices.json`` is authoritative. The label map in ``<annotator>.seg.nrrd`` belongs to it if every committed
+slice has the hash that the JSON file records. A commit takes three steps:
 
-Label values of commits that were replaced are kept in ``<annotator>.versions``.
+- It writes the new label map next to the old one, as ``<annotator>.pending.seg.nrrd``.
+- It replaces the JSON file; from this moment the commit counts.
+- It moves the label map into place. Until then, readers find it under its pending name.
+
+Label values of replaced commits are kept in ``<annotator>.versions``.
 """
 
 from __future__ import annotations
@@ -32,13 +34,13 @@ _ATTEMPTS = 5
 
 @dataclass(frozen=True)
 class CommittedSlices:
-    """What one annotator committed in one volume.
+    """The committed slices of one annotator in one volume.
 
     Attributes:
         digest: SHA-256 of the slices file.
         file: The slices file.
-        labels: By index (rows, columns) uint8 label values, 0 background, 255 unlabelled; not to be written to.
-        path: Where the label map was found.
+        labels: By index (rows, columns) uint8 label values, 0 background, 255 unlabelled; read-only.
+        path: Path of the label map.
     """
 
     digest: str
@@ -77,7 +79,7 @@ class AnnotationFiles:
 
     @property
     def slices(self) -> Path:
-        """What is known of each slice; the file that counts."""
+        """The JSON file with the record of each slice; it is authoritative."""
         return self.folder / f"{self.stem}.slices.json"
 
     @property
@@ -87,16 +89,16 @@ class AnnotationFiles:
 
     @property
     def pending(self) -> Path:
-        """A label map on its way into place."""
+        """The label map of a commit that is being made."""
         return self.folder / f"{self.stem}.pending.seg.nrrd"
 
     @property
     def versions(self) -> Path:
-        """Folder of the label values of commits that were replaced."""
+        """Folder with the label values of replaced commits."""
         return self.folder / f"{self.stem}.versions"
 
     def version(self, index: int, labels_sha256: str) -> Path:
-        """Where the label values of an earlier commit of a slice are kept."""
+        """Path of the label values of an earlier commit of a slice."""
         return self.versions / f"{index}-{labels_sha256[:16]}.npz"
 
     def keep_version(self, index: int, labels: np.ndarray) -> None:
@@ -110,7 +112,7 @@ class AnnotationFiles:
         """Label values of an earlier commit of a slice, (rows, columns) uint8.
 
         Raises:
-            BadInput: If they are not kept, which earlier programs did not, or are damaged.
+            BadInput: If they are damaged or were not kept, as in versions before they were.
         """
         path = self.version(index, labels_sha256)
         advice = "The latest commit of the slice is not affected."
@@ -140,10 +142,10 @@ class AnnotationFiles:
         """The slices file with the label values of its committed slices.
 
         Raises:
-            BadInput: If the label map is missing or was changed behind our back.
+            BadInput: If the label map is missing or was changed by another program.
         """
         found = None
-        for _ in range(_ATTEMPTS):  # a commit between two reads makes them disagree; the next attempt sees all of it
+        for _ in range(_ATTEMPTS):  # a commit between two reads makes them inconsistent
             before, found = found, self.read_slices(volume)
             if found is None:
                 advice = "Restore the file from a backup."
@@ -164,7 +166,7 @@ class AnnotationFiles:
     def read_stored(self, volume: Volume) -> np.ndarray:
         """The whole label map in stored values, (k, j, i) uint8, zero where nothing is committed.
 
-        Only for the one who may write the files: a label map that is still on its way is moved into place.
+        Requires the writer's lock: a pending label map is moved into place.
 
         Raises:
             BadInput: As ``read_labels``.
@@ -181,13 +183,13 @@ class AnnotationFiles:
         return stored
 
     def prepare(self, stored: np.ndarray, file: SliceFile, volume: Volume, labels: LabelSet) -> str:
-        """Write a label map beside the one that counts; its SHA-256."""
+        """Write a pending label map; returns its SHA-256."""
         encoding = Encoding(file.background_value)
         write_segments(self.pending, stored, volume.geometry, labels, encoding, file.annotator)
         return hash_file(self.pending)
 
     def clean(self) -> None:
-        """Remove what killed writers of these files left; only for the one who may write them."""
+        """Remove what killed writers of these files left behind; requires the writer's lock."""
         sweep(self.slices, self.segments, self.pending)
         with explained(self.versions):
             for left in self.versions.glob(".tmp-*"):
@@ -195,7 +197,7 @@ class AnnotationFiles:
 
 
 def _matching(path: Path, file: SliceFile, volume: Volume) -> dict[int, np.ndarray] | None:
-    """The committed slices of the label map, if each is the one that was committed."""
+    """The committed slices of the label map, if each has the recorded hash."""
     if not file.committed():
         return {}
     if not path.is_file():
@@ -205,7 +207,7 @@ def _matching(path: Path, file: SliceFile, volume: Volume) -> dict[int, np.ndarr
     except BadInput:
         if path.is_file():
             raise
-        return None  # moved into place by its writer between the look and the read
+        return None  # moved into place by its writer since it was looked up
     encoding = Encoding(file.background_value)
     labels = {}
     for index, version in file.committed().items():

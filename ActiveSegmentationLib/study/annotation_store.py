@@ -29,7 +29,7 @@ class ChangedMeanwhile(BadInput):
     """A slice was committed under the same name since it was last read: by another Slicer, most likely.
 
     Attributes:
-        version: The commit that would be replaced, or None where the slice was taken back.
+        version: The commit that would be replaced, or None where the slice is no longer committed.
     """
 
     def __init__(
@@ -60,14 +60,15 @@ class AnnotationStore:
     def commit(
         self, annotations: Sequence[SliceAnnotation], expected: Mapping[SliceId, str | None] | None = None
     ) -> None:
-        """Store annotations, one atomic write a volume and annotator; all are checked before the first is stored.
+        """Store annotations, with one atomic write per volume and annotator; all are checked before the first is
+        stored.
 
         Args:
             annotations: What to store.
             expected: See ``Study.commit``.
 
         Raises:
-            ChangedMeanwhile: If a slice is not what was expected.
+            ChangedMeanwhile: If a slice is not as expected.
             BadInput: If one cannot be stored as it is, or a slice occurs twice for one annotator.
             JobFailed: If the disk is full.
         """
@@ -114,7 +115,7 @@ class AnnotationStore:
     def _keep_versions(
         self, files: AnnotationFiles, file: SliceFile, volume: Volume, group: Sequence[SliceAnnotation]
     ) -> None:
-        """Keep the pixels of commits that are about to be replaced by others."""
+        """Keep the pixels of commits that are about to be replaced."""
         known = file.committed()
         replaced = [
             annotation.slice.index
@@ -135,7 +136,7 @@ class AnnotationStore:
         return files.read_version(slice_id.index, labels_sha256)
 
     def skip(self, slice_id: SliceId, annotator: str, reason: str, round_number: int | None) -> None:
-        """Note that an annotator leaves a slice out; see ``Study.skip``."""
+        """Record that an annotator skips a slice; see ``Study.skip``."""
 
         def change(record: SliceRecord) -> SliceRecord:
             if record.committed:
@@ -149,7 +150,7 @@ class AnnotationStore:
         self._say(slice_id, annotator, {"event": "skip", "reason": reason, "round": round_number}, change)
 
     def flag(self, slice_id: SliceId, annotator: str, note: str) -> None:
-        """Note that a slice is to be looked at again; see ``Study.flag``."""
+        """Record that a slice is flagged for review; see ``Study.flag``."""
 
         def change(record: SliceRecord) -> SliceRecord:
             return replace(record, flagged_at=now(), flag_note=note)
@@ -183,7 +184,7 @@ class AnnotationStore:
         )
 
     def files(self, volume_id: str | None = None) -> Iterator[tuple[AnnotationFiles, Volume]]:
-        """Every annotator's files in every volume, or in one, in order of their names.
+        """The files of every annotator in every volume, or in one volume, in order of their names.
 
         Raises:
             BadInput: If there are annotations of a volume that the cohort does not have.
@@ -197,9 +198,9 @@ class AnnotationStore:
                     )
 
     def slice_files(self, volume_id: str | None = None) -> Iterator[SliceFile]:
-        """What is known of the slices, for every annotator and volume, or for one; reads no label map.
+        """The slice records of every annotator and volume, or of one volume; reads no label map.
 
-        Files that did not change are not read again.
+        Unchanged files are not read again.
         """
         for files, volume in self.files(volume_id):
             found = self._parsed(files, volume)
@@ -245,7 +246,7 @@ class AnnotationStore:
 
 
 def _require_expected(file: SliceFile, slice_id: SliceId, expected: Mapping[SliceId, str | None]) -> None:
-    """Refuse to replace a commit that the one who commits has not seen."""
+    """Refuse to replace a commit that the committing program has not read."""
     if slice_id not in expected:
         return
     found = file.committed().get(slice_id.index)
@@ -253,13 +254,13 @@ def _require_expected(file: SliceFile, slice_id: SliceId, expected: Mapping[Slic
         return
     when = "" if found is None else f" at {found.committed_at}"
     message = f"'{file.annotator}' committed this slice{when}, after it was opened here; another Slicer uses this name."
-    advice = "Commit again to replace it (the other version is kept), or Revert to see it. Give everybody a name."
+    advice = "Commit again to replace it (the other version is kept), or Revert to see it. Give every annotator a name."
     where = f"{slice_id.volume}, slice {slice_id.index + 1}"
     raise ChangedMeanwhile(message, where=where, advice=advice, version=found)
 
 
 def _names(folder: Path) -> list[str]:
-    """Names in a folder, sorted; none where there is no such folder."""
+    """Sorted names in a folder; none where the folder does not exist."""
     with explained(folder):
         return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
 

@@ -1,4 +1,4 @@
-"""What a person committed on one slice."""
+"""The annotation of one slice."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ from ActiveSegmentationLib.study.times import as_utc
 class SliceAnnotation:
     """One committed slice.
 
-    A mask decides every pixel, an empty one says background for sure; where it holds 255 the pixel stays open (a
-    partial mask). A scribble decides the drawn pixels only, background among them; all others are 255.
+    - A mask labels every pixel; an empty mask means that all pixels are background. Pixels of value 255 are unlabelled
+    (a partial mask).
+    - A scribble labels only the drawn pixels, which may be background; all others are 255.
 
     Attributes:
         slice: Which slice.
         labels: (rows, columns) uint8 label values in the array order of the volume: 0 background, 255 unlabelled.
         kind: Mask or scribble.
-        annotator: Who drew it.
-        round: Number of the round that asked for it, or None where nobody asked.
+        annotator: Name of the annotator.
+        round: Number of the round that requested it, or None where it was not requested.
         seconds: Time spent on it, 0 or more.
-        committed_at: Time in ISO 8601; "" means now when it is committed.
-        prelabel: What was shown as a start (key of a model), or None.
+        committed_at: Time in ISO 8601. Default: the time of the commit.
+        prelabel: Key of the model whose prediction was the starting point, or None.
     """
 
     slice: SliceId
@@ -49,11 +50,11 @@ def hash_labels(labels: np.ndarray) -> str:
 
 
 def checked(annotation: SliceAnnotation, volume: Volume, labels: LabelSet) -> SliceAnnotation:
-    """The annotation in the form in which it is stored.
+    """Check an annotation and return it in the form in which it is stored.
 
     Raises:
         BadInput: If the slice does not exist, the array has another shape or type, holds values outside the label set
-            or decides nothing, or the time, the seconds or the round make no sense.
+            or labels no pixel, or the time, the seconds or the round are invalid.
     """
     where = f"{volume.id}, slice {annotation.slice.index + 1}"
     check_slice(annotation.slice, volume)
@@ -79,7 +80,7 @@ def check_slice(slice_id: SliceId, volume: Volume) -> None:
     """Refuse an index outside the volume.
 
     Raises:
-        BadInput: Saying how many slices there are.
+        BadInput: If there is no such slice; the advice says how many there are.
     """
     if not 0 <= slice_id.index < volume.slice_count:
         advice = f"Its slices are 1 to {volume.slice_count}."
@@ -88,7 +89,9 @@ def check_slice(slice_id: SliceId, volume: Volume) -> None:
 
 def _check_numbers(annotation: SliceAnnotation, where: str) -> None:
     if not (math.isfinite(annotation.seconds) and annotation.seconds >= 0):
-        raise BadInput(f"{annotation.seconds} seconds is no duration.", where=where, advice="Give 0 or more seconds.")
+        raise BadInput(
+            f"{annotation.seconds} seconds is not a duration.", where=where, advice="Give 0 or more seconds."
+        )
     if annotation.round is not None and annotation.round < 0:
         raise BadInput(f"There is no round {annotation.round}.", where=where, advice="Give 0 or more, or None.")
     if annotation.kind not in tuple(AnnotationKind):
@@ -96,7 +99,7 @@ def _check_numbers(annotation: SliceAnnotation, where: str) -> None:
 
 
 def _as_labels(array: np.ndarray, volume: Volume, where: str) -> np.ndarray:
-    """A uint8 copy that nobody else can write to."""
+    """A read-only uint8 copy."""
     array = np.asarray(array)
     if array.shape != volume.plane_shape:
         expected, found = (" x ".join(map(str, shape)) for shape in (volume.plane_shape, array.shape))

@@ -1,4 +1,4 @@
-"""The audit trail of a study: who did what and when, and whether the files still say the same."""
+"""The audit trail of a study: who did what and when, and whether the files still agree with it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _Committed = dict[tuple[str, str, int], str]
 
 
 class Audit:
-    """Hash-chained records of everything done in a study, one file an annotator and one for the study itself.
+    """Hash-chained records of everything done in a study: one file per annotator and one for the study itself.
 
     Args:
         folder: The ``audit`` folder.
         ledger: Writes the chains.
-        store: The annotations that the records speak of.
+        store: The annotations that the records describe.
     """
 
     def __init__(self, folder: Path, ledger: Ledger, store: AnnotationStore) -> None:
@@ -32,12 +32,12 @@ class Audit:
         self._store = store
 
     def append(self, event: str, *, annotator: str | None = None, **fields: Any) -> None:
-        """Add a record of something that changed no annotation (a training, a prediction, an export).
+        """Add a record of an event that changes no annotation (a training, a prediction, an export).
 
         Args:
             event: What happened, one word.
-            annotator: In whose chain, None for the study's own.
-            fields: JSON values that say more; no names of patients.
+            annotator: Whose chain. Default: the chain of the study.
+            fields: Further JSON values; no names of patients.
 
         Raises:
             BadInput: If the study cannot be written, or the last record is damaged.
@@ -55,11 +55,11 @@ class Audit:
         """Check every chain, and every committed slice against its record.
 
         Returns:
-            One sentence for each problem; empty where the trail is complete and nothing was changed outside of it.
-            Cutting records off the end of a chain shows where a stored slice misses its record.
+            One sentence per problem; empty where the trail is complete and nothing was changed outside of it. Records
+            that were cut off the end of a chain are detected by stored slices without a record.
         """
         problems: list[str] = []
-        for _ in range(_ATTEMPTS):  # somebody may be committing meanwhile
+        for _ in range(_ATTEMPTS):  # a commit may be in progress
             before = self._state()
             problems = [*self._chain_problems(), *_collected(self._store.problems), *self._slice_problems()]
             if not problems or self._state() == before:

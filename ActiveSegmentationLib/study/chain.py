@@ -1,4 +1,4 @@
-"""One append-only file of records, each of which carries the hash of the one before."""
+"""An append-only file of records, each with the hash of the one before."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _TAIL = 1 << 16
 
 
 class HashChain:
-    """A file of JSON records, one a line, chained by SHA-256.
+    """A file of JSON records, one per line, chained by SHA-256.
 
     The hash of a record covers all its other fields, and ``previous`` is the hash of the record before; the first
-    record continues from a hash of what the chain belongs to. Whoever changes, removes, inserts or reorders lines
-    breaks the chain. Callers hold the writer's lock while they append.
+    record continues from a hash of what the chain belongs to. Changing, removing, inserting or reordering lines breaks
+    the chain. Callers hold the writer's lock while they append.
 
     Args:
         path: The file; it need not exist.
@@ -34,7 +34,7 @@ class HashChain:
         self._start = hash_json(list(belongs_to))
 
     def append(self, events: Sequence[dict[str, Any]]) -> None:
-        """Add records and flush them to disk; an incomplete last line is set aside first and noted.
+        """Add records and flush them to disk; an incomplete last line is moved aside first and recorded.
 
         Args:
             events: Dictionaries of JSON values with "event", optionally "time", and fields of their own.
@@ -104,7 +104,7 @@ class HashChain:
         return bool(tail) and not tail.endswith(b"\n")
 
     def _set_torn_line_aside(self) -> list[dict[str, Any]]:
-        """Make the file end with a complete line; the events that note what was done about it."""
+        """Make the file end with a complete line; returns events that record the repair."""
         if not self.is_torn():
             return []
         torn = self._tail().rpartition(b"\n")[2]
@@ -125,7 +125,7 @@ class HashChain:
         return [record for _, record in self._lines() if isinstance(record, dict)]
 
     def _lines(self) -> Iterator[tuple[int, Any]]:
-        """Line numbers from 1 with the parsed line, or None where it is no JSON; without an incomplete last one."""
+        """Line numbers from 1 with the parsed line, None where it is not JSON; without an incomplete last line."""
         with explained(self.path):
             data = self.path.read_bytes() if self.path.is_file() else b""
         *lines, rest = data.split(b"\n")
@@ -135,13 +135,13 @@ class HashChain:
             yield number, _parsed(line)
 
     def problems(self) -> list[str]:
-        """What is wrong with the chain, one sentence each; empty where it is complete and unchanged."""
+        """Problems of the chain, one sentence each; empty where it is complete and unchanged."""
         found: list[str] = []
         previous, seq = self._start, 0
         for number, record in self._lines():
             where = f"{self.path.name}, line {number}"
             if not isinstance(record, dict) or not {"seq", "previous", "hash"} <= record.keys():
-                found.append(f"{where}: this is no record.")
+                found.append(f"{where}: this is not a record.")
                 continue
             if record["hash"] != _hash_of(record):
                 found.append(f"{where}: the record was changed after it was written.")
@@ -170,7 +170,7 @@ def _hash_of(record: dict[str, Any]) -> str | None:
 
 
 def _intact(line: bytes) -> dict[str, Any] | None:
-    """The record on this line, if it is one and its hash is right."""
+    """The record on this line, if it is one and its hash is correct."""
     record = _parsed(line)
     if not isinstance(record, dict) or "hash" not in record or "seq" not in record:
         return None

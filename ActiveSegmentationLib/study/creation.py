@@ -1,4 +1,4 @@
-"""How a study folder comes to be: wholly, or not at all."""
+"""Creating a study folder, completely or not at all."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from ActiveSegmentationLib.study.study_file import COHORT_FILE, STUDY_FILE, Stud
 
 
 def check_empty(folder: Path) -> None:
-    """Refuse a folder that holds something.
+    """Refuse a folder that is not empty.
 
     Raises:
-        BadInput: Saying what is in the way.
+        BadInput: Naming what the folder contains.
     """
     with explained(folder):
         if folder.is_file():
@@ -45,7 +45,7 @@ def check_label_names(labels: LabelSet) -> None:
 
 
 def write_new(folder: Path, record: StudyRecord, cohort: Cohort) -> None:
-    """Write the study beside its place and move it there, so that nobody ever finds a part of it."""
+    """Write the study to a temporary folder and move it into place, so that it is never incomplete."""
     draft = folder.parent / f".tmp-{uuid.uuid4().hex[:12]}-{folder.name}"
     try:
         with explained(folder):

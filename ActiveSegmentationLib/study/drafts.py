@@ -45,7 +45,7 @@ class Draft:
 
 
 class DraftStore:
-    """The ``drafts`` folder of a study: one file a slice and annotator, no history.
+    """The ``drafts`` folder of a study: one file per slice and annotator, no history.
 
     Two processes that draw under the same name never replace each other's files: the second one keeps its strokes
     under another name.
@@ -59,7 +59,7 @@ class DraftStore:
         self._folder = folder
         self._volumes = volumes
         self._seen: dict[Path, str] = {}  # hash of each file when it was last read or written here
-        self._moved: dict[Path, str] = {}  # under which name a draft is kept whose own file is another process's
+        self._moved: dict[Path, str] = {}  # the name of a draft whose own file belongs to another process
 
     def save(self, draft: Draft, annotator: str) -> str:
         """Keep the uncommitted strokes of a slice; replaces an earlier draft of the slice.
@@ -67,7 +67,8 @@ class DraftStore:
         A draft that another process has written since it was read here is not replaced.
 
         Returns:
-            The name under which it is kept: the annotator's, or where that draft is another process's, "NAME 2" or so.
+            The name under which it is kept: the annotator's, or "NAME 2" and so on where that file belongs to another
+            process.
 
         Raises:
             BadInput: If there is no such slice, a plane has another shape, or the folder cannot be written.
@@ -98,7 +99,7 @@ class DraftStore:
         return name
 
     def _name_for(self, slice_id: SliceId, annotator: str) -> str:
-        """The annotator, or where another process has written that draft, the first name that is free."""
+        """The annotator, or the first free name where another process has written that draft."""
         own = self._path(slice_id, annotator)
         names = itertools.chain([self._moved.get(own, annotator)], _numbered(annotator))
         name = next(name for name in names if not self._is_foreign(self._path(slice_id, name)))
@@ -109,7 +110,7 @@ class DraftStore:
         return name
 
     def _is_foreign(self, path: Path) -> bool:
-        """Whether a file holds something else than was last read from it or written to it here."""
+        """Whether a file was changed since it was last read or written here."""
         with explained(path):
             return path.exists() and hash_bytes(path.read_bytes()) != self._seen.get(path)
 
@@ -145,7 +146,7 @@ class DraftStore:
                 )
         except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             advice = "Delete this file: uncommitted strokes in it are lost; committed slices are unaffected."
-            raise BadInput("The unfinished annotation is damaged.", where=path, advice=advice) from error
+            raise BadInput("The draft is damaged.", where=path, advice=advice) from error
         self._seen[path] = hash_bytes(content)
         return draft
 
@@ -163,7 +164,7 @@ class DraftStore:
 
 
 def _numbered(annotator: str) -> Iterator[str]:
-    """Names that tell where strokes come from: "Ann 2", "Ann 3" and so on, as short as file names have to be."""
+    """ "Ann 2", "Ann 3" and so on, shortened to what a file name may have."""
     for number in itertools.count(2):
         name = annotator
         while not _fits(f"{name} {number}"):

@@ -1,4 +1,4 @@
-"""Annotations from and to label maps of other programs."""
+"""Import annotations from label maps, and export them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Slices = Literal["non-empty", "all"] | Sequence[int]
 
 
 class Imported(NamedTuple):
-    """Slices of one volume's label map: committed now, and committed before with the same pixels and kind."""
+    """Slices of one label map: to be committed, and already committed with the same pixels and kind."""
 
     new: int
     unchanged: int
@@ -48,7 +48,7 @@ class Imported(NamedTuple):
 
 @dataclass(frozen=True)
 class _Import:
-    """What was asked of ``import_annotations``, and what was known before."""
+    """Arguments of ``import_annotations``, and what was committed before."""
 
     annotator: str
     kind: AnnotationKind
@@ -59,7 +59,7 @@ class _Import:
     round: int | None
 
     def round_of(self, slice_id: SliceId) -> int | None:
-        """The round a slice is committed for: as told, else the one that waits for it, else that of its last commit."""
+        """The round of a slice: the given one, else one with an open request for it, else that of its last commit."""
         if self.round is not None:
             return self.round
         if slice_id in self.rounds:
@@ -80,28 +80,33 @@ def import_annotations(
 ) -> dict[str, Imported]:
     """Commit the slices of label maps.
 
-    Which slices count: with unlabelled pixels in the map (``ignore_label``, or 255, which no label can have), every
-    slice on which something is labelled. Without, a map cannot tell an empty slice from one nobody looked at: then
-    slices with a label count, or those told by ``slices``. Slices that this annotator has committed with the same
-    pixels and kind are left as they are, so an import that was interrupted can simply be repeated.
+    Which slices are imported:
+
+    - From a map with unlabelled pixels (``ignore_label``, or 255, which no label can have): every slice with labelled
+      pixels.
+    - From other maps: slices with a label, or those chosen by ``slices``. Such a map does not distinguish empty slices
+      from slices that were not annotated.
+    - Slices that this annotator has committed with the same pixels and kind are left as they are, so an interrupted
+      import can simply be repeated.
 
     Args:
         study: The study.
         source: A label map, or a folder of them, named by volume id (``<volume>.nii.gz``, ``.nrrd``, ``.seg.nrrd``,
             ``.mha``, ...). The segments of a segmentation saved by Slicer are matched to the labels by name.
-        annotator: Who drew them.
+        annotator: Name of the annotator.
         kind: Masks or scribbles.
-        ignore_label: Stored value of unlabelled pixels; for scribbles the cohort's own or 255 where None.
-        slices: "non-empty", "all", or 0-based indices that count in every map.
-        round: Round that asked for them; None for the round whose request of the slice this annotator has open.
-        progress: Told of every volume.
+        ignore_label: Stored value of unlabelled pixels; default for scribbles: that of the cohort, or 255.
+        slices: "non-empty", "all", or 0-based indices for every map.
+        round: Round that requested them. Default: the round with an open request for the slice.
+        progress: Progress reporter, called after every volume.
 
     Returns:
-        For each volume with a map, how many slices are committed by it and how many were before.
+        For each volume with a map, the number of slices committed now and before.
 
     Raises:
-        BadInput: If a map belongs to no volume, cannot be read, has another grid or foreign values, or holds scribbles
-            and no unlabelled pixel; if 255 is its only value but 0 and may be a structure; if no slice counts.
+        BadInput: If a map belongs to no volume, cannot be read, has another grid or foreign values, or has scribbles
+            but no unlabelled pixel; if 255 is its only value other than 0 and may be a structure; if there is nothing
+            to import.
     """
     if isinstance(slices, str) and slices not in ("non-empty", "all"):
         advice = "Use 'non-empty', 'all', or a list of 0-based indices."
@@ -139,7 +144,8 @@ def _checked(
     """Read every map before anything is committed.
 
     Returns:
-        For each volume, how many slices count, and these slices unless they would take too much memory together.
+        For each volume, the number of slices to import, and these slices unless all together would take too much
+        memory.
     """
     found: dict[str, tuple[int, list[SliceAnnotation] | None]] = {}
     held = 0
@@ -152,7 +158,7 @@ def _checked(
 
 
 def _with_kept(error: ActiveSegmentationError, counts: Mapping[str, Imported]) -> ActiveSegmentationError:
-    """The same error, telling what was committed before it."""
+    """The same error with a sentence on what was committed before it."""
     new = {volume: count.new for volume, count in counts.items() if count.new}
     kept = f"{sum(new.values())} slices of {', '.join(new)} are committed" if new else "Nothing is committed"
     message = f"{error.message} {kept}; run the same command again for the rest."
@@ -160,7 +166,7 @@ def _with_kept(error: ActiveSegmentationError, counts: Mapping[str, Imported]) -
 
 
 def _drawn(study: Study, volume: Volume, path: Path, asked: _Import) -> list[SliceAnnotation]:
-    """The slices of a map that count, checked."""
+    """The slices of a map to import, checked."""
     labels, partial = _labels(study, volume, path, asked)
     study.labels.check(labels, str(path))
     planes = slices_first(labels, volume.axis)
@@ -173,7 +179,7 @@ def _drawn(study: Study, volume: Volume, path: Path, asked: _Import) -> list[Sli
 
 
 def _labels(study: Study, volume: Volume, path: Path, asked: _Import) -> tuple[np.ndarray, bool]:
-    """Label values of a file, (k, j, i) uint8, and whether it says of each pixel if it is labelled (255 where not)."""
+    """Label values of a file, (k, j, i) uint8, and whether unlabelled pixels are marked in it (by 255)."""
     if has_segments(path):
         labels = read_foreign_segments(path, volume.geometry, study.labels, asked.kind)
         _require_drawn(asked, labels, path)
@@ -201,9 +207,10 @@ def _require_drawn(asked: _Import, labels: np.ndarray, path: Path) -> None:
 
 
 def _require_unlabelled(planes: np.ndarray, path: Path, study: Study, kind: AnnotationKind) -> None:
-    """Refuse a map of 0 and 255 alone unless 255 can only mean unlabelled, which is what it means in label maps here.
+    """Refuse a map with no values but 0 and 255 unless 255 can only mean unlabelled.
 
-    In masks that is so where every slice is either labelled or not; in scribbles where little is labelled.
+    In masks it does where every slice is either labelled completely or not at all, in scribbles where little is
+    labelled.
     """
     unlabelled = planes == IGNORE_LABEL
     if kind == AnnotationKind.MASK:
@@ -217,12 +224,12 @@ def _require_unlabelled(planes: np.ndarray, path: Path, study: Study, kind: Anno
         f"Save the map with {values} in place of 255; if 255 does stand for unlabelled pixels, "
         "import it with --ignore-value 255."
     )
-    message = "The only value of the label map but 0 is 255, which means unlabelled and not a structure."
+    message = "The only value of the label map other than 0 is 255, which means unlabelled."
     raise BadInput(message, where=path, advice=advice)
 
 
 def _chosen(planes: np.ndarray, slices: Slices, partial: bool, volume: Volume) -> list[int]:
-    """Indices of the slices that count."""
+    """Indices of the slices to import."""
     decided = (planes != IGNORE_LABEL).any(axis=(1, 2))
     if not isinstance(slices, str):
         wrong = [n for n in slices if not 0 <= n < volume.slice_count or not decided[n]]
@@ -255,7 +262,7 @@ def _maps(study: Study, source: Path) -> list[tuple[Volume, Path]]:
     for path in paths:
         name = _volume_of(path, volumes)
         if name is None:
-            raise BadInput("The label map belongs to no volume of the study.", where=path, advice=expected)
+            raise BadInput("The label map does not belong to a volume of the study.", where=path, advice=expected)
         if name in excluded:
             advice = "Take the volume back (exclude --undo), or remove the map."
             raise BadInput(f"Volume '{name}' is excluded.", where=path, advice=advice)
@@ -267,7 +274,7 @@ def _maps(study: Study, source: Path) -> list[tuple[Volume, Path]]:
 
 
 def _volume_of(path: Path, volumes: dict[str, Volume]) -> str | None:
-    """Id of the volume that a map belongs to: by its name, or by its folder's as in a study's own annotations."""
+    """Id of the volume of a map: from its name, or from its folder as in the annotations of a study."""
     for name in (_volume_name(path), path.parent.name):
         if name in volumes:
             return name
@@ -290,22 +297,22 @@ def export_annotations(
     annotator: str | None = None,
     progress: Progress | None = None,
 ) -> list[Path]:
-    """Write one label map a volume that has committed slices, on the volume's grid.
+    """Write one label map per volume with committed slices, on the grid of the volume.
 
     Args:
         study: The study.
         out: Folder to write ``<volume>.nii.gz`` or ``.nrrd`` to.
         format: "nifti" or "nrrd".
-        ignore_label: Value of every unlabelled pixel, 1 to 255 and no label's.
-        annotator: Only this annotator's slices; None for the latest over all.
-        progress: Told of every volume.
+        ignore_label: Value of unlabelled pixels, 1 to 255 and different from all labels.
+        annotator: Only slices of this annotator. Default: the latest commits of all annotators.
+        progress: Progress reporter, called after every volume.
 
     Returns:
         The files, in the order of the volumes' ids.
 
     Raises:
-        BadInput: If the format is unknown, the ignore label a label's, or the folder cannot be written or holds files
-            of other origin.
+        BadInput: If the format is unknown, the ignore label is a label, or the folder cannot be written or contains
+            other files.
     """
     if format not in FORMATS:
         raise BadInput(f"There is no format '{format}'.", where="format", advice=f"Use {' or '.join(FORMATS)}.")

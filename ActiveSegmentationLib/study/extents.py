@@ -29,7 +29,7 @@ class ExtentStore:
         folder: Folder of the study.
         volumes: The cohort's volumes by id.
         ledger: Makes the changes.
-        excluded: Gives the ids of the excluded volumes.
+        excluded: Returns the ids of the excluded volumes.
     """
 
     def __init__(

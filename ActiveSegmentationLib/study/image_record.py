@@ -1,4 +1,4 @@
-"""What the image files of a study contained when they were first used: part of ``cohort.json``, under "content"."""
+"""Content hashes of a study's image files from when they were first used, in ``cohort.json`` under "content"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which labels a study or an experiment works with: named by a person, or found in the cohort."""
+"""The labels of a study or an experiment: given by the user, or found in the cohort."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ActiveSegmentationLib.study.terminology import TISSUE, terminology_for
 
 
 def label_set_for(cohort: Cohort, text: str | None = None, progress: Progress | None = None) -> LabelSet:
-    """The label set that a person named, or that the cohort brings.
+    """The label set that the user has given, or that of the cohort.
 
     Args:
         cohort: The cohort; its layout may name the labels, otherwise the values found in its reference labels are used.
-        text: "1=NAME,2=NAME", or None for the cohort's own.
-        progress: Told of reading reference labels.
+        text: "1=NAME,2=NAME". Default: the labels of the cohort.
+        progress: Progress reporter for reading reference labels.
 
     Raises:
         BadInput: If the text is malformed, or no label is known and the cohort has no reference labels.
@@ -36,13 +36,13 @@ def label_set_for(cohort: Cohort, text: str | None = None, progress: Progress | 
 
 
 def _with_terminology(labels: LabelSet, place: str) -> LabelSet:
-    """The labels with the entries that their names and that of the cohort tell."""
+    """The labels with terminology entries derived from their names and the cohort's name."""
     found = ((label, terminology_for(label.name, place)) for label in labels.labels)
     return LabelSet(tuple(replace(label, terminology="" if entry == TISSUE else entry) for label, entry in found))
 
 
 def check_reference(cohort: Cohort, stack: SliceStack, volume: Volume, kind: AnnotationKind, labels: LabelSet) -> None:
-    """Refuse a volume whose reference labels have values outside the label set; one without any is no problem.
+    """Refuse a volume whose reference labels have values outside the label set; a volume without them is accepted.
 
     Raises:
         BadInput: Naming the volume, its file and the values.
@@ -58,14 +58,14 @@ def _parse(text: str) -> dict[int, str]:
         value, equals, name = (piece.strip() for piece in part.partition("="))
         if not equals or not value.isdecimal() or not name or not 0 < int(value) < IGNORE_LABEL or int(value) in names:
             advice = "Write VALUE=NAME pairs with different values from 1 to 254, for example 1=liver,2=tumour."
-            raise BadInput(f"'{part}' is no label.", where="labels", advice=advice)
+            raise BadInput(f"'{part}' is not a label.", where="labels", advice=advice)
         names[int(value)] = name
     return names
 
 
 def _values_in(cohort: Cohort, progress: Progress) -> list[int]:
     found: set[int] = set()
-    cohort = cohort.with_labels({1: "label 1"})  # so that 255 alone is read as the one label, which it then has to be
+    cohort = cohort.with_labels({1: "label 1"})  # so that 255 as the only value is read as the one label
     labelled = [volume for volume in cohort.volumes if volume.mask is not None]
     for number, volume in enumerate(labelled):
         progress.update("Reading label values", number, len(labelled))

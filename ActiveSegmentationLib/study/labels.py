@@ -16,7 +16,7 @@ from ActiveSegmentationLib.cohort.segments import RESERVED_NAMES
 from ActiveSegmentationLib.common.errors import BadInput
 
 MOST_LABELS = IGNORE_LABEL - 2
-"""Largest number of labels: 0 and 255 are taken, and one value is kept for drawn background."""
+"""Maximum number of labels: 0 and 255 are reserved, as is one value for drawn background."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Label:
             raise BadInput(f"{self.name!r} cannot be a label name.", where=f"label {self.value}", advice=advice)
         if len(self.color) != 3 or not all(math.isfinite(part) and 0 <= part <= 1 for part in self.color):
             advice = "Give red, green and blue as numbers from 0 to 1."
-            raise BadInput(f"{self.color!r} is no colour.", where=f"label {self.value}", advice=advice)
+            raise BadInput(f"{self.color!r} is not a colour.", where=f"label {self.value}", advice=advice)
         if not _is_plain(self.terminology) or "|" in self.terminology:
             advice = "Use the text of a TerminologyEntry tag, without '|' and line breaks."
             raise BadInput("The terminology entry is malformed.", where=f"label {self.value}", advice=advice)
@@ -85,19 +85,19 @@ class LabelSet:
 
     @classmethod
     def from_names(cls, names: Mapping[int, str]) -> LabelSet:
-        """A label set with colours of its own choice, in the order of the values.
+        """A label set with default colours, in the order of the values.
 
         Args:
             names: Name of each label value.
 
         Raises:
-            BadInput: As the class itself.
+            BadInput: As ``LabelSet``.
         """
         return cls(tuple(Label(value, name, _color(n)) for n, (value, name) in enumerate(sorted(names.items()))))
 
     @property
     def classes(self) -> int:
-        """Number of classes with background."""
+        """Number of classes, including background."""
         return len(self.labels) + 1
 
     @property
@@ -112,7 +112,7 @@ class LabelSet:
 
     @property
     def background_value(self) -> int:
-        """The value, 1 to 254, that files use for drawn background: the largest that is no label."""
+        """The value, 1 to 254, of drawn background in files: the largest that is not a label."""
         return next(value for value in range(IGNORE_LABEL - 1, 0, -1) if value not in self.values)
 
     def foreign_values(self, array: np.ndarray) -> list[int]:
@@ -125,7 +125,7 @@ class LabelSet:
 
         Args:
             array: uint8 label values of any shape.
-            where: What to name in the error.
+            where: The place to name in the error.
 
         Raises:
             BadInput: Listing the foreign values and the allowed ones.
@@ -201,6 +201,6 @@ def _is_plain(text: str) -> bool:
 
 
 def _color(number: int) -> tuple[float, float, float]:
-    """A colour that differs from those of other numbers: hues a golden section apart."""
+    """A distinct colour for each number: hues a golden section apart."""
     red, green, blue = colorsys.hsv_to_rgb((0.02 + number * 0.618034) % 1.0, 0.65, 0.95)
     return round(red, 4), round(green, 4), round(blue, 4)

@@ -1,8 +1,8 @@
-"""Changes of the study folder that happen wholly or not at all, each with its audit records.
+"""Atomic changes of the study folder, each with its audit records.
 
-A change replaces one file (the target; that is the moment it takes effect), moves files that were prepared beside it
-into place, and appends audit records. What is to be done is written to a journal first. After a crash, the target
-tells which way to go: if it holds the new content, the rest is done; if not, what was prepared is removed.
+A change replaces one file (the target), moves prepared files into place, and appends audit records. It takes effect
+when the target is replaced. A journal is written first. After a crash, the change is finished if the target has the new
+content; otherwise the prepared files are removed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Change:
         target: File to replace.
         content: Its new content.
         events: Audit records to append, each with "event" and fields of its own.
-        moves: Pairs (prepared file, where it belongs).
+        moves: Pairs (prepared file, its destination).
     """
 
     target: Path
@@ -44,7 +44,7 @@ class Change:
 
 
 class Ledger:
-    """Makes changes of a study folder, one chain of audit records for each writer.
+    """Makes changes of a study folder, with one chain of audit records per writer.
 
     Args:
         folder: Folder of the study.
@@ -69,7 +69,7 @@ class Ledger:
 
     @contextlib.contextmanager
     def writing(self, stem: str, wait: float = WAIT) -> Iterator[Writer]:
-        """Be the only writer of this chain within the block; what a crash left behind is settled first.
+        """Be the only writer of this chain within the block; changes that a crash interrupted are settled first.
 
         Raises:
             BadInput: If another process writes to it for longer than ``wait`` seconds, or its last record is damaged.
@@ -86,7 +86,7 @@ class Ledger:
             yield writer
 
     def recover(self) -> None:
-        """Settle what crashes left behind in any chain; chains that are being written to now are left alone.
+        """Settle interrupted changes of all chains; chains that are in use are skipped.
 
         Raises:
             BadInput: If there is something to settle and the folder cannot be written.
@@ -111,7 +111,7 @@ class Ledger:
 
 
 def sweep(*paths: Path) -> None:
-    """Remove what killed writers of these files left beside them; only for the one who may write them."""
+    """Remove temporary files of killed writers next to these files; requires the writer's lock."""
     for folder in {path.parent for path in paths}:
         names = {path.name for path in paths if path.parent == folder}
         with explained(folder):
@@ -121,7 +121,7 @@ def sweep(*paths: Path) -> None:
 
 
 class _Busy(BadInput):
-    """Somebody else holds the lock."""
+    """The lock is held by another writer."""
 
 
 class Writer:
@@ -139,7 +139,7 @@ class Writer:
         self._journal = journal
 
     def apply(self, change: Change) -> None:
-        """Make the change; if this raises or the process dies, it has happened wholly or not at all once settled.
+        """Make the change; after an error or a crash it is finished or undone when it is settled.
 
         Raises:
             BadInput: If a file cannot be written.
@@ -158,7 +158,7 @@ class Writer:
         self._finish(journal, events)
 
     def append(self, events: Sequence[dict[str, Any]]) -> None:
-        """Append audit records that go with no file."""
+        """Append audit records without changing a file."""
         self._chain.append(events)
 
     def settle(self) -> None:
@@ -183,7 +183,7 @@ class Writer:
             raise BadInput("The journal is damaged.", where=self._journal, advice=advice) from error
 
     def repair(self) -> None:
-        """Set an incomplete last line of the chain aside, and note it."""
+        """Move an incomplete last line of the chain aside, and record it."""
         if self._chain.is_torn():
             self._chain.append([])
 
@@ -197,7 +197,7 @@ class Writer:
         self._drop_journal()
 
     def _missing(self, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Those events of a change that a crash kept out of the chain."""
+        """Events of a change that are missing from the chain after a crash."""
         transactions = {event["transaction"] for event in events}
         written = sum(record.get("transaction") in transactions for record in self._chain.records())
         return events[written:]

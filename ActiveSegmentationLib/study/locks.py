@@ -1,4 +1,4 @@
-"""Locks between processes; the operating system lets go of them when a process dies."""
+"""Locks between processes; the operating system releases them when a process dies."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def file_lock(path: Path, wait: float, busy: Callable[[], ActiveSegmentationErro
 
     Args:
         path: The lock file.
-        wait: Seconds to wait for another process to let go.
+        wait: Seconds to wait for another process to release it.
         busy: Makes the error to raise when it does not.
 
     Raises:
         BadInput: If the folder cannot be written.
-        JobFailed: If locks are not to be had here (package missing, file system without locks).
+        JobFailed: If locks are not available (package missing, file system without locks).
     """
     lock = _make(path)
     with explained(path):
@@ -80,7 +80,7 @@ class StudyLock:
         """Hold the lock within this block.
 
         Args:
-            wait: Seconds to wait for another process to let go.
+            wait: Seconds to wait for another process to release it.
 
         Raises:
             BadInput: If another process holds it; names the process and what to do.
@@ -112,12 +112,12 @@ class StudyLock:
         try:
             info = read_json(self._info)
             return f"process {info['pid']} ({info['command']}) on {info['host']} since {info['since']}"
-        except (ActiveSegmentationError, KeyError, TypeError):  # it may vanish at any moment; who it is only helps
+        except (ActiveSegmentationError, KeyError, TypeError):  # the file may vanish at any moment
             return "another process"
 
 
 def _this_process() -> dict[str, Any]:
-    """Who holds the lock: no path and no argument that could hold a patient's name, only program and command."""
+    """The process that holds the lock: only program and command, no argument that could contain a patient's name."""
     program = Path(sys.argv[0] if sys.argv else "")
     name = program.parent.name if program.name == "__main__.py" else program.name
     words = [name or "python", *(word for word in sys.argv[1:2] if re.fullmatch(r"[a-z-]{2,20}", word))]

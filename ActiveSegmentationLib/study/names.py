@@ -1,4 +1,4 @@
-"""Names of people and volumes as parts of file names: one name, one file, and never a way out of the study folder."""
+"""Names of annotators and volumes as parts of file names, unique and safe."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from ActiveSegmentationLib.common.errors import BadInput
 
 DEFAULT_ANNOTATOR = "annotator"
-"""Name of the annotator where nobody gave one."""
+"""Default name of the annotator."""
 
 STUDY_STEM = "_study"
 """File stem of the audit chain of the study itself; no annotator can have it."""
@@ -27,7 +27,7 @@ def clean_annotator(name: str) -> str:
     """
     cleaned = " ".join(unicodedata.normalize("NFC", name).split())
     if not cleaned or any(unicodedata.category(character).startswith("C") for character in cleaned):
-        raise BadInput(f"{name!r} is no annotator's name.", where="annotator", advice="Use letters and digits.")
+        raise BadInput(f"{name!r} cannot be an annotator's name.", where="annotator", advice="Use letters and digits.")
     return cleaned
 
 
@@ -36,7 +36,7 @@ def annotator_stem(name: str) -> str:
 
     Case does not count because two files that differ in case only are one file on Windows and macOS. Letters of every
     script and digits stay, a space becomes "+", everything else is written as %XX of its UTF-8 bytes; so a stem holds
-    no dot, no path separator, and is no device name of Windows.
+    no dot and no path separator, and is not a device name of Windows.
 
     Raises:
         BadInput: If the name is empty, holds control characters, or is too long for a file name.
@@ -61,7 +61,7 @@ def _percent(character: str) -> str:
 
 
 def check_volume_ids(ids: Iterable[str]) -> None:
-    """Refuse ids that are no plain folder name.
+    """Refuse ids that are not plain folder names.
 
     Raises:
         BadInput: Naming the first such id.

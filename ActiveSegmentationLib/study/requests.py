@@ -22,11 +22,11 @@ class Request:
     """One slice to annotate.
 
     Attributes:
-        slice: Which slice; its index counts from 0.
+        slice: The slice; its index counts from 0.
         patient: Id of the patient.
         axis: Image axis along which the slice is counted.
-        score: What the strategy ranked it by, finite, or None.
-        reason: Why this slice, in plain words.
+        score: Finite score by which the strategy ranked it, or None.
+        reason: Why this slice was chosen, in plain words.
     """
 
     slice: SliceId
@@ -66,9 +66,9 @@ class RequestList:
     Attributes:
         round: Number of the round, from 1.
         strategy: Name of the strategy that chose them.
-        seed: Seed of its random draws.
-        parameters: What else it was asked, as JSON values.
-        requests: The requests, the most wanted first.
+        seed: Its random seed.
+        parameters: Its other parameters, as JSON values.
+        requests: The requests, the most important first.
         provenance: What it was computed from, as JSON values.
     """
 
@@ -115,7 +115,7 @@ class RequestStore:
         folder: The folder.
         volumes: The cohort's volumes by id.
         ledger: Makes the changes.
-        excluded: Gives the ids of the excluded volumes.
+        excluded: Returns the ids of the excluded volumes.
     """
 
     def __init__(
@@ -177,11 +177,11 @@ class RequestStore:
         slices = [request.slice for request in requests.requests]
         twice = [slice_id for slice_id in slices if slices.count(slice_id) > 1]
         if twice:
-            advice = "Ask for a slice once."
+            advice = "Request each slice once."
             raise BadInput(f"{twice[0].volume}, slice {twice[0].index + 1} occurs twice.", where=where, advice=advice)
         for request in requests.requests:
             self._check(request, where, excluded)
-        try:  # through text, so that what is compared later is what a file gives back
+        try:  # converted to text and back, so that it equals what is read from the file
             return json.loads(json.dumps(requests.to_json(), allow_nan=False))
         except (TypeError, ValueError) as error:
             advice = "Use finite numbers, texts, lists and dictionaries."
@@ -191,7 +191,7 @@ class RequestStore:
         volume = self._volumes.get(request.slice.volume)
         if volume is None or volume.id in excluded:
             why = "is excluded" if volume else "is not in the cohort"
-            advice = "Ask for slices of volumes that take part in the study."
+            advice = "Request slices of volumes that are not excluded."
             raise BadInput(f"Volume '{request.slice.volume}' {why}.", where=where, advice=advice)
         check_slice(request.slice, volume)
         if request.axis != volume.axis or request.patient != volume.patient:
@@ -220,10 +220,10 @@ class RequestStore:
             raise BadInput(f"The file is damaged ({error!r}).", where=path, advice=advice) from error
 
     def write_record(self, number: int, name: str, value: Mapping[str, Any]) -> Path:
-        """Write ``<name>.json`` ("config", "metrics") of a round, replacing an earlier one; its path.
+        """Write ``<name>.json`` ("config", "metrics") of a round, replacing an earlier one; returns its path.
 
         Raises:
-            BadInput: If the name is no plain word or "request".
+            BadInput: If the name is not a plain word, or is "request".
         """
         path = self.round_folder(number) / f"{check_record_name(name)}.json"
         write_json(path, value)

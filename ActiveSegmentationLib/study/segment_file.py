@@ -1,4 +1,4 @@
-"""Label maps as 3D Slicer keeps segmentations: one-layer ``.seg.nrrd`` files with names, colours and terminology.
+"""Label maps in 3D Slicer's segmentation format: one-layer ``.seg.nrrd`` files with names, colours and terminology.
 
 Keys and their meaning follow 3D Slicer's developer guide, "Segmentation labelmap file format (.seg.nrrd)".
 Every segment's extent is the whole image, as in the files that Slicer writes for segments that share a layer.
@@ -31,13 +31,14 @@ from ActiveSegmentationLib.study.terminology import TISSUE, terminology_for
 
 @dataclass(frozen=True)
 class Encoding:
-    """How what was drawn becomes values of a stored label map.
+    """Mapping between label values and the values stored in a file.
 
-    Slices that nobody committed are 0. In a mask 0 is background and 255 unlabelled. In a scribble 0 is unlabelled and
-    drawn background has a value of its own, so that it is a segment that one can see and edit in Slicer.
+    - Slices that are not committed are 0.
+    - Masks: 0 is background, 255 unlabelled.
+    - Scribbles: 0 is unlabelled; drawn background has its own value, so that it is a visible segment in Slicer.
 
     Attributes:
-        background: Stored value of drawn background in scribbles; no label has it.
+        background: Stored value of drawn background in scribbles; not a label.
     """
 
     background: int
@@ -68,7 +69,7 @@ def write_segments(
         geometry: Grid of the volume.
         labels: Segments to describe.
         encoding: Values of drawn background.
-        annotator: Noted in a tag of every segment.
+        annotator: Name of the annotator, written to a tag of every segment.
 
     Raises:
         BadInput: If the folder cannot be written.
@@ -83,7 +84,7 @@ def write_segments(
     for key, value in _header(array, geometry, labels, encoding, annotator).items():
         image.SetMetaData(key, value)
     with atomic_path(path) as temporary:
-        temporary.touch()  # a missing permission shows here, as an OSError that says so
+        temporary.touch()  # raises an informative OSError where the permission is missing
         writer = sitk.ImageFileWriter()
         writer.SetFileName(str(temporary))
         writer.UseCompressionOn()
@@ -176,7 +177,7 @@ def _header(
 
 @dataclass(frozen=True)
 class _Extra:
-    """A segment that is no label."""
+    """A segment that is not a label."""
 
     value: int
     name: str
@@ -203,7 +204,7 @@ def has_segments(path: Path) -> bool:
 
 
 def read_foreign_segments(path: Path, geometry: Geometry, labels: LabelSet, kind: AnnotationKind) -> np.ndarray:
-    """Label values of a ``.seg.nrrd`` file from anywhere, its segments matched to the label set by name.
+    """Label values of a ``.seg.nrrd`` file of any origin, with segments matched to the label set by name.
 
     Slicer numbers segments by their order and may save less than the whole grid, so neither the values nor the size
     of the file can be taken as they are. A segment "Background" is drawn background, "Unlabelled" (in older files
@@ -219,9 +220,9 @@ def read_foreign_segments(path: Path, geometry: Geometry, labels: LabelSet, kind
         (k, j, i) uint8 label values, 0 background, 255 unlabelled.
 
     Raises:
-        BadInput: If the file cannot be read, names a structure that is not in the set, or lies on another grid.
+        BadInput: If the file cannot be read, has a structure that is not in the set, or is on another grid.
     """
-    read_header(path)  # tells what is wrong with a file that cannot be read
+    read_header(path)  # gives the reason if the file cannot be read
     image = _read(path)
     array = _array(image, path)
     table = np.full(IGNORE_LABEL + 1, IGNORE_LABEL, dtype=np.uint8)
@@ -246,7 +247,7 @@ def read_foreign_segments(path: Path, geometry: Geometry, labels: LabelSet, kind
 
 
 def _paste(part: np.ndarray, image: Any, whole: np.ndarray, geometry: Geometry, path: Path) -> None:
-    """Put ``part`` where it lies in the volume; it must be on the volume's voxels and inside."""
+    """Paste ``part`` at its place in the volume; its voxels must be voxels of the volume."""
     matrix = np.reshape(geometry.direction, (3, 3))
     shift = np.linalg.solve(matrix, np.subtract(image.GetOrigin(), geometry.origin)) / geometry.spacing
     start = np.rint(shift).astype(int)
@@ -254,11 +255,11 @@ def _paste(part: np.ndarray, image: Any, whole: np.ndarray, geometry: Geometry, 
     grid = Geometry(geometry.size, image.GetSpacing(), geometry.origin, image.GetDirection())
     problem = geometry.difference(grid)
     if problem is None and not np.allclose(shift, start, atol=0.05):
-        problem = "voxels lie between those of the volume"
+        problem = "its voxels are between those of the volume"
     if problem is None and ((start < 0).any() or (stop > geometry.size).any()):
         problem = "it reaches beyond the volume"
     if problem is not None:
         advice = "Draw on the grid of the volume itself (in Slicer, set it as source volume), and save again."
-        raise BadInput(f"The segmentation lies on another grid: {problem}.", where=path, advice=advice)
+        raise BadInput(f"The segmentation is on another grid: {problem}.", where=path, advice=advice)
     (i, j, k), (i_stop, j_stop, k_stop) = start, stop
     whole[k:k_stop, j:j_stop, i:i_stop] = part

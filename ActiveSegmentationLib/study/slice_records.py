@@ -1,4 +1,4 @@
-"""What is known of the slices that one annotator worked on in one volume: the content of a ``.slices.json`` file."""
+"""The records of one annotator's slices in one volume: the content of a ``.slices.json`` file."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.study.annotations import SliceAnnotation, hash_labels
 
 SLICES_SCHEMA = 1
-"""Version of the file's form."""
+"""Version of the file format."""
 
 
 class SliceStatus(StrEnum):
-    """What an annotator said about a slice."""
+    """Status of a slice."""
 
     COMMITTED = "committed"
     SKIPPED = "skipped"
@@ -33,9 +33,9 @@ class Version:
         labels_sha256: Hash of its label values.
         committed_at: When, ISO 8601 in UTC.
         kind: "mask" or "scribble".
-        round: Round that asked for it, or None.
+        round: Round that requested it, or None.
         seconds: Time spent.
-        prelabel: What was shown as a start, or None.
+        prelabel: Key of the model whose prediction was the starting point, or None.
     """
 
     labels_sha256: str
@@ -48,7 +48,7 @@ class Version:
 
 @dataclass(frozen=True)
 class SliceRecord:
-    """All that one annotator said about one slice.
+    """The record of one slice by one annotator.
 
     Attributes:
         status: Committed, skipped, or only flagged.
@@ -58,7 +58,7 @@ class SliceRecord:
         skip_reason: Why.
         skip_round: Round whose request was skipped, or None.
         flagged_at: When it was flagged, or "".
-        flag_note: What is to be looked at.
+        flag_note: What to check.
     """
 
     status: SliceStatus
@@ -123,7 +123,7 @@ class SliceFile:
     slices: Mapping[int, SliceRecord] = field(default_factory=dict)
 
     def record(self, index: int) -> SliceRecord:
-        """The record of a slice, a new one where nothing was said yet."""
+        """The record of a slice, an empty one where there is none."""
         return self.slices.get(index, SliceRecord(SliceStatus.FLAGGED))
 
     def with_record(self, index: int, record: SliceRecord) -> SliceFile:

@@ -52,7 +52,7 @@ def _round(study: Study, number: int, annotated: set[SliceId], skipped: set[Slic
 
 
 def _seconds(files: list[SliceFile]) -> dict[str, float]:
-    """Seconds by kind of annotation, earlier versions included: that is time somebody spent."""
+    """Seconds by kind of annotation, including earlier versions."""
     total: dict[str, float] = defaultdict(float)
     for file in files:
         for record in file.slices.values():

@@ -1,4 +1,4 @@
-"""A study: one piece of work on a cohort, kept in one folder that this room alone writes."""
+"""A study: the annotation work on a cohort, kept in one folder."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from ActiveSegmentationLib.study.volumes import require_included, require_volume
 
 
 class Study:
-    """An opened study; made by ``Study.create`` and ``Study.open``.
+    """An open study, from ``Study.create`` or ``Study.open``.
 
     Several processes and annotators may have it open. Commits, skips and flags of different annotators do not wait for
     each other; ``lock`` is for jobs (suggest, train) of which one should run at a time.
@@ -56,11 +56,11 @@ class Study:
         labels: The label set.
         annotation: Default kind of annotation, masks or scribbles.
         cohort: All volumes, including the excluded ones.
-        requests: The rounds: which slices each asked for, and its other files.
+        requests: The rounds with their requests and other files.
         drafts: Uncommitted strokes.
-        extents: Between which slices of a volume the structures lie.
-        images: Content of the image files when the study first used them.
-        audit: Who did what and when.
+        extents: The first and last slice of each volume that show a structure.
+        images: Content hashes of the image files.
+        audit: The audit trail.
 
     Example:
         >>> study = Study.open("study")
@@ -95,17 +95,17 @@ class Study:
         *,
         settings: StudySettings | None = None,
     ) -> Study:
-        """Make a study in a folder that is empty or not there yet; if it fails, nothing is left behind.
+        """Create a study in an empty or new folder; if it fails, nothing is left behind.
 
         Args:
             folder: Folder of the study.
             cohort: Its images; they are referred to, not copied.
-            labels: What is to be annotated.
+            labels: The label set.
             annotation: Masks or scribbles.
             settings: JSON values in sections.
 
         Raises:
-            BadInput: If the folder holds something, cannot be written, or the cohort has no volume.
+            BadInput: If the folder is not empty or cannot be written, or the cohort has no volume.
             JobFailed: If the disk is full.
         """
         folder = Path(os.path.abspath(folder))
@@ -128,7 +128,7 @@ class Study:
 
     @classmethod
     def open(cls, folder: str | Path) -> Study:
-        """Open a study; what a crash left unfinished is settled, an older version brought up to date.
+        """Open a study. Interrupted changes are settled, older versions are migrated.
 
         Raises:
             BadInput: If there is no study, it is damaged or made by a newer version, or its images are elsewhere.
@@ -136,12 +136,12 @@ class Study:
         folder = Path(os.path.abspath(folder))
         record = read_study(folder)
         study = cls(folder, record, read_cohort(folder, record))
-        if os.access(folder, os.W_OK):  # one who may only read sees unfinished changes rightly all the same
+        if os.access(folder, os.W_OK):  # read-only users see unfinished changes correctly in any case
             study.recover()
         return study
 
     def recover(self) -> None:
-        """Finish or undo the changes that crashes interrupted; changes that are being made now are left alone.
+        """Finish or undo interrupted changes; changes in progress are left alone.
 
         Raises:
             BadInput: If there is something to settle and the study cannot be written.
@@ -149,14 +149,14 @@ class Study:
         self._ledger.recover()
 
     def lock(self, wait: float = 0.0) -> contextlib.AbstractContextManager[None]:
-        """Keep other jobs out of the study within a ``with`` block; may be entered again by the same object.
+        """Lock the study against other jobs within a ``with`` block; re-entrant for the same object.
 
         Args:
             wait: Seconds to wait for another job.
 
         Raises:
             BadInput: On entering, if another process holds it; names the process and what to do.
-            JobFailed: On entering, if locks are not to be had (package filelock missing).
+            JobFailed: On entering, if locks are not available (package filelock missing).
         """
         return self._lock.held(wait)
 
@@ -167,15 +167,15 @@ class Study:
 
     @property
     def cache_folder(self) -> Path:
-        """Where what can be computed again is kept; may be deleted at any time."""
+        """Folder for what can be computed again; it may be deleted at any time."""
         return self.folder / "cache"
 
     def cache_size(self) -> int:
-        """Bytes that the cache takes on the disk."""
+        """Size of the cache in bytes."""
         return tree_size(self.cache_folder)
 
     def clear_cache(self) -> int:
-        """Remove the cache; whoever needs something of it makes it again.
+        """Delete the cache; it is computed again when needed.
 
         Returns:
             Bytes that were freed.
@@ -190,7 +190,7 @@ class Study:
             for leftover in place.parent.glob(f".tmp-removed-{place.name}-*"):  # of a removal that was killed
                 freed += tree_size(leftover)
                 shutil.rmtree(leftover)
-            if self.cache_folder.is_symlink():  # somebody keeps it on another disk, and it is to stay there
+            if self.cache_folder.is_symlink():  # the cache stays on the disk that the link points to
                 place.mkdir()
         return freed
 
@@ -199,17 +199,16 @@ class Study:
     ) -> None:
         """Store annotated slices; when this returns they are on disk.
 
-        All are checked first. Then they are stored volume by volume: a crash in between leaves each volume as before
-        or after, and what was stored earlier is never lost: label values that are replaced are kept, see
-        ``version_labels``.
+        All are checked first, then stored volume by volume: after a crash each volume is as before or as after. Label
+        values of replaced commits are kept, see ``version_labels``.
 
         Args:
             annotations: What to store.
-            expected: Hash of the label values (``hash_labels``) that each slice is believed to have now, None for one
-                that is not committed; slices that are not named are not compared.
+            expected: Expected present hash of the label values (``hash_labels``) of slices, None for not committed;
+                other slices are not compared.
 
         Raises:
-            ChangedMeanwhile: If somebody else has committed a slice under the same name since.
+            ChangedMeanwhile: If a slice was committed under the same name since.
             BadInput: If one cannot be stored as it is: no such slice, another shape, values outside the label set,
                 nothing drawn, an excluded volume.
             JobFailed: If the disk is full.
@@ -228,12 +227,12 @@ class Study:
         return self._store.version(slice_id, annotator, labels_sha256)
 
     def skip(self, slice_id: SliceId, annotator: str, reason: str, *, round: int | None = None) -> None:
-        """Leave a slice out; it is not asked for again unless somebody commits it.
+        """Skip a slice; it is not requested again.
 
         Args:
             slice_id: Which slice.
-            annotator: Who says so.
-            reason: Why, for the record.
+            annotator: Name of the annotator.
+            reason: Why it is skipped.
             round: Round whose request is skipped, or None.
 
         Raises:
@@ -243,7 +242,7 @@ class Study:
         self._store.skip(slice_id, annotator, reason, round)
 
     def flag(self, slice_id: SliceId, annotator: str, note: str) -> None:
-        """Mark a slice to be looked at again; says nothing about its pixels.
+        """Flag a slice for review; its pixels stay as they are.
 
         Raises:
             BadInput: If there is no such slice.
@@ -255,14 +254,15 @@ class Study:
         require_included(slice_id.volume, excluded, self.folder)
 
     def require_output(self, out: Path, targets: Iterable[Path]) -> None:
-        """Refuse to write where the cohort's images or the study's own records are; called before the first write.
+        """Refuse to write to the folders of the cohort's images or of the study's records; call it before the first
+        write.
 
         Args:
-            out: Folder that is to be written to.
-            targets: Files that are to be written.
+            out: Folder to write to.
+            targets: Files to write.
 
         Raises:
-            BadInput: If it is the folder of the cohort, of the study, or one that the study keeps its records in.
+            BadInput: If it is one of these folders.
         """
         self.cohort.require_apart(out, targets)
         own = [self.folder.resolve() / name for name in ("annotations", "rounds", "drafts", "audit", "cache")]
@@ -276,9 +276,9 @@ class Study:
         """The latest commit of every slice, in order of slices; the arrays are read-only.
 
         Args:
-            annotator: Only this annotator's commits; None for the latest over all annotators.
-            include_excluded: Also those of excluded volumes.
-            volume: Only those of this volume; no other file is read.
+            annotator: Only commits of this annotator. Default: the latest commits of all annotators.
+            include_excluded: Also commits on excluded volumes.
+            volume: Only commits on this volume; no other file is read. Default: all volumes.
 
         Raises:
             BadInput: If a file is damaged, was changed outside of the study, or belongs to no volume of the cohort.
@@ -295,7 +295,7 @@ class Study:
         return dict(sorted(latest.items()))
 
     def skipped(self) -> dict[SliceId, str]:
-        """The reason for each slice that somebody skipped and nobody committed, without excluded volumes."""
+        """The reason for each slice that is skipped and not committed, without excluded volumes."""
         committed: set[SliceId] = set()
         reasons: dict[SliceId, str] = {}
         for slice_id, record, _ in self._records():
@@ -318,14 +318,14 @@ class Study:
                     yield SliceId(file.volume, index), record, file.annotator
 
     def open_requests(self, number: int, annotator: str | None = None) -> list[Request]:
-        """The requests of a round that nobody answered since, in their order.
+        """The open requests of a round, in their order.
 
         A commit or a skip answers a request if it was made for this round or a later one, or for none in particular.
-        Requests of volumes that were excluded later are not open.
+        Requests of excluded volumes are not open.
 
         Args:
             number: Number of the round.
-            annotator: Count only this annotator's answers; None for anybody's.
+            annotator: Count only answers of this annotator. Default: of all annotators.
         """
         stem = None if annotator is None else annotator_stem(annotator)
         answered = set(self.excluded())
@@ -338,11 +338,11 @@ class Study:
         return [r for r in requests if r.slice not in closed and r.slice.volume not in answered]
 
     def excluded(self) -> dict[str, str]:
-        """The reason for each volume that is left out of everything, as it is on disk now."""
+        """The reason for each excluded volume, as it is on disk now."""
         return dict(read_study(self.folder).excluded)
 
     def exclude(self, volume_id: str, reason: str) -> None:
-        """Leave a volume out of everything; what was committed on it is kept.
+        """Exclude a volume from everything; commits on it are kept.
 
         Raises:
             BadInput: If there is no such volume.
@@ -354,7 +354,7 @@ class Study:
         )
 
     def include(self, volume_id: str) -> None:
-        """Take an excluded volume back; does nothing where it is not excluded.
+        """Include an excluded volume again; does nothing where it is not excluded.
 
         Raises:
             BadInput: If there is no such volume.
@@ -373,27 +373,27 @@ class Study:
                 writer.apply(Change(self.folder / STUDY_FILE, changed.to_bytes(), [event]))
 
     def status(self) -> dict[str, Any]:
-        """Counts for people and programs, as JSON values; reads no image and no label map.
+        """Counts of the study, as JSON values; reads no image and no label map.
 
         Returns:
-            "volumes", "slices" (of the volumes that take part), "excluded", "annotation", "annotated", "skipped",
+            "volumes", "slices" (without excluded volumes), "excluded", "annotation", "annotated", "skipped",
             "flagged", "open" (requests of the latest round), "seconds" by kind, "rounds" (a list), "patients" and
             "annotators" (by name), "extents" (by volume; first and last slice, counted from 0).
         """
         return study_status(self)
 
     def slice_files(self, volume: str | None = None) -> Iterable[SliceFile]:
-        """What is known of the slices, one file an annotator and volume, without excluded volumes; of one if named."""
+        """Slice records, one file per annotator and volume, without excluded volumes. Default: of all volumes."""
         excluded = self.excluded()
         return (file for file in self._store.slice_files(volume) if file.volume not in excluded)
 
 
 def relocate(folder: Path, cohort_root: Path) -> Study:
-    """Tell a study where its images are now, and open it.
+    """Set the new location of a study's images, and open the study.
 
     Args:
         folder: Folder of the study.
-        cohort_root: Where the cohort's root is now.
+        cohort_root: The new root folder of the cohort.
 
     Raises:
         BadInput: If there is no study, or images of the cohort are missing there.

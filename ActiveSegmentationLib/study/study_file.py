@@ -1,4 +1,4 @@
-"""``study.json`` and ``cohort.json``: what a study is, in which version, and where its images are."""
+"""``study.json`` and ``cohort.json``: the settings of a study, its version, and where its images are."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STUDY_FILE = "study.json"
 COHORT_FILE = "cohort.json"
 
 StudySettings = dict[str, Any]
-"""Settings of a study: JSON values in sections ("stack", "training", ...) that belong to the rooms that read them."""
+"""Settings of a study: JSON values in sections ("stack", "training", ...), one for each package that reads them."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ class StudyRecord:
         id: UUID of the study.
         created: Time in ISO 8601, UTC.
         labels: The label set.
-        annotation: How annotators of this study mark a slice.
+        annotation: Masks or scribbles.
         cohort_root: Path of the cohort's root relative to the study folder, with "/" between parts; absolute only
             where the two lie on different drives.
         settings: Settings in sections.
-        excluded: Reason for each volume that is left out.
+        excluded: Reason for each excluded volume.
     """
 
     id: str
@@ -105,7 +105,7 @@ def migrated(value: dict[str, Any], path: Path) -> dict[str, Any]:
     """The content of ``study.json`` in the current version.
 
     Raises:
-        BadInput: If it is of a newer version, or no study at all.
+        BadInput: If it is of a newer version, or not a study.
     """
     version = value.get("schema") if isinstance(value, dict) else None
     if not isinstance(version, int) or isinstance(version, bool) or version < 0:
@@ -124,14 +124,14 @@ def migrated(value: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def read_study(folder: Path) -> StudyRecord:
-    """The content of a study's ``study.json``; one of an older version is brought up to date, the old one kept.
+    """The content of a study's ``study.json``; an older version is migrated and its file kept.
 
     Raises:
         BadInput: If the folder holds no study, the file is damaged, or of a newer version.
     """
     path = folder / STUDY_FILE
     if not path.is_file():
-        advice = "Check the path, or make a study there with the command new."
+        advice = "Check the path, or create a study there with the command new."
         raise BadInput("There is no study in this folder.", where=folder, advice=advice)
     value = read_json(path)
     current = migrated(value, path)
@@ -157,8 +157,8 @@ def read_cohort(folder: Path, record: StudyRecord) -> Cohort:
         raise BadInput(f"The file is damaged ({error!r}).", where=path, advice=advice) from error
     check_volume_ids(volume.id for volume in cohort.volumes)
     if not root.exists():
-        advice = f"Move them back, or name their new place: activesegmentation relocate {folder} COHORT"
-        raise BadInput(f"The images of study '{folder.name}' are not there.", where=root, advice=advice)
+        advice = f"Move them back, or set their new location: activesegmentation relocate {folder} COHORT"
+        raise BadInput(f"The images of study '{folder.name}' are missing.", where=root, advice=advice)
     return cohort
 
 

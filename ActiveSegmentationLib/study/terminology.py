@@ -1,4 +1,4 @@
-"""What a label is in the words of SNOMED CT, from its name, as 3D Slicer's ``TerminologyEntry`` tag holds it."""
+"""SNOMED CT terminology of a label, derived from its name, in the format of 3D Slicer's ``TerminologyEntry`` tag."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _STRUCTURE = "SCT^123037004^Anatomical Structure"
 _ALTERED = "SCT^49755003^Morphologically Altered Structure"
 
 TISSUE = f"{_GENERAL}~{_TISSUE}~{_TISSUE}~^^~{_REGIONS}~^^~^^"
-"""Slicer's own entry for a segment of which nothing more is known."""
+"""Slicer's default entry for a segment."""
 
 _MODIFIERS = {
     "left": "SCT^7771000^Left",
@@ -85,12 +85,12 @@ def terminology_for(name: str, place: str = "") -> str:
 
     Args:
         name: Name of the label, such as "LV", "left kidney" or "Anterior".
-        place: Where it belongs, such as the name of the cohort's folder; looked at where the name alone is a mere part
-            or side ("Anterior", "left").
+        place: Its context, such as the name of the cohort's folder; used where the name is only a part or side
+            ("Anterior", "left").
 
     Returns:
-        Context, category, type, modifier and region between "~", with codes of SNOMED CT; ``TISSUE`` where the name
-        says nothing.
+        Context, category, type, modifier and region between "~", with codes of SNOMED CT; ``TISSUE`` where the name is
+        unknown.
     """
     words = _words(name)
     found = _find(words)

@@ -19,7 +19,7 @@ def as_utc(text: str) -> str:
         text: The time; without an offset it is taken as UTC.
 
     Raises:
-        BadInput: If it is no such time.
+        BadInput: If it is not such a time.
     """
     if not text:
         return now()
@@ -27,7 +27,7 @@ def as_utc(text: str) -> str:
         time = datetime.datetime.fromisoformat(text)
     except ValueError as error:
         advice = "Write it as 2025-03-01T09:30:00+00:00."
-        raise BadInput(f"{text!r} is no time.", where="committed_at", advice=advice) from error
+        raise BadInput(f"{text!r} is not a time.", where="committed_at", advice=advice) from error
     if time.tzinfo is None:
         time = time.replace(tzinfo=datetime.UTC)
     return time.astimezone(datetime.UTC).isoformat(timespec="auto" if time.microsecond % 1000 else "milliseconds")

@@ -1,4 +1,4 @@
-"""Checks on the volumes of a study: whether there is one, and whether it takes part."""
+"""Checks on the volumes of a study: whether a volume exists, and whether it is excluded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The process behind Slicer: messages, the server that computes, and the client that the user interface talks to.
+"""The worker process of the Slicer module: protocol, server, jobs, and the client in Slicer.
 
-Nothing is imported here, so that the client costs the process with the user interface nothing.
+Nothing is imported here, so that importing the client in Slicer is cheap.
 """

@@ -1,4 +1,4 @@
-"""``python -m ActiveSegmentationLib.worker``: started by the Slicer module, not by people."""
+"""``python -m ActiveSegmentationLib.worker``: started by the Slicer module, not by users."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from ActiveSegmentationLib.worker.server import Server
 
 
 def main() -> None:
-    """Serve on the standard streams; what libraries print goes to standard error instead of between the messages."""
+    """Serve on the standard streams; output of libraries is redirected to standard error."""
     sink = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     sys.stdout = sys.stderr
     _die_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal that Slicer was started from is Slicer's
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is for Slicer
     Server(JOBS, sys.stdin.buffer, sink).serve()
 
 
 def _die_with_parent() -> None:
-    """On Linux ask the kernel to end this process with its parent, even while it hangs and cannot listen."""
+    """On Linux, let the kernel end this process with its parent, even if it hangs."""
     if sys.platform == "linux":
         set_parent_death_signal = 1
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)

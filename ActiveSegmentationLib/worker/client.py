@@ -22,24 +22,24 @@ from ActiveSegmentationLib.common.signals import Signal
 from ActiveSegmentationLib.worker import protocol
 
 LIBRARY_ROOT = Path(__file__).resolve().parents[2]
-"""Folder that the worker imports the library from."""
+"""Folder from which the worker imports the library."""
 
 START_SECONDS = 60.0
-"""After this long without a hello the start has failed; slow network drives need some of it."""
+"""Time to wait for the hello before the start counts as failed; slow network drives need some of it."""
 
 STUCK_SECONDS = 20.0
-"""After this long without a sign of life the worker counts as stuck."""
+"""Time without a sign of life after which the worker counts as stuck."""
 
 STOP_MILLISECONDS = 2000
 """Time for the worker to end by itself before it is killed."""
 
 WATCH_SECONDS = 1.0
-"""Time between two looks at whether the worker is silent."""
+"""Time between two checks for signs of life."""
 
 LOG_LINES = 500
 
 ENDED_BY_SYSTEM, CRASHED = (9, 15), (4, 6, 7, 8, 10, 11)
-"""Signals by which a system ends processes, and those by which they fail."""
+"""Signals with which the system ends processes, and signals of crashes."""
 
 STOPPED, STARTING, READY, STUCK = "stopped", "starting", "ready", "stuck"
 """States of the worker."""
@@ -54,7 +54,7 @@ class WorkerError:
             "stopped".
         message: What is wrong, one sentence.
         where: The file, field or slice concerned, or "".
-        advice: What the person can do, or "".
+        advice: What the user can do, or "".
         details: Traceback or the last lines that the worker printed, or "".
     """
 
@@ -65,7 +65,7 @@ class WorkerError:
     details: str = ""
 
     def text(self) -> str:
-        """All but the details in one line."""
+        """Message, place and advice in one line."""
         where = f"{self.where}: " if self.where else ""
         return f"{where}{self.message} {self.advice}".strip()
 
@@ -110,10 +110,10 @@ class Job:
 
 
 class WorkerClient:
-    """Runs jobs in a worker process that is started when first needed, and again after it died.
+    """Runs jobs in a worker process that is started on first use, and again after it died.
 
     Args:
-        command: Program and arguments of a Python that has what the jobs need.
+        command: Program and arguments of a Python with the packages that the jobs need.
         environment: Environment of the process. Default: the one of this process.
         owner: Qt object that owns the process, so that it dies with Slicer's main window.
 
@@ -194,7 +194,7 @@ class WorkerClient:
             environment.insert(name, value)
         paths = [str(LIBRARY_ROOT), *filter(None, [self.environment.get("PYTHONPATH", "")])]
         environment.insert("PYTHONPATH", os.pathsep.join(paths))
-        environment.insert("PYTHONSAFEPATH", "1")  # a random.py in the folder that Slicer was started in is not ours
+        environment.insert("PYTHONSAFEPATH", "1")  # modules in Slicer's working folder must not be imported
         environment.insert("PYTHONUNBUFFERED", "1")
         environment.insert("PYTHONIOENCODING", "utf-8")
         process = qt.QProcess(self._owner) if self._owner is not None else qt.QProcess()
@@ -211,10 +211,11 @@ class WorkerClient:
         process.start(self.command[0], [*self.command[1:], "-m", "ActiveSegmentationLib.worker"])
 
     def _onOutput(self, process: Any) -> None:
-        """Take what came; a callback may run an event loop, and so this again, which goes on where the outer one is."""
+        """Process received lines. A listener may run an event loop and so this function again, which continues with the
+        same lines."""
         if process is not self._process:
             return
-        if self.state != STARTING:  # before the hello anything may come, for ever
+        if self.state != STARTING:  # before the hello there may be any output
             self._silent = 0.0
         if self.state == STUCK:
             self._setState(READY)
@@ -223,7 +224,7 @@ class WorkerClient:
             received.extend(protocol.latest(self._lines.feed(process.readAllStandardOutput().data())))
         except protocol.Garbage as error:
             self.log.append(str(error))
-        while received and process is self._process:  # a callback may stop the worker
+        while received and process is self._process:  # a listener may stop the worker
             self._take(received.popleft())
 
     def _take(self, line: bytes) -> None:
@@ -252,7 +253,7 @@ class WorkerClient:
         self.pid = pid if isinstance(pid, int) and pid > 1 else None  # 1, 0 and less would kill more than one process
         if message.get("protocol") != protocol.VERSION or self.pid is None:
             advice = "Let the worker use the Python that the extension was installed into, and restart Slicer."
-            error = WorkerError("not started", "The worker belongs to another version.", self.command[0], advice)
+            error = WorkerError("not started", "The worker is of another version.", self.command[0], advice)
             self._giveUp(error)
             return
         self._silent = 0.0
@@ -310,12 +311,13 @@ class WorkerClient:
             advice = "Most often the memory was used up: close other programs, or use a smaller image size. "
         elif process.exitStatus() == qt.QProcess.CrashExit or number in CRASHED:
             message = f"The worker crashed (code {number})."
-            advice = "Where it crashes again, choose the CPU as device, and report it with the details. "
+            advice = "If it crashes again, choose the CPU as device, and report it with the details. "
         advice += "Nothing that was committed is lost; start the step again."
         return WorkerError("ended", message, "", advice, self._tail())
 
     def _onWatch(self) -> None:
-        """Count the silence; in looks, not by the clock, because a busy Slicer and a sleeping laptop cannot listen."""
+        """Measure the silence by the number of checks, not by the clock: a busy Slicer or a sleeping laptop does not
+        check."""
         self._silent += WATCH_SECONDS
         if self.state == STARTING and self._silent > START_SECONDS:
             advice = "Choose another Python for the worker under Study, Advanced."
@@ -325,7 +327,7 @@ class WorkerClient:
             self._setState(STUCK)
 
     def _giveUp(self, error: WorkerError) -> None:
-        """The process is of no use any more: end it and fail its jobs."""
+        """End a process that has failed, and fail its jobs."""
         process, self._process = self._process, None
         self._watch.stop()
         self._kill(process)
@@ -334,7 +336,8 @@ class WorkerClient:
         self._failAll(error)
 
     def _kill(self, process: Any) -> None:
-        """End it for good; Slicer's Python is a launcher, so what it launched is killed by its own number as well."""
+        """Kill the process. Slicer's Python is a launcher, so the process that it launched is killed by its own id as
+        well."""
         if process.state() == qt.QProcess.NotRunning:
             return
         if self.pid is not None:

@@ -1,7 +1,7 @@
-"""What the worker can do: each job opens what it needs, does one piece of work and answers JSON values.
+"""The jobs of the worker. Each job takes options and returns JSON values.
 
-A volume that cannot be used does not stop the others: jobs over many volumes answer ``left_out`` too, a list of volume,
-message, where and advice.
+A volume that cannot be used does not stop the others: jobs over many volumes also return ``left_out``, a list of
+volume, message, where and advice.
 
 Libraries are imported by the jobs that need them, so that the worker says hello at once, and indexing a cohort works
 before torch is installed.
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from ActiveSegmentationLib.worker.server import Job
 
 NEEDED = ("torch", "monai", "sklearn", "scipy", "nibabel", "filelock", "safetensors", "SimpleITK")
-"""Modules without which learning and choosing do not work."""
+"""Modules that training and suggesting need."""
 
 
 def describe(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """What this Python has: ``missing`` modules, ``device`` in words (None without torch) and ``versions``."""
+    """What this Python provides: ``missing`` modules, ``device`` in words (None without torch) and ``versions``."""
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     answer: dict[str, Any] = {"missing": missing, "device": None, "versions": {}}
     if not missing:
@@ -42,7 +42,7 @@ def describe(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
 
 def index(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """Index the cohort at ``path`` (with ``layout``, ``axis``, ``pattern``, ``split``): its ``root`` and ``cohort``,
-    ``labels`` (None where the cohort brings none), and ``previews``, pictures of a few slices in the folder
+    ``labels`` (None where the cohort has none), and ``previews``, pictures of a few slices in the folder
     ``pictures`` (none where no folder is given).
     """
     from ActiveSegmentationLib.cohort import discover, read_split, with_roles, write_previews
@@ -61,8 +61,8 @@ def index(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
 
 
 def strategies(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """The known strategies: ``strategies`` is a list of name, summary, options and hindrance, why it cannot be used now
-    in the study at ``study`` ("" where it can, and always where no study is given).
+    """The known strategies: ``strategies`` is a list of name, summary, options and ``hindrance``: why the study at
+    ``study`` cannot use it now ("" where it can, and where no study is given).
     """
     from ActiveSegmentationLib import acquisition
     from ActiveSegmentationLib.loop import study_situation
@@ -130,7 +130,7 @@ def curve(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
 
 
 def predict(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Predict ``volumes`` (all unless told) with the latest model: ``reviews``, the most doubtful volume first."""
+    """Predict ``volumes`` (default: all) with the latest model: ``reviews``, the most uncertain volume first."""
     from ActiveSegmentationLib.loop import review_study
 
     with _loop(options, progress) as loop:
@@ -177,8 +177,8 @@ def export(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
 
 
 def slice_map(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Lay the slices out in a plane (``method``, ``embedding``): ``volumes``, ``slices``, ``places`` and ``embedding``,
-    one entry a slice.
+    """Compute the map of slices (``method``, ``embedding``): ``volumes``, ``slices`` and ``places`` with one entry per
+    slice, and ``embedding``.
     """
     from ActiveSegmentationLib import loop as library
 
@@ -216,7 +216,7 @@ JOBS: dict[str, Job] = {
 
 @contextlib.contextmanager
 def _loop(options: Mapping[str, Any], progress: Progress) -> Iterator[StudyLoop]:
-    """The study at ``study`` on ``device``, locked against other programs that compute on it."""
+    """The loop of the study at ``study`` on ``device``, locked against other jobs on the study."""
     from ActiveSegmentationLib.loop import StudyLoop
     from ActiveSegmentationLib.study import Study
 

@@ -1,10 +1,11 @@
-"""Messages between the user interface and the worker: one JSON object a line, UTF-8, on standard input and output.
+"""Messages between the user interface and the worker: one JSON object per line, UTF-8, on standard input and output.
 
-To the worker go ``run`` (a job), ``cancel`` (a job) and ``stop``. From it come ``hello`` once, ``alive`` every few
-seconds, and for each job ``started``, any number of ``progress`` and ``message``, and one of ``done``, ``cancelled``
-and ``error``. A job may carry ``about``: study, volume and slice that were open when it was asked for; all of its
-events carry the same, so that what arrives late can be told from what is asked now. Arrays travel through files, whose
-paths are in the messages.
+- Commands to the worker: ``run`` (a job), ``cancel`` (a job) and ``stop``.
+- Events from the worker: ``hello`` once, ``alive`` every few seconds; for each job ``started``, any number of
+  ``progress`` and ``message``, and one of ``done``, ``cancelled`` and ``error``.
+- A job may have ``about``: the study, volume and slice that were open when it was requested. All of its events repeat
+  it, so that late results are recognised.
+- Arrays are passed as files, whose paths are in the messages.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 VERSION = 2
-"""Version of the protocol; client and server of different versions do not talk."""
+"""Version of the protocol; client and server must have the same one."""
 
 ALIVE_SECONDS = 2.0
 """Seconds between two signs of life."""
 
 LONGEST_LINE = 64 * 2**20
-"""Bytes without a line break after which what comes is taken for garbage."""
+"""Maximum bytes of a line; longer input counts as garbage."""
 
 FINAL = ("done", "cancelled", "error")
 """Events that end a job."""
@@ -29,15 +30,14 @@ _PROGRESS = b'{"event":"progress",'
 
 
 class Garbage(ValueError):
-    """A line that is no message."""
+    """A line that is not a message."""
 
 
 def encode(message: dict[str, Any]) -> bytes:
-    """A message as one line, in ASCII: file names may hold half characters, which UTF-8 cannot say.
+    """A message as one line, in ASCII: file names may contain lone surrogates, which UTF-8 cannot encode.
 
     Raises:
-        ValueError: If it holds what JSON cannot say (NaN, arrays).
-        TypeError: The same.
+        ValueError, TypeError: If a value cannot be encoded as JSON (NaN, arrays).
     """
     return json.dumps(message, allow_nan=False, separators=(",", ":")).encode("ascii") + b"\n"
 
@@ -47,7 +47,7 @@ def decode(line: bytes, key: str) -> dict[str, Any]:
 
     Args:
         line: Bytes of the line, with or without its end.
-        key: Name of the field every message has ("event" from the worker, "command" to it).
+        key: Name of the field that every message has ("event" from the worker, "command" to it).
 
     Raises:
         Garbage: If the line is not a JSON object with a text in that field.
@@ -55,7 +55,7 @@ def decode(line: bytes, key: str) -> dict[str, Any]:
     try:
         message = json.loads(line.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise Garbage(f"no message: {line[:200]!r}") from error
+        raise Garbage(f"not a message: {line[:200]!r}") from error
     if not isinstance(message, dict) or not isinstance(message.get(key), str):
         raise Garbage(f"a message without '{key}': {line[:200]!r}")
     return message
@@ -64,7 +64,7 @@ def decode(line: bytes, key: str) -> dict[str, Any]:
 def latest(lines: Iterable[bytes]) -> Iterator[bytes]:
     """Lines from the worker without progress reports that a newer one follows at once.
 
-    A reader that was held up shows the newest only, and a worker that reports too often does not hold it up.
+    A delayed reader then shows only the newest report, and frequent reports do not delay it.
     """
     report = None
     for line in lines:
@@ -80,17 +80,17 @@ def latest(lines: Iterable[bytes]) -> Iterator[bytes]:
 
 
 class Lines:
-    """Puts the pieces in which a pipe delivers bytes together to lines."""
+    """Assembles lines from the pieces that a pipe delivers."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
         self._length = 0
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """The lines that ``data`` completes, without their ends and without empty ones; take all before the next call.
+        """The complete lines up to ``data``, without line ends and empty lines; consume all before the next call.
 
         Raises:
-            Garbage: If a line grows longer than ``LONGEST_LINE``; what was gathered of it is dropped.
+            Garbage: If a line grows longer than ``LONGEST_LINE``; its beginning is dropped.
         """
         *complete, rest = data.split(b"\n")
         for piece in complete:

@@ -1,4 +1,4 @@
-"""The worker's main loop: takes jobs from standard input one after the other and tells how they go."""
+"""The main loop of the worker: runs jobs from standard input one after the other and reports on them."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from ActiveSegmentationLib.common.progress import Progress
 from ActiveSegmentationLib.worker.protocol import ALIVE_SECONDS, VERSION, Garbage, decode, encode
 
 Job = Callable[[Mapping[str, Any], Progress], Mapping[str, Any]]
-"""Does one piece of work: takes its options and progress, answers JSON values."""
+"""A job: takes options and a progress reporter, returns JSON values."""
 
 PROGRESS_SECONDS = 0.1
-"""Shortest time between two reports of one stage; more often nobody can read."""
+"""Minimum time between two reports of one stage."""
 
 ADVICE = {
     "out of memory": "Close other programs, choose a smaller image size for the study, or the CPU as device.",
@@ -31,15 +31,15 @@ ADVICE = {
 
 
 class Server:
-    """Runs jobs in the calling thread while other threads listen and give signs of life.
+    """Runs jobs in the calling thread while other threads receive commands and send signs of life.
 
-    When the other side closes the worker's input, or dies, the whole process ends at once, whatever it is doing: the
-    study stands that, as it stands a power cut, and no process is left behind.
+    When the client closes the worker's input, or dies, the process ends at once, so that none is left behind. Studies
+    survive that, as they survive a power cut.
 
     Args:
         jobs: The jobs by name.
-        source: Where commands come from.
-        sink: Where events go; nobody else may write there.
+        source: Stream of commands.
+        sink: Stream for events, for exclusive use.
         leave: Ends the process; called with an exit code.
     """
 
@@ -57,7 +57,7 @@ class Server:
         self._reported = time.monotonic()
 
     def serve(self) -> None:
-        """Work until told to stop, then leave; the listening thread holds standard input, so Python cannot end it."""
+        """Run jobs until a stop command, then end the process: the thread that reads standard input keeps it alive."""
         self._send(event="hello", protocol=VERSION, version=__version__, pid=os.getpid(), python=sys.version.split()[0])
         threading.Thread(target=self._listen, daemon=True).start()
         threading.Thread(target=self._beat, daemon=True).start()
@@ -83,7 +83,7 @@ class Server:
         elif command["command"] == "run":
             self._waiting.put(command)
         else:
-            raise Garbage(f"no command: {command['command'][:200]!r}")
+            raise Garbage(f"not a command: {command['command'][:200]!r}")
 
     def _beat(self) -> None:
         while True:
@@ -98,13 +98,13 @@ class Server:
                 raise Cancelled()
             job = self._jobs.get(str(command.get("job")))
             if job is None:
-                raise ValueError(f"there is no job '{command.get('job')}'; is the worker of another version?")
+                raise ValueError(f"unknown job '{command.get('job')}'; is the worker of another version?")
             progress = _Reporter(self, number, lambda: number in self._cancelled)
             result = dict(job(command.get("options") or {}, progress))
             self._send(event="done", id=number, result=result)
         except Cancelled:
             self._send(event="cancelled", id=number)
-        except BaseException as error:  # noqa: BLE001 - whatever a job does (sys.exit), the worker lives on and tells
+        except BaseException as error:  # noqa: BLE001 - the worker survives whatever a job does (sys.exit)
             self._send(event="error", id=number, **explain(error))
         finally:
             self._cancelled.discard(number)
@@ -118,7 +118,7 @@ class Server:
             try:
                 self._sink.write(line)
                 self._sink.flush()
-            except OSError:  # nobody is there to hear it
+            except OSError:  # the client is gone
                 self._leave(0)
 
     def report(self, **message: Any) -> None:
@@ -140,7 +140,7 @@ class _Reporter(Progress):
         self._last = 0.0
 
     def show(self, stage: str, done: int, total: int, **values: float | str) -> None:
-        """Send the report, unless one of the same stage has just been sent and this is not its end."""
+        """Send the report, unless one of the same stage was sent just before and this is not the last one."""
         now = time.monotonic()
         if stage != self._stage or done < self._done:
             self._stage, self._since, self._first, self._last = stage, now, done, 0.0
@@ -159,7 +159,7 @@ class _Reporter(Progress):
         )
 
     def _left(self, now: float, done: int, total: int) -> float | None:
-        """Seconds until the stage ends if it goes on as before, or None while too little is done to tell."""
+        """Estimated seconds until the stage ends, or None while too little is done for an estimate."""
         advanced = done - self._first
         if advanced <= 0 or now - self._since < 0.5:
             return None
@@ -171,7 +171,7 @@ class _Reporter(Progress):
 
 
 def _finite(value: Any) -> float | str:
-    """A figure that JSON can say; what is no finite number as text."""
+    """A value that JSON can represent; other than finite numbers as text."""
     try:
         number = float(value) if not isinstance(value, str) else math.nan
     except (ArithmeticError, TypeError, ValueError):

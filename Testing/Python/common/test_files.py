@@ -16,7 +16,7 @@ from ActiveSegmentationLib.common.files import explain_os_error, hash_file, read
     [
         (errno.EACCES, "No permission"),
         (errno.ENOENT, "no such file"),
-        (errno.EEXIST, "in the way"),
+        (errno.EEXIST, "exists already"),
         (errno.ENOTDIR, "used as a folder"),
         (errno.EISDIR, "is a folder"),
         (errno.EROFS, "No permission to write"),
@@ -49,7 +49,7 @@ def test_folders_and_files_in_each_others_place(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(BadInput, match="folder"):
         read_json(tmp_path)
-    with pytest.raises(BadInput, match=r"as a folder|in the way"):
+    with pytest.raises(BadInput, match=r"as a folder|exists already"):
         write_text(tmp_path / "file" / "inner", "x")
 
 

@@ -106,7 +106,7 @@ def test_a_rehashed_line_still_breaks_the_chain(study):
 def test_a_line_that_is_no_record_is_found(study, line):
     lines = lines_of(study)
     write_lines(study, [lines[0], line, *lines[1:]])
-    assert study.audit.verify() == ["anna.jsonl, line 2: this is no record."]
+    assert study.audit.verify() == ["anna.jsonl, line 2: this is not a record."]
 
 
 def test_a_removed_file_is_found(study):

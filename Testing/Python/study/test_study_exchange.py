@@ -239,7 +239,7 @@ def test_maps_that_belong_nowhere_are_refused_before_anything_is_stored(sparse, 
     folder = path.parent
     (folder / "readme.txt").write_text("not a map")
     cases = [
-        ("v777.nii.gz", "belongs to no volume.*v000"),
+        ("v777.nii.gz", "does not belong to a volume.*v000"),
         ("v000.nrrd", "two label maps of volume 'v000'"),
     ]
     for name, message in cases:
@@ -351,7 +351,7 @@ def white(shape, *planes: int) -> np.ndarray:
 def test_masks_drawn_in_white_are_not_taken_for_unlabelled(sparse):
     study, path, array = sparse
     write(path, white(array.shape, 1, 2), study)
-    with pytest.raises(BadInput, match=r"v000\.nii\.gz.*255.*unlabelled and not a structure.*--ignore-value 255"):
+    with pytest.raises(BadInput, match=r"v000\.nii\.gz.*255.*means unlabelled.*--ignore-value 255"):
         import_annotations(study, path, annotator="A", kind=MASK)
     with pytest.raises(BadInput, match=r"every pixel is labelled|not a structure"):
         import_annotations(study, path, annotator="A", kind=SCRIBBLE)

@@ -146,6 +146,7 @@ def train(
     *,
     ensemble_members: int | None = None,
     steps: int | None = None,
+    seed: int | None = None,
     device: str = "auto",
     progress: Progress | None = None,
 ) -> Ensemble:
@@ -155,6 +156,7 @@ def train(
         study: The study.
         ensemble_members: Number of models whose predictions are averaged. Default: the study's setting.
         steps: Optimisation steps of each. Default: the study's setting.
+        seed: Seed of the training. Default: the study's.
         device: "auto" (a GPU where there is one), or a PyTorch device.
         progress: Progress reporter. Default: reports nothing.
 
@@ -167,7 +169,7 @@ def train(
         4
     """
     with _opened(study, device, progress) as loop:
-        return loop.train(ensemble_members=ensemble_members, steps=steps)[1]
+        return loop.train(ensemble_members=ensemble_members, steps=steps, seed=seed)[1]
 
 
 def predict(

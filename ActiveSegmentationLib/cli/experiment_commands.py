@@ -77,13 +77,14 @@ def benchmark(options: Options) -> str:
 
 @command("demo")
 @option("--out", type=shared.PATH, default="demo-output", metavar="DIR", help="folder of the cohort and the results")
+@option("--seed", type=shared.NATURAL, default=0, metavar="K", help="seed of the cohort and of the first of two runs")
 @shared.device
 def demo(options: Options) -> str:
     """Run the whole loop on a generated cohort."""
     from ActiveSegmentationLib.experiment import run_demo
 
     with closing(shared.progress_of(options)) as progress:
-        outcome = run_demo(options.out, device=options.device, progress=progress)
+        outcome = run_demo(options.out, device=options.device, seed=options.seed, progress=progress)
     show_outcome(outcome, options)
     return f"open {outcome.report} in a browser; {command_line('index', 'FOLDER')} shows what your own images hold."
 

@@ -158,11 +158,12 @@ def annotate(options: Options) -> str:
 @option(
     "--steps", type=shared.POSITIVE, metavar="N", show_default="as the study says", help="training steps of each model"
 )
+@option("--seed", type=shared.NATURAL, metavar="K", show_default="as the study says", help="seed of the trained models")
 @shared.device
 def train(options: Options) -> str:
     """Train on everything annotated so far."""
     with opened(options) as loop:
-        number, model = loop.train(ensemble_members=options.models, steps=options.steps)
+        number, model = loop.train(ensemble_members=options.models, steps=options.steps, seed=options.seed)
         models, annotated = len(model.members), len(loop.study.annotations())
     if options.json:
         shared.print_json({"round": number, "models": models, "annotated": annotated, "key": model.key})

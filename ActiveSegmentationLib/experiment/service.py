@@ -220,7 +220,7 @@ def _scorable(volumes: list[str], stack: SliceStack, progress: Progress) -> list
     return known
 
 
-def demo_options(cohort: Cohort, out: Path, device: str) -> BenchmarkOptions:
+def demo_options(cohort: Cohort, out: Path, device: str, seed: int = 0) -> BenchmarkOptions:
     """Options of the demo's benchmark: small enough for a laptop, large enough to show a learning curve."""
     settings = LoopSettings()
     settings = replace(
@@ -233,7 +233,7 @@ def demo_options(cohort: Cohort, out: Path, device: str) -> BenchmarkOptions:
         name="phantom",
         strategies=(DEFAULT_STRATEGY, "random"),
         rounds="6,12,18",
-        seeds=(0, 1),
+        seeds=(seed, seed + 1),
         out=out,
         initial="",
         metrics=("dice",),
@@ -244,17 +244,18 @@ def demo_options(cohort: Cohort, out: Path, device: str) -> BenchmarkOptions:
     )
 
 
-def run_demo(out: Path, *, device: str = "auto", progress: Progress | None = None) -> Outcome:
+def run_demo(out: Path, *, device: str = "auto", seed: int = 0, progress: Progress | None = None) -> Outcome:
     """Write the phantom cohort, read it, compare two strategies on it, and write the report.
 
     Args:
         out: Folder of the cohort and the results.
         device: "auto" or a PyTorch device.
+        seed: Seed of the cohort and of the first of two runs.
         progress: Progress reporter. Default: reports nothing.
     """
     from ActiveSegmentationLib.cohort import discover, write_phantom
 
     folder = out / "phantom"
-    write_phantom(folder, progress=progress)
+    write_phantom(folder, seed=seed, progress=progress)
     cohort = discover(folder, progress=progress)
-    return run_benchmark(demo_options(cohort, out / "benchmark", device), progress)
+    return run_benchmark(demo_options(cohort, out / "benchmark", device, seed), progress)

@@ -233,12 +233,15 @@ class StudyLoop:
         volume = self.stack.volume(choice.slice.volume)
         return Request(choice.slice, volume.patient, volume.axis, choice.score, choice.reason)
 
-    def train(self, *, ensemble_members: int | None = None, steps: int | None = None) -> tuple[int, Ensemble]:
+    def train(
+        self, *, ensemble_members: int | None = None, steps: int | None = None, seed: int | None = None
+    ) -> tuple[int, Ensemble]:
         """Train on everything annotated; the model belongs to the latest round.
 
         Args:
             ensemble_members: Number of models to train. Default: the study's setting.
             steps: Optimisation steps of each. Default: the study's setting.
+            seed: Seed of the training. Default: the study's.
 
         Returns:
             Number of that round (0 before the first request) and the model.
@@ -247,7 +250,7 @@ class StudyLoop:
             BadInput: If nothing is annotated.
         """
         self._test_before_training()
-        settings = self._training_settings(ensemble_members, steps)
+        settings = self._training_settings(ensemble_members, steps, seed)
         data = TrainingData(self.stack, self.annotations(), self.study.labels, self.rows(Role.VALIDATION))
         model = train(
             data,
@@ -266,10 +269,11 @@ class StudyLoop:
         self.study.requests.write_record(self._last_round(), "config", record)
         return self._last_round(), model
 
-    def _training_settings(self, ensemble_members: int | None, steps: int | None) -> LoopSettings:
+    def _training_settings(self, ensemble_members: int | None, steps: int | None, seed: int | None) -> LoopSettings:
         training = self.settings.training if steps is None else replace(self.settings.training, steps=steps)
         members = ensemble_members or self.settings.ensemble_members
-        settings = replace(self.settings, training=training, ensemble_members=members)
+        seed = self.settings.seed if seed is None else seed
+        settings = replace(self.settings, training=training, ensemble_members=members, seed=seed)
         last = self._last_requests()
         return with_loss_head(settings) if last is not None and last.provenance.get(LOSS_HEAD) else settings
 

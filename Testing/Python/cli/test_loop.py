@@ -90,6 +90,14 @@ def test_predictions_lie_in_the_volumes_geometry(trained, tmp_path):
         assert -1e-6 <= entropy.min() < entropy.max() <= np.log(4) + 1e-5
 
 
+def test_another_seed_trains_another_model_and_the_same_seed_the_same(tmp_path, phantom_cohort):
+    study = new_study(tmp_path / "study", phantom_cohort)
+    done("suggest", study, "--count", "2", "--strategy", "random")
+    done("annotate", study, "--oracle")
+    keys = [json.loads(done("train", study, *more, "--json").out)["key"] for more in ((), ("--seed", 4), ("--seed", 0))]
+    assert keys[0] == keys[2] != keys[1]
+
+
 def test_evaluation_is_written_with_the_round(trained):
     answer = json.loads(done("evaluate", trained, "--json").out)
     assert {row["metric"] for row in answer["scores"]} >= {"dice", "dice2d", "hd95", "msd"}
@@ -356,8 +364,12 @@ def test_benchmark_answers_in_json(tmp_path, phantom_cohort):
 
 def test_demo_answers_in_json(tmp_path, monkeypatch):
     report = tmp_path / "report.html"
-    monkeypatch.setattr("ActiveSegmentationLib.experiment.run_demo", lambda *_, **__: Outcome("table", report))
-    assert json.loads(done("demo", "--out", tmp_path, "--json").out)["report"] == str(report)
+    asked: list[dict] = []
+    monkeypatch.setattr(
+        "ActiveSegmentationLib.experiment.run_demo", lambda *_, **given: asked.append(given) or Outcome("table", report)
+    )
+    assert json.loads(done("demo", "--out", tmp_path, "--seed", 3, "--json").out)["report"] == str(report)
+    assert asked[-1]["seed"] == 3
 
 
 def test_commands_on_a_study_answer_in_json(tmp_path, phantom_cohort):

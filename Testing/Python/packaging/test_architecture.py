@@ -61,4 +61,7 @@ def test_answers_open_at_most_three_files_which_hold_what_is_named(question):
         path = (DOCUMENT.parent / target).resolve()
         assert path.is_file(), target
         for name in re.findall(r"`([\w.]+)`", text):
-            assert re.search(rf"\b{re.escape(name.rpartition('.')[2])}\b", path.read_text(encoding="utf-8")), (name, target)
+            assert re.search(rf"\b{re.escape(name.rpartition('.')[2])}\b", path.read_text(encoding="utf-8")), (
+                name,
+                target,
+            )

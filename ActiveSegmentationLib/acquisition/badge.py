@@ -1,69 +1,88 @@
-"""BADGE: slices from which the model would learn much, each something else."""
+"""BADGE: slices from which the model would learn much, each something different."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import numpy as np
 
-from ActiveSegmentationLib.acquisition.base import Choice, ModelStrategy, best
-from ActiveSegmentationLib.acquisition.gradient_options import PARAMETERS, gradients_of
+from ActiveSegmentationLib.acquisition.base import Choice, GreedyState, ModelStrategy, pick_greedily
+from ActiveSegmentationLib.acquisition.gradients import Entries, Parameters, gradients_of
 from ActiveSegmentationLib.acquisition.k_center import Cover, fitting_device
 from ActiveSegmentationLib.acquisition.options import Option
 from ActiveSegmentationLib.acquisition.pool import Pool
-from ActiveSegmentationLib.acquisition.registry import register
+from ActiveSegmentationLib.acquisition.ranking import best
 
 
-@register
+@dataclass(frozen=True)
 class Badge(ModelStrategy):
     """k-means++ draws in the space of loss gradients at the model's own labels (Ash et al. 2020; "BADGE(LL)" of
     Foellmer et al. 2024).
 
-    A slice's place is the gradient of the loss by the last 3 x 3 convolution before the head, as if the most probable
-    label of every pixel were true: long where the model is unsure, and in another direction where something else would
-    be learnt. The first pick is the longest gradient, every further one is drawn with probability proportional to the
-    squared distance to the nearest pick; where all distances are 0, evenly. The loss is the cross-entropy, in which
-    the direction depends on the slice's pixels alone; "training" adds the Dice loss in equal parts, as the paper's code
-    does. Of several models the first gives the gradients. Needs a trained U-Net; costs a forward and a short backward
-    pass a slice, then O(budget n d) with d <= ``parameters``.
+    - A slice is represented by the gradient of the loss by the last 3 x 3 convolution before the head, as if the most
+      probable label of every pixel were true: long where the model is unsure, and in another direction where something
+      else would be learnt.
+    - The first pick is the longest gradient. Every further one is drawn with probability proportional to the squared
+      distance to the nearest pick; where all distances are 0, evenly.
+    - The loss is the cross-entropy, whose direction depends on the slice's pixels alone; loss="training" adds the Dice
+      loss in equal parts, as the paper's code does.
+
+    Of several models the first gives the gradients. Needs a trained U-Net; costs a forward and a short backward pass a
+    slice, then O(budget n d) with d <= ``parameters``.
     """
 
     name = "badge"
     summary = "Slices from which the model would learn much, each something different; quick, with some chance in it."
-    known_options: ClassVar[Mapping[str, Option]] = {
-        "parameters": PARAMETERS,
-        "entries": Option("random", "Which weights of a larger layer are kept.", choices=("random", "first")),
-        "loss": Option("cross-entropy", "The loss behind the gradients.", choices=("cross-entropy", "training")),
-        "start": Option(
-            "longest",
-            "Begin from the longest gradient, or away from annotated slices.",
-            choices=("longest", "annotated"),
-        ),
-    }
+    source = "Foellmer (Ash 2020)"
 
-    def select_by_model(self, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:
+    parameters: Parameters = 10_000
+    entries: Annotated[Entries, Option("Which weights of a larger layer are kept.")] = "random"
+    loss: Annotated[Literal["cross-entropy", "training"], Option("The loss behind the gradients.")] = "cross-entropy"
+    start: Annotated[
+        Literal["longest", "annotated"], Option("Begin from the longest gradient, or away from annotated slices.")
+    ] = "longest"
+
+    def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:
         """Draw slices; see ``Strategy.select``."""
-        gradients = gradients_of(
-            pool, "last", self.options["parameters"], rng, loss=self.options["loss"], entries=self.options["entries"]
-        )
-        cover = Cover(gradients, fitting_device(pool.device, gradients))
-        known = np.flatnonzero(pool.annotated) if self.options["start"] == "annotated" else np.arange(0)
-        cover.add(known)
-        allowance = pool.allowance()
-        choices: list[Choice] = []
-        while len(choices) < budget and allowance:
-            if choices or len(known):
-                distances = cover.gains()
-                position = _draw(distances**2 * allowance.mask, allowance.mask, rng)
-            else:
-                distances = np.linalg.norm(gradients.astype(np.float64), axis=1)
-                position = best(distances, allowance.mask)
-            reason = _reason(pool, distances[position], first=not choices and not len(known))
-            choices.append(Choice(pool.ids[position], float(distances[position]), reason))
-            allowance.take(position)
-            cover.add(np.array([position]))
-        return choices
+        gradients = gradients_of(pool, "last", self.parameters, rng, loss=self.loss, entries=self.entries)
+        known = np.flatnonzero(pool.annotated) if self.start == "annotated" else np.arange(0)
+        return pick_greedily(_Draws(pool, gradients, known, rng), pool, budget)
+
+
+class _Draws(GreedyState):
+    """The draws of k-means++.
+
+    Args:
+        pool: The pool.
+        gradients: (n, d) float32 gradients.
+        known: Positions that count as picked from the start.
+        rng: Source of randomness.
+    """
+
+    def __init__(self, pool: Pool, gradients: np.ndarray, known: np.ndarray, rng: np.random.Generator) -> None:
+        self._pool, self._gradients, self._rng = pool, gradients, rng
+        self._cover = Cover(gradients, fitting_device(pool.compute.device, gradients))
+        self._cover.add(known)
+        self._first = not len(known)
+        self._distance = 0.0
+
+    def pick(self, allowed: np.ndarray) -> tuple[int, float | None]:
+        """The longest gradient first, then draws; see ``GreedyState.pick``."""
+        if self._first:
+            distances = np.linalg.norm(self._gradients.astype(np.float64), axis=1)
+            position = best(distances, allowed)
+        else:
+            distances = self._cover.gains()
+            position = _draw(distances**2 * allowed, allowed, self._rng)
+        self._distance = float(distances[position])
+        return position, self._distance
+
+    def take(self, position: int) -> str:
+        """Count the draw; see ``GreedyState.take``."""
+        first, self._first = self._first, False
+        self._cover.add(np.array([position]))
+        return _reason(self._pool, self._distance, first=first)
 
 
 def _draw(weights: np.ndarray, allowed: np.ndarray, rng: np.random.Generator) -> int:

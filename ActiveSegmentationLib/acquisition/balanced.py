@@ -1,141 +1,156 @@
-"""Balanced over the volumes, and within each volume where the score is high."""
+"""Balanced over patients and volumes, and within each volume where the score is high; and the default strategy."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import numpy as np
 
-from ActiveSegmentationLib.acquisition.base import Choice, best, checked_scores
-from ActiveSegmentationLib.acquisition.foreground import SHARE, structures
+from ActiveSegmentationLib.acquisition.base import Choice, Strategy, merged
+from ActiveSegmentationLib.acquisition.foreground_random import class_share, structures
 from ActiveSegmentationLib.acquisition.options import Option
-from ActiveSegmentationLib.acquisition.places import Ground, Places
-from ActiveSegmentationLib.acquisition.pool import Pool
-from ActiveSegmentationLib.acquisition.power import FLOOR, log_ranks, power_noise
-from ActiveSegmentationLib.acquisition.registry import register
-from ActiveSegmentationLib.acquisition.wrapping import ScoreWrapper
+from ActiveSegmentationLib.acquisition.pool import Pool, ScoreSpec
+from ActiveSegmentationLib.acquisition.ranking import FLOOR, best, log_ranks, power_noise
+from ActiveSegmentationLib.acquisition.spread import SpreadPositions, StretchedVolumes
+from ActiveSegmentationLib.acquisition.uncertain import Entropy
+from ActiveSegmentationLib.acquisition.wrappers import ScoreWrapper
 
 
-@register
+@dataclass(frozen=True)
 class Balanced(ScoreWrapper):
     """Patients in turn, those with the fewest annotated slices first, of each the volume with the fewest, and of that
-    the slice of the highest score (ours).
+    the slice with the highest score (ours).
 
-    It joins what careful comparisons found: few slices of many volumes beat many of few (Zhang et al., MIDL 2025),
-    and chance beside the score keeps a batch from being all alike (Gaillochet et al. 2023; ClaSP PE 2026). Options
-    say how far the score may go. ``window`` is the part of a volume in which the best slice is looked for, around
-    places that are spread evenly over the volumes as those of "strided": 0 leaves the score out, 1 leaves the place
-    to it. ``trim`` keeps the places from either end, where there is often little to see. ``foreground`` moves that
-    part of them to where the model sees structures, every class alike, or between the ends that a person marked:
-    what makes "foreground-random" strong where structures are short (nnActive, Luth et al. 2025). ``beta`` is the
-    strength of the score against Gumbel noise, as of "power". ``balance`` says whether patients or only volumes
-    take turns, ``volumes`` which of those with equally few annotated slices comes first. With ``batches`` above 1
-    so many balanced batches are drawn, and the one of the highest mean score is taken: stochastic batches that are
-    balanced each. A volume with annotated slices gets the place that is farthest from them. Before the score can
-    judge, the places alone decide. The argument names the score: entropy unless told. Needs what the score needs.
-    Cost: that of the score, and O(batches budget n).
+    It joins what careful comparisons found: few slices of many volumes beat many of few (Zhang et al., MIDL 2025), and
+    chance in addition to the score keeps a batch from being all alike (Gaillochet et al. 2023; ClaSP PE 2026). Options
+    say how far the score may go:
+
+    - ``window`` is the part of a volume in which the best slice is looked for, around positions that are spread evenly
+      over the volumes as those of "strided": 0 leaves the score out, 1 leaves the position to it.
+    - ``trim`` keeps the positions from either end, where there is often little to see.
+    - ``foreground`` moves that part of them to where the model sees structures, every class alike, or inside the extent
+      that a person marked: what makes "foreground-random" strong where structures are short (nnActive, Luth et al.
+      2025).
+    - ``beta`` is the strength of the score against Gumbel noise, as of "power".
+    - ``balance`` says whether patients or only volumes take turns, ``volumes`` which of those with equally few
+      annotated slices comes first.
+    - With ``batches`` above 1 so many balanced batches are drawn, and the one with the highest mean score is taken.
+
+    A volume with annotated slices gets the position that is farthest from them. Before the score is ready, the
+    positions alone decide. Needs what the score needs. Cost: that of the score, and O(batches budget n).
     """
 
     name = "balanced"
     summary = "The same number of slices from every patient, and in each the ones a score prefers; add it as in :bald."
-    known_options: ClassVar = {
-        "beta": Option(1.0, "strength of the score against chance; large to take the highest", least=1e-6, most=1e12),
-        "window": Option(1.0, "part of a volume to look in, around evenly spread places", least=0, most=1),
-        "foreground": Option(
-            0.0, "part of the places that lie where the model sees structures, or a person marked them", least=0, most=1
-        ),
-        "trim": Option(0.0, "part of a volume at either end that is not looked at first", least=0, most=0.45),
-        "balance": Option("patient", "whether patients or only volumes take turns", choices=("patient", "volume")),
-        "batches": Option(
-            1, "balanced batches to draw; that of the highest mean score is taken", least=1, most=100_000
-        ),
-        "volumes": Option("random", "which of equally annotated volumes come first", choices=("random", "unsure")),
-    }
+    source = "ours"
 
-    def __init__(self, argument: str | None = None, options: Mapping[str, str] | None = None) -> None:
-        super().__init__(argument, options)
-        self.marks = self.marks or self.options["foreground"] > 0
-        if self.options["foreground"] > 0:
-            self.figures = tuple(dict.fromkeys([*self.figures, SHARE]))
+    beta: Annotated[
+        float, Option("strength of the score against chance; large to take the highest", least=1e-6, most=1e12)
+    ] = 1.0
+    window: Annotated[float, Option("part of a volume to look in, around evenly spread places", least=0, most=1)] = 1.0
+    foreground: Annotated[
+        float,
+        Option("part of the places that lie where the model sees structures, or a person marked them", least=0, most=1),
+    ] = 0.0
+    trim: Annotated[float, Option("part of a volume at either end that is not looked at first", least=0, most=0.45)] = (
+        0.0
+    )
+    balance: Annotated[Literal["patient", "volume"], Option("whether patients or only volumes take turns")] = "patient"
+    batches: Annotated[
+        int,
+        Option("balanced batches to draw; that of the highest mean score is taken", least=1, most=100_000),
+    ] = 1
+    volumes: Annotated[Literal["random", "unsure"], Option("which of equally annotated volumes come first")] = "random"
+
+    @property
+    def uses_extents(self) -> bool:
+        """Whether it looks for structures; see ``Strategy.uses_extents``."""
+        return self.wrapped.uses_extents or self.foreground > 0
+
+    @property
+    def score_specs(self) -> tuple[ScoreSpec, ...]:
+        """Those of the score, and shares of the classes; see ``Strategy.score_specs``."""
+        own = (class_share(),) if self.foreground > 0 else ()
+        return merged(self.wrapped.score_specs, own)
+
+    def not_ready_reason(self, pool: Pool) -> str:
+        """It is always ready: without scores the positions decide; see ``Strategy.not_ready_reason``."""
+        return ""
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:
-        """Choose slices; see ``Strategy.select``."""
-        why_not = self.hold(pool)
-        if why_not:
-            return self._choose(pool, np.zeros(len(pool)), budget, rng, why_not)
-        return self.select_by_scores(pool, checked_scores(self.scorer.score(pool), pool), budget, rng)
-
-    def select_by_scores(self, pool: Pool, scores: np.ndarray, budget: int, rng: np.random.Generator) -> list[Choice]:
         """Choose patient by patient; see ``Strategy.select``."""
-        return self._choose(pool, scores, budget, rng, "")
-
-    def _choose(
-        self, pool: Pool, scores: np.ndarray, budget: int, rng: np.random.Generator, why_not: str
-    ) -> list[Choice]:
-        count = 1 if why_not else self.options["batches"]
-        window = 0.0 if why_not else self.options["window"]
-        share = self.options["foreground"]
-        ground = Ground(pool, self.options["trim"], share, structures(pool) if share > 0 else None)
-        batches = [self._batch(pool, ground, scores, budget, window, rng) for _ in range(count)]
+        why_not = self.wrapped.not_ready_reason(pool)
+        scores = np.zeros(len(pool)) if why_not else self.scores(pool)
+        count, window = (1, 0.0) if why_not else (self.batches, self.window)
+        seen = structures(pool) if self.foreground > 0 else None
+        stretched = StretchedVolumes(pool, self.trim, self.foreground, seen)
+        batches = [self._batch(pool, stretched, scores, budget, window, rng) for _ in range(count)]
         sizes = np.array([len(batch) for batch in batches])  # limits may end a batch early: the longest compete
         if not sizes.max():
             return []
         values = np.array([scores[batch].mean() if batch else 0.0 for batch in batches])
         chosen = batches[best(values, sizes == sizes.max())]
-        return [self._choice(pool, p, float(scores[p]), why_not, shown=bool(ground.shown[p])) for p in chosen]
+        if why_not:
+            return [Choice(pool.ids[p], None, f"{self._turn(pool, p, stretched.shown[p])}. {why_not}.") for p in chosen]
+        return [Choice(pool.ids[p], float(scores[p]), self._reason(pool, p, scores, stretched)) for p in chosen]
 
     def _batch(
-        self, pool: Pool, ground: Ground, scores: np.ndarray, budget: int, window: float, rng: np.random.Generator
+        self,
+        pool: Pool,
+        stretched: StretchedVolumes,
+        scores: np.ndarray,
+        budget: int,
+        window: float,
+        rng: np.random.Generator,
     ) -> list[int]:
         """Positions of one balanced batch, in the order of the turns."""
         allowance, wanted = pool.allowance(), self._wanted(scores, rng)
-        turns = _Turns(pool, self._volume_order(pool, scores, rng), by_patient=self.options["balance"] == "patient")
-        places = Places(pool, ground, budget, rng)
+        turns = VolumeTurns(pool, self._volume_order(pool, scores, rng), by_patient=self.balance == "patient")
+        spread = SpreadPositions(pool, stretched, budget, rng)
         picks: list[int] = []
         while len(picks) < budget and allowance:
             volume = turns.next(allowance.mask)
-            members = np.flatnonzero(allowance.mask & (pool.volumes == volume))
-            members = members[ground.near(members, places.next(volume), window)]
-            position = int(members[best(wanted[members], np.ones(len(members), dtype=bool))])
+            candidates = np.flatnonzero(allowance.mask & (pool.volumes == volume))
+            candidates = candidates[stretched.near(candidates, spread.next(volume), window)]
+            position = int(candidates[best(wanted[candidates], np.ones(len(candidates), dtype=bool))])
             allowance.take(position)
-            places.take(position)
+            spread.take(position)
             turns.take(position)
             picks.append(position)
         return picks
 
-    def _choice(self, pool: Pool, position: int, score: float, why_not: str, *, shown: bool) -> Choice:
-        turn = f"Next {self.options['balance']} in turn"
-        place = ""
-        if pool.unit == "slice":
-            place = f", {pool.positions[position]:.0%} of the way through the volume"
-            place += ", where structures are expected" if shown else ""
-        if why_not:
-            return Choice(pool.ids[position], None, f"{turn}{place}. {why_not}.")
-        if self.options["window"] > 0:
-            return Choice(pool.ids[position], score, f"{turn}. {self.scorer.reason(pool, position, score)}")
-        count = self.options["batches"]
-        batch = f"; of {count} such batches the model is least sure of this one" if count > 1 else ""
-        return Choice(pool.ids[position], score, f"{turn}{place}{batch}.")
+    def _turn(self, pool: Pool, position: int, shown: bool) -> str:
+        turn = f"Next {self.balance} in turn"
+        if pool.unit == "volume":
+            return turn
+        structures_text = ", where structures are expected" if shown else ""
+        return f"{turn}, {pool.positions[position]:.0%} of the way through the volume{structures_text}"
+
+    def _reason(self, pool: Pool, position: int, scores: np.ndarray, stretched: StretchedVolumes) -> str:
+        if self.window > 0:
+            return f"Next {self.balance} in turn. {self.reason_of(pool, position, scores)}"
+        batch = f"; of {self.batches} such batches the model is least sure of this one" if self.batches > 1 else ""
+        return f"{self._turn(pool, position, stretched.shown[position])}{batch}."
 
     def _wanted(self, scores: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Logarithms of the scores with noise; scores below zero count by their order."""
         logarithm = log_ranks(scores) if (scores < 0).any() else np.log(scores + FLOOR)
-        return power_noise(logarithm, self.options["beta"], rng)
+        return power_noise(logarithm, self.beta, rng)
 
     def _volume_order(self, pool: Pool, scores: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Rank of every volume among those with equally many annotated slices: (volumes,)."""
         count = int(pool.volumes.max()) + 1
         lottery = rng.permutation(count)
-        if self.options["volumes"] == "random":
+        if self.volumes == "random":
             return lottery
         sums = np.bincount(pool.volumes, scores, count)
         means = sums / np.maximum(1, np.bincount(pool.volumes, minlength=count))
         return np.argsort(np.lexsort((lottery, -means)))
 
 
-class _Turns:
-    """Whose turn it is: the patient, and of the patient the volume, with the fewest annotated and picked slices.
+class VolumeTurns:
+    """Which volume is next: of the patient with the fewest annotated and picked slices the volume with the fewest.
 
     Args:
         pool: The pool.
@@ -152,7 +167,7 @@ class _Turns:
         self._patient_of, self._order = patient_of, order
 
     def next(self, allowed: np.ndarray) -> int:
-        """Number of the volume whose turn it is, among those with allowed slices."""
+        """Number of the next volume, among those with allowed slices."""
         volumes = np.flatnonzero(np.bincount(self._volumes[allowed]))
         keys = (self._order[volumes], self._of_volume[volumes], self._of_patient[self._patient_of[volumes]])
         return int(volumes[np.lexsort(keys)[0]])
@@ -161,3 +176,43 @@ class _Turns:
         """Count a pick."""
         self._of_volume[self._volumes[position]] += 1
         self._of_patient[self._patients[position]] += 1
+
+
+@dataclass(frozen=True)
+class Recommended(Strategy):
+    """The default strategy: ``Balanced(Entropy())`` with the settings that measurements on development data favoured
+    (ours).
+
+    - Patients take turns, then their volumes. Positions are spread evenly over the middle 80 % of the volumes and far
+      from what is annotated in the same volume.
+    - From the first model on, two thirds of them are spread over the slices in which the model sees structures, every
+      class alike; five such batches are drawn, and the one of which the model is least sure is asked for.
+    - Where a person marked which slices of a volume show structures, that counts instead, from the first round on.
+
+    docs/experiments/recommended_strategy.md tells how it was found, and how little separates the good strategies. It
+    takes no options, so that its name in a table means one thing. Needs nothing; before the first model it does
+    without. Cost: one prediction of every slice, and five times O(budget n) for the batches.
+    """
+
+    name = "recommended"
+    summary = "Recommended: every patient in turn, evenly spread slices, most of them where the model sees structures."
+    source = "ours, see [recommended_strategy.md](experiments/recommended_strategy.md)"
+
+    @property
+    def balanced(self) -> Balanced:
+        """The strategy that it stands for."""
+        return Balanced(Entropy(), trim=0.1, window=0.0, batches=5, foreground=0.66)
+
+    @property
+    def score_specs(self) -> tuple[ScoreSpec, ...]:
+        """Entropy and shares of the classes; see ``Strategy.score_specs``."""
+        return self.balanced.score_specs
+
+    @property
+    def uses_extents(self) -> bool:
+        """It does; see ``Strategy.uses_extents``."""
+        return True
+
+    def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:
+        """Choose slices; see ``Strategy.select``."""
+        return self.balanced.select(pool, budget, rng)

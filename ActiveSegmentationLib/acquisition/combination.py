@@ -3,134 +3,242 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
-from typing import ClassVar
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated
 
 import numpy as np
 
 from ActiveSegmentationLib.acquisition.base import (
     Choice,
     Gains,
-    Representativeness,
+    GreedyState,
+    RepresentativeStrategy,
+    ScoreStrategy,
     Situation,
     Strategy,
     as_clause,
-    best,
-    checked_scores,
     highest,
-    without_knowledge,
+    merged,
+    pick_greedily,
 )
-from ActiveSegmentationLib.acquisition.options import Option, split_name
-from ActiveSegmentationLib.acquisition.pool import Pool
-from ActiveSegmentationLib.acquisition.registry import make_strategy, strategy_names
-from ActiveSegmentationLib.acquisition.wrapping import Scorer
+from ActiveSegmentationLib.acquisition.k_center import Coreset
+from ActiveSegmentationLib.acquisition.options import Option
+from ActiveSegmentationLib.acquisition.pool import Pool, ScoreSpec
+from ActiveSegmentationLib.acquisition.ranking import best, checked_scores, ranking, significant
+from ActiveSegmentationLib.acquisition.uncertain import Entropy
 from ActiveSegmentationLib.common.errors import BadInput
 
-WEIGHT = Option(1.0, "how much the score counts beside representativeness", least=0, most=100)
+Weight = Annotated[float, Option("how much the score counts beside representativeness", least=0, most=100)]
 
 
+@dataclass(frozen=True)
 class Combination(Strategy):
-    """A strategy of two, named as in "product:coreset+entropy": one that covers the cohort and one that scores.
+    """A strategy of two: one that covers the cohort and one that scores slices, as in "product:coreset+entropy".
 
-    Options that the combination does not know go to the one of the two that does. Where the score cannot judge yet,
-    representativeness alone decides, and the other way round; the reasons say so.
+    Where one of the two is not ready, the other decides alone and the reasons say so.
     """
 
-    usual: ClassVar[str] = "coreset+entropy"
+    source = "ours"
+    requires = "what its parts need"
 
-    def __init__(self, argument: str | None = None, options: Mapping[str, str] | None = None) -> None:
-        given = options or {}
-        super().__init__(None, {name: text for name, text in given.items() if name in self.known_options})
-        others = {name: text for name, text in given.items() if name not in self.known_options}
-        first, second = (self._part(text, others) for text in _halves(argument or self.usual, self.name))
-        parts = (first, second) if isinstance(first, Representativeness) else (second, first)
-        if not (isinstance(parts[0], Representativeness) and isinstance(parts[1], Scorer)):
-            message = f"'{argument}' does not join one strategy that covers the cohort and one that scores slices."
+    cover: RepresentativeStrategy = field(default_factory=Coreset)
+    scorer: ScoreStrategy = field(default_factory=Entropy)
+
+    def __post_init__(self) -> None:
+        """Check the options and the two parts.
+
+        Raises:
+            BadInput: If a part is not of its kind.
+        """
+        super().__post_init__()
+        if not (isinstance(self.cover, RepresentativeStrategy) and isinstance(self.scorer, ScoreStrategy)):
+            message = "It joins one representative strategy and one that scores slices."
             raise BadInput(
-                message, where=f"strategy {self.name}", advice=f"Write for example {self.name}:{self.usual}."
+                message, where=f"strategy {self.name}", advice=f"Use for example {self.name}:coreset+entropy."
             )
-        if others:
-            advice = "Its options and those of its parts may be given."
-            raise BadInput(f"There is no option '{min(others)}'.", where=f"strategy {self.name}", advice=advice)
-        self.cover: Representativeness = parts[0]
-        self.scorer: Scorer = parts[1]
-        self.parts: tuple[Strategy, Strategy] = (first, second)
-        self.needs = first.needs | second.needs
-        self.embeddings = tuple(dict.fromkeys(first.embeddings + second.embeddings))
-        self.figures = tuple(dict.fromkeys(first.figures + second.figures))
-        self.loss_head = first.loss_head or second.loss_head
 
-    def all_options(self) -> Mapping[str, Option]:
-        """Its own options and those of its two parts; see ``Strategy.all_options``."""
-        return {**self.parts[0].all_options(), **self.parts[1].all_options(), **self.known_options}
+    @property
+    def needs(self) -> frozenset[str]:
+        """Those of both; see ``Strategy.needs``."""
+        return self.cover.needs | self.scorer.needs
 
-    def hindrance(self, situation: Situation) -> str:
-        """What hinders one of the two; see ``Strategy.hindrance``."""
-        return self.parts[0].hindrance(situation) or self.parts[1].hindrance(situation)
+    @property
+    def embeddings(self) -> tuple[str, ...]:
+        """Those of both; see ``Strategy.embeddings``."""
+        return merged(self.cover.embeddings, self.scorer.embeddings)
+
+    @property
+    def score_specs(self) -> tuple[ScoreSpec, ...]:
+        """Those of both; see ``Strategy.score_specs``."""
+        return merged(self.cover.score_specs, self.scorer.score_specs)
+
+    @property
+    def loss_head(self) -> bool:
+        """Whether one of both needs it; see ``Strategy.loss_head``."""
+        return self.cover.loss_head or self.scorer.loss_head
+
+    def unavailable_reason(self, situation: Situation) -> str:
+        """That of one of the two; see ``Strategy.unavailable_reason``."""
+        return self.cover.unavailable_reason(situation) or self.scorer.unavailable_reason(situation)
+
+    def not_ready_reason(self, pool: Pool) -> str:
+        """Neither of the two is ready; see ``Strategy.not_ready_reason``."""
+        reason = self.scorer.not_ready_reason(pool)
+        return reason if reason and self.cover.not_ready_reason(pool) else ""
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:
         """Choose slices; see ``Strategy.select``."""
-        no_cover, no_score = self.cover.hold(pool), self.scorer.hold(pool)
-        if no_cover and no_score:
-            return without_knowledge(pool, budget, no_score)
+        no_score = self.scorer.not_ready_reason(pool)
         if no_score:
             return _because(no_score, self.cover.select(pool, budget, rng))
         scores = checked_scores(self.scorer.score(pool), pool)
+        no_cover = self.cover.not_ready_reason(pool)
         if no_cover:
-            return _because(no_cover, highest(pool, scores, budget, self.scorer.reason))
-        return self.select_by_both(pool, scores, budget, rng)
+            return _because(no_cover, highest(self.scorer, pool, scores, budget))
+        gains = self.cover.start(pool, budget, rng)
+        return pick_greedily(self.state(pool, gains, scores, budget), pool, budget)
 
     @abc.abstractmethod
-    def select_by_both(self, pool: Pool, scores: np.ndarray, budget: int, rng: np.random.Generator) -> list[Choice]:
-        """Choose slices by the scores (n,) float64 and the gains of ``cover``; see ``Strategy.select``."""
-
-    def _part(self, text: str, options: dict[str, str]) -> Strategy:
-        """One of the two, with its options taken out of those that are left."""
-        head, argument, _ = split_name(text)
-        known = make_strategy(head, argument).all_options()
-        own = {name: options.pop(name) for name in list(options) if name in known}
-        return make_strategy(head, argument, own)
+    def state(self, pool: Pool, gains: Gains, scores: np.ndarray, budget: int) -> GreedyState:
+        """Which slice is next, by the gains of ``cover`` and the scores (n,) float64 of ``scorer``."""
 
 
-class GreedyCombination(Combination):
-    """Picks one slice after the other by gain and score; subclasses say how the two become one number."""
+class _Joint(GreedyState):
+    """The slice with the largest joint value of gain and score is next.
 
-    def select_by_both(self, pool: Pool, scores: np.ndarray, budget: int, rng: np.random.Generator) -> list[Choice]:
-        """Pick, again and again, the slice of the largest joint value, ties by position."""
-        state, allowance = self.cover.start(pool, budget, rng), pool.allowance()
-        choices: list[Choice] = []
-        while len(choices) < budget and allowance:
-            gains = checked_scores(state.gains(), pool)
-            values = np.zeros(len(pool))
-            values[allowance.mask] = self.joint(gains[allowance.mask], scores[allowance.mask])
-            values = checked_scores(values, pool)
-            position = best(values, allowance.mask)
-            allowance.take(position)
-            choices.append(self._choice(pool, state, position, float(values[position]), float(scores[position])))
-        return choices
+    Args:
+        combination: Says how the two become one number, and gives the reasons.
+        pool: The pool.
+        gains: Gains of the representative strategy.
+        scores: (n,) scores.
+    """
 
-    def _choice(self, pool: Pool, state: Gains, position: int, value: float, score: float) -> Choice:
-        reason = f"{state.take(position)} {self.scorer.reason(pool, position, score)}"
-        return Choice(pool.ids[position], value, reason)
+    def __init__(self, combination: JointCombination, pool: Pool, gains: Gains, scores: np.ndarray) -> None:
+        self._combination, self._pool, self._gains, self._scores = combination, pool, gains, scores
+
+    def pick(self, allowed: np.ndarray) -> tuple[int, float | None]:
+        """The allowed slice of the largest joint value; see ``GreedyState.pick``."""
+        values = np.zeros(len(allowed))
+        values[allowed] = self._combination.joint(self._gains.gains()[allowed], self._scores[allowed])
+        position = best(values, allowed)
+        return position, float(values[position])
+
+    def take(self, position: int) -> str:
+        """Count the pick; see ``GreedyState.take``."""
+        score = float(self._scores[position])
+        return f"{self._gains.take(position)} {self._combination.scorer.reason(self._pool, position, score)}"
+
+
+@dataclass(frozen=True)
+class JointCombination(Combination):
+    """Picks by one number made of gain and score; subclasses say how."""
+
+    weight: Weight = 1.0
+
+    def state(self, pool: Pool, gains: Gains, scores: np.ndarray, budget: int) -> GreedyState:
+        """The largest joint value next; see ``Combination.state``."""
+        return _Joint(self, pool, gains, scores)
 
     @abc.abstractmethod
     def joint(self, gains: np.ndarray, scores: np.ndarray) -> np.ndarray:
         """Gains (n,) and scores (n,) of the slices that may be picked -> finite values (n,), larger = more wanted."""
 
 
-def _halves(text: str, name: str) -> tuple[str, str]:
-    """The two names joined by "+"; a plus within an argument is left alone.
+@dataclass(frozen=True)
+class Product(JointCombination):
+    """Greedy on gain x score^weight, each scaled to 0..1 over the slices that may be picked (ours).
 
-    Raises:
-        BadInput: If the text does not join two known names.
+    A slice must be both unlike what is annotated and hard for the model. Needs what its parts need. Cost: that of its
+    parts, and O(budget n).
     """
-    known = strategy_names()
-    for place in (n for n, letter in enumerate(text) if letter == "+"):
-        halves = text[:place], text[place + 1 :]
-        if all(split_name(half)[0] in known for half in halves):
-            return halves
-    advice = f"Write for example {name}:coreset+entropy."
-    raise BadInput(f"'{text}' does not join two strategies.", where=f"strategy {name}", advice=advice)
+
+    name = "product"
+    summary = "Slices both unlike any annotated one and hard for the model, such as product:coreset+entropy."
+
+    def joint(self, gains: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        """Product of the two after scaling."""
+        return _scaled(gains) * _scaled(scores) ** self.weight
+
+
+@dataclass(frozen=True)
+class Borda(JointCombination):
+    """Greedy on the sum of ranks by gain and by score, equal values sharing their mean rank (Borda count; ours).
+
+    Ranks need no common scale and are not ruled by outliers. Needs what its parts need. Cost: that of its parts, and
+    O(budget n log n).
+    """
+
+    name = "borda"
+    summary = "Slices that rank high both as unlike the annotated and as hard for the model; robust to outliers."
+
+    def joint(self, gains: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        """Sum of the two ranks, divided by the number of slices."""
+        from scipy.stats import rankdata
+
+        ranks = rankdata(significant(gains)) + self.weight * rankdata(significant(scores))
+        return ranks / len(gains)
+
+
+@dataclass(frozen=True)
+class Prefilter(Combination):
+    """The slices with the highest scores are the candidates, among which the representative strategy picks (the two
+    stages of Ozdemir et al. 2021 and Yang et al. 2017, for any pair).
+
+    ``factor`` times the budget are candidates, more where limits leave too few. Needs what its parts need. Cost: that
+    of its parts.
+    """
+
+    name = "prefilter"
+    summary = "Among the slices that are hardest for the model, those most unlike each other and the annotated."
+    source = "ours, after Ozdemir 2021"
+
+    factor: Annotated[float, Option("candidates for each slice asked for", least=1, most=1000)] = 2.0
+
+    def state(self, pool: Pool, gains: Gains, scores: np.ndarray, budget: int) -> GreedyState:
+        """The candidate with the largest gain next; see ``Combination.state``."""
+        order = ranking(scores)
+        order = order[pool.allowance().mask[order]]
+        reach = int(np.ceil(self.factor * budget))
+
+        def reason(position: int) -> str:
+            return self.scorer.reason(pool, position, float(scores[position]))
+
+        return _Candidates(gains, order, reach, budget, reason)
+
+
+class _Candidates(GreedyState):
+    """The slice with the largest gain among the first in an order is next.
+
+    Args:
+        gains: Gains of the representative strategy.
+        order: Positions by falling score.
+        reach: How many of them are candidates.
+        more: How many are added where the limits leave none.
+        reason: Why the scorer wants a slice.
+    """
+
+    def __init__(self, gains: Gains, order: np.ndarray, reach: int, more: int, reason: Callable[[int], str]) -> None:
+        self._gains, self._order, self._reach, self._more, self._reason = gains, order, reach, more, reason
+
+    def pick(self, allowed: np.ndarray) -> tuple[int, float | None]:
+        """The candidate of the largest gain; see ``GreedyState.pick``."""
+        while not allowed[self._order[: self._reach]].any():
+            self._reach += self._more
+        candidates = np.zeros(len(allowed), dtype=bool)
+        candidates[self._order[: self._reach]] = True
+        return self._gains.pick(candidates & allowed)
+
+    def take(self, position: int) -> str:
+        """Count the pick; see ``GreedyState.take``."""
+        return f"{self._gains.take(position)} {self._reason(position)}"
+
+
+def _scaled(values: np.ndarray) -> np.ndarray:
+    """Values (n,) scaled to 0..1; all 1 where they are equal."""
+    values = significant(values)
+    low, high = values.min(), values.max()
+    return (values - low) / (high - low) if high > low else np.ones(len(values))
 
 
 def _because(why: str, choices: list[Choice]) -> list[Choice]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
-from ActiveSegmentationLib.acquisition.base import Representativeness
+from ActiveSegmentationLib.acquisition.base import Gains
+from ActiveSegmentationLib.acquisition.k_center import SpaceName, SpaceStrategy, in_words
 from ActiveSegmentationLib.acquisition.neighbours import unit_rows
 from ActiveSegmentationLib.acquisition.options import Option
 from ActiveSegmentationLib.acquisition.pool import Pool
-from ActiveSegmentationLib.acquisition.registry import register
-from ActiveSegmentationLib.acquisition.spaces import in_words, parse_space
 
 NUMBERS = 2**24
 """Similarities of points to candidates that are held at a time."""
@@ -65,27 +64,27 @@ class Facilities:
         return len(better)
 
 
-class FacilityGains:
-    """What each item of a pool adds in standing for the items that nobody annotated yet.
+class FacilityGains(Gains):
+    """What each item of a pool adds in standing for the items that are not annotated yet.
 
     Args:
         pool: The pool.
-        space: Kind of embedding.
+        kind: Kind of the embedding.
+        features: (n, d) values of the embedding.
         annotated: Whether annotated items count as chosen from the start.
     """
 
-    def __init__(self, pool: Pool, space: str, *, annotated: bool) -> None:
-        features = pool.embeddings(space)
+    def __init__(self, pool: Pool, kind: str, features: np.ndarray, *, annotated: bool) -> None:
         self._open = pool.slice_counts() > 0
         self._facilities = Facilities(features[self._open], features, features[pool.annotated] if annotated else None)
-        self._things, self._by = f"{pool.unit}s", in_words(space)
+        self._things, self._by = f"{pool.unit}s", in_words(kind)
 
     def gains(self) -> np.ndarray:
         """The gains (n,), see ``Gains.gains``."""
         return self._facilities.gains()
 
     def take(self, position: int) -> str:
-        """Count the pick as chosen, see ``Gains.take``."""
+        """Count the pick as chosen, see ``GreedyState.take``."""
         count = self._facilities.choose(position)
         if not count:
             return f"Nothing else is left to stand for: by {self._by} all {self._things} resemble earlier picks more."
@@ -93,31 +92,29 @@ class FacilityGains:
         return f"Stands for others: by {self._by} {count} of {total} open {self._things} resemble it most so far."
 
 
-@register
-class FacilityLocation(Representativeness):
-    """Maximum coverage of what nobody annotated yet by cosine similarity (Yang et al. 2017; Ozdemir et al. 2021, Eq. 9
-    and 10), as a strategy of its own.
+@dataclass(frozen=True)
+class FacilityLocation(SpaceStrategy):
+    """Maximum coverage of unlabelled slices by cosine similarity (Yang et al. 2017; Ozdemir et al. 2021, Eq. 9 and 10),
+    as a strategy of its own.
 
     Greedy: again and again the slice that adds most to the sum, over all slices that may be asked for, of the largest
-    cosine to a picked one. Annotated slices count as picked unless "annotated=no". The argument names the space:
-    "segmenter" (plain "facility-location"), "pixels" or "learned", see ``Coreset``; before the first model is trained
-    pixels stand in for the segmenter's features, and each choice's reason says so. Needs the embedding; cost about
-    O(n^2 d log(annotated + budget)).
-
-    Raises:
-        BadInput: If the argument names no such space.
+    cosine to a picked one. Annotated slices count as picked unless ``annotated`` is False. ``space`` is as for
+    "coreset". Needs the embedding; cost about O(n^2 d log(annotated + budget)).
     """
 
     name = "facility-location"
     summary = "Slices that many others resemble, by the model's features (facility-location:pixels and :learned also)."
-    known_options: ClassVar[Mapping[str, Option]] = {
-        "annotated": Option("yes", "Whether annotated slices already stand for those like them.", choices=("yes", "no"))
-    }
+    source = "Yang 2017"
 
-    def _take_argument(self, argument: str | None) -> None:
-        self.space = parse_space(argument, "segmenter", self.name)
-        self.embeddings = self.space.embeddings
+    space: SpaceName = "segmenter"
+    annotated: Annotated[bool, Option("Whether annotated slices already stand for those like them.")] = True
+
+    @property
+    def kind(self) -> str:
+        """The space; see ``SpaceStrategy.kind``."""
+        return self.space
 
     def start(self, pool: Pool, budget: int, rng: np.random.Generator) -> FacilityGains:
-        """The gains given what is annotated; see ``Representativeness.start``."""
-        return FacilityGains(pool, self.space.of(pool), annotated=self.options["annotated"] == "yes")
+        """The gains given what is annotated; see ``RepresentativeStrategy.start``."""
+        kind, features = self.features(pool)
+        return FacilityGains(pool, kind, features, annotated=self.annotated)

@@ -1,21 +1,22 @@
-"""FLQMI: a batch that stands for a query set, and stays near to it (Foellmer et al. 2024, Eq. 1)."""
+"""FLQMI: a batch that stands for a query set, and stays close to it (Foellmer et al. 2024, Eq. 1)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ActiveSegmentationLib.acquisition.base import best
-from ActiveSegmentationLib.acquisition.constraints import Allowance
+from ActiveSegmentationLib.acquisition.base import GreedyState
+from ActiveSegmentationLib.acquisition.ranking import best
 
 if TYPE_CHECKING:
     import torch
 
 EXACT_ROWS = 50_000
-"""Larger pools are maximised stochastically unless told."""
+"""Larger pools are maximised stochastically by default."""
 
 HELD = 2**28
 """Similarities that are kept in memory (1 GiB); of more than that, those that a step needs are computed anew."""
@@ -24,21 +25,7 @@ BLOCK = 2**24
 """Numbers worked on at a time."""
 
 EPSILON = 0.01
-"""How far the stochastic greedy choice may fall behind the exact one, in expectation, where nobody says."""
-
-
-class Pick(NamedTuple):
-    """One pick of the greedy maximisation.
-
-    Attributes:
-        position: Position of the picked point.
-        gain: By how much it raised the objective.
-        share: Part of the query set, counted with its weights, that it stands for better than the picks before it.
-    """
-
-    position: int
-    gain: float
-    share: float
+"""Default of how far the stochastic greedy choice may fall behind the exact one, in expectation."""
 
 
 class Similarities:
@@ -103,7 +90,7 @@ def flqmi(
     Args:
         similarities: (n, q) float array.
         chosen: Positions of the chosen points.
-        weights: (q,) how often each query counts, once unless given.
+        weights: (q,) how often each query counts. Default: once.
         eta: Weight of the second sum.
 
     Returns:
@@ -116,17 +103,25 @@ def flqmi(
     return float(values.max(axis=0) @ counts + eta * values.max(axis=1, initial=0).sum())
 
 
-def flqmi_greedy(
-    similarities: Similarities | Dense,
-    allowance: Allowance,
-    budget: int,
-    *,
-    weights: np.ndarray | None = None,
-    eta: float = 1.0,
-    epsilon: float | None = None,
-    rng: np.random.Generator | None = None,
-) -> list[Pick]:
-    """Pick, again and again, the allowed point that raises the objective most, ties to the lowest position.
+@dataclass(frozen=True)
+class FlqmiSettings:
+    """How the objective is maximised.
+
+    Attributes:
+        budget: Number of picks wanted.
+        weights: (q,) how often each query counts. Default: once.
+        eta: Weight of the similarity of the picks to their nearest query.
+        epsilon: 0 for the exact choice, else of the stochastic one. Default: by the number of points and similarities.
+    """
+
+    budget: int
+    weights: np.ndarray | None = None
+    eta: float = 1.0
+    epsilon: float | None = None
+
+
+class FlqmiState(GreedyState):
+    """The point that raises the objective most is next, ties to the lowest position.
 
     The exact choice is at least 1 - 1/e of the best one. The stochastic one looks at (points / budget) x
     ln(1 / epsilon) random points a step, which costs the same whatever the budget, and falls behind by epsilon at most
@@ -134,60 +129,75 @@ def flqmi_greedy(
 
     Args:
         similarities: Of n points to q queries; only those above 0 count.
-        allowance: Which points may be picked; picks are taken from it.
-        budget: Number of picks wanted.
-        weights: (q,) how often each query counts, once unless given.
-        eta: Weight of the similarity of the picks to their nearest query.
-        epsilon: 0 for the exact choice, else of the stochastic one; chosen by the number of points and similarities
-            unless given.
+        settings: How to maximise.
+        tell: Says why a pick is worth it, from the part of the query set, counted with its weights, that it stands for
+            better than the picks before it, and whether it is the first.
         rng: Source of randomness; the stochastic choice needs it.
-
-    Returns:
-        At most ``budget`` picks, fewer only where the allowance runs out.
 
     Raises:
         ValueError: If a stochastic choice is wanted without ``rng``, or epsilon is not in [0, 1).
     """
-    import torch
 
-    count, queries = similarities.shape
-    if epsilon is None:
-        epsilon = EPSILON if count > EXACT_ROWS or count * queries > HELD else 0.0
-    if not 0 <= epsilon < 1 or (epsilon > 0 and rng is None):
-        raise ValueError("epsilon lies in [0, 1), and a stochastic choice needs a generator")
-    device = similarities.device
-    counts = torch.ones(queries) if weights is None else torch.from_numpy(np.asarray(weights, dtype=np.float32))
-    counts = counts.to(device)
-    covered = torch.zeros(queries, device=device)
-    nearest = _by_block(similarities, np.arange(count), lambda rows: rows.amax(1).clamp(min=0).double())
-    picks: list[Pick] = []
-    while len(picks) < budget and allowance:
-        candidates = np.flatnonzero(allowance.mask)
-        if epsilon > 0 and rng is not None:
-            wanted = math.ceil(count / budget * math.log(1 / epsilon))
-            if wanted < len(candidates):
-                candidates = np.sort(rng.choice(candidates, wanted, replace=False))
+    def __init__(
+        self,
+        similarities: Similarities | Dense,
+        settings: FlqmiSettings,
+        tell: Callable[[float, bool], str],
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        import torch
 
-        def added(rows: torch.Tensor, covered: torch.Tensor = covered) -> torch.Tensor:
-            return ((rows - covered).clamp_(min=0) * counts).sum(1, dtype=torch.float64)
+        self._similarities, self._settings, self._tell, self._rng = similarities, settings, tell, rng
+        self._points: int = similarities.shape[0]
+        queries: int = similarities.shape[1]
+        large = self._points > EXACT_ROWS or self._points * queries > HELD
+        self._epsilon = settings.epsilon if settings.epsilon is not None else EPSILON if large else 0.0
+        if not 0 <= self._epsilon < 1 or (self._epsilon > 0 and rng is None):
+            raise ValueError("epsilon lies in [0, 1), and a stochastic choice needs a generator")
+        weights = np.ones(queries) if settings.weights is None else np.asarray(settings.weights)
+        self._counts = torch.from_numpy(weights.astype(np.float32)).to(similarities.device)
+        self._covered = torch.zeros(queries, device=similarities.device)
+        everyone = np.arange(self._points)
+        self._nearest = _by_block(similarities, everyone, lambda rows: rows.amax(1).clamp(min=0).double())
+        self._first = True
 
-        gains = _by_block(similarities, candidates, added) + eta * nearest[candidates]
+    def pick(self, allowed: np.ndarray) -> tuple[int, float | None]:
+        """The point that raises the objective most, and by how much; see ``GreedyState.pick``."""
+        candidates = self._candidates(allowed)
+        gains = _by_block(self._similarities, candidates, self._added) + self._settings.eta * self._nearest[candidates]
         index = best(gains, np.ones(len(candidates), dtype=bool))
-        position = int(candidates[index])
-        own = similarities.rows(torch.tensor([position], device=device))[0]
-        share = float((counts * (own > covered)).sum() / counts.sum())
-        allowance.take(position)
-        picks.append(Pick(position, float(gains[index]), share))
-        covered = torch.maximum(covered, own)
-    return picks
+        return int(candidates[index]), float(gains[index])
+
+    def take(self, position: int) -> str:
+        """Count the pick; see ``GreedyState.take``."""
+        import torch
+
+        own = self._similarities.rows(torch.tensor([position], device=self._similarities.device))[0]
+        share = float((self._counts * (own > self._covered)).sum() / self._counts.sum())
+        self._covered = torch.maximum(self._covered, own)
+        first, self._first = self._first, False
+        return self._tell(share, first)
+
+    def _candidates(self, allowed: np.ndarray) -> np.ndarray:
+        candidates = np.flatnonzero(allowed)
+        if self._epsilon > 0 and self._rng is not None:
+            wanted = math.ceil(self._points / self._settings.budget * math.log(1 / self._epsilon))
+            if wanted < len(candidates):
+                candidates = np.sort(self._rng.choice(candidates, wanted, replace=False))
+        return candidates
+
+    def _added(self, rows: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        return ((rows - self._covered).clamp_(min=0) * self._counts).sum(1, dtype=torch.float64)
 
 
 def _by_block(
-    similarities: Similarities | Dense, positions: np.ndarray, figure: Callable[[torch.Tensor], torch.Tensor]
+    similarities: Similarities | Dense, positions: np.ndarray, number: Callable[[torch.Tensor], torch.Tensor]
 ) -> np.ndarray:
-    """A figure of each point's similarities, in blocks that fit into memory: (b,) positions -> (b,) float64."""
+    """One number from each point's similarities, in blocks that fit into memory: (b,) positions -> (b,) float64."""
     import torch
 
     places = torch.from_numpy(positions).to(similarities.device)
     parts = places.split(max(1, BLOCK // max(1, similarities.shape[1])))
-    return torch.cat([figure(similarities.rows(part)) for part in parts]).cpu().numpy()
+    return torch.cat([number(similarities.rows(part)) for part in parts]).cpu().numpy()

@@ -1,80 +1,84 @@
-"""Random slices, a share of them from where the structures are."""
+"""Random slices, a share of them from where the structures are, and how to tell where that is."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import numpy as np
 
-from ActiveSegmentationLib.acquisition.balanced_random import VolumeDraw
-from ActiveSegmentationLib.acquisition.base import Choice, Strategy, without_knowledge
-from ActiveSegmentationLib.acquisition.foreground import PIXELS, SHARE, predicted_pixels
+from ActiveSegmentationLib.acquisition.base import NO_MODEL, Choice, Strategy
 from ActiveSegmentationLib.acquisition.options import Option
-from ActiveSegmentationLib.acquisition.pool import Pool
-from ActiveSegmentationLib.acquisition.registry import register
-from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.acquisition.pool import Pool, ScoreSpec
+from ActiveSegmentationLib.acquisition.random_choice import VolumeDraw
 
-SOURCES = ("predicted", "marked", "oracle")
-"""What tells where the structures are: the model's prediction, extents that a person marked, or the true labels."""
+PIXELS = 10
+"""Default number of predicted pixels of a class from which a slice counts as showing it."""
 
 
-@register
+@dataclass(frozen=True)
 class ForegroundRandom(Strategy):
     """Random slices of which a share shows foreground ("Random 33 % FG" and "Random 66 % FG" of nnActive, Luth et al.
     2025, brought from patches to slices).
 
-    round(share * budget) times a foreground class is drawn uniformly among those that open slices still show, then a
-    slice that shows it: at random from the volume that has the fewest annotated and requested slices. All others are
-    random slices, spread over the volumes in the same way; with share=0 this is "balanced-random".
+    - round(share * budget) times, a foreground class is drawn uniformly among those that open slices still show, then a
+      slice that shows it: at random from the volume with the fewest annotated and requested slices.
+    - All others are random slices, spread over the volumes in the same way; with share=0 this is "balanced-random".
 
-    The argument says what tells where the foreground is. "predicted" (usual): the current model gives a class at least
-    ``pixels`` pixels; needs a trained model, before which balanced random slices are asked for. "marked": a person
-    marked the first and the last slice that show anything; all classes count as one; needs such marks, volumes without
-    any are drawn from by the rest only. "oracle": the true labels, which needs an experiment; it is what nnActive
-    does, and more than any annotator can know. Cost: one prediction of every slice for "predicted", else none;
-    O(budget n).
+    ``structures_from`` says where the foreground is known from:
 
-    Raises:
-        BadInput: If the argument names no such source.
+    - "predicted": the current model gives a class at least ``pixels`` pixels; needs a trained model.
+    - "marked": the extents that a person marked; all classes count as one. Needs such marks; volumes without any are
+      drawn from by the rest only.
+    - "oracle": the true labels, which needs an experiment; it is what nnActive does, and more than an annotator knows.
+
+    Cost: one prediction of every slice for "predicted", else none; O(budget n).
     """
 
     name = "foreground-random"
     summary = "Random slices, a third of them where structures are predicted, or marked (foreground-random:marked)."
-    known_options: ClassVar = {
-        "share": Option(0.33, "part of the slices that shall show foreground, as 0.33 or 0.66", least=0, most=1),
-        "pixels": Option(PIXELS, "pixels of a class that the model must predict for a slice to show it", least=1),
-    }
+    source = "nnActive 2025"
+    requires = "a trained model; `:marked` marked extents; `:oracle` an experiment"
 
-    def __init__(self, argument: str | None = None, options: Mapping[str, str] | None = None) -> None:
-        super().__init__(argument, options)
-        self.figures = (SHARE,) if self.source == "predicted" else ()
-        self.marks = self.source == "marked"
-        self.needs = {"marked": frozenset({"extents"}), "oracle": frozenset({"truth"})}.get(self.source, frozenset())
+    structures_from: Annotated[
+        Literal["predicted", "marked", "oracle"], Option("what says where the structures are", argument=True)
+    ] = "predicted"
+    share: Annotated[
+        float, Option("part of the slices that shall show foreground, as 0.33 or 0.66", least=0, most=1)
+    ] = 0.33
+    pixels: Annotated[int, Option("pixels of a class that the model must predict for a slice to show it", least=1)] = (
+        PIXELS
+    )
 
-    def _take_argument(self, argument: str | None) -> None:
-        if argument is not None and argument not in SOURCES:
-            advice = f"Use {', '.join(f'{self.name}:{source}' for source in SOURCES)}."
-            raise BadInput(f"There is no source '{argument}'.", where=f"strategy {self.name}", advice=advice)
-        self.source = argument or "predicted"
+    @property
+    def needs(self) -> frozenset[str]:
+        """Extents or the truth; see ``Strategy.needs``."""
+        return {"marked": frozenset({"extents"}), "oracle": frozenset({"truth"})}.get(self.structures_from, frozenset())
 
-    def hold(self, pool: Pool) -> str:
-        """Why it cannot tell yet where the foreground is; "" where it can."""
-        if self.source == "predicted" and pool.model is None:
-            return "No model is trained yet"
-        if self.source == "marked" and np.isnan(pool.marked()).all():
+    @property
+    def score_specs(self) -> tuple[ScoreSpec, ...]:
+        """Shares of the classes, where the model is asked; see ``Strategy.score_specs``."""
+        return (class_share(),) if self.structures_from == "predicted" else ()
+
+    @property
+    def uses_extents(self) -> bool:
+        """Whether the marks count; see ``Strategy.uses_extents``."""
+        return self.structures_from == "marked"
+
+    def not_ready_reason(self, pool: Pool) -> str:
+        """Nothing says yet where the structures are; see ``Strategy.not_ready_reason``."""
+        if self.structures_from == "predicted" and pool.model is None:
+            return NO_MODEL
+        if self.structures_from == "marked" and np.isnan(pool.marked()).all():
             return "No volume has a marked extent yet"
         return ""
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:
         """Choose slices, those for the foreground first; see ``Strategy.select``."""
-        why_not = self.hold(pool)
-        if why_not:
-            return without_knowledge(pool, budget, why_not)
         shown, scores = self._shown(pool)
         draw = VolumeDraw(pool, rng)
         choices: list[Choice] = []
-        for _ in range(round(self.options["share"] * budget)):
+        for _ in range(round(self.share * budget)):
             left = np.flatnonzero((shown & draw.allowance.mask[:, None]).any(0))
             if not len(left):
                 break
@@ -88,16 +92,57 @@ class ForegroundRandom(Strategy):
         return choices
 
     def _shown(self, pool: Pool) -> tuple[np.ndarray, np.ndarray | None]:
-        """Which foreground classes each slice shows, (n, classes) bool, and by how much where that is known."""
-        if self.source == "marked":
+        """Which foreground classes each slice shows, (n, classes) bool, and how much of them where that is known."""
+        if self.structures_from == "marked":
             return (np.nan_to_num(pool.marked()) > 0)[:, None], None
-        if self.source == "oracle":
+        if self.structures_from == "oracle":
             return pool.true_classes()[:, 1:], None
-        return predicted_pixels(pool) >= self.options["pixels"], pool.figure(*SHARE)[:, 1:]
+        return predicted_pixels(pool) >= self.pixels, pool.scores(class_share())[:, 1:]
 
     def _reason(self, name: str) -> str:
-        if self.source == "marked":
+        if self.structures_from == "marked":
             return "Drawn at random from the slices between the marked ends of the structures."
-        if self.source == "oracle":
+        if self.structures_from == "oracle":
             return f"Drawn at random from the slices that truly show {name} (known in experiments only)."
         return f"Drawn at random from the slices in which the model sees {name}."
+
+
+def class_share() -> ScoreSpec:
+    """Share of a slice's pixels that the model gives to each class; strategies that look at structures declare it."""
+    from ActiveSegmentationLib.uncertainty import Deterministic
+
+    return ScoreSpec(Deterministic(), "class-share")
+
+
+def predicted_pixels(pool: Pool) -> np.ndarray:
+    """Pixels that the model gives to each foreground class, padding left out: (n, C - 1) float64, whole numbers.
+
+    Raises:
+        BadInput: If no model is trained.
+    """
+    share = pool.scores(class_share())[:, 1:]
+    pixels = pool.per_item("image pixels", lambda rows: _image_pixels(pool, rows))
+    return np.rint(share * pixels[:, None])
+
+
+def structures(pool: Pool) -> np.ndarray | None:
+    """How much of each foreground class a slice shows, as far as is known: (n, C - 1) float64, or None.
+
+    Pixels that the model predicts, 0 where they are fewer than ``PIXELS``; in volumes with a marked extent 1 for every
+    class inside it and 0 outside. None where there is neither a model nor a marked extent.
+    """
+    marked = pool.marked()
+    has_marks = ~np.isnan(marked)
+    if pool.model is None and not has_marks.any():
+        return None
+    found = predicted_pixels(pool) if pool.model is not None else np.zeros((len(pool), 1))
+    found[found < PIXELS] = 0
+    found[has_marks] = (marked[has_marks] > 0)[:, None]
+    return found
+
+
+def _image_pixels(pool: Pool, rows: np.ndarray) -> np.ndarray:
+    """Pixels of each slice that show the image, (n,) float64; they are the same for all slices of a volume."""
+    _, first, numbers = np.unique(pool.stack.volume_number[rows], return_index=True, return_inverse=True)
+    counts = np.array([pool.stack.inside(rows[place : place + 1]).sum() for place in first], dtype=np.float64)
+    return counts[numbers]

@@ -1,12 +1,22 @@
-"""k-center greedy: cover a set of points with as small a radius as a greedy choice can (Sener and Savarese 2018)."""
+"""k-center greedy: cover the cohort so that no slice is far from an annotated one (Sener and Savarese 2018).
+
+Also the spaces in which strategies compare slices, and the distances to what is covered.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import abc
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import numpy as np
 
-from ActiveSegmentationLib.acquisition.constraints import Allowance
+from ActiveSegmentationLib.acquisition.base import Choice, Gains, RepresentativeStrategy, pick_greedily
+from ActiveSegmentationLib.acquisition.options import Option
+from ActiveSegmentationLib.acquisition.pool import Pool
+from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.seeds import generator
 
 if TYPE_CHECKING:
     import torch
@@ -23,6 +33,189 @@ BLOCK = 64
 COPIES = 4
 """Copies of the points in double precision that the distances need at their peak."""
 
+SPACES = {
+    "segmenter": "the current model's features",
+    "segmenter-map": "the current model's features at every place",
+    "pixels": "their pixels",
+    "learned": "the learned metric",
+}
+"""Kinds of embedding, in words."""
+
+WITHOUT_GROUPS = "learned:nt-xent=1"
+"""The encoder that only learns to find a changed slice again, trained with the settings of the study's own."""
+
+SpaceName = Annotated[
+    str, Option("where slices are compared: segmenter, segmenter-map, pixels, learned or learned:PRESET", argument=True)
+]
+
+
+class Space(NamedTuple):
+    """Where slices are compared.
+
+    Attributes:
+        kind: Kind of embedding: "segmenter", "segmenter-map", "pixels", "learned" or "learned:NAME".
+    """
+
+    kind: str
+
+    @property
+    def embeddings(self) -> tuple[str, ...]:
+        """Kinds of embedding that the pool may be asked for."""
+        return (self.kind, "pixels") if self._of_model else (self.kind,)
+
+    def of(self, pool: Pool) -> str:
+        """The kind of embedding to use in this round: pixels stand in for the features of a model not trained yet."""
+        return "pixels" if self._of_model and not pool.offers(self.kind) else self.kind
+
+    @property
+    def _of_model(self) -> bool:
+        return self.kind.startswith("segmenter")
+
+
+def check_space(kind: str, strategy: str) -> None:
+    """Refuse a space that does not exist.
+
+    Args:
+        kind: One of ``SPACES``, or "learned:NAME" with a name that ``named_settings`` knows.
+        strategy: Name of the strategy, for the error.
+
+    Raises:
+        BadInput: If there is no such space.
+    """
+    head, colon, name = kind.partition(":")
+    if head not in SPACES or (colon and head != "learned"):
+        advice = f"Use {', '.join(f'{strategy}:{space}' for space in SPACES)} or {strategy}:learned:PRESET."
+        raise BadInput(f"There is no space called '{kind}'.", where=f"strategy {strategy}", advice=advice)
+    if colon and kind != WITHOUT_GROUPS:
+        from ActiveSegmentationLib.embedding import EmbeddingSettings, named_settings
+
+        named_settings(name, EmbeddingSettings())
+
+
+def in_words(kind: str) -> str:
+    """A kind of embedding in words, to follow "by"."""
+    return SPACES[kind.partition(":")[0]]
+
+
+class SpaceStrategy(RepresentativeStrategy):
+    """A representative strategy that compares slices in the space ``kind``."""
+
+    requires = "an embedding; a trained model for its features"
+
+    @property
+    @abc.abstractmethod
+    def kind(self) -> str:
+        """Kind of embedding, see ``Space``."""
+
+    def __post_init__(self) -> None:
+        """Check the options and the space.
+
+        Raises:
+            BadInput: If there is no such space.
+        """
+        super().__post_init__()
+        check_space(self.kind, self.name)
+
+    @property
+    def embeddings(self) -> tuple[str, ...]:
+        """That of its space; see ``Strategy.embeddings``."""
+        return Space(self.kind).embeddings
+
+    def features(self, pool: Pool) -> tuple[str, np.ndarray]:
+        """The kind of embedding of this round, and its values (n, d) float32."""
+        kind = Space(self.kind).of(pool)
+        return kind, pool.embeddings(kind)
+
+
+class KCenter(SpaceStrategy):
+    """k-center greedy in one space; subclasses say in which.
+
+    The gain of a slice is its distance to the nearest annotated or picked one; before there is any, how much nearer it
+    is to the mean of all than the farthest slice.
+    """
+
+    first: Literal["random", "typical"]
+
+    def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:
+        """Choose slices; see ``Strategy.select``. Only the very first slice of all is drawn, by the pool's seed."""
+        kind, features = self.features(pool)
+        first = _first_centre(pool) if self.first == "random" else None
+
+        def tell(centre: Centre) -> str:
+            return _reason(pool, centre, kind, drawn=first is not None)
+
+        state = KCenterGains(features, pool.annotated, tell, first=first, device=pool.compute.device)
+        return pick_greedily(state, pool, budget)
+
+    def start(self, pool: Pool, budget: int, rng: np.random.Generator) -> CoverGains:
+        """Distances to what is annotated; see ``RepresentativeStrategy.start``."""
+        kind, features = self.features(pool)
+        return CoverGains(
+            features, pool.annotated, lambda centre: _reason(pool, centre, kind), device=pool.compute.device
+        )
+
+
+First = Annotated[
+    Literal["random", "typical"],
+    Option("where nothing is annotated, the very first slice is drawn at random, or is the most typical one"),
+]
+
+
+@dataclass(frozen=True)
+class Coreset(KCenter):
+    """k-center greedy coreset (Sener and Savarese 2018; the baseline "Coreset" of Vepa 2024 and Foellmer 2024).
+
+    ``space`` is where slices are compared:
+
+    - "segmenter": the globally averaged coarsest features of the last model, of several models side by side;
+    - "segmenter-map": the same without averaging, as Foellmer et al. have it;
+    - "pixels": 32 x 32 pixels (the released program of Vepa et al. takes all of them);
+    - "learned" or "learned:NAME": the group-contrastive metric, with the names of "group-contrastive-coreset".
+
+    Before the first model is trained, pixels stand in for its features and each reason says so. Needs the embedding;
+    cost O((annotated + budget) n d).
+    """
+
+    name = "coreset"
+    summary = "Slices unlike any annotated one, by the model's features (coreset:pixels and coreset:learned also)."
+    source = "Sener 2018; Vepa, Foellmer"
+
+    space: SpaceName = "segmenter"
+    first: First = "random"
+
+    @property
+    def kind(self) -> str:
+        """The space; see ``SpaceStrategy.kind``."""
+        return self.space
+
+
+@dataclass(frozen=True)
+class GroupContrastiveCoreset(KCenter):
+    """k-center greedy in a metric learned from the cohort alone (Vepa et al. 2024, "Ours"; Eq. 2-5).
+
+    The encoder is trained without labels to bring slices of one patient, volume or neighbourhood together. It is
+    trained once a cohort and serves every round, the first included. ``losses`` is
+
+    - a preset, among them every row of the paper's ablation: "ntxent", "patient", "volume", "slice", any of them joined
+      by "-" in this order as in "ntxent-patient-volume", and "all";
+    - or free weights as in "nt-xent=1+patient=0.05+volume=0.35+slice=0", with the study's own training in all else.
+
+    Needs the learned embedding (minutes of training, once); cost O((annotated + budget) n d).
+    """
+
+    name = "group-contrastive-coreset"
+    summary = "Slices unlike any annotated one, by a metric learned from your cohort; needs no label to start."
+    source = "Vepa 2024"
+    requires = "training of the learned metric, once"
+
+    losses: Annotated[str | None, Option("losses of the learned metric: a preset or weights", argument=True)] = None
+    first: First = "random"
+
+    @property
+    def kind(self) -> str:
+        """The learned metric; see ``SpaceStrategy.kind``."""
+        return "learned" if self.losses is None else f"learned:{self.losses}"
+
 
 class Centre(NamedTuple):
     """One pick of the greedy cover.
@@ -38,46 +231,90 @@ class Centre(NamedTuple):
     nearest: int
 
 
-def k_center_greedy(
-    features: np.ndarray,
-    covered: np.ndarray,
-    allowance: Allowance,
-    budget: int,
-    *,
-    first: int | None = None,
-    device: str = "cpu",
-) -> list[Centre]:
-    """Pick, again and again, the allowed point that is farthest from all centres (Vepa 2024, Eq. 2; a 2-OPT solution).
-
-    Ties go to the lowest position. Where no point is covered yet the first pick is ``first``, or without it the allowed
-    point nearest to the mean of all points, which is deterministic; the papers leave the start open. Cost O((centres +
-    budget) n d).
+class CoverGains(Gains):
+    """Distances to the nearest annotated or picked slice, as gains.
 
     Args:
         features: (n, d) float32 array, finite.
-        covered: (n,) bool array of the centres that exist already (annotated slices).
-        allowance: Which points may be picked; picks are taken from it.
-        budget: Number of picks wanted.
-        first: Position of the first pick where no point is covered; None for the point nearest to the mean.
-        device: Torch device for the distances.
-
-    Returns:
-        At most ``budget`` picks, fewer only where the allowance runs out.
+        covered: (n,) bool, centres that exist already (annotated slices).
+        tell: Says of a pick why it was worth it, one sentence with a full stop.
+        device: Torch device for the distances, where they have the room.
     """
-    space = Cover(features, device)
-    space.add(np.flatnonzero(covered))
-    picks: list[Centre] = []
-    while len(picks) < budget and allowance:
-        given = first is not None and not picks and not covered.any()
-        position = first if given and first is not None else space.farthest(allowance.mask)
-        picks.append(Centre(position, space.distance(position), int(space.nearest[position])))
-        allowance.take(position)
-        space.add(np.array([position]))
-    return picks
+
+    def __init__(
+        self, features: np.ndarray, covered: np.ndarray, tell: Callable[[Centre], str], *, device: str = "cpu"
+    ) -> None:
+        self._tell = tell
+        self.cover = Cover(features, fitting_device(device, features))
+        self.cover.add(np.flatnonzero(covered))
+
+    def gains(self) -> np.ndarray:
+        """Distances (n,), see ``Gains.gains``."""
+        return self.cover.gains()
+
+    def take(self, position: int) -> str:
+        """Cover what is near to the pick, see ``GreedyState.take``."""
+        centre = Centre(position, self.cover.distance(position), int(self.cover.nearest[position]))
+        self.cover.add(np.array([position]))
+        return self._tell(centre)
+
+
+class KCenterGains(CoverGains):
+    """The same with the ties of the greedy cover (Vepa 2024, Eq. 2; a 2-OPT solution).
+
+    Where nothing is covered yet the first pick is ``first``, or without it the allowed point nearest to the mean of all
+    points; the papers leave the start open. Cost O((centres + budget) n d).
+
+    Args:
+        features: (n, d) float32 array, finite.
+        covered: (n,) bool, centres that exist already (annotated slices).
+        tell: Says of a pick why it was worth it, one sentence with a full stop.
+        first: Position of the first pick where no point is covered. Default: the point nearest to the mean.
+        device: Torch device for the distances, where they have the room.
+    """
+
+    def __init__(
+        self,
+        features: np.ndarray,
+        covered: np.ndarray,
+        tell: Callable[[Centre], str],
+        *,
+        first: int | None = None,
+        device: str = "cpu",
+    ) -> None:
+        super().__init__(features, covered, tell, device=device)
+        self._first = None if covered.any() else first
+
+    def pick(self, allowed: np.ndarray) -> tuple[int, float | None]:
+        """The farthest slice; the first of all has no score. See ``GreedyState.pick``."""
+        first, self._first = self._first, None
+        position = self.cover.farthest(allowed) if first is None else first
+        distance = self.cover.distance(position)
+        return position, distance if np.isfinite(distance) else None
+
+
+def _first_centre(pool: Pool) -> int | None:
+    """A slice at random: the same for all such strategies of a seed, another one for every seed."""
+    allowed = np.flatnonzero(pool.allowance().mask)
+    if not len(allowed) or pool.annotated.any():
+        return None
+    return int(generator(0, "first centre").permutation(allowed)[pool.plan.seed % len(allowed)])
+
+
+def _reason(pool: Pool, centre: Centre, kind: str, *, drawn: bool = False) -> str:
+    by = in_words(kind)
+    if centre.nearest < 0 and drawn:
+        return "Drawn at random: the first slice, from which others differ."
+    if centre.nearest < 0:
+        return f"The most typical slice of the cohort by {by}: a good first one."
+    if centre.distance == 0:
+        return f"Nothing different is left: identical by {by} to {pool.describe(centre.nearest)}."
+    known = "annotated" if pool.annotated[centre.nearest] else "annotated or requested"
+    return f"Unlike anything {known} so far by {by}; the nearest is {pool.describe(centre.nearest)}."
 
 
 def fitting_device(device: str, features: np.ndarray) -> str:
-    """The device where distances of these features are to be computed: the CPU unless a GPU has the room.
+    """The device where distances of these features are to be computed: the CPU, or a GPU that has the room.
 
     Args:
         device: Torch device that the person chose.

@@ -1,73 +1,161 @@
-"""Options of strategies: what follows the name, as in "usim-cosine/eta=10/passes=20"."""
+"""Options of strategies: what people write after the name, as in "usim-cosine/eta=10/passes=20".
+
+A strategy declares its options as typed keyword arguments of its constructor::
+
+    beta: Annotated[float, Option("large to take the highest scores", least=0)] = 1.0
+    rank: Annotated[bool, Option("whether only the order of the scores counts")] = False
+    loss: Annotated[Literal["cross-entropy", "training"], Option("the loss behind the gradients")] = "cross-entropy"
+
+Everything else is derived from that declaration: parsing, range checks, help texts and error messages.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from ActiveSegmentationLib.common.errors import BadInput
 
-Value = int | float | str
+Value = bool | int | float | str
 """Value of an option."""
 
 
 @dataclass(frozen=True)
 class Option:
-    """One setting of a strategy that people may change.
+    """What a constructor says about one of its keyword arguments, next to its type and default.
 
     Attributes:
-        default: Its value unless given; the type of the default is the type of the option.
         meaning: What it does, in plain words.
         least: Smallest number allowed, None for no limit.
         most: Largest number allowed, None for no limit.
-        choices: Words allowed, for options that are words.
+        argument: Whether it is written after the colon of the name, as "pixels" in "coreset:pixels".
     """
 
-    default: Value
     meaning: str
     least: float | None = None
     most: float | None = None
+    argument: bool = False
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One keyword argument of a constructor, ready to be parsed and explained.
+
+    Attributes:
+        name: Name that people write.
+        keyword: Name in the constructor; "lambda_" where people write "lambda".
+        kind: Type of its values: bool, int, float or str.
+        default: Its value where none is given.
+        option: Meaning and limits.
+        choices: Words allowed, where only some are.
+    """
+
+    name: str
+    keyword: str
+    kind: type
+    default: Any
+    option: Option
     choices: tuple[str, ...] = ()
 
-    def parse(self, name: str, text: str, where: str) -> Value:
+    def parse(self, text: str, where: str) -> Value:
         """The value written as ``text``.
 
         Args:
-            name: Name of the option.
             text: What the person wrote.
             where: The strategy, for the error.
 
         Raises:
-            BadInput: If it is no such value or out of range.
+            BadInput: If it is not such a value or out of range.
         """
+        if self.kind is bool:
+            if text not in ("yes", "no"):
+                raise self._refusal(text, "allowed", where)
+            return text == "yes"
         try:
-            value: Value = type(self.default)(text)
+            value: Value = self.kind(text)
         except ValueError as error:
-            kind = "whole number" if isinstance(self.default, int) else "number"
-            raise BadInput(f"{name}={text} is no {kind}.", where=where, advice=self.advice(name)) from error
-        if isinstance(value, str):
-            allowed = value in self.choices
-        else:
-            allowed = (
-                math.isfinite(value)
-                and (self.least is None or value >= self.least)
-                and (self.most is None or value <= self.most)
-            )
-        if not allowed:
-            raise BadInput(f"{name}={text} is not allowed.", where=where, advice=self.advice(name))
+            raise self._refusal(text, "a whole number" if self.kind is int else "a number", where) from error
+        self.check(value, where)
         return value
 
-    def advice(self, name: str) -> str:
-        """What may be written."""
-        if self.choices:
-            return f"Write {' or '.join(f'{name}={word}' for word in self.choices)}."
-        limits = [
-            f"{word} {limit:g}"
-            for word, limit in (("at least", self.least), ("at most", self.most))
-            if limit is not None
-        ]
-        return f"Write {name}=NUMBER" + (f", {' and '.join(limits)}" if limits else "") + f"; {self.default} is usual."
+    def check(self, value: Any, where: str) -> None:
+        """Refuse a value of another type or out of range.
+
+        Raises:
+            BadInput: If it cannot be used.
+        """
+        if value is None and self.default is None:
+            return
+        fits: type | tuple[type, ...] = (int, float) if self.kind is float else self.kind
+        right_type = isinstance(value, fits) and (self.kind is bool or not isinstance(value, bool))
+        if not right_type or not self._in_range(value):
+            raise self._refusal(value, "allowed", where)
+
+    @property
+    def meaning(self) -> str:
+        """What it does, in plain words."""
+        return self.option.meaning
+
+    @property
+    def default_text(self) -> Value:
+        """The default as people write it: "yes" or "no" for a bool."""
+        return {True: "yes", False: "no"}[self.default] if self.kind is bool else self.default
+
+    def _in_range(self, value: Any) -> bool:
+        if isinstance(value, str):
+            return not self.choices or value in self.choices
+        low, high = self.option.least, self.option.most
+        return math.isfinite(value) and (low is None or value >= low) and (high is None or value <= high)
+
+    def _refusal(self, value: Any, what: str, where: str) -> BadInput:
+        before = f"{where.removeprefix('strategy ')}:" if self.option.argument else f"{self.name}="
+        return BadInput(f"{before}{value} is not {what}.", where=where, advice=self._advice(before))
+
+    def _advice(self, before: str) -> str:
+        """What may be written after ``before``."""
+        words = ("yes", "no") if self.kind is bool else self.choices
+        if words:
+            *others, last = (before + word for word in words)
+            return f"Write {', '.join(others)} or {last}."
+        named = (("at least", self.option.least), ("at most", self.option.most))
+        limits = [f"{word} {limit:g}" for word, limit in named if limit is not None]
+        usual = "" if self.default is None else f" Default: {self.default}."
+        return f"Write {before}NUMBER{', ' if limits else ''}{' and '.join(limits)}.{usual}"
+
+
+def annotations_of(cls: type) -> dict[str, Any]:
+    """Annotation of every constructor argument of a class, ``Annotated`` included, in order."""
+    source: Any = cls if dataclasses.is_dataclass(cls) else vars(cls).get("__init__", cls)
+    hints = get_type_hints(source, include_extras=True)
+    return {name: hints[name] for name in inspect.signature(cls).parameters if name in hints}
+
+
+def settings_of(cls: type) -> dict[str, Setting]:
+    """The arguments of a class's constructor that carry an ``Option``, by the name that people write."""
+    parameters = inspect.signature(cls).parameters
+    found = {}
+    for keyword, annotation in annotations_of(cls).items():
+        option = next((extra for extra in get_args(annotation)[1:] if isinstance(extra, Option)), None)
+        if get_origin(annotation) is Annotated and option is not None:
+            kind, choices = _kind(get_args(annotation)[0])
+            name = keyword.rstrip("_")
+            found[name] = Setting(name, keyword, kind, parameters[keyword].default, option, choices)
+    return found
+
+
+def check_values(strategy: Any, where: str) -> None:
+    """Refuse values of an object's options that are out of range; for the end of a constructor.
+
+    Raises:
+        BadInput: If one cannot be used.
+    """
+    for setting in settings_of(type(strategy)).values():
+        setting.check(getattr(strategy, setting.keyword), where)
 
 
 def split_name(name: str) -> tuple[str, str | None, dict[str, str]]:
@@ -86,22 +174,26 @@ def split_name(name: str) -> tuple[str, str | None, dict[str, str]]:
         key, equals, value = setting.partition("=")
         if not equals or not key or key in options:
             advice = "Write for example power:entropy/beta=5; each option once."
-            raise BadInput(f"'{setting}' is no option.", where=f"strategy {head}", advice=advice)
+            raise BadInput(f"'{setting}' is not an option.", where=f"strategy {head}", advice=advice)
         options[key] = value
     return head, argument if colon else None, options
 
 
-def parse_options(known: Mapping[str, Option], given: Mapping[str, str], where: str) -> dict[str, Value]:
-    """Values of all known options, those given and the defaults of the rest.
+def unknown_option(name: str, known: Mapping[str, Any], where: str) -> BadInput:
+    """The error for an option that does not exist.
 
-    Raises:
-        BadInput: If an option is unknown or its value not allowed.
+    Args:
+        name: What the person wrote.
+        known: Options that exist.
+        where: The strategy.
     """
-    for name in given:
-        if name not in known:
-            advice = f"Its options are: {', '.join(known)}." if known else "It has no options."
-            raise BadInput(f"There is no option '{name}'.", where=where, advice=advice)
-    return {
-        name: option.parse(name, given[name], where) if name in given else option.default
-        for name, option in known.items()
-    }
+    advice = f"Its options are: {', '.join(known)}." if known else "It has no options."
+    return BadInput(f"There is no option '{name}'.", where=where, advice=advice)
+
+
+def _kind(annotation: Any) -> tuple[type, tuple[str, ...]]:
+    """The type of an argument's values, and the words allowed where only some are."""
+    if get_origin(annotation) is Literal:
+        return str, get_args(annotation)
+    types = [part for part in get_args(annotation) or (annotation,) if part is not NoneType]
+    return types[0], ()

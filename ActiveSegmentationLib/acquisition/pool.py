@@ -1,9 +1,9 @@
-"""What a strategy may look at: the slices of the pool, what is annotated, and figures computed on demand."""
+"""What a strategy may look at: the slices of the pool, what is annotated, and scores computed on demand."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -13,7 +13,6 @@ from ActiveSegmentationLib.cohort import SliceId
 from ActiveSegmentationLib.cohort.stack import SliceStack
 from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.common.progress import Progress, or_silent
 
 if TYPE_CHECKING:
     from ActiveSegmentationLib.uncertainty import Predictor, Sampler
@@ -25,8 +24,8 @@ UNITS = ("slice", "volume")
 """What is asked for: single slices, or whole volumes."""
 
 
-class Figure(NamedTuple):
-    """A figure of predictions that a strategy asks for.
+class ScoreSpec(NamedTuple):
+    """A score of predictions that a strategy asks for.
 
     Attributes:
         sampler: Source of the predictions.
@@ -38,14 +37,14 @@ class Figure(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Knowledge:
-    """What is known of a cohort beyond its images.
+class PoolStatistics:
+    """What is known about a cohort in addition to its images.
 
     Attributes:
-        class_pixels: Of every annotated slice its number of pixels (C,) of each class, background first, unlabelled
+        class_pixels: For every annotated slice its number of pixels (C,) of each class, background first, unlabelled
             pixels left out.
-        seconds: Of annotated slices, how long a person took, where that was measured.
-        extents: Of volumes in which a person marked them: first and last slice index, both included, that show any
+        seconds: For annotated slices, how long a person took, where that was measured.
+        extents: For volumes in which a person marked them: first and last slice index, both included, that show any
             foreground.
         truth: Rows of the stack (n,) -> (n, C) bool, the classes that truly are in a slice, background first; in
             experiments only.
@@ -59,34 +58,63 @@ class Knowledge:
     class_names: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class RoundPlan:
+    """The round that slices are chosen for.
+
+    Attributes:
+        number: Its number, from 1.
+        planned: Number of rounds that are planned, None where that is open.
+        seed: Seed of dropout masks, augmented predictions, networks that are trained for one choice, and of the slices
+            that stand in where a strategy is not ready.
+        unit: "slice" or "volume".
+        constraints: Limits on the choices.
+    """
+
+    number: int = 1
+    planned: int | None = None
+    seed: int = 0
+    unit: str = "slice"
+    constraints: Constraints = field(default_factory=Constraints)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where embeddings and predictions come from.
+
+    Attributes:
+        model: The model of the previous round, or None before the first training.
+        embedders: Functions that compute each kind of embedding, called at most once a pool.
+        score_specs: Scores that the strategy will ask for; those of one sampler are computed in one sweep.
+        compute: Device that strategies may compute on, and progress reporter.
+    """
+
+    model: Predictor | None = None
+    embedders: Mapping[str, Embedder] = field(default_factory=dict)
+    score_specs: Sequence[ScoreSpec] = ()
+    compute: Compute = field(default_factory=Compute)
+
+
 class Pool:
     """The slices that a study may ask for, in an order that depends on nothing but their identity.
 
     Positions 0..n-1 follow (volume id, slice index); every array below has that order, so a tie is broken by it.
 
-    With the unit "volume" the items are whole volumes instead, and strategies need not know: an item stands for all
-    slices of its volume, its id is that of the volume's first slice, figures and embeddings are means over its slices
-    (Ozdemir et al. 2021, "3D Image Volumes": scores are aggregated over a volume), and it counts as annotated once any
-    of its slices is, though it may be asked for as long as others are open. Limits on patients then count volumes.
-    ``slices_of`` gives the slices behind a choice.
+    With the unit "volume" the items are whole volumes, and strategies need not know:
+
+    - an item stands for all slices of its volume; its id is that of the volume's first slice;
+    - scores and embeddings are means over its slices (Ozdemir et al. 2021, "3D Image Volumes");
+    - it counts as annotated once any of its slices is, and may be asked for as long as others are open;
+    - limits on patients count volumes; ``slices_of`` gives the slices behind a choice.
 
     Args:
         stack: The cohort's slices.
         rows: Rows of the stack that belong to the pool, in any order.
-        annotated: Slices that are annotated; those outside of the pool are ignored.
+        annotated: Annotated slices; those outside of the pool are ignored.
         skipped: Slices that must not be asked for (they still are part of the space to cover).
-        constraints: Limits on this round's choices.
-        embedders: Functions that compute each kind of embedding, called at most once a pool.
-        device: Torch device that strategies may compute on.
-        model: The model of the round before, or None before the first training.
-        knowledge: What else is known of the cohort.
-        figures: Figures that the strategy will ask for; those of one sampler are computed in one sweep.
-        unit: "slice" or "volume".
-        round_number: Number of the round that is asked for, from 1.
-        rounds: Number of rounds that are planned, None where nobody knows.
-        seed: Seed of dropout masks, of augmented predictions, of networks that are trained for one choice, and of the
-            slices that stand in where a strategy cannot judge yet.
-        progress: Told of long computations.
+        statistics: What else is known about the cohort.
+        plan: The round, its unit and its limits.
+        sources: Where embeddings and predictions come from.
     """
 
     def __init__(
@@ -96,27 +124,18 @@ class Pool:
         *,
         annotated: Collection[SliceId] = (),
         skipped: Collection[SliceId] = (),
-        constraints: Constraints | None = None,
-        embedders: Mapping[str, Embedder] | None = None,
-        device: str = "cpu",
-        model: Predictor | None = None,
-        knowledge: Knowledge | None = None,
-        figures: Sequence[Figure] = (),
-        unit: str = "slice",
-        round_number: int = 1,
-        rounds: int | None = None,
-        seed: int = 0,
-        progress: Progress | None = None,
+        statistics: PoolStatistics | None = None,
+        plan: RoundPlan | None = None,
+        sources: Sources | None = None,
     ) -> None:
-        if unit not in UNITS:
-            raise BadInput(f"'{unit}' cannot be asked for.", where="unit", advice=f"Use {' or '.join(UNITS)}.")
-        self.stack, self.device, self.model, self.unit = stack, device, model, unit
-        self.round_number, self.rounds, self.progress = round_number, rounds, or_silent(progress)
-        self.seed = seed
-        self.constraints = constraints or Constraints()
-        slices = _Slices(stack, rows, annotated, skipped, self.constraints.blank)
-        self._slices = slices
-        self._members = _item_numbers(slices, unit)
+        self.plan, self.statistics = plan or RoundPlan(), statistics or PoolStatistics()
+        self.unit = self.plan.unit
+        if self.unit not in UNITS:
+            raise BadInput(f"'{self.unit}' cannot be asked for.", where="unit", advice=f"Use {' or '.join(UNITS)}.")
+        self.stack, self._sources = stack, sources or Sources()
+        self.model, self.compute = self._sources.model, self._sources.compute
+        self._slices = slices = _Slices(stack, rows, annotated, skipped, self.plan.constraints.blank)
+        self._members = _item_numbers(slices, self.unit)
         first = np.unique(self._members, return_index=True)[1]
         self.ids: tuple[SliceId, ...] = tuple(slices.ids[position] for position in first)
         self.rows = slices.rows[first]
@@ -126,30 +145,20 @@ class Pool:
         """(n,) bool: annotated items; of volumes, those with any annotated slice, which may still be asked for."""
         self.skipped = ~self._any(~slices.skipped)
         """(n,) bool: items that must not be asked for."""
-        self.volumes = slices.volumes[first]
-        """(n,) int: number of the volume of each item."""
-        self.patients = slices.patients[first]
-        """(n,) int: number of the patient of each item."""
+        self.volumes, self.patients = slices.volumes[first], slices.patients[first]
+        """(n,) int: number of the volume and of the patient of each item."""
         self.indices = slices.indices[first]
         """(n,) int: 0-based index of each slice in its volume; of a volume, of its first slice."""
         self.positions = self._mean(slices.positions)
-        """(n,) float in (0, 1): relative place of each slice in its volume."""
-        self.knowledge = knowledge or Knowledge()
-        self._embedders = dict(embedders or {})
-        self._figures = tuple(figures)
+        """(n,) float in (0, 1): relative position of each slice in its volume."""
         self._known: dict[object, np.ndarray] = {}
-
-    @property
-    def compute(self) -> Compute:
-        """Device and progress reporter."""
-        return Compute(self.device, progress=self.progress)
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def allowance(self) -> Allowance:
         """A fresh account of which items may be picked."""
-        return Allowance(self.constraints, self.volumes, self.patients, self.indices, self._open, self.annotated)
+        return Allowance(self.plan.constraints, self.volumes, self.patients, self.indices, self._open, self.annotated)
 
     def slices_of(self, item: SliceId) -> list[SliceId]:
         """The slices to annotate where ``item`` was chosen: itself, or every open slice of its volume, in order."""
@@ -168,7 +177,7 @@ class Pool:
 
     def offers(self, kind: str) -> bool:
         """Whether embeddings of this kind can be had in this round."""
-        return kind in self._embedders
+        return kind in self._sources.embedders
 
     def embeddings(self, kind: str) -> np.ndarray:
         """Features of every item of the pool, computed once.
@@ -208,47 +217,54 @@ class Pool:
         return self._slices.annotated
 
     def _embedder(self, kind: str) -> Embedder:
-        if kind not in self._embedders:
+        if kind not in self._sources.embedders:
             raise BadInput(
                 f"This round has no '{kind}' embedding.",
                 where="acquisition",
                 advice="Train a model first, or choose a strategy that needs none.",
             )
-        embed = self._embedders[kind]
+        embed = self._sources.embedders[kind]
         return lambda rows: np.asarray(embed(rows), dtype=np.float32)
 
-    def figure(self, sampler: Sampler, name: str) -> np.ndarray:
-        """A figure of predictions of every item; all declared figures of a sampler are computed at the first request.
+    def scores(self, spec: ScoreSpec) -> np.ndarray:
+        """A score of every item; all declared scores of a sampler are computed at the first request.
 
         Args:
-            sampler: Source of the predictions.
-            name: Name from ``uncertainty.SCORES`` or ``uncertainty.CLASS_SCORES``.
+            spec: Sampler and name of the score.
 
         Returns:
             (n,) or (n, classes) float32 array.
 
         Raises:
-            BadInput: If no model is trained, there is no such figure, or a value is not finite.
+            BadInput: If no model is trained, there is no such score, or a value is not finite.
         """
-        key = ("figure", sampler, name)
+        key = ("score", *spec)
         if key not in self._known:
             from ActiveSegmentationLib.uncertainty import seeded, slice_scores
 
-            if self.model is None:
-                advice = "Train a model first, or choose a strategy that needs none."
-                raise BadInput("No model is trained yet.", where="acquisition", advice=advice)
-            wanted = dict.fromkeys([name, *(f.name for f in self._figures if f.sampler == sampler)])
+            declared = (other.name for other in self._sources.score_specs if other.sampler == spec.sampler)
             found = slice_scores(
-                self.model,
+                self.require_model(),
                 self.stack,
                 self._slices.rows,
-                seeded(sampler, self.seed),
-                names=tuple(wanted),
+                seeded(spec.sampler, self.plan.seed),
+                names=tuple(dict.fromkeys([spec.name, *declared])),
                 compute=self.compute,
             )
-            for each, values in found.items():
-                self._remember(("figure", sampler, each), values)
+            for name, values in found.items():
+                self._remember(("score", spec.sampler, name), values)
         return self._known[key]
+
+    def require_model(self) -> Predictor:
+        """The model of the previous round.
+
+        Raises:
+            BadInput: If no model is trained.
+        """
+        if self.model is None:
+            advice = "Train a model first, or choose a strategy that needs none."
+            raise BadInput("No model is trained yet.", where="acquisition", advice=advice)
+        return self.model
 
     def per_item(self, key: object, compute: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         """Anything computed slice by slice, once for each key, brought to the items of the pool.
@@ -275,9 +291,9 @@ class Pool:
     def class_pixels(self) -> np.ndarray:
         """Annotated pixels of each class, background first, summed over the slices of each item: (n, C) int64.
 
-        Zero for items nobody annotated; C is 0 where nothing at all is annotated.
+        Zero for items that are not annotated; C is 0 where nothing at all is annotated.
         """
-        known = self.knowledge.class_pixels or {}
+        known = self.statistics.class_pixels or {}
         classes = max((len(counts) for counts in known.values()), default=0)
         found = np.zeros((len(self._slices.ids), classes), dtype=np.int64)
         for position in np.flatnonzero(self._slices.annotated):
@@ -292,7 +308,7 @@ class Pool:
 
     def marked(self) -> np.ndarray:
         """Share of each item's slices that lie in the marked extent of their volume; NaN where none is marked: (n,)."""
-        extents = self.knowledge.extents or {}
+        extents = self.statistics.extents or {}
         inside = np.full(len(self._slices.ids), np.nan)
         for position, slice_id in enumerate(self._slices.ids):
             if slice_id.volume in extents:
@@ -306,16 +322,16 @@ class Pool:
         Raises:
             BadInput: If the annotator is a person.
         """
-        truth = self.knowledge.truth
+        truth = self.statistics.truth
         if truth is None:
             advice = "Choose another strategy."
-            message = "The true labels of slices that nobody annotated are known in experiments only."
+            message = "The true labels of unlabelled slices are known in experiments only."
             raise BadInput(message, where="acquisition", advice=advice)
         return self.per_item("truth", lambda rows: truth(rows).astype(np.float32)) > 0
 
     def class_name(self, number: int) -> str:
         """Name of a class, or its number where names are not known."""
-        names = self.knowledge.class_names
+        names = self.statistics.class_names
         return f"'{names[number]}'" if number < len(names) else f"class {number}"
 
     def patient_name(self, position: int) -> str:
@@ -336,7 +352,7 @@ class Pool:
         bad = np.flatnonzero(~finite)
         if len(bad):
             first = self._slices.ids[bad[0]]
-            what = f"The '{key[1]}' embedding" if isinstance(key, tuple) and key[0] == "embedding" else "A figure"
+            what = f"The '{key[1]}' embedding" if isinstance(key, tuple) and key[0] == "embedding" else "A score"
             raise BadInput(
                 f"{what} of {len(bad)} slice(s) is not finite, the first: slice {first.index + 1}.",
                 where=first.volume,

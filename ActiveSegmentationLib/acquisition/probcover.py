@@ -2,65 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
-from scipy import sparse
 
-from ActiveSegmentationLib.acquisition.base import Representativeness
+from ActiveSegmentationLib.acquisition.base import Gains
+from ActiveSegmentationLib.acquisition.k_center import WITHOUT_GROUPS, SpaceName, SpaceStrategy, in_words
 from ActiveSegmentationLib.acquisition.neighbours import distance_blocks, k_means, unit_rows
 from ActiveSegmentationLib.acquisition.options import Option
 from ActiveSegmentationLib.acquisition.pool import Pool
-from ActiveSegmentationLib.acquisition.registry import register
-from ActiveSegmentationLib.acquisition.spaces import WITHOUT_GROUPS, in_words, parse_space
 
 FARTHEST = 2.0
 """No two points of length 1 are farther apart."""
 
 
-@register
-class ProbCover(Representativeness):
+@dataclass(frozen=True)
+class ProbCover(SpaceStrategy):
     """Greedy coverage by balls of one radius (Yehuda, Dekel, Hacohen and Weinshall 2022, ProbCover).
 
-    Slices are compared by embeddings of length 1. A slice covers every slice nearer than delta, itself always; the gain
-    of a slice is the number of slices it would cover that no annotated or picked one does (Algorithm 1). Delta is the
-    largest radius at which a share ``purity`` of all balls holds slices of one kind only, the kinds being clusters from
-    k-means (Section 4.2). The paper's number of clusters is that of the classes of its images, 10 in its smallest data
-    set. Slices have no such classes and change gradually, so that balls of the paper's purity are small: on 600
-    artificial slices, compared by pixels, they held 2 slices whatever the number of clusters. Less purity widens them.
+    - Slices are compared by embeddings of length 1. A slice covers every slice nearer than delta, itself always; the
+      gain of a slice is the number of slices it would cover that no annotated or picked one does (Algorithm 1).
+    - Delta is the largest radius at which a share ``purity`` of all balls holds slices of one kind only, the kinds
+      being clusters from k-means (Section 4.2). The paper's number of clusters is that of the classes of its images, 10
+      in its smallest data set. Slices have no such classes and change gradually, so that balls of the paper's purity
+      are small: on 600 artificial slices, compared by pixels, they held 2 slices whatever the number of clusters. Less
+      purity widens them.
+    - To the gain is added the distance to the nearest annotated or picked slice, scaled to stay below 1. It decides
+      between slices that cover equally many, and once all slices are covered the farthest is picked, as "coreset" does;
+      the paper picks any.
 
-    To the gain is added the distance to the nearest annotated or picked slice, scaled to stay below 1: it decides
-    between slices that cover equally many, and once all slices are covered the farthest is picked, as "coreset" does,
-    where the paper picks any.
-
-    The argument names the space, as for "coreset"; the default is that of "typiclust".
-    Needs: the embedding, no model and no annotation; cost O(n^2 d), memory as many numbers as there are pairs of slices
-    nearer than delta.
-
-    Raises:
-        BadInput: If the argument names no such space.
+    ``space`` is as for "coreset"; the default is that of "typiclust". Needs the embedding, no model and no annotation;
+    cost O(n^2 d), memory as many numbers as there are pairs of slices nearer than delta.
     """
 
     name = "probcover"
     summary = "Slices that stand for the most others not like any annotated one; good for the very first slices."
-    known_options: ClassVar[Mapping[str, Option]] = {
-        "clusters": Option(10, "Kinds of slices by which the radius is chosen.", least=2),
-        "purity": Option(
-            0.95, "Share of the balls that hold slices of one kind only; less makes them wider.", least=0.0, most=1.0
-        ),
-    }
+    source = "Yehuda 2022"
+    requires = "training of an encoder, once, or `:pixels`"
 
-    def start(self, pool: Pool, budget: int, rng: np.random.Generator) -> _Balls:
-        """What is covered by annotated slices; see ``Representativeness.start``."""
-        kind = self.space.of(pool)
-        points = unit_rows(pool.embeddings(kind))
-        radius = pure_radius(points, k_means(points, self.options["clusters"], rng), self.options["purity"])
-        return _Balls(pool, points, radius, kind)
+    space: SpaceName = WITHOUT_GROUPS
+    clusters: Annotated[int, Option("Kinds of slices by which the radius is chosen.", least=2)] = 10
+    purity: Annotated[
+        float,
+        Option("Share of the balls that hold slices of one kind only; less makes them wider.", least=0.0, most=1.0),
+    ] = 0.95
 
-    def _take_argument(self, argument: str | None) -> None:
-        self.space = parse_space(argument, WITHOUT_GROUPS, self.name)
-        self.embeddings = self.space.embeddings
+    @property
+    def kind(self) -> str:
+        """The space; see ``SpaceStrategy.kind``."""
+        return self.space
+
+    def start(self, pool: Pool, budget: int, rng: np.random.Generator) -> BallGains:
+        """What is covered by annotated slices; see ``RepresentativeStrategy.start``."""
+        kind, features = self.features(pool)
+        points = unit_rows(features)
+        radius = pure_radius(points, k_means(points, self.clusters, rng), self.purity)
+        return BallGains(pool, points, radius, kind)
 
 
 def pure_radius(points: np.ndarray, kinds: np.ndarray, purity: float) -> float:
@@ -86,8 +84,8 @@ def pure_radius(points: np.ndarray, kinds: np.ndarray, purity: float) -> float:
     return float(np.sort(reach)[impure])
 
 
-class _Balls:
-    """Who covers whom, and what is covered so far.
+class BallGains(Gains):
+    """Which slices each slice covers, and what is covered so far.
 
     Args:
         pool: The pool.
@@ -97,6 +95,8 @@ class _Balls:
     """
 
     def __init__(self, pool: Pool, points: np.ndarray, radius: float, kind: str) -> None:
+        from scipy import sparse
+
         self._pool, self._points, self._kind = pool, points, kind
         everyone = np.arange(len(points))
         near = []
@@ -116,7 +116,7 @@ class _Balls:
         return self._covers @ self._open + self._spare()
 
     def take(self, position: int) -> str:
-        """Cover what is near to the pick, see ``Gains.take``."""
+        """Cover what is near to the pick, see ``GreedyState.take``."""
         new = int(self._open[self._ball(position)].sum())
         nearest = self._nearest[position]
         self._cover(np.array([position]))

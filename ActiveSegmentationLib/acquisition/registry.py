@@ -1,85 +1,156 @@
-"""Strategies by name, ours and those of installed packages."""
+"""Strategies by name, ours and those of installed packages.
+
+A strategy of ours is one line of ``FAMILIES``; its module is imported when the strategy is asked for. Names such as
+"power:bald/beta=5/passes=20" are read here and nowhere else, by the typed arguments of the constructors: this one makes
+``Power(Bald(passes=20), beta=5.0)``.
+"""
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from ActiveSegmentationLib.acquisition.base import Situation, Strategy
-from ActiveSegmentationLib.acquisition.options import Option, split_name
+from ActiveSegmentationLib.acquisition.base import RepresentativeStrategy, ScoreStrategy, Situation, Strategy
+from ActiveSegmentationLib.acquisition.options import (
+    Setting,
+    annotations_of,
+    settings_of,
+    split_name,
+    unknown_option,
+)
 from ActiveSegmentationLib.common.defaults import DEFAULT_STRATEGY
 from ActiveSegmentationLib.common.errors import BadInput
 
+FAMILIES: dict[str, dict[str, str]] = {
+    "random choice": {
+        "random": "random_choice:Random",
+        "balanced-random": "random_choice:BalancedRandom",
+        "strided": "random_choice:Strided",
+        "foreground-random": "foreground_random:ForegroundRandom",
+    },
+    "uncertainty": {
+        "entropy": "uncertain:Entropy",
+        "margin": "uncertain:Margin",
+        "least-confidence": "uncertain:LeastConfidence",
+        "class-entropy": "uncertain:ClassEntropy",
+        "dropout-entropy": "uncertain:DropoutEntropy",
+        "bald": "uncertain:Bald",
+        "dropout-jsd": "uncertain:DropoutJsd",
+        "tta-jsd": "uncertain:AugmentationJsd",
+        "dropout-variance": "uncertain:DropoutVariance",
+        "mean-std": "uncertain:MeanStd",
+        "variance-ratio": "uncertain:VarianceRatio",
+        "ensemble-entropy": "uncertain:EnsembleEntropy",
+        "learning-loss": "learning_loss:LearningLoss",
+    },
+    "representativeness": {
+        "coreset": "k_center:Coreset",
+        "group-contrastive-coreset": "k_center:GroupContrastiveCoreset",
+        "coregcn": "core_gcn:CoreGCN",
+        "typiclust": "typiclust:TypiClust",
+        "probcover": "probcover:ProbCover",
+        "facility-location": "facility_location:FacilityLocation",
+        "vaal": "vaal:Vaal",
+        "sample-ratio": "sample_ratio:SampleRatio",
+    },
+    "both": {
+        "bayesian-sample-querying": "two_stages:BayesianSampleQuerying",
+        "suggestive-annotation": "two_stages:SuggestiveAnnotation",
+        "badge": "badge:Badge",
+        "usim-cosine": "usim:UsimCosine",
+        "usim-fisher": "usim:UsimFisher",
+        "product": "combination:Product",
+        "borda": "combination:Borda",
+        "prefilter": "combination:Prefilter",
+    },
+    "wrappers": {
+        "recommended": "balanced:Recommended",
+        "balanced": "balanced:Balanced",
+        "stochastic-batches": "wrappers:StochasticBatches",
+        "power": "wrappers:Power",
+        "clasp-pe": "wrappers:ClaspPe",
+        "per-second": "wrappers:PerSecond",
+    },
+}
+"""Our strategies by family: name, then module and class."""
+
+BUILT_IN: dict[str, str | type[Strategy]] = {name: path for rows in FAMILIES.values() for name, path in rows.items()}
+"""Module and class of our strategies by name."""
+
 ENTRY_POINT_GROUP = "activesegmentation.strategies"
-"""Packages add strategies by an entry point of this group: its name is the strategy's, its value a factory."""
-
-Factory = Callable[[str | None, Mapping[str, str]], Strategy]
-"""Makes a strategy from the argument and the options in "name:argument/option=value"; a Strategy class is one."""
-
-_factories: dict[str, type[Strategy]] = {}
+"""Packages add strategies by entry points of this group: the name is the strategy's, the value a ``Strategy`` class."""
 
 
 @dataclass(frozen=True)
 class StrategyInfo:
-    """What is told of a strategy before it is used.
+    """What people are told about a strategy before they use it.
 
     Attributes:
         name: Name under which people call it.
-        summary: One line that tells a person when to use it.
-        options: Options that it takes.
-        hindrance: Why it cannot be used in the situation asked about, "" where it can.
+        summary: One line that says when to use it.
+        options: Options that it takes, with those of what it wraps.
+        unavailable_reason: Why it cannot be used in the situation asked about, "" where it can.
     """
 
     name: str
     summary: str
-    options: Mapping[str, Option]
-    hindrance: str
+    options: Mapping[str, Setting]
+    unavailable_reason: str
 
-    def to_json(self) -> dict:
-        """The same as JSON values."""
-        options = {name: {"default": o.default, "meaning": o.meaning} for name, o in self.options.items()}
-        return {"name": self.name, "summary": self.summary, "options": options, "hindrance": self.hindrance}
-
-
-def register(cls: type[Strategy]) -> type[Strategy]:
-    """Class decorator: make a strategy known under ``cls.name``."""
-    if cls.name in _factories:
-        raise ValueError(f"two strategies are called '{cls.name}'")
-    _factories[cls.name] = cls
-    return cls
+    def to_json(self) -> dict[str, Any]:
+        """The same as JSON values; the key "hindrance" is that of files and messages of all versions."""
+        options = {
+            name: {"default": setting.default_text, "meaning": setting.meaning}
+            for name, setting in self.options.items()
+        }
+        return {"name": self.name, "summary": self.summary, "options": options, "hindrance": self.unavailable_reason}
 
 
-def strategy_names() -> dict[str, str]:
-    """Every known strategy with its one-line summary, the recommended one first, ours, then those of other packages."""
-    known = {
-        name: _factories[name].summary for name in sorted(_factories, key=lambda name: (name != DEFAULT_STRATEGY, name))
-    }
-    for point in sorted(_entry_points(), key=lambda point: point.name):
-        known.setdefault(point.name, f"From the package {point.dist.name if point.dist else point.value}.")
-    return known
+def strategy_names() -> list[str]:
+    """Every known strategy: the default one, then ours and then those of other packages, each by name."""
+    ours = sorted(BUILT_IN, key=lambda name: (name != DEFAULT_STRATEGY, name))
+    return [*ours, *sorted({point.name for point in _entry_points()} - set(ours))]
 
 
 def strategies(situation: Situation | None = None) -> list[StrategyInfo]:
-    """Every known strategy, ours first, then those of other packages by name.
+    """What people are told about every known strategy, in the order of ``strategy_names``.
 
     Args:
-        situation: What there is, for the hindrances; one in which everything can be used unless given.
+        situation: What there is, for the reasons. Default: a situation in which everything can be used.
 
     Returns:
-        A strategy of another package that cannot be loaded is listed with its error as the hindrance.
+        A strategy of another package that cannot be loaded is listed with its error as the reason.
     """
     found = []
-    for name, summary in strategy_names().items():
+    for name in strategy_names():
         try:
             strategy = create_strategy(name)
-            hindrance = strategy.hindrance(situation) if situation else ""
-            found.append(StrategyInfo(name, type(strategy).summary, strategy.all_options(), hindrance))
-        except Exception as error:  # whatever a foreign package raises must not hide the others
-            if name in _factories:
+            reason = strategy.unavailable_reason(situation) if situation else ""
+            found.append(StrategyInfo(name, type(strategy).summary, known_options(name), reason))
+        except Exception as error:  # whatever another package raises must not hide the other strategies
+            if name in BUILT_IN:
                 raise
+            summary = f"From the package {_package(_entry_point(name))}."
             found.append(StrategyInfo(name, summary, {}, f"It cannot be loaded ({error})."))
     return found
+
+
+def strategy_class(name: str) -> type[Strategy]:
+    """The class of the strategy called ``name``, without argument and options.
+
+    Raises:
+        BadInput: If there is none of that name, or its package is broken.
+    """
+    known = BUILT_IN.get(name)
+    if known is None:
+        return _foreign_class(name)
+    if isinstance(known, type):
+        return known
+    module, _, cls = known.partition(":")
+    return getattr(importlib.import_module(f"ActiveSegmentationLib.acquisition.{module}"), cls)
 
 
 def create_strategy(name: str) -> Strategy:
@@ -90,37 +161,131 @@ def create_strategy(name: str) -> Strategy:
             "power:entropy/beta=5".
 
     Raises:
-        BadInput: If there is none of that name, or it does not take that argument or option.
+        BadInput: If there is no such strategy, or it does not take that argument or option.
     """
     head, argument, options = split_name(name)
-    return make_strategy(head, argument, options)
+    unknown = set(options) - set(known_options(head, argument))
+    if unknown:
+        raise unknown_option(min(unknown), known_options(head, argument), f"strategy {head}")
+    return _built(head, argument, options)
 
 
-def make_strategy(head: str, argument: str | None = None, options: Mapping[str, str] | None = None) -> Strategy:
-    """Make a strategy from the parts of its name; see ``create_strategy``.
+def known_options(head: str, argument: str | None = None) -> dict[str, Setting]:
+    """Options of a strategy by name, with those of the strategies that it wraps or joins; its own come first.
 
     Args:
         head: Name without argument and options.
-        argument: What followed the colon.
-        options: Options as they were written.
+        argument: What follows the colon; it may name what is wrapped.
 
     Raises:
-        BadInput: As ``create_strategy`` does.
+        BadInput: If there is no such strategy.
     """
-    factory: Factory | None = _factories.get(head)
-    if factory is None:
-        points = [point for point in _entry_points() if point.name == head]
-        if not points:
-            advice = f"Choose one of: {', '.join(strategy_names())}."
-            raise BadInput(f"There is no strategy called '{head}'.", where="strategy", advice=advice)
-        try:
-            factory = points[0].load()
-        except Exception as error:
-            package = points[0].dist.name if points[0].dist else points[0].value
-            advice = "Repair or remove that package, or choose another strategy."
-            message = f"The package {package} cannot be loaded ({type(error).__name__}: {error})."
-            raise BadInput(message, where=f"strategy {head}", advice=advice) from error
-    return factory(argument, options or {})
+    cls = strategy_class(head)
+    options = _own_options(cls)
+    for part in _part_names(cls, head, argument):
+        inner, inner_argument, _ = split_name(part)
+        options = {**known_options(inner, inner_argument), **options}
+    return options
+
+
+def _built(head: str, argument: str | None, options: dict[str, str]) -> Strategy:
+    """The strategy with these options, all of which are known to it or to what it wraps."""
+    cls, where = strategy_class(head), f"strategy {head}"
+    own = _own_options(cls)
+    keywords: dict[str, Any] = {
+        own[name].keyword: own[name].parse(text, where) for name, text in options.items() if name in own
+    }
+    left = {name: text for name, text in options.items() if name not in own}
+    parts = _part_keywords(cls)
+    if parts:
+        names = _part_names(cls, head, argument)
+        keywords |= _assigned(parts, [_part(name, left) for name in names], head, argument)
+    elif argument is not None:
+        setting = next((s for s in settings_of(cls).values() if s.option.argument), None)
+        if setting is None:
+            raise BadInput(f"'{head}' takes no argument, not '{argument}'.", where=where, advice=f"Use '{head}'.")
+        keywords[setting.keyword] = setting.parse(argument, where)
+    return cls(**keywords)
+
+
+def _part(name: str, left: dict[str, str]) -> Strategy:
+    """The wrapped strategy called ``name``, with its options taken out of those that are left."""
+    head, argument, _ = split_name(name)
+    options = {option: left.pop(option) for option in list(left) if option in known_options(head, argument)}
+    return _built(head, argument, options)
+
+
+def _own_options(cls: type[Strategy]) -> dict[str, Setting]:
+    return {name: setting for name, setting in settings_of(cls).items() if not setting.option.argument}
+
+
+def _part_keywords(cls: type[Strategy]) -> list[str]:
+    """Constructor arguments that are strategies."""
+    found = annotations_of(cls).items()
+    return [name for name, kind in found if isinstance(kind, type) and issubclass(kind, Strategy)]
+
+
+def _part_names(cls: type[Strategy], head: str, argument: str | None) -> tuple[str, ...]:
+    """Names of the strategies that are wrapped or joined, as they were written or by default."""
+    parts = _part_keywords(cls)
+    if not parts:
+        return ()
+    if argument is None:
+        usual = cls()
+        return tuple(getattr(usual, part).name for part in parts)
+    return (argument,) if len(parts) == 1 else _halves(argument, head)
+
+
+def _halves(text: str, head: str) -> tuple[str, str]:
+    """The two names joined by "+"; a plus within an argument is left alone.
+
+    Raises:
+        BadInput: If the text does not join two known names.
+    """
+    known = strategy_names()
+    for place in (n for n, letter in enumerate(text) if letter == "+"):
+        halves = text[:place], text[place + 1 :]
+        if all(split_name(half)[0] in known for half in halves):
+            return halves
+    advice = f"Write for example {head}:coreset+entropy."
+    raise BadInput(f"'{text}' does not join two strategies.", where=f"strategy {head}", advice=advice)
+
+
+def _assigned(keywords: list[str], parts: list[Strategy], head: str, argument: str | None) -> dict[str, Strategy]:
+    """Which strategy is which constructor argument; of two, either may be written first."""
+    if len(parts) == 1:
+        return dict(zip(keywords, parts, strict=True))
+    cover, score = parts if isinstance(parts[0], RepresentativeStrategy) else reversed(parts)
+    if not (isinstance(cover, RepresentativeStrategy) and isinstance(score, ScoreStrategy)):
+        message = f"'{argument}' does not join one representative strategy and one that scores slices."
+        raise BadInput(message, where=f"strategy {head}", advice=f"Write for example {head}:coreset+entropy.")
+    return {"cover": cover, "scorer": score}
+
+
+def _foreign_class(name: str) -> type[Strategy]:
+    point = _entry_point(name)
+    advice = "Repair or remove that package, or choose another strategy."
+    try:
+        found = point.load()
+    except Exception as error:
+        message = f"The package {_package(point)} cannot be loaded ({type(error).__name__}: {error})."
+        raise BadInput(message, where=f"strategy {name}", advice=advice) from error
+    if not (isinstance(found, type) and issubclass(found, Strategy)):
+        message = f"The package {_package(point)} offers {found!r}, which is not a class derived from Strategy."
+        raise BadInput(message, where=f"strategy {name}", advice=advice)
+    return found
+
+
+def _entry_point(name: str) -> importlib.metadata.EntryPoint:
+    points = [point for point in _entry_points() if point.name == name]
+    if not points:
+        advice = f"Choose one of: {', '.join(strategy_names())}."
+        raise BadInput(f"There is no strategy called '{name}'.", where="strategy", advice=advice)
+    return points[0]
+
+
+def _package(point: importlib.metadata.EntryPoint) -> str:
+    return point.dist.name if point.dist else point.value
 
 
 def _entry_points() -> importlib.metadata.EntryPoints:

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
-from scipy.special import log_ndtr
 
-from ActiveSegmentationLib.acquisition.base import Representativeness
+from ActiveSegmentationLib.acquisition.base import Gains, RepresentativeStrategy
 from ActiveSegmentationLib.acquisition.options import Option
 from ActiveSegmentationLib.acquisition.pool import Pool
-from ActiveSegmentationLib.acquisition.registry import register
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.embedding import INFO_VAE_PRESETS
 
 FLOOR = 1e-3
 """Least deviation of the annotated slices as a part of the cohort's: a few alike slices must not decide alone."""
-
-
-def greedy_option(default: str) -> Option:
-    """The option that says whether all are picked at once, as in the paper, or one after the other."""
-    return Option(default, "Whether each pick counts as annotated for the next ones.", choices=("yes", "no"))
 
 
 class Gaussian:
@@ -62,11 +54,13 @@ class Gaussian:
         Each factor (Ozdemir et al. 2021, Eq. 8) is the share of the distribution that lies farther out. The sum of
         logarithms stays finite where the product is 0 in any float.
         """
+        from scipy.special import log_ndtr
+
         distance = np.abs(np.asarray(points, dtype=np.float64) - self.mean) / self.deviation
         return (np.log(2.0) + log_ndtr(-distance)).sum(axis=1)
 
 
-class SampleRatioGains:
+class SampleRatioGains(Gains):
     """Log ratios of all items, cohort over annotated: of a slice its own, of a volume the mean over its slices.
 
     Args:
@@ -98,7 +92,7 @@ class SampleRatioGains:
         return ratios - ratios.min()
 
     def take(self, position: int) -> str:
-        """Count the pick as annotated if greedy, see ``Gains.take``."""
+        """Count the pick as annotated if greedy, see ``GreedyState.take``."""
         reason = _reason(float(self.ratios()[position]))
         if self._greedy:
             for new in np.flatnonzero((self._items == position) & ~self._annotated):
@@ -107,56 +101,82 @@ class SampleRatioGains:
         return reason
 
 
-def sample_ratio_gains(pool: Pool, space: str, *, greedy: bool) -> SampleRatioGains:
+def sample_ratio_gains(pool: Pool, kind: str, *, greedy: bool) -> SampleRatioGains:
     """The ratios of a pool's items; the distributions are fitted to slices, also where volumes are asked for."""
-    points, items = pool.slice_embeddings(space)
+    points, items = pool.slice_embeddings(kind)
     return SampleRatioGains(points, pool.annotated_slices, items, greedy=greedy)
 
 
-def info_vae_space(name: str, argument: str | None) -> str:
-    """The kind of embedding for a strategy whose argument names a preset of the infoVAE.
+def autoencoder_kind(preset: str | None, strategy: str) -> str:
+    """The kind of embedding of the infoVAE with a preset.
+
+    Args:
+        preset: Name of the preset, None for the usual one.
+        strategy: Name of the strategy, for the error.
 
     Raises:
-        BadInput: If the argument names no preset.
+        BadInput: If there is no such preset.
     """
-    if argument is not None and argument not in INFO_VAE_PRESETS:
+    if preset is None:
+        return "infovae"
+    from ActiveSegmentationLib.embedding import INFO_VAE_PRESETS
+
+    if preset not in INFO_VAE_PRESETS:
         advice = f"Presets are: {', '.join(INFO_VAE_PRESETS)}."
-        raise BadInput(f"There is no preset '{argument}'.", where=f"strategy {name}", advice=advice)
-    return "infovae" if argument is None else f"infovae:{argument}"
+        raise BadInput(f"There is no preset '{preset}'.", where=f"strategy {strategy}", advice=advice)
+    return f"infovae:{preset}"
 
 
-@register
-class SampleRatio(Representativeness):
+Preset = Annotated[str | None, Option("preset of the autoencoder", argument=True)]
+Greedy = Annotated[bool, Option("Whether each pick counts as annotated for the next ones.")]
+
+
+@dataclass(frozen=True)
+class SampleRatio(RepresentativeStrategy):
     """Ratio of likelihoods in the latent space of an infoVAE (Ozdemir et al. 2021, Eq. 7 and 8, without uncertainty).
 
-    A normal distribution with a diagonal covariance is fitted to the latent vectors of the whole cohort and another one
-    to those of the annotated slices; the slices whose vectors are likely under the first and unlikely under the second
-    are asked for. With a single annotated slice the second takes the deviations of the first. A cohort of several
-    clusters (two scanners, say) is no normal distribution, and the ratio then prefers what lies between them. The
-    argument picks a preset of the infoVAE. Each pick counts as annotated for the next ones; with "greedy=no" all are
-    picked at once, as in the paper. The gain of a slice is its log ratio above the lowest one of the cohort; log ratios
-    of whole volumes are means over their slices. Needs an annotated slice and the autoencoder (label-free, once a
-    cohort, about a minute of training on small slices); cost O(budget n d).
+    - One normal distribution with a diagonal covariance is fitted to the latent vectors of the whole cohort, another
+      to those of the annotated slices; the slices that are likely under the first and unlikely under the second are
+      asked for. With a single annotated slice the second takes the deviations of the first.
+    - A cohort of several clusters (two scanners, say) is not normally distributed, and the ratio then prefers what lies
+      between them.
+    - Each pick counts as annotated for the next ones; without ``greedy`` all are picked at once, as in the paper.
+    - The gain of a slice is its log ratio above the lowest one of the cohort; log ratios of whole volumes are means
+      over their slices.
 
-    Raises:
-        BadInput: If the argument names no preset.
+    Needs an annotated slice and the autoencoder (label-free, once a cohort, about a minute of training on small
+    slices); cost O(budget n d).
     """
 
     name = "sample-ratio"
     summary = "Slices that are typical of your cohort and under-represented among those annotated; needs no model."
-    known_options: ClassVar[Mapping[str, Option]] = {"greedy": greedy_option("yes")}
+    source = "Ozdemir 2021, Eq. 7 and 8"
+    requires = "an annotated slice; training of an autoencoder, once"
 
-    def _take_argument(self, argument: str | None) -> None:
-        self.space = info_vae_space(self.name, argument)
-        self.embeddings = (self.space,)
+    preset: Preset = None
+    greedy: Greedy = True
 
-    def hold(self, pool: Pool) -> str:
-        """Nothing is annotated; see ``Representativeness.hold``."""
+    def __post_init__(self) -> None:
+        """Check the options and the preset.
+
+        Raises:
+            BadInput: If there is no such preset.
+        """
+        super().__post_init__()
+        autoencoder_kind(self.preset, self.name)
+
+    @property
+    def embeddings(self) -> tuple[str, ...]:
+        """The autoencoder's; see ``Strategy.embeddings``."""
+        return (autoencoder_kind(self.preset, self.name),)
+
+    def not_ready_reason(self, pool: Pool) -> str:
+        """Nothing is annotated; see ``Strategy.not_ready_reason``."""
         return "" if pool.annotated.any() else f"No {pool.unit} is annotated yet"
 
     def start(self, pool: Pool, budget: int, rng: np.random.Generator) -> SampleRatioGains:
-        """The ratios given what is annotated; see ``Representativeness.start``."""
-        return sample_ratio_gains(pool, self.space, greedy=self.options["greedy"] == "yes")
+        """The ratios given what is annotated; see ``RepresentativeStrategy.start``."""
+        return sample_ratio_gains(pool, self.embeddings[0], greedy=self.greedy)
 
 
 def _reason(ratio: float) -> str:

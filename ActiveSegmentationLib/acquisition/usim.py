@@ -1,20 +1,21 @@
-"""USIM: a batch that stands for the slices the model is unsure of (Foellmer et al. 2024); what its variants share."""
+"""USIM: a batch that stands for the slices the model is unsure of, in a space of gradients (Foellmer et al. 2024)."""
 
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
-from typing import ClassVar, NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 
-from ActiveSegmentationLib.acquisition.base import Choice, ModelStrategy, checked_scores
-from ActiveSegmentationLib.acquisition.flqmi import EPSILON, Pick, Similarities, flqmi_greedy
-from ActiveSegmentationLib.acquisition.gradient_options import PARAMETERS
+from ActiveSegmentationLib.acquisition.base import Choice, ModelStrategy, pick_greedily
+from ActiveSegmentationLib.acquisition.flqmi import EPSILON, FlqmiSettings, FlqmiState, Similarities
+from ActiveSegmentationLib.acquisition.gradients import Entries, Parameters, gradients_at, gradients_of
 from ActiveSegmentationLib.acquisition.k_center import fitting_device
 from ActiveSegmentationLib.acquisition.options import Option
-from ActiveSegmentationLib.acquisition.pool import Figure, Pool
-from ActiveSegmentationLib.uncertainty import Dropout
+from ActiveSegmentationLib.acquisition.pool import Pool, ScoreSpec
+from ActiveSegmentationLib.acquisition.ranking import checked_scores
 
 QUERIES_PER_PICK = 5
 """The query set has at least this many members for each slice wanted, as the paper's program has it."""
@@ -35,57 +36,57 @@ class QuerySet(NamedTuple):
     counts: np.ndarray
 
 
+FISHER_LAYER = "decoder"
+
+FISHER_SLICES = 200
+"""Slices of the query set that the Fisher information is the mean over, as in the paper's program."""
+
+
+@dataclass(frozen=True)
 class Usim(ModelStrategy):
     """Draws a query set of uncertain slices, then picks what stands for it in a space of gradients.
 
     Subclasses say in which space by ``points``.
     """
 
-    known_options: ClassVar[Mapping[str, Option]] = {
-        "eta": Option(1.0, "How much a pick's own nearness to uncertain slices counts.", least=0),
-        "queries": Option(0, "Uncertain slices drawn; 0 finds the number from their scores.", least=0),
-        "passes": Option(10, "Predictions with dropout.", least=2),
-        "p": Option(0.1, "Dropout probability of these predictions.", least=0.01, most=0.99),
-        "parameters": PARAMETERS,
-        "greedy": Option(
-            "auto", "How the batch is built; auto samples in very large pools.", choices=("auto", "exact", "stochastic")
-        ),
-    }
     needs = frozenset({"dropout"})
+    source = "Foellmer 2024"
+    requires = "a model with dropout"
 
-    def __init__(self, argument: str | None = None, options: Mapping[str, str] | None = None) -> None:
-        super().__init__(argument, options)
-        self.figures = (Figure(Dropout(passes=self.options["passes"], p=self.options["p"]), UNCERTAINTY),)
+    eta: Annotated[float, Option("How much a pick's own nearness to uncertain slices counts.", least=0)] = 1.0
+    queries: Annotated[int, Option("Uncertain slices drawn; 0 finds the number from their scores.", least=0)] = 0
+    passes: Annotated[int, Option("Predictions with dropout.", least=2)] = 10
+    p: Annotated[float, Option("Dropout probability of these predictions.", least=0.01, most=0.99)] = 0.1
+    parameters: Parameters = 10_000
+    greedy: Annotated[
+        Literal["auto", "exact", "stochastic"], Option("How the batch is built; auto samples in very large pools.")
+    ] = "auto"
+
+    @property
+    def score_specs(self) -> tuple[ScoreSpec, ...]:
+        """Variance by class over passes with dropout; see ``Strategy.score_specs``."""
+        from ActiveSegmentationLib.uncertainty import Dropout
+
+        return (ScoreSpec(Dropout(passes=self.passes, p=self.p), UNCERTAINTY),)
 
     @abc.abstractmethod
     def points(self, pool: Pool, queries: QuerySet, rng: np.random.Generator) -> np.ndarray:
         """(n, d) finite float32 array: points whose inner products are the similarities of the pool's items."""
 
-    def select_by_model(self, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:
+    def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:
         """Choose slices; see ``Strategy.select``."""
-        allowance = pool.allowance()
-        if not allowance:
+        if not pool.allowance():
             return []
         queries = self.query_set(pool, budget, rng)
         points = self.points(pool, queries, rng)
-        picks = flqmi_greedy(
-            Similarities(points, queries.positions, fitting_device(pool.device, points)),
-            allowance,
-            budget,
-            weights=queries.counts,
-            eta=self.options["eta"],
-            epsilon={"auto": None, "exact": 0.0, "stochastic": EPSILON}[self.options["greedy"]],
-            rng=rng,
-        )
-        return [
-            Choice(pool.ids[pick.position], pick.gain, _reason(pool, pick, first=number == 0))
-            for number, pick in enumerate(picks)
-        ]
+        similarities = Similarities(points, queries.positions, fitting_device(pool.compute.device, points))
+        epsilon = {"auto": None, "exact": 0.0, "stochastic": EPSILON}[self.greedy]
+        settings = FlqmiSettings(budget, queries.counts, self.eta, epsilon)
+        return pick_greedily(FlqmiState(similarities, settings, _tell(pool.unit), rng), pool, budget)
 
     def uncertainty(self, pool: Pool) -> np.ndarray:
         """Sum over the foreground classes of their dropout variance times their weight: (n,) float64, 0 or more."""
-        figure = self.figures[0]
-        variance = np.asarray(pool.figure(figure.sampler, figure.name), dtype=np.float64)
+        variance = np.asarray(pool.scores(self.score_specs[0]), dtype=np.float64)
         weights = class_weights(pool.class_pixels().sum(axis=0), variance.shape[1])
         return checked_scores(variance @ weights, pool)
 
@@ -93,17 +94,102 @@ class Usim(ModelStrategy):
         """Draw, with replacement, slices that may be picked with probability proportional to their uncertainty.
 
         Args:
-            pool: What there is to choose from; at least one item may be picked.
+            pool: The slices to choose from; at least one item may be picked.
             budget: Number of picks wanted.
             rng: Source of randomness.
         """
         candidates = np.flatnonzero(pool.allowance().mask)
         uncertainty = self.uncertainty(pool)[candidates]
-        count = self.options["queries"] or query_count(uncertainty, budget)
+        count = self.queries or query_count(uncertainty, budget)
         total = uncertainty.sum()
         drawn = rng.choice(candidates, count, p=uncertainty / total if total > 0 else None)
         positions, counts = np.unique(drawn, return_counts=True)
         return QuerySet(positions, counts)
+
+
+@dataclass(frozen=True)
+class UsimCosine(Usim):
+    """A query set of uncertain slices, and the batch that stands for it by the directions of gradients (Foellmer et
+    al. 2024, "USIMC", Eq. 1 and 2).
+
+    - The uncertainty of a slice is the variance of each foreground class over dropout passes, weighted by the inverse
+      of the class's annotated pixels.
+    - The query set is drawn from it with replacement, as many as the knee of the sorted scores tells and at least 5 for
+      each slice wanted.
+    - Slices are similar whose gradients of the mean log-probability of the model's own labels point the same way at the
+      last convolution of the coarsest level. FLQMI is maximised exactly, stochastically where the pool is very large.
+    - Of the layer a random subset of 10,000 weights is kept. The paper takes the first ones, those of a few output
+      channels (entries="first").
+
+    Of several models the uncertainty comes from all, the gradients from the first. Needs a U-Net trained with dropout;
+    costs ``passes`` forward passes and one backward pass a slice, then O(budget n q).
+    """
+
+    name = "usim-cosine"
+    summary = "Few slices that stand for the many the model is unsure of, rare structures first; copies are left out."
+
+    entries: Annotated[Entries, Option("Which weights of the layer are kept.")] = "random"
+
+    def points(self, pool: Pool, queries: QuerySet, rng: np.random.Generator) -> np.ndarray:
+        """Gradients of length 1, see ``Usim.points``; a gradient of 0 is like nothing."""
+        return of_unit_length(gradients_of(pool, "bottleneck", self.parameters, rng, entries=self.entries))
+
+
+@dataclass(frozen=True)
+class UsimFisher(Usim):
+    """A query set of uncertain slices, and the batch that stands for it by its influence on the model (Foellmer et al.
+    2024, "USIMF", Eq. 1, 3 and 4).
+
+    - The query set is drawn as by "usim-cosine".
+    - The Fisher information F of every weight of the decoder's convolutions is the mean squared gradient of the mean
+      log-probability of the model's own labels over up to 200 members of the query set.
+    - ``parameters`` weights are drawn in proportion to F. The similarity of two slices is the product of their
+      gradients there, each weight divided by F + damping x mean F. Long gradients count for more, unless ``normalise``
+      gives all the same length.
+
+    Of several models the uncertainty comes from all, the gradients from the first. Needs a U-Net trained with dropout;
+    costs ``passes`` forward passes and one backward pass through the decoder a slice, then O(budget n q).
+    """
+
+    name = "usim-fisher"
+    summary = "Few slices that stand for the many the model is unsure of, by how much they would change it."
+    damping: Annotated[float, Option("What keeps weights of little influence from counting much.", least=1e-9)] = 1e-3
+    normalise: Annotated[bool, Option("Whether all slices' gradients get the same length.")] = False
+
+    def points(self, pool: Pool, queries: QuerySet, rng: np.random.Generator) -> np.ndarray:
+        """Gradients divided by the root of the damped Fisher information, see ``Usim.points``."""
+        fisher = self._fisher(pool, queries, rng)
+        useful = np.count_nonzero(fisher)
+        if useful == 0:  # no member of the query set would change anything
+            return np.zeros((len(pool), 1), dtype=np.float32)
+        wanted = min(self.parameters, int(useful))
+        columns = np.sort(rng.choice(len(fisher), wanted, replace=False, p=fisher / fisher.sum()))
+        scale = np.sqrt(fisher[columns] + self.damping * fisher.mean())
+        points = (gradients_at(pool, FISHER_LAYER, columns) / scale).astype(np.float32)
+        return of_unit_length(points) if self.normalise else points
+
+    def _fisher(self, pool: Pool, queries: QuerySet, rng: np.random.Generator) -> np.ndarray:
+        """Mean squared gradients over slices drawn from the query set, copies counted: (parameters,) float64."""
+        from ActiveSegmentationLib.uncertainty.gradients import mean_squared_gradients
+
+        drawn = np.repeat(queries.positions, queries.counts)
+        rows = np.concatenate([pool.rows_of(int(position)) for position in drawn])
+        some = rng.choice(rows, min(FISHER_SLICES, len(rows)), replace=False)
+        different, counts = np.unique(some, return_counts=True)
+        return mean_squared_gradients(
+            pool.require_model(),
+            pool.stack,
+            different,
+            layer=FISHER_LAYER,
+            weights=counts,
+            compute=pool.compute,
+        )
+
+
+def of_unit_length(points: np.ndarray) -> np.ndarray:
+    """Points (n, d) float32 divided by their length where that is not 0."""
+    lengths = np.sqrt(np.einsum("ij,ij->i", points, points, dtype=np.float64))[:, None]
+    return np.divide(points, lengths, out=np.zeros_like(points), where=lengths > 0, casting="same_kind")
 
 
 def class_weights(pixels: np.ndarray, classes: int) -> np.ndarray:
@@ -156,8 +242,13 @@ def knee(values: np.ndarray) -> int | None:
     return place + 1 if below[place] > 1e-9 else None
 
 
-def _reason(pool: Pool, pick: Pick, *, first: bool) -> str:
-    unsure = f"the {pool.unit}s that the model is unsure of"
-    if pick.share < 0.005:
-        return f"Little is left: the picks before it stand for {unsure}."
-    return f"Stands for {pick.share:.0%} of {unsure}{'' if first else ', better than the picks before it'}."
+def _tell(unit: str) -> Callable[[float, bool], str]:
+    """The reasons of picks, see ``FlqmiState``."""
+    unsure = f"the {unit}s that the model is unsure of"
+
+    def tell(share: float, first: bool) -> str:
+        if share < 0.005:
+            return f"Little is left: the picks before it stand for {unsure}."
+        return f"Stands for {share:.0%} of {unsure}{'' if first else ', better than the picks before it'}."
+
+    return tell

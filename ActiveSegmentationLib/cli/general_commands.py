@@ -129,10 +129,10 @@ def strategies(options: Options) -> str:
         return next_step
     for info in known:
         print(f"{info.name:28} {info.summary}")
-        if info.hindrance:
-            print(f"{'':28} Not now: {info.hindrance}")
+        if info.unavailable_reason:
+            print(f"{'':28} Not now: {info.unavailable_reason}")
         for name, option in info.options.items():
-            print(f"{'':28}   /{name}={option.default}  {option.meaning}")
+            print(f"{'':28}   /{name}={option.default_text}  {option.meaning}")
     return next_step
 
 

@@ -30,7 +30,7 @@ from ActiveSegmentationLib.loop import (
     VolumeScore,
     describe_device,
     evaluate_volumes,
-    knowledge_of,
+    pool_statistics,
     settings_for,
     suggest,
     train,
@@ -292,7 +292,7 @@ class Run:
             self._design.rows[Role.POOL],
             annotated=annotations,
             model=load_ensemble(self._model_folder(number - 1)) if number > 1 else None,
-            knowledge=knowledge_of(annotations, self._design.labels, extents=self._extents, truth=self._truth),
+            statistics=pool_statistics(annotations, self._design.labels, extents=self._extents, truth=self._truth),
         )
         request = self._selection_request(number, count)
         choices = suggest(request, state, self._settings, cache=self._cache, compute=compute).choices

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 from ActiveSegmentationLib.common.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from ActiveSegmentationLib.loop.annotation_statistics import pool_statistics, true_classes, true_extents
     from ActiveSegmentationLib.loop.device import describe_device, resolve_device, versions
     from ActiveSegmentationLib.loop.embeddings import Embeddings, is_learned
-    from ActiveSegmentationLib.loop.knowledge import knowledge_of, true_classes, true_extents
     from ActiveSegmentationLib.loop.outputs import EXPORT_FORMATS, METRICS, evaluate_study, export_study, predict_study
     from ActiveSegmentationLib.loop.overview import study_overview
     from ActiveSegmentationLib.loop.prequential import PrequentialScore, prequential_score
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         SelectionRequest,
         SelectionResult,
         SelectionState,
+        choose_slices,
         require_usable,
         settings_for,
         suggest,

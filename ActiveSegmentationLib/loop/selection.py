@@ -13,9 +13,11 @@ import numpy as np
 from ActiveSegmentationLib.acquisition import (
     Choice,
     Constraints,
-    Knowledge,
     Pool,
+    PoolStatistics,
+    RoundPlan,
     Situation,
+    Sources,
     Strategy,
     as_clause,
     check_choices,
@@ -30,6 +32,9 @@ from ActiveSegmentationLib.loop.device import describe_device, versions
 from ActiveSegmentationLib.loop.embeddings import Embeddings
 from ActiveSegmentationLib.loop.settings import LoopSettings
 from ActiveSegmentationLib.segmentation import Ensemble
+
+NOT_READY = "balanced-random"
+"""Strategy that stands in for those that are not ready yet."""
 
 LOSS_HEAD = "loss head"
 """In the provenance of requests: whether models that learn from the answers are to predict their loss."""
@@ -71,7 +76,7 @@ class SelectionState:
         annotated: Slices annotated so far.
         skipped: Slices that must not be requested.
         model: The model of the previous round; None before the first training.
-        knowledge: What else is known of the cohort.
+        statistics: What else is known about the cohort.
     """
 
     stack: SliceStack
@@ -79,7 +84,7 @@ class SelectionState:
     annotated: Collection[SliceId] = ()
     skipped: Collection[SliceId] = ()
     model: Ensemble | None = None
-    knowledge: Knowledge | None = None
+    statistics: PoolStatistics | None = None
 
 
 @dataclass(frozen=True)
@@ -140,17 +145,14 @@ def _pool(request: SelectionRequest, state: SelectionState, strategy: Strategy, 
         state.rows,
         annotated=state.annotated,
         skipped=state.skipped,
-        constraints=request.constraints,
-        embedders=embeddings.embedders(state.model, strategy.embeddings),
-        device=embeddings.compute.device,
-        model=state.model,
-        knowledge=state.knowledge,
-        figures=strategy.figures,
-        unit=request.unit,
-        round_number=request.round,
-        rounds=request.rounds,
-        seed=request.seed,
-        progress=embeddings.compute.progress,
+        statistics=state.statistics,
+        plan=RoundPlan(request.round, request.rounds, request.seed, request.unit, request.constraints),
+        sources=Sources(
+            state.model,
+            embeddings.embedders(state.model, strategy.embeddings),
+            strategy.score_specs,
+            Compute(embeddings.compute.device, progress=embeddings.compute.progress),
+        ),
     )
 
 
@@ -166,16 +168,36 @@ def _provenance(pool: Pool, state: SelectionState, device: str) -> dict[str, Any
     }
 
 
+def choose_slices(strategy: Strategy, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:
+    """Let a strategy choose slices; where it is not ready yet, draw balanced random ones, and the reasons say so.
+
+    These are the slices that "balanced-random" draws with the pool's seed in this round, whichever strategy they stand
+    in for: all strategies that need a model start from the same slices.
+
+    Args:
+        strategy: The strategy.
+        pool: The slices to choose from.
+        budget: Number of slices wanted.
+        rng: Source of the strategy's random draws.
+    """
+    reason = strategy.not_ready_reason(pool)
+    if not reason:
+        return strategy.select(pool, budget, rng)
+    rng = selection_generator(pool.plan.seed, NOT_READY, pool.plan.number)
+    chosen = create_strategy(NOT_READY).select(pool, budget, rng)
+    return [Choice(choice.slice, None, f"{reason}, so {as_clause(choice.reason)}") for choice in chosen]
+
+
 def require_usable(name: str, situation: Situation) -> None:
     """Refuse a strategy that cannot be used in a situation.
 
     Raises:
         BadInput: If there is no such strategy, or it cannot be used; the message says why.
     """
-    hindrance = create_strategy(name).hindrance(situation)
-    if hindrance:
+    reason = create_strategy(name).unavailable_reason(situation)
+    if reason:
         advice = "Change that, or choose another strategy; the command strategies lists them."
-        raise BadInput(f"This strategy cannot be used here. {hindrance}", where=f"strategy {name}", advice=advice)
+        raise BadInput(f"This strategy cannot be used here. {reason}", where=f"strategy {name}", advice=advice)
 
 
 def settings_for(name: str, settings: LoopSettings) -> LoopSettings:
@@ -216,7 +238,7 @@ def _choose(strategy: Strategy, pool: Pool, request: SelectionRequest) -> list[C
 
     def select(budget: int) -> list[Choice]:
         rng = selection_generator(request.seed, request.strategy, request.round)
-        choices = strategy.select(pool, budget, rng)
+        choices = choose_slices(strategy, pool, budget, rng)
         check_choices(choices, pool, budget)
         return choices
 

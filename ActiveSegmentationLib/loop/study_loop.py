@@ -16,8 +16,8 @@ from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.defaults import DEFAULT_STRATEGY
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.progress import Progress, or_silent
+from ActiveSegmentationLib.loop.annotation_statistics import pool_statistics
 from ActiveSegmentationLib.loop.device import describe_device, resolve_device, versions
-from ActiveSegmentationLib.loop.knowledge import knowledge_of
 from ActiveSegmentationLib.loop.overview import trained_rounds
 from ActiveSegmentationLib.loop.prequential import prequential_score
 from ActiveSegmentationLib.loop.selection import (
@@ -202,7 +202,7 @@ class StudyLoop:
         parameters["constraints"] = constraints.to_json()
         if unit != "slice":
             parameters["unit"] = unit
-        if create_strategy(strategy).marks and extents:
+        if create_strategy(strategy).uses_extents and extents:
             parameters["extents"] = {volume: list(extent) for volume, extent in sorted(extents.items())}
         last = self._last_requests()
         if last is not None and last.parameters == parameters and self._is_unanswered(last):
@@ -225,7 +225,7 @@ class StudyLoop:
             annotated=annotations.keys(),
             skipped=self.study.skipped().keys(),
             model=model,
-            knowledge=knowledge_of(annotations, self.study.labels, extents=extents),
+            statistics=pool_statistics(annotations, self.study.labels, extents=extents),
         )
         return suggest(request, state, self.settings, cache=self.study.cache_folder, compute=self.compute)
 

@@ -9,7 +9,8 @@ from collections.abc import Callable
 import numpy as np
 from sklearn.metrics import pairwise_distances
 
-from ActiveSegmentationLib.acquisition import Allowance, Constraints, k_center_greedy
+from ActiveSegmentationLib.acquisition import Allowance, Constraints, greedy
+from ActiveSegmentationLib.acquisition.k_center import KCenterGains
 
 
 def ours(points: np.ndarray, covered: np.ndarray, budget: int) -> list[int]:
@@ -17,7 +18,8 @@ def ours(points: np.ndarray, covered: np.ndarray, budget: int) -> list[int]:
     count = len(points)
     places = np.arange(count)
     allowance = Allowance(Constraints(), np.zeros(count, int), np.zeros(count, int), places, ~covered, covered)
-    return [centre.position for centre in k_center_greedy(points, covered, allowance, budget)]
+    state = KCenterGains(points, covered, lambda centre: "")
+    return [position for position, _, _ in greedy(state, allowance, budget)]
 
 
 def by_pairwise_distances(points: np.ndarray, covered: np.ndarray, budget: int) -> list[int]:

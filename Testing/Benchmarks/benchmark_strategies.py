@@ -3,7 +3,7 @@
 Each strategy chooses 20 slices of generated pools of growing size, every measurement in a process of its own. Sizes
 whose time would exceed the limit, by the growth between the sizes before, are not run; the table shows the expected
 seconds with a "~". Networks have random weights, and embeddings that are trained once a cohort (the learned metric, the
-infoVAE) are random numbers of the right width: their training is not part of a round. With ``--given`` the figures of
+infoVAE) are random numbers of the right width: their training is not part of a round. With ``--given`` the scores of
 predictions and the model's features are random numbers too: what is left is the choice itself, to which the sweeps that
 a strategy needs are to be added, each as long as the "one prediction" of that many slices and passes. Strategies that
 ask the model for something else (learning-loss for its head, badge and usim for gradients) are as slow as without.
@@ -23,7 +23,15 @@ from typing import Any
 
 import numpy as np
 
-from ActiveSegmentationLib.acquisition import Constraints, Knowledge, Pool, create_strategy, strategy_names
+from ActiveSegmentationLib.acquisition import (
+    Pool,
+    PoolStatistics,
+    RoundPlan,
+    ScoreSpec,
+    Sources,
+    create_strategy,
+    strategy_names,
+)
 from ActiveSegmentationLib.cohort import SliceId
 from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.seeds import generator
@@ -72,17 +80,17 @@ class GeneratedStack:
 
 
 class GivenPool(Pool):
-    """A pool whose figures of predictions are random numbers."""
+    """A pool whose scores of predictions are random numbers."""
 
-    def figure(self, sampler: Any, name: str) -> np.ndarray:
+    def scores(self, spec: ScoreSpec) -> np.ndarray:
         from ActiveSegmentationLib.uncertainty import CLASS_SCORES
 
         def draw(rows: np.ndarray) -> np.ndarray:
-            shape = (len(rows), CLASSES) if name in CLASS_SCORES else (len(rows),)
+            shape = (len(rows), CLASSES) if spec.name in CLASS_SCORES else (len(rows),)
             values = np.random.default_rng(2).random(shape)
             return np.asarray(values / values.sum(-1, keepdims=True) if len(shape) > 1 else values, dtype=np.float32)
 
-        return self.per_item(("given", sampler, name), draw)
+        return self.per_item(("given", *spec), draw)
 
 
 def make_pool(slices: int, side: int, strategy: Any, device: str, given: bool = False) -> Pool:
@@ -110,13 +118,14 @@ def make_pool(slices: int, side: int, strategy: Any, device: str, given: bool = 
         stack,  # type: ignore[arg-type]
         np.arange(slices),
         annotated=annotated,
-        constraints=Constraints(),
-        embedders={kind: embedder(kind) for kind in kinds},
-        model=model,
-        knowledge=Knowledge(pixels, {}, extents, lambda rows: np.ones((len(rows), CLASSES), dtype=bool)),
-        figures=strategy.figures if strategy else (),
-        round_number=2,
-        device=device,
+        statistics=PoolStatistics(pixels, {}, extents, lambda rows: np.ones((len(rows), CLASSES), dtype=bool)),
+        plan=RoundPlan(number=2),
+        sources=Sources(
+            model,
+            {kind: embedder(kind) for kind in kinds},
+            strategy.score_specs if strategy else (),
+            Compute(device),
+        ),
     )
 
 
@@ -132,7 +141,7 @@ def measure(name: str, slices: int, side: int, device: str, threads: int, given:
     pool.stack.batches([0])
     start = time.perf_counter()
     if strategy is None:
-        pool.figure(Deterministic(), "entropy")
+        pool.scores(ScoreSpec(Deterministic(), "entropy"))
     else:
         choices = strategy.select(pool, BUDGET, generator(0, "benchmark"))
         assert len(choices) == BUDGET

@@ -11,7 +11,7 @@ import argparse
 import numpy as np
 from first_round import FirstRound, add_options, prepare
 
-from ActiveSegmentationLib.acquisition import Pool, create_strategy
+from ActiveSegmentationLib.acquisition import Pool, Sources, create_strategy
 from ActiveSegmentationLib.cohort import IGNORE_LABEL
 from ActiveSegmentationLib.common.files import write_bytes
 from ActiveSegmentationLib.common.seeds import generator
@@ -69,9 +69,8 @@ def main() -> None:
         first.stack,
         first.rows,
         annotated=first.annotated,
-        model=first.model,
-        knowledge=first.knowledge,
-        device=first.compute.device,
+        statistics=first.statistics,
+        sources=Sources(first.model, compute=first.compute),
     )
     place_of = {int(row): place for place, row in enumerate(pool.rows)}
     places = [place_of[int(row)] for row in rows]

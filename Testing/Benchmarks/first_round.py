@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ActiveSegmentationLib.acquisition import Knowledge, Pool, create_strategy
+from ActiveSegmentationLib.acquisition import Pool, PoolStatistics, create_strategy
 from ActiveSegmentationLib.cohort import (
     IGNORE_LABEL,
     AnnotationKind,
@@ -39,7 +39,7 @@ class FirstRound:
         rows: (n,) rows of the pool.
         labels: The label set.
         annotated: The slices of the first round.
-        knowledge: Their pixels of each class.
+        statistics: Their pixels of each class.
         model: The model trained on them.
         compute: Device.
     """
@@ -48,7 +48,7 @@ class FirstRound:
     rows: np.ndarray
     labels: LabelSet
     annotated: tuple[SliceId, ...]
-    knowledge: Knowledge
+    statistics: PoolStatistics
     model: Ensemble
     compute: Compute
 
@@ -101,7 +101,7 @@ def prepare(options: argparse.Namespace, keep: str = "") -> FirstRound:
         slice_id: np.bincount(mask[mask != IGNORE_LABEL], minlength=labels.classes)
         for slice_id, mask in zip(ordered, masks, strict=True)
     }
-    return FirstRound(stack, rows, labels, tuple(ordered), Knowledge(class_pixels=pixels), model, Compute(device))
+    return FirstRound(stack, rows, labels, tuple(ordered), PoolStatistics(class_pixels=pixels), model, Compute(device))
 
 
 def reference(stack: SliceStack, slices: list[SliceId], labels: LabelSet) -> np.ndarray:

@@ -17,7 +17,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from ActiveSegmentationLib.acquisition import Allowance, Constraints
-from ActiveSegmentationLib.acquisition.base import best
+from ActiveSegmentationLib.acquisition.ranking import best
 from ActiveSegmentationLib.acquisition.sample_ratio import SampleRatioGains
 from ActiveSegmentationLib.embedding import InfoVaeSettings, train_info_vae
 

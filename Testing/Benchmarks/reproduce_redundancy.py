@@ -13,9 +13,10 @@ from types import SimpleNamespace
 import numpy as np
 from first_round import add_options, prepare
 
-from ActiveSegmentationLib.acquisition import Pool, create_strategy
+from ActiveSegmentationLib.acquisition import Pool, ScoreSpec, Sources, create_strategy
 from ActiveSegmentationLib.acquisition.usim import Usim
 from ActiveSegmentationLib.cohort import SliceId, SliceStack
+from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.files import write_bytes
 from ActiveSegmentationLib.common.progress import TqdmProgress
 from ActiveSegmentationLib.common.seeds import generator
@@ -85,11 +86,12 @@ def main() -> None:
         stack,  # type: ignore[arg-type]
         np.arange(len(stack.source)),
         annotated=first.annotated,
-        model=first.model,
-        knowledge=first.knowledge,
-        device=first.compute.device,
-        figures=usim["usim-fisher"].figures,
-        progress=progress,
+        statistics=first.statistics,
+        sources=Sources(
+            first.model,
+            score_specs=usim["usim-fisher"].score_specs,
+            compute=Compute(first.compute.device, progress=progress),
+        ),
     )
     copied, source = stack.copied[pool.rows], stack.source[pool.rows]
     candidates = np.flatnonzero(pool.allowance().mask)
@@ -107,7 +109,7 @@ def main() -> None:
     batches["evenly from the query set"] = [rng.choice(drawn, size, replace=False) for _ in range(EVEN_DRAWS)]
     uncertain = np.argsort(-one.uncertainty(pool)[candidates], kind="stable")
     batches["highest weighted variance"] = [candidates[uncertain[: options.budget]]]
-    entropy = np.argsort(-pool.figure(Deterministic(), "entropy")[candidates], kind="stable")
+    entropy = np.argsort(-pool.scores(ScoreSpec(Deterministic(), "entropy"))[candidates], kind="stable")
     batches["highest entropy"] = [candidates[entropy[: options.budget]]]
     batches["random"] = [rng.choice(candidates, options.budget, replace=False) for _ in range(EVEN_DRAWS)]
     progress.close()

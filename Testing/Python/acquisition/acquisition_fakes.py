@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from types import SimpleNamespace
 
 import numpy as np
 import torch
 
-from ActiveSegmentationLib.acquisition import Constraints, Knowledge, Pool
+from ActiveSegmentationLib.acquisition import Constraints, Pool, PoolStatistics, RoundPlan, Sources
 from ActiveSegmentationLib.cohort import SliceId
+from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.segmentation import Ensemble, Segmenter, TrainingSettings
 from ActiveSegmentationLib.segmentation.network import build_network
 
@@ -77,14 +79,14 @@ def fake_model(members: int = 2, seed: int = 0) -> Ensemble:
     return Ensemble(tuple(Segmenter(n, 1, CLASSES, settings, f"fake-{seed}-{i}") for i, n in enumerate(networks)))
 
 
-def fake_knowledge(stack: FakeStack, annotated=(), *, classes=(0, 1, 2)) -> Knowledge:
+def fake_statistics(stack: FakeStack, annotated=(), *, classes=(0, 1, 2)) -> PoolStatistics:
     """Pixel counts of the annotated slices, extents of the first two volumes and the true classes of every slice."""
     pixels = np.zeros(CLASSES, dtype=np.int64)
     pixels[list(classes)] = 100
     truth = np.zeros((len(stack), CLASSES), dtype=bool)
     truth[:, 0] = True
     truth[:, list(classes)] |= (stack.index >= 3)[:, None] & (stack.index <= 6)[:, None]
-    return Knowledge(
+    return PoolStatistics(
         class_pixels={slice_id: pixels.copy() for slice_id in annotated},
         seconds={slice_id: 30.0 for slice_id in annotated},
         extents={volume.id: (2, 6) for volume in stack.volumes[:2]},
@@ -92,20 +94,27 @@ def fake_knowledge(stack: FakeStack, annotated=(), *, classes=(0, 1, 2)) -> Know
     )
 
 
-def fake_pool(stack: FakeStack | None = None, **options) -> Pool:
+def fake_pool(stack: FakeStack | None = None, *, strategy=None, **options) -> Pool:
     """A pool over all of the stack with random embeddings; ``rows`` and ``features`` may be given.
 
-    ``strategy`` declares its figures; ``model`` and ``knowledge`` are as of a study unless given.
+    ``strategy`` declares its scores and embeddings; ``statistics`` are as of a study by default. All other options are
+    those of ``Pool``, ``RoundPlan``, ``Sources`` and ``Compute``.
     """
     stack = stack or FakeStack()
     features = options.pop("features", None)
     features = random_features(stack) if features is None else features
-    rows = options.pop("rows", np.arange(len(stack)))
-    strategy = options.pop("strategy", None)
     kinds = {"pixels", "segmenter", "learned", "learned:nt-xent=1", *(strategy.embeddings if strategy else ())}
-    embedders = {kind: lambda wanted: features[wanted] for kind in kinds}
-    options.setdefault("knowledge", fake_knowledge(stack, options.get("annotated", ())))
-    if strategy is not None:
-        options.setdefault("figures", strategy.figures)
-    constraints = options.pop("constraints", Constraints())
-    return Pool(stack, rows, constraints=constraints, embedders=options.pop("embedders", embedders), **options)
+    options.setdefault("embedders", {kind: lambda wanted: features[wanted] for kind in kinds})
+    options.setdefault("score_specs", strategy.score_specs if strategy else ())
+    options.setdefault("statistics", fake_statistics(stack, options.get("annotated", ())))
+    options.setdefault("constraints", Constraints())
+    compute = {name: options.pop(name) for name in ("device", "progress") if name in options}
+    options.setdefault("compute", Compute(**compute))
+    rows = options.pop("rows", np.arange(len(stack)))
+    plan = RoundPlan(**{name: options.pop(name) for name in PLAN if name in options})
+    sources = Sources(**{name: options.pop(name) for name in SOURCES if name in options})
+    return Pool(stack, rows, plan=plan, sources=sources, **options)
+
+
+PLAN = [field.name for field in dataclasses.fields(RoundPlan)]
+SOURCES = [field.name for field in dataclasses.fields(Sources)]

@@ -21,6 +21,7 @@ from computer import computer
 
 from ActiveSegmentationLib.acquisition import Constraints, Pool, create_strategy, selection_generator
 from ActiveSegmentationLib.cohort import SliceId
+from ActiveSegmentationLib.loop import choose_slices
 from ActiveSegmentationLib.segmentation import Ensemble
 
 RECORDED = Path(__file__).parent / "recorded" / "requests.json"
@@ -125,14 +126,14 @@ def _cold(strategy: Any) -> Pool:
 
 def _annotated_only(strategy: Any) -> Pool:
     """Annotations, and no model yet."""
-    return fake_pool(FakeStack(5, 6, side=16), strategy=strategy, annotated=SEEN, seed=3, round_number=2)
+    return fake_pool(FakeStack(5, 6, side=16), strategy=strategy, annotated=SEEN, seed=3, number=2)
 
 
 def _warm(strategy: Any) -> Pool:
     """In the middle of a study: a model of two members, annotations, a skipped and a blank slice."""
     stack = FakeStack(5, 6, blank=(17,), side=16)
     options: dict[str, Any] = {"annotated": SEEN, "skipped": [SliceId("volume01", 1)], "model": sharp_model()}
-    return fake_pool(stack, strategy=strategy, seed=3, round_number=3, rounds=5, **options)
+    return fake_pool(stack, strategy=strategy, seed=3, number=3, planned=5, **options)
 
 
 def _limited(strategy: Any) -> Pool:
@@ -140,14 +141,14 @@ def _limited(strategy: Any) -> Pool:
     stack = FakeStack(5, 6, side=16)
     limits = Constraints(max_per_volume=2, max_per_patient=3, min_gap=2, blank=True)
     options: dict[str, Any] = {"annotated": SEEN[:2], "model": sharp_model(), "constraints": limits}
-    return fake_pool(stack, rows=_shuffled(len(stack)), strategy=strategy, seed=7, round_number=4, **options)
+    return fake_pool(stack, rows=_shuffled(len(stack)), strategy=strategy, seed=7, number=4, **options)
 
 
 def _volumes(strategy: Any) -> Pool:
     """Whole volumes."""
     stack = FakeStack(6, 3, blank=(3,), side=16)
     options: dict[str, Any] = {"annotated": SEEN[:1], "model": sharp_model(), "unit": "volume"}
-    return fake_pool(stack, strategy=strategy, seed=3, round_number=2, **options)
+    return fake_pool(stack, strategy=strategy, seed=3, number=2, **options)
 
 
 SITUATIONS: dict[str, Situation] = {
@@ -164,7 +165,8 @@ def requests(name: str, situation: str) -> dict[str, list[Any]]:
     strategy = create_strategy(name)
     pool = SITUATIONS[situation](strategy)
     budget = 4 if situation == "volumes" else BUDGET
-    choices = strategy.select(pool, budget, selection_generator(pool.seed, name, pool.round_number))
+    rng = selection_generator(pool.plan.seed, name, pool.plan.number)
+    choices = choose_slices(strategy, pool, budget, rng)
     slices = [[int(choice.slice.volume[-2:]), choice.slice.index] for choice in choices]
     return {"slices": slices, "scores": [None if c.score is None else float(f"{c.score:.6g}") for c in choices]}
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from acquisition_fakes import FakeStack, fake_model, fake_pool
 
-from ActiveSegmentationLib.acquisition import Constraints, Pool, create_strategy
+from ActiveSegmentationLib.acquisition import Constraints, Pool, RoundPlan, Sources, create_strategy
 from ActiveSegmentationLib.cohort import SliceId
 from ActiveSegmentationLib.common.seeds import generator
+from ActiveSegmentationLib.loop import choose_slices
 from ActiveSegmentationLib.uncertainty.gradients import gradient_embeddings
 
 
@@ -24,15 +25,18 @@ class GivenPool(Pool):
         return self.gradients
 
 
-def given(gradients: list, *, unit: str = "slice", **options) -> GivenPool:
+def given(gradients: list, *, constraints: Constraints | None = None, unit: str = "slice", **options) -> GivenPool:
     stack = FakeStack(1, len(gradients))
-    pool = GivenPool(stack, np.arange(len(stack)), model=fake_model(), unit=unit, **options)
+    plan = RoundPlan(unit=unit, constraints=constraints or Constraints())
+    pool = GivenPool(stack, np.arange(len(stack)), plan=plan, sources=Sources(fake_model()), **options)
     pool.gradients = np.asarray(gradients, dtype=np.float32)
     return pool
 
 
 def indices(pool, budget, seed=0, name="badge"):
-    return [choice.slice.index for choice in create_strategy(name).select(pool, budget, generator(seed, "test"))]
+    return [
+        choice.slice.index for choice in choose_slices(create_strategy(name), pool, budget, generator(seed, "test"))
+    ]
 
 
 def test_the_longest_gradient_first_and_copies_of_picks_never_before_others():
@@ -53,7 +57,7 @@ def test_draws_are_proportional_to_squared_distances():
 def test_equal_gradients_are_drawn_evenly_and_the_reason_says_so():
     pool = given([[1, 1]] * 6)
     assert {indices(pool, 2, seed)[1] for seed in range(60)} == {1, 2, 3, 4, 5}
-    choices = create_strategy("badge").select(pool, 3, generator(0, "test"))
+    choices = choose_slices(create_strategy("badge"), pool, 3, generator(0, "test"))
     assert [choice.score for choice in choices] == [pytest.approx(2**0.5), 0, 0]
     assert "at random" in choices[1].reason
 
@@ -81,7 +85,7 @@ def test_gradients_of_a_volume_are_the_means_of_its_slices():
             seen.append(super().per_item(key, compute))
             return seen[-1]
 
-    pool = Watching(stack, np.arange(12), model=fake_model(), unit="volume")
+    pool = Watching(stack, np.arange(12), plan=RoundPlan(unit="volume"), sources=Sources(fake_model()))
     indices(pool, 2)
     each = gradient_embeddings(fake_model(), stack, np.arange(12), layer="last", loss="cross-entropy")
     np.testing.assert_allclose(seen[0], each.reshape(3, 4, -1).mean(axis=1), rtol=1e-4, atol=1e-9)

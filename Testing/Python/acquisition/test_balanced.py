@@ -10,10 +10,11 @@ from acquisition_fakes import FakeStack, fake_model, fake_pool
 
 from ActiveSegmentationLib.acquisition import Constraints, create_strategy
 from ActiveSegmentationLib.cohort import SliceId
+from ActiveSegmentationLib.loop import choose_slices
 
 
 def chosen(name, pool, budget, seed=0):
-    choices = create_strategy(name).select(pool, budget, np.random.default_rng(seed))
+    choices = choose_slices(create_strategy(name), pool, budget, np.random.default_rng(seed))
     return [choice.slice for choice in choices]
 
 
@@ -110,8 +111,8 @@ def test_a_batch_that_limits_cut_short_never_wins():
 
 def test_reasons_tell_what_decided():
     pool = fake_pool(model=fake_model())
-    reason = create_strategy("recommended").select(pool, 3, np.random.default_rng(0))[0].reason
+    reason = choose_slices(create_strategy("recommended"), pool, 3, np.random.default_rng(0))[0].reason
     assert "of 5 such batches the model is least sure of this one" in reason
     assert "of the way through the volume" in reason
-    reason = create_strategy("balanced").select(pool, 3, np.random.default_rng(0))[0].reason
+    reason = choose_slices(create_strategy("balanced"), pool, 3, np.random.default_rng(0))[0].reason
     assert "% of the other slices" in reason

@@ -8,9 +8,10 @@ from acquisition_fakes import FakeStack, fake_model, fake_pool, random_features
 from scipy.stats import rankdata
 
 from ActiveSegmentationLib.acquisition import create_strategy
-from ActiveSegmentationLib.acquisition.base import significant
+from ActiveSegmentationLib.acquisition.ranking import significant
 from ActiveSegmentationLib.cohort import SliceId
 from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.loop import choose_slices
 
 SEEN = (SliceId("volume00", 3), SliceId("volume04", 8))
 
@@ -46,14 +47,14 @@ def literal(name, joint, budget):
 @pytest.mark.parametrize("weight", [0.5, 1, 3])
 def test_product_is_gain_times_score(weight):
     name = f"product:coreset+entropy/weight={weight}"
-    found = create_strategy(name).select(pool_of(name), 12, np.random.default_rng(0))
+    found = choose_slices(create_strategy(name), pool_of(name), 12, np.random.default_rng(0))
     expected = literal(name, lambda gains, scores: scaled(gains) * scaled(scores) ** weight, 12)
     assert [choice.slice for choice in found] == expected
 
 
 def test_borda_adds_ranks():
     name = "borda:entropy+coreset"
-    found = create_strategy(name).select(pool_of(name), 12, np.random.default_rng(0))
+    found = choose_slices(create_strategy(name), pool_of(name), 12, np.random.default_rng(0))
     expected = literal(name, lambda gains, scores: rankdata(significant(gains)) + rankdata(significant(scores)), 12)
     assert [choice.slice for choice in found] == expected
 
@@ -61,12 +62,12 @@ def test_borda_adds_ranks():
 def test_prefilter_picks_among_the_highest_scores_only():
     name = "prefilter:entropy+coreset/factor=2"
     pool = pool_of(name)
-    found = create_strategy(name).select(pool, 8, np.random.default_rng(0))
+    found = choose_slices(create_strategy(name), pool, 8, np.random.default_rng(0))
     scores = significant(create_strategy("entropy").score(pool))
     open_scores = np.sort(scores[~pool.annotated])[::-1]
     assert min(scores[pool.ids.index(choice.slice)] for choice in found) >= open_scores[15]
-    alone = create_strategy("prefilter:entropy+coreset/factor=1000").select(pool, 8, np.random.default_rng(0))
-    coreset = create_strategy("coreset").select(pool, 8, np.random.default_rng(0))
+    alone = choose_slices(create_strategy("prefilter:entropy+coreset/factor=1000"), pool, 8, np.random.default_rng(0))
+    coreset = choose_slices(create_strategy("coreset"), pool, 8, np.random.default_rng(0))
     assert [c.slice for c in alone] == [c.slice for c in coreset]
 
 
@@ -74,8 +75,8 @@ def test_prefilter_picks_among_the_highest_scores_only():
 def test_without_a_model_representativeness_decides_and_says_so(name):
     stack = FakeStack()
     pool = fake_pool(stack, annotated=SEEN)
-    choices = create_strategy(f"{name}:coreset:pixels+entropy").select(pool, 5, np.random.default_rng(0))
-    alone = create_strategy("coreset:pixels").select(pool, 5, np.random.default_rng(0))
+    choices = choose_slices(create_strategy(f"{name}:coreset:pixels+entropy"), pool, 5, np.random.default_rng(0))
+    alone = choose_slices(create_strategy("coreset:pixels"), pool, 5, np.random.default_rng(0))
     assert [c.slice for c in choices] == [c.slice for c in alone]
     assert all("No model is trained yet" in c.reason for c in choices)
 
@@ -89,8 +90,8 @@ def test_a_plus_within_an_argument_stays():
 
 def test_options_reach_the_part_that_knows_them():
     strategy = create_strategy("product:coreset+bald/passes=3/weight=2")
-    assert strategy.options == {"weight": 2.0}
-    assert strategy.scorer.options["passes"] == 3
+    assert strategy.weight == 2.0
+    assert strategy.scorer.passes == 3
 
 
 @pytest.mark.parametrize(

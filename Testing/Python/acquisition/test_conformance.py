@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from acquisition_fakes import FakeStack, fake_knowledge, fake_model, fake_pool, random_features
+from acquisition_fakes import FakeStack, fake_model, fake_pool, fake_statistics, random_features
 
 from ActiveSegmentationLib.acquisition import (
     Constraints,
@@ -15,11 +15,13 @@ from ActiveSegmentationLib.acquisition import (
     create_strategy,
     selection_generator,
     strategies,
+    strategy_class,
     strategy_names,
 )
 from ActiveSegmentationLib.cohort import SliceId
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.seeds import generator
+from ActiveSegmentationLib.loop import choose_slices
 
 VARIANTS = [
     "badge/loss=training/start=annotated/parameters=50",
@@ -83,7 +85,7 @@ def make_pool(name, *args, trained=True, **options):
 
 
 def choose(name, pool, budget, seed=0):
-    choices = create_strategy(name).select(pool, budget, generator(seed, "test"))
+    choices = choose_slices(create_strategy(name), pool, budget, generator(seed, "test"))
     check_choices(choices, pool, budget)
     return choices
 
@@ -179,7 +181,7 @@ def test_duplicate_slices(name):
 @pytest.mark.parametrize("classes", [(0,), (0, 1)])
 def test_annotations_of_one_class_only(name, classes):
     stack = FakeStack()
-    pool = make_pool(name, stack, knowledge=fake_knowledge(stack, SEEN, classes=classes))
+    pool = make_pool(name, stack, statistics=fake_statistics(stack, SEEN, classes=classes))
     assert len(choose(name, pool, 10)) == 10
 
 
@@ -229,15 +231,19 @@ def test_the_summary_is_one_line_and_the_docstring_tells_paper_needs_and_cost():
     for info in strategies():
         assert info.summary.endswith(".")
         assert len(info.summary) <= 140
-        text = (type(create_strategy(info.name)).__doc__ or "").lower()
+        cls = strategy_class(info.name)
+        assert cls.name == info.name
+        assert cls.source
+        assert cls.requires
+        text = (cls.__doc__ or "").lower()
         assert "need" in text, info.name
         assert "cost" in text, info.name
 
 
-def test_hindrances_are_told_in_words():
+def test_reasons_against_use_are_told_in_words():
     for info in strategies(Situation(members=1, dropout=False, extents=False, experiment=False)):
-        assert info.hindrance == "" or info.hindrance.endswith(".")
-    assert not any(info.hindrance for info in strategies(Situation(5, True, True, True)))
+        assert info.unavailable_reason == "" or info.unavailable_reason.endswith(".")
+    assert not any(info.unavailable_reason for info in strategies(Situation(5, True, True, True)))
 
 
 @pytest.mark.parametrize("drawing", ["bald/passes=2", "dropout-variance/passes=2", "tta-jsd/passes=2", "vaal/steps=3"])
@@ -265,7 +271,7 @@ def test_whoever_cannot_judge_draws_what_balanced_random_draws():
         ]
         names = ("entropy", "clasp-pe", "vaal", "balanced-random")
         drawn = [
-            slices(create_strategy(name).select(pool, 5, selection_generator(seed, name, 1)))
+            slices(choose_slices(create_strategy(name), pool, 5, selection_generator(seed, name, 1)))
             for name, pool in zip(names, pools, strict=True)
         ]
         assert all(each == drawn[-1] for each in drawn)

@@ -12,6 +12,7 @@ from ActiveSegmentationLib.acquisition import Constraints, create_strategy
 from ActiveSegmentationLib.cohort import SliceId
 from ActiveSegmentationLib.common.seeds import generator
 from ActiveSegmentationLib.embedding.graph_network import Graph, graph_features
+from ActiveSegmentationLib.loop import choose_slices
 
 
 def literal_graph(features):
@@ -100,7 +101,7 @@ def test_picks_are_the_slices_that_the_features_belong_to(seed):
     annotated = [SliceId("volume03", 7), SliceId("volume00", 4), SliceId("volume05", 0)]
     limits = Constraints(max_per_volume=2)
     pool = fake_pool(stack, features=features, annotated=annotated, constraints=limits, rows=np.arange(59, -1, -1))
-    choices = create_strategy("coregcn/steps=10").select(pool, 6, generator(seed, "test"))
+    choices = choose_slices(create_strategy("coregcn/steps=10"), pool, 6, generator(seed, "test"))
     made = graph_features(
         pool.embeddings("segmenter"),
         pool.annotated,
@@ -122,7 +123,7 @@ def test_torchs_own_randomness_is_left_alone():
     torch.manual_seed(3)
     before = torch.random.get_rng_state()
     pool = fake_pool(annotated=[SliceId("volume00", 1)], model=fake_model())
-    create_strategy("coregcn/steps=3").select(pool, 2, generator(0, "test"))
+    choose_slices(create_strategy("coregcn/steps=3"), pool, 2, generator(0, "test"))
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
@@ -135,11 +136,13 @@ def test_reasons_name_the_space_and_what_stands_in_for_it():
     pixels = {"pixels": lambda rows: np.random.default_rng(0).random((len(rows), 4)).astype(np.float32)}
     reason = strategy.select(fake_pool(annotated=annotated, embedders=pixels), 1, generator(0, "test"))[0].reason
     assert "pixels" in reason
-    reason = strategy.select(fake_pool(), 1, generator(0, "test"))[0].reason
+    reason = choose_slices(strategy, fake_pool(), 1, generator(0, "test"))[0].reason
     assert reason.startswith("No slice is annotated yet")
 
 
 def test_nothing_left_to_tell_apart():
     stack = FakeStack(1, 2)
     annotated = [SliceId("volume00", 0), SliceId("volume00", 1)]
-    assert create_strategy("coregcn").select(fake_pool(stack, annotated=annotated), 1, generator(0, "test")) == []
+    assert (
+        choose_slices(create_strategy("coregcn"), fake_pool(stack, annotated=annotated), 1, generator(0, "test")) == []
+    )

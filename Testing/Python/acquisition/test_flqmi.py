@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 
 from ActiveSegmentationLib.acquisition import Allowance, Constraints
-from ActiveSegmentationLib.acquisition.flqmi import Dense, Similarities, flqmi, flqmi_greedy
+from ActiveSegmentationLib.acquisition.base import greedy
+from ActiveSegmentationLib.acquisition.flqmi import Dense, FlqmiSettings, FlqmiState, Similarities, flqmi
 
 
 def allowance(count: int, allowed=None, **limits) -> Allowance:
@@ -25,6 +27,17 @@ def literal(similarities, chosen, weights, eta):
     for j in chosen:
         total += eta * max([0.0, *similarities[j]])
     return total
+
+
+class Pick(NamedTuple):
+    position: int
+    gain: float
+    share: float
+
+
+def flqmi_greedy(similarities, allowance, budget, *, rng=None, **options) -> list[Pick]:
+    state = FlqmiState(similarities, FlqmiSettings(budget, **options), lambda share, first: str(share), rng)
+    return [Pick(position, gain, float(share)) for position, gain, share in greedy(state, allowance, budget)]
 
 
 def picks_of(similarities, budget, **options):

@@ -6,32 +6,33 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from acquisition_fakes import FakeStack, fake_knowledge, fake_model, fake_pool
+from acquisition_fakes import FakeStack, fake_model, fake_pool, fake_statistics
 from scipy import stats
 
-from ActiveSegmentationLib.acquisition import Knowledge, Situation, create_strategy
+from ActiveSegmentationLib.acquisition import PoolStatistics, Situation, create_strategy
 from ActiveSegmentationLib.cohort import SliceId
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.seeds import generator
+from ActiveSegmentationLib.loop import choose_slices
 from ActiveSegmentationLib.uncertainty import Deterministic
 
 
 def chosen(name, pool, budget, seed=0):
-    return create_strategy(name).select(pool, budget, generator(seed, "foreground"))
+    return choose_slices(create_strategy(name), pool, budget, generator(seed, "foreground"))
 
 
-def truth_of(stack, shown) -> Knowledge:
+def truth_of(stack, shown) -> PoolStatistics:
     truth = np.zeros((len(stack), 3), dtype=bool)
     truth[:, 0] = True
     for of_class, rows in shown.items():
         truth[rows, of_class] = True
-    return Knowledge(truth=lambda rows: truth[rows])
+    return PoolStatistics(truth=lambda rows: truth[rows])
 
 
 @pytest.mark.parametrize(("share", "expected"), [("0.33", 7), ("0.66", 13), ("1", 20), ("0", 0)])
 def test_the_share_shows_foreground(share, expected):
     stack = FakeStack(10, 20)
-    pool = fake_pool(stack, knowledge=truth_of(stack, {1: np.flatnonzero(stack.index == 4), 2: stack.index > 17}))
+    pool = fake_pool(stack, statistics=truth_of(stack, {1: np.flatnonzero(stack.index == 4), 2: stack.index > 17}))
     choices = chosen(f"foreground-random:oracle/share={share}", pool, 20)
     truly = [c for c in choices if "truly show" in c.reason]
     assert len(choices) == 20
@@ -44,25 +45,25 @@ def test_the_share_shows_foreground(share, expected):
 
 def test_classes_are_drawn_evenly_however_rare():
     stack = FakeStack(4, 100)
-    pool = fake_pool(stack, knowledge=truth_of(stack, {1: stack.index < 90, 2: stack.index >= 97}))
+    pool = fake_pool(stack, statistics=truth_of(stack, {1: stack.index < 90, 2: stack.index >= 97}))
     found = [chosen("foreground-random:oracle/share=1", pool, 1, seed)[0].reason for seed in range(400)]
     assert stats.binomtest(sum("class 2" in reason for reason in found), 400).pvalue > 1e-3
 
 
 def test_an_exhausted_class_leaves_its_part_to_the_others_and_then_to_chance():
     stack = FakeStack(4, 10)
-    pool = fake_pool(stack, knowledge=truth_of(stack, {1: [3], 2: [11, 25]}))
+    pool = fake_pool(stack, statistics=truth_of(stack, {1: [3], 2: [11, 25]}))
     choices = chosen("foreground-random:oracle/share=1", pool, 10)
     assert [("truly show" in c.reason) for c in choices] == [True] * 3 + [False] * 7
 
 
 def test_volumes_take_turns():
     stack = FakeStack(5, 20)
-    pool = fake_pool(stack, knowledge=truth_of(stack, {1: stack.index > 5}))
+    pool = fake_pool(stack, statistics=truth_of(stack, {1: stack.index > 5}))
     counts = Counter(c.slice.volume for c in chosen("foreground-random:oracle/share=0.66", pool, 15))
     assert set(counts.values()) == {3}
     annotated = [SliceId("volume00", i) for i in range(3)]
-    poor = fake_pool(stack, annotated=annotated, knowledge=truth_of(stack, {1: stack.index > 5}))
+    poor = fake_pool(stack, annotated=annotated, statistics=truth_of(stack, {1: stack.index > 5}))
     assert "volume00" not in {c.slice.volume for c in chosen("foreground-random:oracle/share=0.66", poor, 12)}
 
 
@@ -93,29 +94,32 @@ def test_predicted_goes_by_the_pixels_that_the_model_gives_to_a_class():
     assert shown > 0
     enough = (pixels >= least).any(1).sum()
     assert shown == min(30, enough)
-    assert create_strategy("foreground-random").figures == ((Deterministic(), "class-share"),)
+    assert create_strategy("foreground-random").score_specs == ((Deterministic(), "class-share"),)
 
 
 def test_marked_goes_by_the_extents():
     stack = FakeStack(4, 20)
-    pool = fake_pool(stack, knowledge=Knowledge(extents={"volume01": (5, 7), "volume03": (0, 0)}))
+    pool = fake_pool(stack, statistics=PoolStatistics(extents={"volume01": (5, 7), "volume03": (0, 0)}))
     choices = chosen("foreground-random:marked/share=1", pool, 6)
     inside = {c.slice for c in choices if "marked" in c.reason}
     assert inside == {SliceId("volume01", i) for i in (5, 6, 7)} | {SliceId("volume03", 0)}
     assert len(choices) == 6
-    assert "marked extent" in chosen("foreground-random:marked", fake_pool(stack, knowledge=Knowledge()), 2)[0].reason
+    assert (
+        "marked extent"
+        in chosen("foreground-random:marked", fake_pool(stack, statistics=PoolStatistics()), 2)[0].reason
+    )
 
 
 def test_what_each_source_needs():
     person = Situation()
-    assert create_strategy("foreground-random").hindrance(person) == ""
-    assert "marked" in create_strategy("foreground-random:marked").hindrance(person)
-    assert "true labels" in create_strategy("foreground-random:oracle").hindrance(person)
-    assert create_strategy("foreground-random:marked").hindrance(Situation(extents=True)) == ""
-    assert create_strategy("foreground-random:oracle").hindrance(Situation(experiment=True)) == ""
+    assert create_strategy("foreground-random").unavailable_reason(person) == ""
+    assert "marked" in create_strategy("foreground-random:marked").unavailable_reason(person)
+    assert "true labels" in create_strategy("foreground-random:oracle").unavailable_reason(person)
+    assert create_strategy("foreground-random:marked").unavailable_reason(Situation(extents=True)) == ""
+    assert create_strategy("foreground-random:oracle").unavailable_reason(Situation(experiment=True)) == ""
     with pytest.raises(BadInput, match="experiments only"):
-        chosen("foreground-random:oracle", fake_pool(knowledge=Knowledge()), 3)
-    with pytest.raises(BadInput, match="no source"):
+        chosen("foreground-random:oracle", fake_pool(statistics=PoolStatistics()), 3)
+    with pytest.raises(BadInput, match="foreground-random:guess is not allowed"):
         create_strategy("foreground-random:guess")
 
 
@@ -123,5 +127,5 @@ def test_before_the_first_model_it_is_balanced_random_and_says_so():
     choices = chosen("foreground-random", fake_pool(), 4)
     assert all(c.reason.startswith("No model is trained yet, so drawn at random") for c in choices)
     stack = FakeStack()
-    oracle = chosen("foreground-random:oracle", fake_pool(stack, knowledge=fake_knowledge(stack)), 3)
+    oracle = chosen("foreground-random:oracle", fake_pool(stack, statistics=fake_statistics(stack)), 3)
     assert "truly" in oracle[0].reason  # knows without a model

@@ -11,12 +11,13 @@ from ActiveSegmentationLib.acquisition import (
     Allowance,
     Constraints,
     create_strategy,
-    k_center_greedy,
-    k_center_strategy,
+    k_center,
 )
-from ActiveSegmentationLib.acquisition.k_center import fitting_device
+from ActiveSegmentationLib.acquisition.base import greedy
+from ActiveSegmentationLib.acquisition.k_center import Centre, KCenterGains, fitting_device
 from ActiveSegmentationLib.cohort import SliceId
 from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.loop import choose_slices
 
 NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
@@ -26,6 +27,17 @@ def free(count: int, allowed: np.ndarray | None = None, annotated: np.ndarray | 
     annotated = nobody if annotated is None else annotated
     allowed = ~annotated if allowed is None else allowed & ~annotated
     return Allowance(Constraints(), np.zeros(count, int), np.zeros(count, int), np.arange(count), allowed, annotated)
+
+
+def k_center_greedy(points: np.ndarray, covered: np.ndarray, allowance: Allowance, budget: int) -> list[Centre]:
+    picks: list[Centre] = []
+
+    def tell(centre: Centre) -> str:
+        picks.append(centre)
+        return ""
+
+    assert len(list(greedy(KCenterGains(points, covered, tell), allowance, budget))) == len(picks)
+    return picks
 
 
 def literal_greedy(points: np.ndarray, covered: list[int], allowed: list[int], budget: int) -> list[int]:
@@ -86,7 +98,7 @@ def test_choices_name_the_nearest_slice_and_the_space():
     stack = FakeStack(2, 3)
     features = np.array([[0], [1], [2], [10], [11], [12]], dtype=np.float32)
     pool = fake_pool(stack, features=features, annotated=[SliceId("volume00", 0)])
-    choice = create_strategy("coreset").select(pool, 1, np.random.default_rng(0))[0]
+    choice = choose_slices(create_strategy("coreset"), pool, 1, np.random.default_rng(0))[0]
     assert choice.slice == SliceId("volume01", 2)
     assert choice.score == 12.0
     assert "volume00, slice 1" in choice.reason
@@ -96,7 +108,7 @@ def test_choices_name_the_nearest_slice_and_the_space():
 def test_coreset_says_so_when_pixels_stand_in():
     stack = FakeStack()
     pool = fake_pool(stack, embedders={"pixels": lambda rows: rows[:, None].astype(np.float32)})
-    assert "pixels" in create_strategy("coreset").select(pool, 2, np.random.default_rng(0))[1].reason
+    assert "pixels" in choose_slices(create_strategy("coreset"), pool, 2, np.random.default_rng(0))[1].reason
 
 
 def test_nan_is_refused_and_the_slice_named():
@@ -104,20 +116,20 @@ def test_nan_is_refused_and_the_slice_named():
     features = np.zeros((len(stack), 2), dtype=np.float32)
     features[12, 1] = np.nan
     with pytest.raises(BadInput, match="volume01"):
-        create_strategy("coreset").select(fake_pool(stack, features=features), 1, np.random.default_rng(0))
+        choose_slices(create_strategy("coreset"), fake_pool(stack, features=features), 1, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=NEEDS_CUDA)])
 def test_strategies_compute_on_the_device_of_the_pool(monkeypatch, device):
     stack, used = FakeStack(), []
 
-    def greedy(*arguments, device, **options):
+    def fitting(device, features):
         used.append(device)
-        return k_center_greedy(*arguments, device=device, **options)
+        return fitting_device(device, features)
 
-    expected = create_strategy("coreset").select(fake_pool(stack), 20, np.random.default_rng(0))
-    monkeypatch.setattr(k_center_strategy, "k_center_greedy", greedy)
-    choices = create_strategy("coreset").select(fake_pool(stack, device=device), 20, np.random.default_rng(0))
+    expected = choose_slices(create_strategy("coreset"), fake_pool(stack), 20, np.random.default_rng(0))
+    monkeypatch.setattr(k_center, "fitting_device", fitting)
+    choices = choose_slices(create_strategy("coreset"), fake_pool(stack, device=device), 20, np.random.default_rng(0))
     assert used == [device]
     assert [choice.slice for choice in choices] == [choice.slice for choice in expected]
 

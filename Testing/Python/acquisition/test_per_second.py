@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from acquisition_fakes import FakeStack, fake_model, fake_pool
 
-from ActiveSegmentationLib.acquisition import Knowledge, create_strategy
-from ActiveSegmentationLib.acquisition.per_second import expected_seconds
+from ActiveSegmentationLib.acquisition import PoolStatistics, create_strategy
+from ActiveSegmentationLib.acquisition.wrappers import expected_seconds
 from ActiveSegmentationLib.cohort import SliceId
+from ActiveSegmentationLib.loop import choose_slices
 
 
 def outline_of(pool):
-    shares = pool.figure(*create_strategy("per-second").figures[-1])
+    shares = pool.scores(create_strategy("per-second").score_specs[-1])
     return np.sqrt(shares[:, 1:].astype(float)).sum(axis=1)
 
 
@@ -22,7 +23,7 @@ def test_seconds_are_fitted_to_what_people_took():
     free = fake_pool(stack, model=fake_model(), annotated=annotated)
     outline = outline_of(free)
     took = {slice_id: 12.0 + 40.0 * outline[free.ids.index(slice_id)] for slice_id in annotated}
-    pool = fake_pool(stack, model=fake_model(), annotated=annotated, knowledge=Knowledge(seconds=took))
+    pool = fake_pool(stack, model=fake_model(), annotated=annotated, statistics=PoolStatistics(seconds=took))
     seconds, measured = expected_seconds(pool)
     assert measured
     np.testing.assert_allclose(seconds, 12.0 + 40.0 * outline, rtol=1e-6)
@@ -32,7 +33,7 @@ def test_seconds_are_fitted_to_what_people_took():
 def test_few_timed_slices_give_parts_of_a_usual_slice(timed):
     annotated = [SliceId("volume00", i) for i in range(timed)]
     pool = fake_pool(
-        model=fake_model(), annotated=annotated, knowledge=Knowledge(seconds=dict.fromkeys(annotated, 9.0))
+        model=fake_model(), annotated=annotated, statistics=PoolStatistics(seconds=dict.fromkeys(annotated, 9.0))
     )
     parts, measured = expected_seconds(pool)
     assert not measured
@@ -53,7 +54,7 @@ def test_the_dearest_slices_come_later_than_without_time():
     seconds = expected_seconds(pool)[0]
 
     def mean_cost(name):
-        choices = create_strategy(name).select(pool, 15, np.random.default_rng(0))
+        choices = choose_slices(create_strategy(name), pool, 15, np.random.default_rng(0))
         return np.mean([seconds[pool.ids.index(choice.slice)] for choice in choices])
 
     assert mean_cost("per-second:entropy/weight=5") < mean_cost("entropy")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from acquisition_fakes import FakeStack, fake_knowledge, fake_model, fake_pool
+from acquisition_fakes import FakeStack, fake_model, fake_pool, fake_statistics
 
-from ActiveSegmentationLib.acquisition import Figure, Pool, create_strategy
+from ActiveSegmentationLib.acquisition import Pool, RoundPlan, ScoreSpec, create_strategy
 from ActiveSegmentationLib.cohort import SliceId
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.segmentation import Ensemble
@@ -26,18 +26,22 @@ class CountingEnsemble(Ensemble):
 def test_one_sweep_serves_all_declared_figures_of_a_sampler():
     model = CountingEnsemble(fake_model(1).members)
     CountingEnsemble.seen = 0
-    figures = (Figure(Deterministic(), "entropy"), Figure(Deterministic(), "class-share"), Figure(Dropout(3), "std"))
-    pool = fake_pool(model=model, figures=figures)
-    assert pool.figure(Deterministic(), "entropy").shape == (60,)
-    assert pool.figure(Deterministic(), "class-share").shape == (60, 3)
+    specs = (
+        ScoreSpec(Deterministic(), "entropy"),
+        ScoreSpec(Deterministic(), "class-share"),
+        ScoreSpec(Dropout(3), "std"),
+    )
+    pool = fake_pool(model=model, score_specs=specs)
+    assert pool.scores(ScoreSpec(Deterministic(), "entropy")).shape == (60,)
+    assert pool.scores(ScoreSpec(Deterministic(), "class-share")).shape == (60, 3)
     assert CountingEnsemble.seen == 60
-    pool.figure(Deterministic(), "entropy")
+    pool.scores(ScoreSpec(Deterministic(), "entropy"))
     assert CountingEnsemble.seen == 60
 
 
 def test_figures_without_a_model_are_refused():
     with pytest.raises(BadInput, match="No model"):
-        fake_pool().figure(Deterministic(), "entropy")
+        fake_pool().scores(ScoreSpec(Deterministic(), "entropy"))
 
 
 def test_volumes_as_items_have_the_means_of_their_slices():
@@ -49,8 +53,8 @@ def test_volumes_as_items_have_the_means_of_their_slices():
     for kind in ("segmenter", "pixels"):
         expected = slices.embeddings(kind).reshape(6, 10, -1).mean(axis=1)
         np.testing.assert_allclose(volumes.embeddings(kind), expected, rtol=1e-5, atol=1e-6)
-    expected = slices.figure(Deterministic(), "entropy").reshape(6, 10).mean(axis=1)
-    np.testing.assert_allclose(volumes.figure(Deterministic(), "entropy"), expected, rtol=1e-5)
+    expected = slices.scores(ScoreSpec(Deterministic(), "entropy")).reshape(6, 10).mean(axis=1)
+    np.testing.assert_allclose(volumes.scores(ScoreSpec(Deterministic(), "entropy")), expected, rtol=1e-5)
     assert volumes.annotated.tolist() == [False, True, False, True, False, False]
     assert volumes.slice_counts().tolist() == [10, 0, 9, 9, 10, 10]
     assert volumes.slices_of(volumes.ids[2]) == [SliceId("volume02", i) for i in range(10) if i != 5]
@@ -61,7 +65,7 @@ def test_volumes_as_items_have_the_means_of_their_slices():
 def test_knowledge_reaches_the_items():
     stack = FakeStack()
     seen = [SliceId("volume00", 4)]
-    pool = fake_pool(stack, annotated=seen, knowledge=fake_knowledge(stack, seen, classes=(0, 2)))
+    pool = fake_pool(stack, annotated=seen, statistics=fake_statistics(stack, seen, classes=(0, 2)))
     assert pool.class_pixels()[4].tolist() == [100, 0, 100]
     assert pool.class_pixels().sum() == 200
     marked = pool.marked()
@@ -69,7 +73,7 @@ def test_knowledge_reaches_the_items():
     assert np.isnan(marked[20:]).all()
     assert pool.true_classes()[4].tolist() == [True, False, True]
     with pytest.raises(BadInput, match="experiments"):
-        fake_pool(stack, knowledge=fake_knowledge(stack).__class__()).true_classes()
+        fake_pool(stack, statistics=fake_statistics(stack).__class__()).true_classes()
 
 
 def test_a_broken_figure_names_the_slice():
@@ -83,7 +87,7 @@ def test_a_broken_figure_names_the_slice():
 def test_an_unknown_unit_is_refused():
     stack = FakeStack()
     with pytest.raises(BadInput, match="patient"):
-        Pool(stack, np.arange(len(stack)), unit="patient")
+        Pool(stack, np.arange(len(stack)), plan=RoundPlan(unit="patient"))
 
 
 def test_hindrances_of_wrapped_strategies_reach_the_wrapper():

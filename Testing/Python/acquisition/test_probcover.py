@@ -6,9 +6,10 @@ from acquisition_fakes import FakeStack, fake_pool
 
 from ActiveSegmentationLib.acquisition import create_strategy
 from ActiveSegmentationLib.acquisition.neighbours import unit_rows
-from ActiveSegmentationLib.acquisition.probcover import _Balls, pure_radius
+from ActiveSegmentationLib.acquisition.probcover import BallGains, pure_radius
 from ActiveSegmentationLib.cohort import SliceId
 from ActiveSegmentationLib.common.seeds import generator
+from ActiveSegmentationLib.loop import choose_slices
 
 
 def literal_purity(points, kinds, radius):
@@ -43,7 +44,7 @@ def test_gains_equal_brute_force(seed):
     annotated = [SliceId("volume02", 3), SliceId("volume04", 9)] if seed % 2 else []
     pool = fake_pool(features=features, annotated=annotated)
     radius = 0.5
-    state = _Balls(pool, points, radius, "learned")
+    state = BallGains(pool, points, radius, "learned")
     centres = [pool.ids.index(slice_id) for slice_id in annotated]
     for _ in range(8):
         near = [[np.linalg.norm(points[i] - points[j]) < radius or i == j for j in range(60)] for i in range(60)]
@@ -59,7 +60,7 @@ def test_the_largest_group_first_then_the_rest_and_then_the_farthest():
     angles = np.array([0.0, 0.01, 0.02, 0.03, 0.8, 0.81, 0.82, 1.5])
     features = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
     pool = fake_pool(FakeStack(1, 8), features=features)
-    choices = create_strategy("probcover/clusters=3").select(pool, 5, generator(0, "test"))
+    choices = choose_slices(create_strategy("probcover/clusters=3"), pool, 5, generator(0, "test"))
     assert [choice.slice.index for choice in choices[:3]] == [0, 6, 7]  # of equals the farthest from those picked
     assert [int(choice.score) for choice in choices] == [4, 3, 1, 0, 0]
     assert choices[0].reason.startswith("Stands for 4 slices")
@@ -72,12 +73,12 @@ def test_annotated_slices_cover():
     angles = np.array([0.0, 0.01, 0.02, 0.03, 0.8, 0.81, 0.82, 1.5])
     features = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
     pool = fake_pool(FakeStack(1, 8), features=features, annotated=[SliceId("volume00", 2)])
-    choices = create_strategy("probcover/clusters=3").select(pool, 1, generator(0, "test"))
+    choices = choose_slices(create_strategy("probcover/clusters=3"), pool, 1, generator(0, "test"))
     assert choices[0].slice.index == 6  # equal coverage as its neighbours, but farther from what is annotated
 
 
 def test_identical_slices():
     pool = fake_pool(features=np.ones((60, 3), np.float32), annotated=[SliceId("volume00", 2)])
-    choices = create_strategy("probcover").select(pool, 3, generator(0, "test"))
+    choices = choose_slices(create_strategy("probcover"), pool, 3, generator(0, "test"))
     assert [choice.slice.index for choice in choices] == [0, 1, 3]
     assert [choice.score for choice in choices] == [0.0, 0.0, 0.0]

@@ -10,11 +10,12 @@ from acquisition_fakes import FakeStack, fake_model, fake_pool, random_features
 
 from ActiveSegmentationLib.acquisition import Constraints, create_strategy
 from ActiveSegmentationLib.acquisition.facility_location import Facilities
+from ActiveSegmentationLib.acquisition.pool import ScoreSpec
 from ActiveSegmentationLib.acquisition.sample_ratio import Gaussian, SampleRatioGains
-from ActiveSegmentationLib.acquisition.shortlist import shortlist
 from ActiveSegmentationLib.cohort import SliceId
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.seeds import generator
+from ActiveSegmentationLib.loop import choose_slices
 
 SEEN = (SliceId("volume00", 2), SliceId("volume02", 5), SliceId("volume03", 5))
 
@@ -124,7 +125,7 @@ def test_what_is_under_represented_is_asked_for():
         model=None,
         strategy=create_strategy("sample-ratio"),
     )
-    chosen = create_strategy("sample-ratio").select(pool, 3, generator(0))
+    chosen = choose_slices(create_strategy("sample-ratio"), pool, 3, generator(0))
     values = [features[pool.rows[pool.ids.index(choice.slice)]] for choice in chosen]
     assert values[0][0] > 0
     assert all("under-represented" in choice.reason for choice in chosen)
@@ -145,7 +146,7 @@ def bayesian_pool(name="bayesian-sample-querying", **options):
 def test_bayesian_sample_querying_equals_its_two_stages():
     pool = bayesian_pool()
     strategy = create_strategy("bayesian-sample-querying")
-    variance = pool.figure(strategy.figures[0].sampler, "foreground-variance").copy()
+    variance = pool.scores(ScoreSpec(strategy.score_specs[0].sampler, "foreground-variance")).copy()
     variance[pool.annotated] = -1
     uncertain = set(np.argsort(-variance, kind="stable")[:10])
     ratios = np.array(literal_ratios(pool.embeddings("infovae").astype(float), pool.annotated))
@@ -157,15 +158,15 @@ def test_bayesian_sample_querying_equals_its_two_stages():
 
 def test_without_a_model_the_ratio_stands_alone():
     pool = bayesian_pool(model=None)
-    chosen = create_strategy("bayesian-sample-querying").select(pool, 4, generator(0))
-    alone = create_strategy("sample-ratio/greedy=no").select(pool, 4, generator(0))
+    chosen = choose_slices(create_strategy("bayesian-sample-querying"), pool, 4, generator(0))
+    alone = choose_slices(create_strategy("sample-ratio/greedy=no"), pool, 4, generator(0))
     assert [choice.slice for choice in chosen] == [choice.slice for choice in alone]
     assert all(choice.reason.startswith("No model is trained yet: ") for choice in chosen)
 
 
 def test_the_shortlist_keeps_the_limits():
     pool = bayesian_pool(constraints=Constraints(max_per_volume=2))
-    listed = shortlist(pool, create_strategy("suggestive-annotation").figures[0], 6, 2.0)
+    listed = create_strategy("suggestive-annotation").shortlist(pool, 6)
     assert listed.sum() == 12
     assert np.bincount(pool.volumes[listed]).max() == 2
 
@@ -201,7 +202,7 @@ def test_negative_cosines_are_told_apart():
 def test_suggestive_annotation_equals_its_two_stages():
     strategy = create_strategy("suggestive-annotation")
     pool = bayesian_pool("suggestive-annotation")
-    variance = pool.figure(strategy.figures[0].sampler, "foreground-variance").copy()
+    variance = pool.scores(ScoreSpec(strategy.score_specs[0].sampler, "foreground-variance")).copy()
     variance[pool.annotated] = -1
     uncertain = sorted(np.argsort(-variance, kind="stable")[:8])
     features = pool.embeddings("segmenter").astype(float)
@@ -219,13 +220,13 @@ def test_facility_location_takes_one_of_each_group():
     features = np.eye(4, dtype=np.float32)[np.arange(40) % 4] + 0.01 * random_features(stack, width=4)
     annotated = [stack.slice_id(0)]
     pool = fake_pool(stack, features=features, annotated=annotated, model=fake_model())
-    chosen = create_strategy("facility-location").select(pool, 3, generator(0))
+    chosen = choose_slices(create_strategy("facility-location"), pool, 3, generator(0))
     assert {stack.index[pool.rows[pool.ids.index(c.slice)]] % 4 for c in chosen} <= {0, 1, 2, 3}
     assert sorted(pool.rows[pool.ids.index(c.slice)] % 4 for c in chosen) == [1, 2, 3]
 
 
 def test_facility_location_says_what_it_compares():
     pool = fake_pool(embedders={"pixels": lambda rows: random_features(FakeStack())[rows]})
-    assert "their pixels" in create_strategy("facility-location").select(pool, 1, generator(0))[0].reason
+    assert "their pixels" in choose_slices(create_strategy("facility-location"), pool, 1, generator(0))[0].reason
     with pytest.raises(BadInput, match="space called 'x'"):
         create_strategy("facility-location:x")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import pytest
@@ -11,33 +13,37 @@ from acquisition_fakes import CLASSES, FakeStack, fake_model, fake_pool
 from scipy import stats
 
 from ActiveSegmentationLib.acquisition import (
+    ClaspPe,
     Constraints,
     Option,
     Pool,
-    Scorer,
     ScoreStrategy,
     check_choices,
     create_strategy,
     registry,
 )
+from ActiveSegmentationLib.acquisition.pool import ScoreSpec
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.seeds import generator
+from ActiveSegmentationLib.loop import choose_slices
 
 
+@dataclass(frozen=True)
 class Given(ScoreStrategy):
     """Scores that a test sets."""
 
     name = "given"
     summary = "Scores of a test."
-    known_options = {"shift": Option(0, "added to all")}  # noqa: RUF012
     embeddings = ("pixels",)
     scores = np.zeros(0)
 
-    def hold(self, pool: Pool) -> str:
+    shift: Annotated[int, Option("added to all")] = 0
+
+    def not_ready_reason(self, pool: Pool) -> str:
         return ""
 
     def score(self, pool: Pool) -> np.ndarray:
-        return self.scores + self.options["shift"]
+        return self.scores + self.shift
 
     def reason(self, pool: Pool, position: int, score: float) -> str:
         return "Given by the test."
@@ -45,7 +51,7 @@ class Given(ScoreStrategy):
 
 @pytest.fixture(autouse=True)
 def _given(monkeypatch):
-    monkeypatch.setitem(registry._factories, "given", Given)
+    monkeypatch.setitem(registry.BUILT_IN, "given", Given)
 
 
 def pool_of(scores, volumes: int | None = None, **options) -> Pool:
@@ -55,7 +61,7 @@ def pool_of(scores, volumes: int | None = None, **options) -> Pool:
 
 
 def positions(name, pool, budget, seed=0):
-    choices = create_strategy(name).select(pool, budget, generator(seed, "wrapper"))
+    choices = choose_slices(create_strategy(name), pool, budget, generator(seed, "wrapper"))
     check_choices(choices, pool, budget)
     return [pool.ids.index(choice.slice) for choice in choices]
 
@@ -165,7 +171,7 @@ def test_negative_scores_are_refused_with_advice():
 @pytest.mark.parametrize(("budget", "expected"), [(1, {1: 0, 2: 1}), (10, {1: 3, 2: 4}), (25, {1: 8, 2: 8})])
 def test_classes_get_equal_parts(budget, expected):
     pool = fake_pool(FakeStack(8, 10), model=fake_model(), strategy=create_strategy("clasp-pe"))
-    reasons = [c.reason for c in create_strategy("clasp-pe").select(pool, budget, generator(0))]
+    reasons = [c.reason for c in choose_slices(create_strategy("clasp-pe"), pool, budget, generator(0))]
     counts = sorted(sum(f"class {of_class}" in reason for reason in reasons) for of_class in range(1, CLASSES))
     assert counts == sorted(expected.values())
     assert sum(counts) == round(0.66 * budget)
@@ -174,7 +180,7 @@ def test_classes_get_equal_parts(budget, expected):
 
 def test_what_is_left_goes_to_classes_at_random():
     pool = fake_pool(FakeStack(4, 10), model=fake_model(), strategy=create_strategy("clasp-pe"))
-    first = [create_strategy("clasp-pe").select(pool, 1, generator(seed))[0].reason for seed in range(200)]
+    first = [choose_slices(create_strategy("clasp-pe"), pool, 1, generator(seed))[0].reason for seed in range(200)]
     of_one = sum("class 1" in reason for reason in first)
     assert stats.binomtest(of_one, 200).pvalue > 1e-3
 
@@ -191,11 +197,11 @@ def test_beta_rises_from_1_to_100():
     assert create_strategy("clasp-pe/rounds=6").beta(6, 99) == 100
 
 
-def test_late_rounds_take_the_highest_of_every_class():
-    pool = fake_pool(FakeStack(4, 10), model=fake_model(), strategy=create_strategy("clasp-pe"), round_number=10)
+def test_late_rounds_take_the_highest_of_every_class(monkeypatch):
+    pool = fake_pool(FakeStack(4, 10), model=fake_model(), strategy=create_strategy("clasp-pe"), number=10)
     strategy = create_strategy("clasp-pe")
-    strategy.beta = lambda number, planned: 1e9
-    by_class = pool.figure(strategy.figures[1].sampler, "class-entropy")
+    monkeypatch.setattr(ClaspPe, "beta", lambda self, number, planned: 1e9)
+    by_class = pool.scores(ScoreSpec(strategy.score_specs[1].sampler, "class-entropy"))
     choices = strategy.select(pool, 12, generator(0))
     taken = np.zeros(len(pool), dtype=bool)
     for of_class in dict.fromkeys(int(c.reason.split("class ")[1][0]) for c in choices if "class " in c.reason):
@@ -212,9 +218,9 @@ def test_late_rounds_take_the_highest_of_every_class():
 def test_what_is_wrapped_is_passed_on(wrapper):
     strategy = create_strategy(f"{wrapper}:bald/passes=3/aggregate=top")
     inner = create_strategy("bald/passes=3/aggregate=top")
-    assert strategy.figures[0] == inner.figures[0]
+    assert strategy.score_specs[0] == inner.score_specs[0]
     assert strategy.needs == inner.needs == {"dropout"}
-    assert create_strategy(wrapper).figures[0] == create_strategy("entropy").figures[0]
+    assert create_strategy(wrapper).score_specs[0] == create_strategy("entropy").score_specs[0]
     with pytest.raises(BadInput, match="no option 'x'"):
         create_strategy(f"{wrapper}:entropy/x=1")
     with pytest.raises(BadInput):
@@ -227,11 +233,11 @@ def test_scores_that_need_no_model_can_be_wrapped():
     scores = generator(8).random(20)
     assert positions("power:given/beta=1e9/shift=1", pool_of(scores), 3) == np.argsort(-scores)[:3].tolist()
     assert create_strategy("power:given").embeddings == ("pixels",)
-    assert isinstance(create_strategy("given"), Scorer)
-    assert not isinstance(create_strategy("random"), Scorer)
+    assert isinstance(create_strategy("given"), ScoreStrategy)
+    assert not isinstance(create_strategy("random"), ScoreStrategy)
 
 
 def test_options_go_to_the_one_that_knows_them():
     strategy = create_strategy("power:bald/beta=3/passes=5")
-    assert strategy.options == {"beta": 3.0, "rank": "no"}
-    assert strategy.wrapped.options["passes"] == 5
+    assert (strategy.beta, strategy.rank) == (3.0, False)
+    assert strategy.wrapped.passes == 5

@@ -1,20 +1,46 @@
 from __future__ import annotations
 
 import collections
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pytest
 from acquisition_fakes import FakeStack, fake_pool
 
-from ActiveSegmentationLib.acquisition import Choice, Constraints, check_choices, create_strategy, registry
-from ActiveSegmentationLib.acquisition.base import best, significant
+from ActiveSegmentationLib.acquisition import (
+    Balanced,
+    Bald,
+    Choice,
+    Constraints,
+    CoreGCN,
+    Coreset,
+    Entropy,
+    FacilityLocation,
+    Margin,
+    Option,
+    Power,
+    Prefilter,
+    Random,
+    Strategy,
+    Strided,
+    check_choices,
+    create_strategy,
+    registry,
+)
+from ActiveSegmentationLib.acquisition.ranking import best, significant
 from ActiveSegmentationLib.cohort import SliceId
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.seeds import generator
+from ActiveSegmentationLib.loop import choose_slices
+
+ROOT = Path(__file__).parents[3]
 
 
 def picked(name, pool, budget, seed=0):
-    return [choice.slice for choice in create_strategy(name).select(pool, budget, generator(seed, "test"))]
+    return [choice.slice for choice in choose_slices(create_strategy(name), pool, budget, generator(seed, "test"))]
 
 
 def test_random_is_uniform():
@@ -26,8 +52,8 @@ def test_random_is_uniform():
 
 def test_random_rounds_differ():
     pool = fake_pool()
-    first = create_strategy("random").select(pool, 5, generator(0, "acquisition", "random", 1))
-    second = create_strategy("random").select(pool, 5, generator(0, "acquisition", "random", 2))
+    first = choose_slices(create_strategy("random"), pool, 5, generator(0, "acquisition", "random", 1))
+    second = choose_slices(create_strategy("random"), pool, 5, generator(0, "acquisition", "random", 2))
     assert first != second
 
 
@@ -130,14 +156,105 @@ def test_answers_of_foreign_strategies_are_checked():
 
 def test_packages_can_add_strategies(monkeypatch):
     class Point:
-        name, value, dist = "from-a-package", "package:factory", None
+        name, value, dist = "from-a-package", "package:Strided", None
 
         def load(self):
-            return lambda argument, options: ("made", argument, options)
+            return Plain
 
     monkeypatch.setattr(registry, "_entry_points", lambda: [Point()])
-    assert create_strategy("from-a-package:7/size=3") == ("made", "7", {"size": "3"})
+    made = create_strategy("from-a-package:7/size=3/flip=yes")
+    assert (made.where, made.size, made.flip) == ("7", 3.0, True)
+    assert made.select(fake_pool(), 2, generator(0))[0].reason == "Because."
     assert "from-a-package" in registry.strategy_names()
+    with pytest.raises(BadInput, match="is not allowed"):
+        create_strategy("from-a-package/size=-1")
+
+
+class Plain(Strategy):
+    """A strategy of another package that is not a dataclass."""
+
+    name = "plain"
+    summary = "A test."
+
+    def __init__(
+        self,
+        where: Annotated[str | None, Option("where", argument=True)] = None,
+        *,
+        size: Annotated[float, Option("how large", least=0)] = 1.0,
+        flip: Annotated[bool, Option("turned round")] = False,
+    ) -> None:
+        self.where, self.size, self.flip = where, size, flip
+
+    def select(self, pool, budget, rng):
+        return [Choice(pool.ids[0], None, "Because.")]
+
+
+@pytest.mark.parametrize("wrong", [lambda argument, options: None, 3, dict])
+def test_what_is_not_a_strategy_class_is_refused_with_its_package(monkeypatch, wrong):
+    class Point:
+        name, value, dist = "odd", "package:factory", None
+
+        def load(self):
+            return wrong
+
+    monkeypatch.setattr(registry, "_entry_points", lambda: [Point()])
+    with pytest.raises(BadInput, match=r"package:factory .* not a class derived from Strategy"):
+        create_strategy("odd")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("power:bald/beta=5/passes=20", Power(Bald(passes=20), beta=5.0)),
+        ("power/rank=yes", Power(Entropy(), rank=True)),
+        ("strided:3", Strided(3)),
+        ("coreset:learned:all/first=typical", Coreset("learned:all", first="typical")),
+        ("coregcn/lambda=2", CoreGCN(lambda_=2.0)),
+        ("prefilter:margin+coreset:pixels/factor=3", Prefilter(Coreset("pixels"), Margin(), factor=3.0)),
+        ("balanced/foreground=0.66/batches=5/trim=0.1", Balanced(trim=0.1, foreground=0.66, batches=5)),
+        ("facility-location/annotated=no", FacilityLocation(annotated=False)),
+    ],
+)
+def test_names_and_constructors_make_the_same_strategies(name, expected):
+    assert create_strategy(name) == expected
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Power(beta=0.0),
+        lambda: Power(rank="yes"),
+        lambda: Power(Random()),
+        lambda: Bald(passes=2.5),
+        lambda: Balanced(balance="slice"),
+        lambda: Prefilter(Entropy(), Coreset()),
+        lambda: Strided(0),
+        lambda: Coreset("everywhere"),
+    ],
+)
+def test_constructors_refuse_what_cannot_be_used(make):
+    with pytest.raises(BadInput) as error:
+        make()
+    assert error.value.advice
+
+
+def test_names_summaries_and_options_cost_no_torch():
+    code = """
+import builtins, sys
+real = builtins.__import__
+def refuse(name, *rest, **more):
+    if name.partition(".")[0] in ("torch", "monai", "sklearn", "scipy", "pandas"):
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+    return real(name, *rest, **more)
+builtins.__import__ = refuse
+from ActiveSegmentationLib.acquisition import Situation, create_strategy, strategies
+print(len([info.to_json() for info in strategies(Situation(1, False))]))
+create_strategy("power:bald/beta=5")
+assert not {"torch", "monai", "sklearn", "scipy"} & set(sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= len(registry.BUILT_IN)
 
 
 def test_numbers_without_digits_are_nothing_to_rank_by():
@@ -159,7 +276,7 @@ def test_a_slip_in_an_option_of_a_wrapper_lists_all_its_options():
 
 def test_options_reach_a_wrapped_score_within_a_combination():
     strategy = create_strategy("product:coreset+per-second:bald/passes=3")
-    assert strategy.scorer.wrapped.options["passes"] == 3
+    assert strategy.scorer.wrapped.passes == 3
 
 
 def test_a_broken_package_is_named_and_hides_no_other_strategy(monkeypatch):
@@ -173,8 +290,8 @@ def test_a_broken_package_is_named_and_hides_no_other_strategy(monkeypatch):
     with pytest.raises(BadInput, match="package:factory cannot be loaded"):
         create_strategy("broken")
     found = {info.name: info for info in registry.strategies()}
-    assert "cannot be loaded" in found["broken"].hindrance
-    assert found["recommended"].hindrance == ""
+    assert "cannot be loaded" in found["broken"].unavailable_reason
+    assert found["recommended"].unavailable_reason == ""
     assert next(iter(found)) == "recommended"
 
 

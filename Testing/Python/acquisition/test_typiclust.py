@@ -8,9 +8,10 @@ from acquisition_fakes import FakeStack, fake_pool
 
 from ActiveSegmentationLib.acquisition import Constraints, create_strategy
 from ActiveSegmentationLib.acquisition.neighbours import k_means, typicality, unit_rows
-from ActiveSegmentationLib.acquisition.typiclust import _Turns
+from ActiveSegmentationLib.acquisition.typiclust import RoundRobin
 from ActiveSegmentationLib.cohort import SliceId
 from ActiveSegmentationLib.common.seeds import generator
+from ActiveSegmentationLib.loop import choose_slices
 
 
 def literal_typicality(points, position, members, neighbours):
@@ -77,7 +78,7 @@ def groups_of(choices):
 def test_clusters_take_turns_by_fewest_annotated_then_largest():
     annotated = [STARTS[1], STARTS[0], STARTS[0] + 1]
     pool = group_pool(annotated=annotated)
-    choices = create_strategy("typiclust/clusters=4").select(pool, 8, generator(0, "test"))
+    choices = choose_slices(create_strategy("typiclust/clusters=4"), pool, 8, generator(0, "test"))
     # Counts 2, 1, 0, 0 with sizes 7, 12, 9, 8: first those with none, by size, then those with one, and so on.
     assert groups_of(choices) == [2, 3, 1, 2, 3, 1, 2, 3]
 
@@ -85,7 +86,7 @@ def test_clusters_take_turns_by_fewest_annotated_then_largest():
 def test_the_most_typical_slice_of_the_cluster_is_picked():
     pool = group_pool()
     points = unit_rows(groups(SIZES)).tolist()
-    choices = create_strategy("typiclust/clusters=4/neighbours=3").select(pool, 8, generator(0, "test"))
+    choices = choose_slices(create_strategy("typiclust/clusters=4/neighbours=3"), pool, 8, generator(0, "test"))
     taken = []
     for choice, group in zip(choices, groups_of(choices), strict=True):
         members = list(range(STARTS[group], STARTS[group + 1]))
@@ -96,7 +97,9 @@ def test_the_most_typical_slice_of_the_cluster_is_picked():
 
 def test_a_cluster_that_may_not_be_picked_from_passes_its_turn():
     closed = [SliceId("volume00", index) for index in range(STARTS[1], STARTS[2])]
-    choices = create_strategy("typiclust/clusters=4").select(group_pool(skipped=closed), 6, generator(0, "test"))
+    choices = choose_slices(
+        create_strategy("typiclust/clusters=4"), group_pool(skipped=closed), 6, generator(0, "test")
+    )
     assert groups_of(choices) == [2, 3, 0, 2, 3, 0]
 
 
@@ -114,29 +117,29 @@ def test_gains_rank_the_next_clusters_too():
 
 def test_small_clusters_come_last_unless_all_are_small():
     pool = group_pool()
-    picks = create_strategy("typiclust/clusters=4/smallest=9").select(pool, 22, generator(0, "test"))
+    picks = choose_slices(create_strategy("typiclust/clusters=4/smallest=9"), pool, 22, generator(0, "test"))
     assert set(groups_of(picks)[:21]) == {1, 2}
     assert groups_of(picks)[21] in {0, 3}
     assert "no large group" in picks[21].reason
-    picks = create_strategy("typiclust/clusters=4/smallest=100").select(pool, 4, generator(0, "test"))
+    picks = choose_slices(create_strategy("typiclust/clusters=4/smallest=100"), pool, 4, generator(0, "test"))
     assert groups_of(picks) == [1, 2, 3, 0]
 
 
 def test_the_number_of_clusters_is_that_of_annotated_and_wanted_slices():
     pool = group_pool(annotated=[0])
-    choices = create_strategy("typiclust").select(pool, 3, generator(0, "test"))
+    choices = choose_slices(create_strategy("typiclust"), pool, 3, generator(0, "test"))
     assert groups_of(choices) == [1, 2, 3]
 
 
 def test_limits_hold_while_clusters_take_turns():
     features = np.concatenate([groups((6, 6))] * 3)
     pool = fake_pool(FakeStack(3, 12), features=features, constraints=Constraints(max_per_volume=2))
-    choices = create_strategy("typiclust/clusters=2").select(pool, 10, generator(0, "test"))
+    choices = choose_slices(create_strategy("typiclust/clusters=2"), pool, 10, generator(0, "test"))
     assert len(choices) == 6
     assert sorted(choice.slice.index < 6 for choice in choices) == [False] * 3 + [True] * 3
 
 
 def test_gains_of_a_thousand_clusters_stay_above_zero():
     points = unit_rows(np.random.default_rng(0).normal(size=(1001, 3)))
-    state = _Turns(points, np.minimum(np.arange(1001), 999), np.zeros(1001, bool), 1, 20, "learned")
+    state = RoundRobin(points, np.minimum(np.arange(1001), 999), 1, 20, "learned")
     assert state.gains().min() > 0

@@ -11,9 +11,10 @@ import torch
 from acquisition_fakes import FakeStack, fake_model, fake_pool
 
 from ActiveSegmentationLib.acquisition import Situation, create_strategy
-from ActiveSegmentationLib.acquisition.uncertain import standing
+from ActiveSegmentationLib.acquisition.ranking import percentile_text
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.seeds import generator
+from ActiveSegmentationLib.loop import choose_slices
 from ActiveSegmentationLib.uncertainty import Deterministic, Dropout, EnsembleSampler
 
 
@@ -90,7 +91,7 @@ def test_bald_and_divergence_are_one_code_path():
     assert np.array_equal(bald_scores, create_strategy("dropout-jsd").score(pool))
 
 
-def test_one_sweep_feeds_all_figures(monkeypatch):
+def test_one_sweep_feeds_all_scores(monkeypatch):
     model, calls = fake_model(), []
     for member in model.members:
         original = type(member).predict
@@ -98,18 +99,18 @@ def test_one_sweep_feeds_all_figures(monkeypatch):
     stack = FakeStack(2, 6)
     strategy = create_strategy("clasp-pe:bald/passes=3")
     pool = fake_pool(stack, model=model, strategy=strategy)
-    assert len(strategy.figures) == 2
+    assert len(strategy.score_specs) == 2
     strategy.select(pool, 4, generator(0))
     strategy.select(pool, 4, generator(1))
     assert len(calls) == 3 * len(model.members)  # one batch holds all slices
 
 
 @pytest.mark.parametrize("name", [n for n in FORMULAS if "/" not in n])
-def test_aggregates_change_the_figure_only(name):
+def test_aggregates_change_the_score_only(name):
     strategy = create_strategy(f"{name}/aggregate=top")
     plain = create_strategy(name)
-    assert strategy.figure.sampler == plain.figure.sampler
-    assert strategy.figure.name == f"{plain.figure.name}:top"
+    assert strategy.spec.sampler == plain.spec.sampler
+    assert strategy.spec.name == f"{plain.spec.name}:top"
 
 
 @pytest.mark.parametrize(
@@ -124,17 +125,17 @@ def test_wrong_names_are_refused_in_words(wrong):
 def test_what_they_need_is_told():
     nothing = Situation(members=1, dropout=False)
     for name in ("bald", "dropout-jsd", "dropout-entropy", "dropout-variance", "mean-std", "power:bald"):
-        assert "dropout" in create_strategy(name).hindrance(nothing)
+        assert "dropout" in create_strategy(name).unavailable_reason(nothing)
     for name in ("variance-ratio", "ensemble-entropy", "stochastic-batches:variance-ratio", "clasp-pe:variance-ratio"):
-        assert "models" in create_strategy(name).hindrance(nothing)
+        assert "models" in create_strategy(name).unavailable_reason(nothing)
     for name in ("entropy", "margin", "least-confidence", "tta-jsd", "clasp-pe"):
-        assert create_strategy(name).hindrance(nothing) == ""
+        assert create_strategy(name).unavailable_reason(nothing) == ""
 
 
-def test_standing_in_words():
-    assert standing(np.array([1.0, 2, 3, 4, 5]), 4) == "100 % of the other slices"
-    assert standing(np.array([1.0, 2, 3, 4, 5]), 1) == "25 % of the other slices"
-    assert "only one" in standing(np.array([1.0]), 0)
+def test_percentiles_in_words():
+    assert percentile_text(np.array([1.0, 2, 3, 4, 5]), 4) == "100 % of the other slices"
+    assert percentile_text(np.array([1.0, 2, 3, 4, 5]), 1) == "25 % of the other slices"
+    assert "only one" in percentile_text(np.array([1.0]), 0)
 
 
 def test_learning_loss_ranks_by_the_head_and_says_what_is_missing():
@@ -157,7 +158,7 @@ def test_learning_loss_needs_a_head():
 
     settings = replace(fake_model().members[0].settings, loss_head=False)
     bare = Ensemble((Segmenter(build_network(1, 3, settings, seed=0), 1, 3, settings, "bare"),))
-    choices = create_strategy("learning-loss").select(fake_pool(model=bare), 3, generator(0))
+    choices = choose_slices(create_strategy("learning-loss"), fake_pool(model=bare), 3, generator(0))
     assert all("has no head" in choice.reason for choice in choices)
     with pytest.raises(BadInput, match="no head") as error:
         create_strategy("learning-loss").score(fake_pool(model=bare))

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from acquisition_fakes import CLASSES, FakeStack, fake_knowledge, fake_model, fake_pool
+from acquisition_fakes import CLASSES, FakeStack, fake_model, fake_pool, fake_statistics
 
-from ActiveSegmentationLib.acquisition import Constraints, Knowledge, Situation, create_strategy
-from ActiveSegmentationLib.acquisition.usim import QuerySet, class_weights, knee, query_count
-from ActiveSegmentationLib.acquisition.usim_fisher import FISHER_SLICES
+from ActiveSegmentationLib.acquisition import Constraints, PoolStatistics, Situation, create_strategy
+from ActiveSegmentationLib.acquisition.usim import FISHER_SLICES, QuerySet, class_weights, knee, query_count
 from ActiveSegmentationLib.cohort import SliceId
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.seeds import generator
+from ActiveSegmentationLib.loop import choose_slices
 from ActiveSegmentationLib.segmentation import Ensemble, Segmenter, TrainingSettings
 from ActiveSegmentationLib.segmentation.network import build_network
 from ActiveSegmentationLib.uncertainty.gradients import gradient_embeddings
@@ -48,8 +48,8 @@ def test_a_class_nobody_annotated_stays_finite_and_counts_most(pixels):
 def test_uncertainty_is_the_weighted_variance_of_the_foreground():
     strategy = create_strategy("usim-cosine")
     pixels = {SEEN[0]: np.array([500, 99, 0]), SEEN[1]: np.array([500, 0, 24])}
-    pool = make_pool(knowledge=Knowledge(class_pixels=pixels))
-    variance = pool.figure(*strategy.figures[0]).astype(np.float64)
+    pool = make_pool(statistics=PoolStatistics(class_pixels=pixels))
+    variance = pool.scores(strategy.score_specs[0]).astype(np.float64)
     assert variance.shape == (60, CLASSES)
     expected = variance[:, 1] / 100 + variance[:, 2] / 25
     found = strategy.uncertainty(pool)
@@ -80,12 +80,12 @@ def test_members_are_drawn_in_proportion_to_their_uncertainty_and_only_where_all
     strategy = create_strategy("usim-cosine/queries=20000")
     stack = FakeStack(1, 6, blank=(4,))
     pool = make_pool(stack=stack, annotated=[SliceId("volume00", 0)], skipped=[SliceId("volume00", 5)])
-    monkeypatch.setattr(strategy, "uncertainty", lambda pool: np.array([9.0, 1, 2, 5, 9, 9]))
+    monkeypatch.setattr(type(strategy), "uncertainty", lambda self, pool: np.array([9.0, 1, 2, 5, 9, 9]))
     found = strategy.query_set(pool, 1, rng())
     assert found.positions.tolist() == [1, 2, 3]
     assert found.counts.sum() == 20_000
     np.testing.assert_allclose(found.counts / 20_000, [1 / 8, 2 / 8, 5 / 8], atol=0.015)
-    monkeypatch.setattr(strategy, "uncertainty", lambda pool: np.zeros(6))
+    monkeypatch.setattr(type(strategy), "uncertainty", lambda self, pool: np.zeros(6))
     even = strategy.query_set(pool, 1, rng())
     np.testing.assert_allclose(even.counts / 20_000, [1 / 3] * 3, atol=0.015)
 
@@ -122,9 +122,9 @@ def test_the_fisher_kernel_is_the_literal_one(normalise):
 def test_parameters_are_drawn_by_their_fisher_information(monkeypatch):
     strategy, pool, seen = create_strategy("usim-fisher/parameters=2"), make_pool("usim-fisher"), []
     fisher = np.array([0, 1.0, 0, 1000, 1000])
-    monkeypatch.setattr(strategy, "_fisher", lambda *_: fisher)
+    monkeypatch.setattr(type(strategy), "_fisher", lambda *_: fisher)
     monkeypatch.setattr(
-        "ActiveSegmentationLib.acquisition.usim_fisher.gradients_at",
+        "ActiveSegmentationLib.acquisition.usim.gradients_at",
         lambda pool, layer, columns: seen.append(columns.tolist()) or np.ones((60, 2), dtype=np.float32),
     )
     points = [strategy.points(pool, QuerySet(np.array([0]), np.array([1])), rng(seed)) for seed in range(200)]
@@ -136,7 +136,7 @@ def test_parameters_are_drawn_by_their_fisher_information(monkeypatch):
 def test_a_large_query_set_is_sampled_for_the_fisher_information(monkeypatch):
     strategy, pool, seen = create_strategy("usim-fisher"), make_pool("usim-fisher"), []
     monkeypatch.setattr(
-        "ActiveSegmentationLib.acquisition.usim_fisher.mean_squared_gradients",
+        "ActiveSegmentationLib.uncertainty.gradients.mean_squared_gradients",
         lambda model, stack, rows, weights, **_: seen.append((rows, weights)) or np.zeros(4),
     )
     points = strategy.points(pool, QuerySet(np.array([4, 9]), np.array([300, 100])), rng())
@@ -152,7 +152,7 @@ def test_the_fisher_information_of_volumes_is_over_their_slices(monkeypatch):
     strategy = create_strategy("usim-fisher")
     pool, seen = make_pool("usim-fisher", FakeStack(4, 5), unit="volume", annotated=()), []
     monkeypatch.setattr(
-        "ActiveSegmentationLib.acquisition.usim_fisher.mean_squared_gradients",
+        "ActiveSegmentationLib.uncertainty.gradients.mean_squared_gradients",
         lambda model, stack, rows, weights, **_: seen.append((rows, weights)) or np.zeros(4),
     )
     strategy.points(pool, QuerySet(np.array([1, 3]), np.array([1, 2])), rng())
@@ -161,10 +161,10 @@ def test_the_fisher_information_of_volumes_is_over_their_slices(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["usim-cosine", "usim-fisher"])
-def test_options_reach_the_figures_and_the_first_pick_tells_its_share(name):
+def test_options_reach_the_scores_and_the_first_pick_tells_its_share(name):
     strategy = create_strategy(f"{name}/passes=3/p=0.3")
-    (figure,) = strategy.figures
-    assert (figure.sampler.passes, figure.sampler.p, figure.name) == (3, 0.3, "class-variance")
+    (spec,) = strategy.score_specs
+    assert (spec.sampler.passes, spec.sampler.p, spec.name) == (3, 0.3, "class-variance")
     choices = strategy.select(make_pool(name), 3, rng())
     assert "of the slices that the model is unsure of" in choices[0].reason
     assert all(choice.score >= 0 for choice in choices)
@@ -186,15 +186,15 @@ def test_a_model_without_dropout_is_refused_in_words(name):
     settings = TrainingSettings(features=(4, 4, 4, 4, 4), dropout=(0.0,) * 5, decoder_dropout=(0.0,) * 4)
     model = Ensemble((Segmenter(build_network(1, 3, settings, seed=0).eval(), 1, 3, settings, "none"),))
     with pytest.raises(BadInput, match="dropout"):
-        create_strategy(name).select(make_pool(name, model=model), 3, rng())
-    assert "dropout" in create_strategy(name).hindrance(replace(Situation(), dropout=False))
-    assert create_strategy(name).hindrance(Situation()) == ""
+        choose_slices(create_strategy(name), make_pool(name, model=model), 3, rng())
+    assert "dropout" in create_strategy(name).unavailable_reason(replace(Situation(), dropout=False))
+    assert create_strategy(name).unavailable_reason(Situation()) == ""
 
 
 def test_nothing_to_pick_gives_nothing():
     stack = FakeStack(1, 3)
     everything = [SliceId("volume00", index) for index in range(3)]
-    pool = make_pool(stack=stack, annotated=everything, knowledge=fake_knowledge(stack, everything))
-    assert create_strategy("usim-cosine").select(pool, 2, rng()) == []
+    pool = make_pool(stack=stack, annotated=everything, statistics=fake_statistics(stack, everything))
+    assert choose_slices(create_strategy("usim-cosine"), pool, 2, rng()) == []
     capped = make_pool(stack=stack, annotated=(), constraints=Constraints(max_per_volume=1))
-    assert len(create_strategy("usim-fisher").select(capped, 3, rng())) == 1
+    assert len(choose_slices(create_strategy("usim-fisher"), capped, 3, rng())) == 1

@@ -8,11 +8,11 @@ import torch
 from acquisition_fakes import FakeStack, fake_pool
 
 from ActiveSegmentationLib.acquisition import create_strategy
-from ActiveSegmentationLib.acquisition.vaal import NETWORKS
 from ActiveSegmentationLib.common.progress import Progress
 from ActiveSegmentationLib.common.seeds import generator
 from ActiveSegmentationLib.embedding import VaalSettings, train_vaal
 from ActiveSegmentationLib.embedding.vaal import VaalNetworks, _pair_accuracy
+from ActiveSegmentationLib.loop import choose_slices
 
 
 class Listener(Progress):
@@ -41,10 +41,10 @@ def test_different_slices_come_first():
     stack = two_kinds()
     annotated = [stack.slice_id(row) for row in range(0, 60, 8)]
     pool = fake_pool(stack, annotated=annotated, progress=Listener())
-    chosen = create_strategy("vaal").select(pool, 20, generator(0))
+    chosen = choose_slices(create_strategy("vaal"), pool, 20, generator(0))
     odd = [pool.rows[pool.ids.index(choice.slice)] % 2 for choice in chosen]
     assert np.mean(odd) > 0.9
-    assert not pool.progress.messages
+    assert not pool.compute.progress.messages
     assert all(choice.score >= 0 for choice in chosen)
 
 
@@ -56,17 +56,17 @@ def test_the_score_is_computed_once_a_pool_and_leaves_torch_alone():
     torch.manual_seed(5)
     first = create_strategy("vaal").score(pool)
     assert torch.equal(torch.rand(3), expected)
-    steps = len(pool.progress.steps)
-    assert pool.progress.steps[-1] == (19, 19)
+    steps = len(pool.compute.progress.steps)
+    assert pool.compute.progress.steps[-1] == (19, 19)
     assert create_strategy("vaal").score(pool) is first
-    assert len(pool.progress.steps) == steps
+    assert len(pool.compute.progress.steps) == steps
 
 
 def test_scores_that_are_noise_are_told():
     stack = FakeStack(constant=True)
     pool = fake_pool(stack, annotated=[stack.slice_id(0), stack.slice_id(31)], progress=Listener())
-    create_strategy("vaal/steps=1").select(pool, 3, generator(0))
-    assert "close to noise" in pool.progress.messages[0]
+    choose_slices(create_strategy("vaal/steps=1"), pool, 3, generator(0))
+    assert "close to noise" in pool.compute.progress.messages[0]
 
 
 def test_rounds_differ_and_seeds_repeat():
@@ -87,7 +87,7 @@ def test_larger_slices_get_another_block():
 
 def test_the_papers_networks_can_be_had():
     """Sinha et al. 2019: 64 pixels come down to 4 in four blocks, behind which is a discriminator of 512 units."""
-    networks = VaalNetworks(1, NETWORKS["original"], 64)
+    networks = VaalNetworks(1, create_strategy("vaal/network=original").settings(), 64)
     convolutions = [module for module in networks.encoder if isinstance(module, torch.nn.Conv2d)]
     assert [module.out_channels for module in convolutions] == [128, 256, 512, 1024]
     assert networks.discriminator[0].out_features == 512

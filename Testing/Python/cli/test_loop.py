@@ -61,7 +61,7 @@ def test_strategies_are_listed_with_what_hinders_them(trained, tmp_path, phantom
     class NeedsMembers(Random):
         name, needs = "needs-members", frozenset({"members"})
 
-    monkeypatch.setitem(registry._factories, NeedsMembers.name, NeedsMembers)
+    monkeypatch.setitem(registry.BUILT_IN, NeedsMembers.name, NeedsMembers)
     study = new_study(tmp_path / "study", phantom_cohort)
     listed = {info["name"]: info for info in json.loads(done("strategies", study, "--json").out)}
     assert set(listed["needs-members"]) == {"name", "summary", "options", "hindrance"}

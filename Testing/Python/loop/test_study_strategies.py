@@ -63,7 +63,7 @@ def test_training_does_not_need_the_strategy_that_asked(loop, monkeypatch):
 
     loop.suggest(3, "strided")
     answer(loop)
-    monkeypatch.delitem(registry._factories, "strided")
+    monkeypatch.delitem(registry.BUILT_IN, "strided")
     loop.train()
 
 

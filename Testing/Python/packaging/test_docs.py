@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from pathlib import Path
 
 import pytest
 
-from ActiveSegmentationLib.acquisition import strategy_names
-from ActiveSegmentationLib.acquisition.recommended import SETTINGS
+from ActiveSegmentationLib.acquisition import Recommended, create_strategy, strategy_names
 from ActiveSegmentationLib.cli.command import SUMMARIES
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -54,7 +54,15 @@ def test_every_strategy_has_a_row_on_its_page():
 
 
 def test_the_page_of_recommended_names_its_settings():
-    name = "balanced:entropy/" + "/".join(f"{option}={value}" for option, value in SETTINGS.items())
-    assert f"`recommended` is `{name}`" in (ROOT / "docs" / "experiments" / "recommended_strategy.md").read_text(
-        encoding="utf-8"
-    )
+    page = (ROOT / "docs" / "experiments" / "recommended_strategy.md").read_text(encoding="utf-8")
+    name = re.search(r"`recommended` is `([^`]+)`", page)
+    assert name is not None
+    assert create_strategy(name[1]) == Recommended().balanced
+
+
+def test_the_table_of_strategies_is_the_one_that_the_strategies_make():
+    spec = importlib.util.spec_from_file_location("strategy_table", ROOT / "scripts" / "strategy_table.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    text = module.PAGE.read_text(encoding="utf-8")
+    assert module.page(text) == text, "run python scripts/strategy_table.py"

@@ -78,7 +78,7 @@ def hindrances(**options):
 
 def test_strategies_of_a_study_are_told_what_hinders_them(study, monkeypatch):
     """The study's settings say what models there will be, and once there is one, the model does."""
-    monkeypatch.setitem(registry._factories, NeedsMembers.name, NeedsMembers)
+    monkeypatch.setitem(registry.BUILT_IN, NeedsMembers.name, NeedsMembers)
     here = {"study": str(study.folder), "device": "cpu"}
     assert not any(hindrances().values())
     told = hindrances(study=str(study.folder))

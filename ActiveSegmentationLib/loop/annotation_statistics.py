@@ -6,26 +6,26 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from ActiveSegmentationLib.acquisition import Knowledge
+from ActiveSegmentationLib.acquisition import PoolStatistics
 from ActiveSegmentationLib.cohort import IGNORE_LABEL, AnnotationKind, SliceId, SliceStack
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.study import LabelSet, SliceAnnotation
 
 
-def knowledge_of(
+def pool_statistics(
     annotations: Mapping[SliceId, SliceAnnotation],
     labels: LabelSet,
     *,
     extents: Mapping[str, tuple[int, int]] | None = None,
     truth: Callable[[np.ndarray], np.ndarray] | None = None,
-) -> Knowledge:
+) -> PoolStatistics:
     """Count the annotated pixels of each class, and collect the times and the names of the classes.
 
     Args:
         annotations: Annotated slices.
         labels: The label set.
         extents: First and last slice index with any foreground of the volumes where a person marked them.
-        truth: See ``Knowledge.truth``; ``true_classes`` makes one.
+        truth: See ``PoolStatistics.truth``; ``true_classes`` makes one.
     """
     pixels = {}
     for slice_id, annotation in annotations.items():
@@ -33,7 +33,7 @@ def knowledge_of(
         pixels[slice_id] = np.bincount(classes[classes != IGNORE_LABEL].ravel(), minlength=labels.classes)
     seconds = {key: annotation.seconds for key, annotation in annotations.items() if annotation.seconds > 0}
     names = ("background", *(label.name for label in labels.labels))
-    return Knowledge(pixels, seconds, extents, truth, names)
+    return PoolStatistics(pixels, seconds, extents, truth, names)
 
 
 def true_classes(stack: SliceStack, labels: LabelSet) -> Callable[[np.ndarray], np.ndarray]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ActiveSegmentationLib.cohort import AnnotationKind, SliceId
-from ActiveSegmentationLib.loop import knowledge_of, true_classes
+from ActiveSegmentationLib.loop import pool_statistics, true_classes
 from ActiveSegmentationLib.study import LabelSet, SliceAnnotation
 
 LABELS = LabelSet.from_names({3: "liver", 7: "spleen"})
@@ -25,7 +25,7 @@ def annotation(index, plane, seconds):
 
 def test_pixels_are_counted_by_class_without_the_unlabelled():
     found = [annotation(0, [[3, 3], [255, 0]], 4.0), annotation(1, [[7, 255], [255, 255]], 0.0)]
-    known = knowledge_of({a.slice: a for a in found}, LABELS, extents={"v": (0, 1)})
+    known = pool_statistics({a.slice: a for a in found}, LABELS, extents={"v": (0, 1)})
     assert known.class_pixels[SliceId("v", 0)].tolist() == [1, 2, 0]
     assert known.class_pixels[SliceId("v", 1)].tolist() == [0, 0, 1]
     assert known.seconds == {SliceId("v", 0): 4.0}

@@ -1,4 +1,4 @@
-"""Places that are spread evenly over volumes, or more densely where structures are."""
+"""Positions that are spread evenly over volumes, or more densely where structures are."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import numpy as np
 from ActiveSegmentationLib.acquisition.pool import Pool
 
 EVERYWHERE = 1e-6
-"""Weight, spread over a volume, that slices have beside all others, so that those nobody wants keep an order."""
+"""Small weight of every slice, spread over its volume, so that slices without any other weight keep an order."""
 
 SPECK = 0.1
 """Predicted structures smaller than this part of their largest section of the volume are taken for errors."""
 
 
-class Ground:
+class StretchedVolumes:
     """Volumes stretched to length 1 so that every slice is as long as its weight.
 
     A share ``foreground`` of each volume's weight lies on the slices that show predicted structures, equally on every
@@ -47,10 +47,10 @@ class Ground:
         self.middles = ends - (ends - self.widths)[first] - self.widths / 2
         """(n,) middle of each slice."""
 
-    def near(self, members: np.ndarray, place: float, window: float) -> np.ndarray:
-        """Which slices (m,) have their middle in the window around a place, or reach nearest to it: (m,) bool."""
-        half, widths = window / 2, self.widths[members]
-        away = np.abs(self.middles[members] - np.clip(place, half, 1 - half))
+    def near(self, candidates: np.ndarray, place: float, window: float) -> np.ndarray:
+        """Which slices (m,) have their middle in the window around a position, or reach closest to it: (m,) bool."""
+        half, widths = window / 2, self.widths[candidates]
+        away = np.abs(self.middles[candidates] - np.clip(place, half, 1 - half))
         beyond = np.maximum(away - widths / 2, 0)
         return (away <= half) | (beyond <= beyond.min())
 
@@ -69,25 +69,25 @@ class Ground:
         return np.stack(columns, axis=1)
 
 
-class Places:
-    """Places in stretched volumes, evenly spread over all picks of a round.
+class SpreadPositions:
+    """Positions in stretched volumes, evenly spread over all picks of a round.
 
     Args:
         pool: The pool.
-        ground: Its stretched volumes.
-        count: Number of places.
+        stretched: Its stretched volumes.
+        count: Number of positions.
         rng: Source of randomness.
     """
 
-    def __init__(self, pool: Pool, ground: Ground, count: int, rng: np.random.Generator) -> None:
-        self._volumes, self._middles = pool.volumes, ground.middles
+    def __init__(self, pool: Pool, stretched: StretchedVolumes, count: int, rng: np.random.Generator) -> None:
+        self._volumes, self._middles = pool.volumes, stretched.middles
         self._seen: dict[int, list[float]] = {}
         for position in np.flatnonzero(pool.annotated):
             self.take(int(position))
         self._left = list(rng.permutation((np.arange(count) + rng.random()) / count))
 
     def next(self, volume: int) -> float:
-        """A place for a pick of this volume: the next one, or the one farthest from its annotated and picked slices."""
+        """A position for a pick of this volume: the next one, or the farthest from its annotated and picked slices."""
         seen = self._seen.get(volume)
         if not seen:
             return self._left.pop()

@@ -1,15 +1,18 @@
-"""What strategies that look at gradients have in common: an option, and the gradients of a pool's items."""
+"""Gradients of a pool's items by the model's weights, for strategies that look at them."""
 
 from __future__ import annotations
+
+from typing import Annotated, Literal
 
 import numpy as np
 
 from ActiveSegmentationLib.acquisition.options import Option
 from ActiveSegmentationLib.acquisition.pool import Pool
-from ActiveSegmentationLib.uncertainty.gradients import choose_parameters, gradient_embeddings, parameter_count
 
-PARAMETERS = Option(10_000, "Weights of the model whose gradients are kept of each slice.", least=1)
+Parameters = Annotated[int, Option("Weights of the model whose gradients are kept of each slice.", least=1)]
 """Option of all of them; Foellmer 2024 keeps 10,000."""
+
+Entries = Literal["random", "first"]
 
 
 def gradients_of(
@@ -19,33 +22,35 @@ def gradients_of(
     rng: np.random.Generator,
     *,
     loss: str = "likelihood",
-    entries: str = "random",
+    entries: Entries = "random",
 ) -> np.ndarray:
     """Gradients of every item of a pool that has a model; of a volume, the means over its slices.
 
     Args:
-        pool: What there is to choose from.
+        pool: The slices to choose from.
         layer: Layer, see ``UNet.convolutions``.
         parameters: Most parameters to keep.
         rng: Source of the random subset of parameters.
         loss: Name from ``uncertainty.gradients.LOSSES``.
-        entries: "random" or "first", see ``choose_parameters``.
+        entries: Which parameters to keep, see ``choose_parameters``.
 
     Returns:
         (n, d) float32, d <= ``parameters``.
 
     Raises:
-        BadInput: If a value is not finite, or the model is no U-Net.
+        BadInput: If a value is not finite, or the model is not a U-Net.
     """
-    assert pool.model is not None
-    columns = choose_parameters(parameter_count(pool.model, layer), parameters, entries, rng)
+    from ActiveSegmentationLib.uncertainty.gradients import choose_parameters, parameter_count
+
+    columns = choose_parameters(parameter_count(pool.require_model(), layer), parameters, entries, rng)
     return gradients_at(pool, layer, columns, loss=loss)
 
 
 def gradients_at(pool: Pool, layer: str, columns: np.ndarray, *, loss: str = "likelihood") -> np.ndarray:
     """The same for given parameters (k,) of the layer: (n, k) float32."""
-    model = pool.model
-    assert model is not None
+    from ActiveSegmentationLib.uncertainty.gradients import gradient_embeddings
+
+    model = pool.require_model()
 
     def compute(rows: np.ndarray) -> np.ndarray:
         return gradient_embeddings(

@@ -1,0 +1,196 @@
+"""Two stages: the slices that the model is least sure of, and among them those that stand for others.
+
+Both strategies of Ozdemir et al. (2021) share the first stage.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+
+from ActiveSegmentationLib.acquisition.base import (
+    Choice,
+    GreedyState,
+    ModelStrategy,
+    Strategy,
+    as_clause,
+    pick_greedily,
+)
+from ActiveSegmentationLib.acquisition.facility_location import Facilities
+from ActiveSegmentationLib.acquisition.options import Option
+from ActiveSegmentationLib.acquisition.pool import Pool, ScoreSpec
+from ActiveSegmentationLib.acquisition.ranking import best, checked_scores, ranking
+from ActiveSegmentationLib.acquisition.sample_ratio import (
+    Greedy,
+    Preset,
+    SampleRatioGains,
+    autoencoder_kind,
+    sample_ratio_gains,
+)
+from ActiveSegmentationLib.acquisition.uncertain import DropoutProbability
+
+Factor = Annotated[float, Option("How many uncertain slices are looked at for each one asked for.", least=1)]
+Passes = Annotated[int, Option("Predictions of each slice with dropout left on.", least=2, most=1000)]
+
+UNSURE = "One of those the model is least sure of"
+
+
+class TwoStages(Strategy):
+    """The first stage: the slices whose predictions vary most with dropout (Ozdemir et al. 2021, Eq. 2)."""
+
+    needs = frozenset({"dropout"})
+
+    factor: float
+    passes: int
+    p: float
+
+    @property
+    def score_specs(self) -> tuple[ScoreSpec, ...]:
+        """Variance over passes with dropout; see ``Strategy.score_specs``."""
+        from ActiveSegmentationLib.uncertainty import Dropout
+
+        return (ScoreSpec(Dropout(self.passes, self.p or None), "foreground-variance"),)
+
+    def shortlist(self, pool: Pool, budget: int) -> np.ndarray:
+        """The ``factor * budget`` most uncertain slices that may be picked together: (n,) bool.
+
+        Limits hold for the list as a whole, so that any part of it may be picked: the second stage never runs out of
+        slices that a limit would have let through.
+        """
+        scores = checked_scores(pool.scores(self.score_specs[0]), pool)
+        listed = np.zeros(len(pool), dtype=bool)
+        listed[pool.allowance().take_in_order(ranking(scores), math.ceil(self.factor * budget))] = True
+        return listed
+
+
+@dataclass(frozen=True)
+class SuggestiveAnnotation(TwoStages, ModelStrategy):
+    """FCN_Baseline of Ozdemir et al. (2021, Sec. 2.4, Eq. 9 and 10), after Yang et al. (MICCAI 2017).
+
+    - Candidates are the ``factor`` times as many slices as wanted whose predictions vary most with dropout (Yang et al.
+      vote with bootstrapped networks instead). Limits hold for the candidates already.
+    - Of these, greedily those that add most to the sum, over all slices that may be asked for, of the largest cosine to
+      a picked slice; features are the model's coarsest ones, averaged over the plane. The sum starts from cosine -1,
+      see ``Facilities``, and as in the papers annotated slices stand for nothing.
+
+    Needs a model with dropout; cost: 17 predictions of the pool, and O(factor budget n (d + budget)).
+    """
+
+    name = "suggestive-annotation"
+    summary = "Slices the model is unsure of that resemble many others nobody has annotated."
+    source = "Ozdemir 2021 (Yang 2017)"
+    requires = "a model with dropout"
+    embeddings = ("segmenter",)
+
+    factor: Factor = 2.0
+    passes: Passes = 17
+    p: DropoutProbability = 0.0
+
+    def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:
+        """Choose slices; see ``Strategy.select``. Draws nothing from ``rng``."""
+        listed = self.shortlist(pool, budget)
+        return pick_greedily(_Listed(pool, np.flatnonzero(listed)), pool, budget, listed)
+
+
+class _Listed(GreedyState):
+    """What each candidate adds in standing for all slices that may be asked for.
+
+    Args:
+        pool: The pool.
+        listed: (m,) positions of the candidates, ascending.
+    """
+
+    def __init__(self, pool: Pool, listed: np.ndarray) -> None:
+        features, is_open = pool.embeddings("segmenter"), pool.slice_counts() > 0
+        self._listed, self._total, self._unit = listed, int(is_open.sum()), pool.unit
+        self._facilities = Facilities(features[is_open], features[listed])
+
+    def pick(self, allowed: np.ndarray) -> tuple[int, float | None]:
+        """The candidate of the largest gain; see ``GreedyState.pick``."""
+        gains = self._facilities.gains()
+        number = best(gains, allowed[self._listed])
+        return int(self._listed[number]), float(gains[number])
+
+    def take(self, position: int) -> str:
+        """Count the candidate as chosen; see ``GreedyState.take``."""
+        count = self._facilities.choose(int(np.searchsorted(self._listed, position)))
+        if not count:
+            return f"{UNSURE}; by its features all {self._unit}s resemble earlier picks more."
+        return f"{UNSURE}; by its features {count} of {self._total} open {self._unit}s resemble it most so far."
+
+
+@dataclass(frozen=True)
+class BayesianSampleQuerying(TwoStages):
+    """FCN_BSQ of Ozdemir et al. (2021, Sec. 2.3 and 2.4): uncertainty first, then the sample ratio of Eq. 7 and 8.
+
+    - Candidates are the ``factor`` times as many slices as wanted whose predictions vary most with dropout (Eq. 2:
+      variance over 17 passes, mean over pixels and classes). Limits hold for them already. Before the first training
+      all slices are candidates, and each reason says so.
+    - Of these, those with the highest ratio of likelihoods, cohort over annotated, in the latent space of an infoVAE.
+      All are picked at once as in the paper; with ``greedy`` each pick counts as annotated for the next ones, which
+      avoids asking for near-copies.
+
+    Needs an annotated slice, models with dropout, and the autoencoder (trained once a cohort, label-free); cost: 17
+    predictions of the pool, and O(budget n d).
+    """
+
+    name = "bayesian-sample-querying"
+    summary = "Slices the model is unsure of that are typical of your cohort and unlike those annotated so far."
+    source = "Ozdemir 2021"
+    requires = "an annotated slice; training of an autoencoder, once; a model with dropout"
+
+    preset: Preset = None
+    factor: Factor = 2.0
+    passes: Passes = 17
+    p: DropoutProbability = 0.0
+    greedy: Greedy = False
+
+    def __post_init__(self) -> None:
+        """Check the options and the preset.
+
+        Raises:
+            BadInput: If there is no such preset.
+        """
+        super().__post_init__()
+        autoencoder_kind(self.preset, self.name)
+
+    @property
+    def embeddings(self) -> tuple[str, ...]:
+        """The autoencoder's; see ``Strategy.embeddings``."""
+        return (autoencoder_kind(self.preset, self.name),)
+
+    def not_ready_reason(self, pool: Pool) -> str:
+        """Nothing is annotated; see ``Strategy.not_ready_reason``."""
+        return "" if pool.annotated.any() else f"No {pool.unit} is annotated yet"
+
+    def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:
+        """Choose slices; see ``Strategy.select``."""
+        candidates = None if pool.model is None else self.shortlist(pool, budget)
+        why = "No model is trained yet" if pool.model is None else UNSURE
+        state = sample_ratio_gains(pool, self.embeddings[0], greedy=self.greedy)
+        return pick_greedily(_Ratios(state, why), pool, budget, candidates)
+
+
+class _Ratios(GreedyState):
+    """The slice of the highest ratio next.
+
+    Args:
+        state: The ratios.
+        why: What each reason begins with.
+    """
+
+    def __init__(self, state: SampleRatioGains, why: str) -> None:
+        self._state, self._why = state, why
+
+    def pick(self, allowed: np.ndarray) -> tuple[int, float | None]:
+        """The allowed slice of the highest ratio; see ``GreedyState.pick``."""
+        ratios = self._state.ratios()
+        position = best(ratios, allowed)
+        return position, float(ratios[position])
+
+    def take(self, position: int) -> str:
+        """Count the pick; see ``GreedyState.take``."""
+        return f"{self._why}: {as_clause(self._state.take(position))}"

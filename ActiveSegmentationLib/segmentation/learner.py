@@ -15,7 +15,7 @@ from ActiveSegmentationLib.segmentation.crops import RandomCrops
 from ActiveSegmentationLib.segmentation.examples import Examples
 from ActiveSegmentationLib.segmentation.loss_head import ATTACHED, head_optimiser, ranking_loss
 from ActiveSegmentationLib.segmentation.losses import SegmentationLoss
-from ActiveSegmentationLib.segmentation.network import UNet, build_network
+from ActiveSegmentationLib.segmentation.network import SegmentationNetwork, build_network
 from ActiveSegmentationLib.segmentation.settings import TrainingSettings
 from ActiveSegmentationLib.segmentation.slices import Slices, plane_images, whole_planes
 from ActiveSegmentationLib.segmentation.validation import batch_dice, foreground_dice
@@ -29,7 +29,7 @@ TASK, HEAD = "network", "loss head"
 
 
 class SegmentationLearner(Learner):
-    """Trains a U-Net on annotated slices.
+    """Trains a U-Net on annotated slices; subclasses train other networks.
 
     Args:
         stack: The cohort's slices.
@@ -43,7 +43,7 @@ class SegmentationLearner(Learner):
     history_file: ClassVar[str] = "history.json"
     advice: ClassVar[str] = "Lower the learning rate, and check the images of the annotated slices."
     stage = "Training"
-    network: UNet
+    network: SegmentationNetwork
 
     def __init__(
         self,
@@ -65,23 +65,29 @@ class SegmentationLearner(Learner):
         self._validation: _ValidationSlices | None = None
         self._best: dict[str, torch.Tensor] | None = None
         self._shown_dice = 0.0
-        self.network = build_network(stack.channels, classes, settings, seed=torch_seed(seed, "weights"))
+        weights_seed = torch_seed(seed, "weights")
+        self.network = self.build_network(stack.channels, classes, settings, seed=weights_seed)
         self.network.to(device)
         self.optimisers = {TASK: _optimiser(self.network, settings)}
         if self.network.loss_head is not None:
             self.optimisers[HEAD] = head_optimiser(self.network.loss_head)
 
+    @staticmethod
+    def build_network(channels: int, classes: int, settings: TrainingSettings, *, seed: int) -> SegmentationNetwork:
+        """The network with random weights that depend on the seed only; subclasses may build another one."""
+        return build_network(channels, classes, settings, seed=seed)
+
     def validate_on(self, examples: Examples) -> None:
         """Keep the weights with the best Dice on these slices instead of the last ones."""
         self._validation = _ValidationSlices(self._stack, examples, self.device)
 
-    def start_from(self, network: UNet) -> None:
+    def start_from(self, network: SegmentationNetwork) -> None:
         """Replace the random initial weights by those of a trained network of the same shape."""
         self.network.net.load_state_dict(network.net.state_dict())
         if self.network.loss_head is not None and network.loss_head is not None:
             self.network.loss_head.load_state_dict(network.loss_head.state_dict())
 
-    def trained_network(self) -> UNet:
+    def trained_network(self) -> SegmentationNetwork:
         """The network with the weights to keep, in evaluation mode."""
         if self._best is not None:
             self.network.load_state_dict(self._best)
@@ -215,7 +221,7 @@ def _inverse_frequency(labels: torch.Tensor, classes: int) -> torch.Tensor:
     return counts.sum() / (classes * counts.clamp(min=1))
 
 
-def _optimiser(network: UNet, settings: TrainingSettings) -> torch.optim.Optimizer:
+def _optimiser(network: SegmentationNetwork, settings: TrainingSettings) -> torch.optim.Optimizer:
     parameters, rate, decay = network.net.parameters(), settings.learning_rate, settings.weight_decay
     if settings.optimiser == "sgd":
         return torch.optim.SGD(parameters, rate, momentum=0.9, nesterov=settings.nesterov, weight_decay=decay)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -12,7 +14,39 @@ from ActiveSegmentationLib.segmentation.settings import TrainingSettings
 from ActiveSegmentationLib.training import seeded_weights
 
 
-class UNet(nn.Module):
+class SegmentationNetwork(nn.Module, ABC):
+    """A network with an encoder of several levels and a decoder, which a segmentation learner trains.
+
+    Attributes:
+        net: All layers but those of the loss head.
+        loss_head: Predicts the loss from the encoder's maps, or None.
+    """
+
+    net: nn.Module
+    loss_head: LossHead | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loss_head = None
+
+    @abstractmethod
+    def encode(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Images (n, channels, H, W) float -> the encoder's maps of all levels, finest first."""
+
+    @abstractmethod
+    def decode(self, maps: list[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
+        """The encoder's maps of images of (H, W) pixels -> logits (n, classes, H, W)."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Images (n, channels, H, W) float -> logits (n, classes, H, W)."""
+        return self.decode(self.encode(images), (images.shape[-2], images.shape[-1]))
+
+    def bottleneck(self, images: torch.Tensor) -> torch.Tensor:
+        """Images (n, channels, H, W) float -> coarsest feature map (n, features, h, w)."""
+        return self.encode(images)[-1]
+
+
+class UNet(SegmentationNetwork):
     """2D U-Net for images of any size, with as many levels as there are ``features``.
 
     - MONAI's decoder pads images whose size the poolings do not divide.
@@ -42,14 +76,6 @@ class UNet(nn.Module):
             _set_dropout(getattr(self.net, name), p, settings)
         # created last, so that the weights above do not depend on it
         self.loss_head = LossHead(settings.features) if settings.loss_head else None
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Images (n, channels, H, W) float -> logits (n, classes, H, W)."""
-        return self.decode(self.encode(images), (images.shape[-2], images.shape[-1]))
-
-    def bottleneck(self, images: torch.Tensor) -> torch.Tensor:
-        """Images (n, channels, H, W) float -> coarsest feature map (n, features, h, w)."""
-        return self.encode(images)[-1]
 
     def encode(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Images (n, channels, H, W) float -> the encoder's maps of all levels, finest first."""

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 
 from ActiveSegmentationLib.common.compute import Compute
+from ActiveSegmentationLib.segmentation.learners import learner_class
 from ActiveSegmentationLib.segmentation.model_files import FILES
-from ActiveSegmentationLib.segmentation.network import UNet, build_network
+from ActiveSegmentationLib.segmentation.network import SegmentationNetwork
 from ActiveSegmentationLib.segmentation.predictor import Predictor, iterate_images
 from ActiveSegmentationLib.segmentation.settings import TrainingSettings
 from ActiveSegmentationLib.segmentation.slices import Slices
@@ -32,7 +33,7 @@ class Segmenter(Predictor):
         window: Rows and columns of the images it was trained on; larger images are predicted window by window.
     """
 
-    network: UNet
+    network: SegmentationNetwork
     channels: int
     class_count: int
     settings: TrainingSettings
@@ -117,6 +118,7 @@ def load_segmenter(folder: Path) -> Segmenter:
     """
     about = FILES.read_description(folder)
     settings = TrainingSettings.from_json(about["settings"])
+    build_network = learner_class(settings.learner).build_network
     network = build_network(about["channels"], about["classes"], settings, seed=0)
     FILES.read_weights(folder, network, about["key"])
     rows, columns = about.get("window", LARGEST_WINDOW)  # earlier versions did not keep it

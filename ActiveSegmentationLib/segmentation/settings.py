@@ -11,6 +11,9 @@ from pydantic import Field
 
 from ActiveSegmentationLib.training import Schedule, Settings, rate_factor, settings
 
+DEFAULT_LEARNER = "unet"
+"""Name of the learner of this library."""
+
 FEWEST_LEVELS, MOST_LEVELS = 2, 6
 """Resolution levels that the network may have; five are full resolution and four poolings."""
 
@@ -94,11 +97,13 @@ class TrainingSettings(Settings):
         augmentation: Ranges of the augmentation.
         mixed_precision: Whether to compute in bfloat16 where the device is a CUDA GPU.
         loss_head: Whether a loss head is trained, which the strategy "learning-loss" needs.
+        learner: Name of the learner: "unet", or one that an installed package adds, see ``learners``.
     """
 
     where: ClassVar[str] = "training settings"
     later: ClassVar[Mapping[str, Any]] = {
         "loss_head": False,
+        "learner": DEFAULT_LEARNER,
         "nesterov": True,
         "upsample": "deconv",
         "dropout_place": "convolutions",
@@ -138,6 +143,7 @@ class TrainingSettings(Settings):
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
     mixed_precision: bool = True
     loss_head: bool = False
+    learner: str = DEFAULT_LEARNER
 
     @pydantic.model_validator(mode="after")
     def _one_dropout_a_level(self) -> Self:

@@ -12,6 +12,7 @@ from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import hash_json
 from ActiveSegmentationLib.segmentation.examples import KEEP, Examples
 from ActiveSegmentationLib.segmentation.learner import SegmentationLearner
+from ActiveSegmentationLib.segmentation.learners import learner_class
 from ActiveSegmentationLib.segmentation.model_files import FILES
 from ActiveSegmentationLib.segmentation.segmenter import Segmenter, load_segmenter
 from ActiveSegmentationLib.segmentation.settings import TrainingSettings
@@ -71,9 +72,10 @@ class TrainingTask:
         if initial is None or not settings.warm_start:
             return None
         before = initial.settings
-        shape = (initial.channels, initial.classes, before.features, before.norm, before.upsample)
-        if shape != (self.stack.channels, self.classes, settings.features, settings.norm, settings.upsample):
-            advice = "Train without warm start, or keep channels, labels, features and norm as they were."
+        shape = (initial.channels, initial.classes, before.learner, before.features, before.norm, before.upsample)
+        own = (settings.learner, settings.features, settings.norm, settings.upsample)
+        if shape != (self.stack.channels, self.classes, *own):
+            advice = "Train without warm start, or keep learner, channels, labels, features and norm as they were."
             raise BadInput("The model to start from has another shape.", where="warm start", advice=advice)
         return initial
 
@@ -105,7 +107,7 @@ def fit(
     for message in _absent_classes(task):
         compute.progress.message(message)
     checkpoints = Checkpoints(folder, task.key, checkpoint_every)
-    learner = SegmentationLearner(
+    learner = learner_class(task.settings.learner)(
         task.stack, task.examples, task.classes, task.settings, seed=task.seed, device=compute.device
     )
     learner.stage = stage

@@ -1,4 +1,4 @@
-"""Packages that add a strategy and a layout, installed as people would and used from a fresh process."""
+"""Packages that add a strategy, a layout and a learner, installed as people would and used from a fresh process."""
 
 from __future__ import annotations
 
@@ -58,6 +58,31 @@ def test_an_installed_strategy_is_used(installed, phantom_cohort, tmp_path):
     assert answer["strategy"] == "largest-gap/edge=0.5"
     assert len({request["volume"] for request in answer["requests"]}) == 3
     assert all(request["reason"].startswith("No annotated") for request in answer["requests"])
+
+
+def test_an_installed_learner_trains_and_predicts(installed, phantom_cohort, tmp_path):
+    study, out = tmp_path / "study", tmp_path / "predicted"
+    run(installed, "new", study, "--cohort", phantom_cohort, "--annotation", "mask", "--size", "32x32", "--json")
+    record = json.loads((study / "study.json").read_text(encoding="utf-8"))
+    small = {
+        "learner": "residual-unet",
+        "steps": 3,
+        "features": [4, 4],
+        "dropout": [0.0, 0.2],
+        "decoder_dropout": [0.0],
+    }
+    record["settings"]["training"] |= small
+    (study / "study.json").write_text(json.dumps(record), encoding="utf-8")
+    device = ("--device", "cpu", "--json")
+    run(installed, "suggest", study, "--count", 2, *device)
+    run(installed, "annotate", study, "--oracle", "--json")
+    run(installed, "train", study, *device)
+    (about,) = (json.loads(path.read_text()) for path in study.glob("rounds/1/model/member-*/model.json"))
+    assert about["settings"]["learner"] == "residual-unet"
+    run(installed, "predict", study, "--out", out, *device)
+    assert len(list(out.glob("*.nii.gz"))) == len(list(phantom_cohort.glob("patient*/*_gt.nii.gz")))
+    answer = run(installed, "suggest", study, "--count", 1, "--strategy", "bald/passes=2", *device)
+    assert answer["requests"][0]["score"] >= 0
 
 
 def test_an_installed_layout_is_detected_and_read(installed, phantom_cohort, tmp_path):

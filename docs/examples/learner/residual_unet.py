@@ -1,0 +1,65 @@
+"""A learner in a package of its own: the training of this library with a U-Net of residual blocks."""
+
+import torch
+from torch import nn
+
+from ActiveSegmentationLib.segmentation import SegmentationLearner, SegmentationNetwork
+from ActiveSegmentationLib.training import seeded_weights
+
+
+class ResidualUNet(SegmentationNetwork):
+    """Three levels of residual blocks; images of any size."""
+
+    def __init__(self, channels, classes, width, dropout):
+        super().__init__()
+        widths = (width, 2 * width, 4 * width)
+        self.net = nn.ModuleDict(
+            {
+                "down": nn.ModuleList(map(Block, (channels, *widths[:2]), widths, [dropout] * 3)),
+                "up": nn.ModuleList([Block(widths[2] + widths[1], widths[1], 0.0), Block(3 * width, width, 0.0)]),
+                "last": nn.Conv2d(width, classes, 1),
+            }
+        )
+
+    def encode(self, images):
+        """See ``SegmentationNetwork.encode``."""
+        maps = [self.net["down"][0](images)]
+        for block in self.net["down"][1:]:
+            maps.append(block(nn.functional.avg_pool2d(maps[-1], 2, ceil_mode=True)))
+        return maps
+
+    def decode(self, maps, size):
+        """See ``SegmentationNetwork.decode``."""
+        features = maps[-1]
+        for block, skipped in zip(self.net["up"], reversed(maps[:-1]), strict=True):
+            enlarged = nn.functional.interpolate(features, skipped.shape[-2:])
+            features = block(torch.cat([enlarged, skipped], 1))
+        return self.net["last"](features)[..., : size[0], : size[1]]
+
+
+class Block(nn.Module):
+    """Two convolutions and a shortcut."""
+
+    def __init__(self, inputs, outputs, dropout):
+        super().__init__()
+        self.first = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.second = nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.norms = nn.ModuleList([nn.BatchNorm2d(outputs), nn.BatchNorm2d(outputs)])
+        self.dropout = nn.Dropout(dropout)
+        self.shortcut = nn.Conv2d(inputs, outputs, 1)
+
+    def forward(self, maps):
+        """(n, inputs, H, W) -> (n, outputs, H, W)."""
+        features = nn.functional.leaky_relu(self.norms[0](self.first(maps)))
+        features = self.dropout(self.norms[1](self.second(features)))
+        return nn.functional.leaky_relu(features + self.shortcut(maps))
+
+
+class ResidualUNetLearner(SegmentationLearner):
+    """Trains a ``ResidualUNet`` as the library trains its U-Net; override ``step`` to train in another way."""
+
+    @staticmethod
+    def build_network(channels, classes, settings, *, seed):
+        """See ``SegmentationLearner.build_network``."""
+        with seeded_weights(seed):
+            return ResidualUNet(channels, classes, settings.features[0], settings.dropout[-1])

@@ -162,6 +162,10 @@ def create_strategy(name: str) -> Strategy:
 
     Raises:
         BadInput: If there is no such strategy, or it does not take that argument or option.
+
+    Example:
+        >>> create_strategy("power:entropy/beta=5").beta
+        5.0
     """
     head, argument, options = split_name(name)
     unknown = set(options) - set(known_options(head, argument))

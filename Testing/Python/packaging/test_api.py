@@ -38,8 +38,6 @@ def test_examples_run_as_printed(tmp_path, monkeypatch, capsys):
     names = {name: getattr(ActiveSegmentationLib, name) for name in ActiveSegmentationLib.__all__}
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
     for name in STORY:
-        if name == "create_strategy":
-            continue
         text = inspect.getdoc(names[name])
         assert "Example:" in text, name
         example = doctest.DocTestParser().get_doctest(text, dict(names), name, None, None)

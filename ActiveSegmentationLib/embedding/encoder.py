@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 
 from ActiveSegmentationLib.embedding.network import EncoderNetwork, build_network, shrunk
 from ActiveSegmentationLib.embedding.settings import EmbeddingSettings
-from ActiveSegmentationLib.embedding.trained_network import FILES, TrainedNetwork
+from ActiveSegmentationLib.embedding.trained_network import TrainedNetwork, load_network
 
 
-@dataclass
-class Encoder(TrainedNetwork):
+class Encoder(TrainedNetwork[EncoderNetwork, EmbeddingSettings]):
     """The learned metric: slices as vectors whose Euclidean distance says how alike they are (Vepa et al. 2024, Eq. 3).
 
-    Attributes:
-        network: The network, in evaluation mode.
-        channels: Channels of the images it takes.
-        settings: Settings of its training, with every automatic choice made.
-        key: Hash of everything it was made from.
-        record: Seed, device, seconds, versions, final losses and collapse diagnostics; JSON values.
+    Its record holds collapse diagnostics too.
     """
 
     name: ClassVar[str] = "learned metric"
-    network: EncoderNetwork
-    channels: int
-    settings: EmbeddingSettings
-    key: str
-    record: dict[str, Any] = field(default_factory=dict)
 
     @property
     def width(self) -> int:
@@ -50,8 +38,4 @@ def load_encoder(folder: Path) -> Encoder:
     Raises:
         BadInput: If a file is missing or damaged, or the two do not belong together.
     """
-    about = FILES.read_description(folder)
-    settings = EmbeddingSettings.from_json(about["settings"])
-    network = build_network(about["channels"], settings, seed=0)
-    FILES.read_weights(folder, network, about["key"])
-    return Encoder(network, about["channels"], settings, about["key"], about["training"])
+    return load_network(Encoder, folder, EmbeddingSettings.from_json, lambda *parts: build_network(*parts, seed=0))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -19,7 +18,13 @@ from ActiveSegmentationLib.embedding.autoencoder import down_blocks, standardise
 from ActiveSegmentationLib.embedding.discrepancy import mmd
 from ActiveSegmentationLib.embedding.info_vae_settings import InfoVaeSettings
 from ActiveSegmentationLib.embedding.slices import EmbeddableSlices
-from ActiveSegmentationLib.embedding.trained_network import FILES, TrainedNetwork, trained_once, training_record
+from ActiveSegmentationLib.embedding.trained_network import (
+    FILES,
+    TrainedNetwork,
+    load_network,
+    trained_once,
+    training_record,
+)
 from ActiveSegmentationLib.training import (
     Checkpoints,
     Learner,
@@ -55,24 +60,10 @@ class InfoVaeNetwork(nn.Module):
         return latent, self.decoder(latent)
 
 
-@dataclass
-class InfoVae(TrainedNetwork):
-    """A trained infoVAE (Zhao et al. 2017), as Ozdemir et al. (2021, Sec. 2.3) use it.
-
-    Attributes:
-        network: The network, in evaluation mode.
-        channels: Channels of the images it takes.
-        settings: Settings of its training, with every automatic choice made.
-        key: Hash of everything it was made from.
-        record: Seed, device, seconds, versions and final losses; JSON values.
-    """
+class InfoVae(TrainedNetwork[InfoVaeNetwork, InfoVaeSettings]):
+    """A trained infoVAE (Zhao et al. 2017), as Ozdemir et al. (2021, Sec. 2.3) use it."""
 
     name: ClassVar[str] = "autoencoder"
-    network: InfoVaeNetwork
-    channels: int
-    settings: InfoVaeSettings
-    key: str
-    record: dict[str, Any] = field(default_factory=dict)
 
     @property
     def width(self) -> int:
@@ -91,11 +82,7 @@ def load_info_vae(folder: Path) -> InfoVae:
     Raises:
         BadInput: If a file is missing or damaged, or the two do not belong together.
     """
-    about = FILES.read_description(folder)
-    settings = InfoVaeSettings.from_json(about["settings"])
-    network = _build(about["channels"], settings, seed=0)
-    FILES.read_weights(folder, network, about["key"])
-    return InfoVae(network, about["channels"], settings, about["key"], about["training"])
+    return load_network(InfoVae, folder, InfoVaeSettings.from_json, lambda *parts: _build(*parts, seed=0))
 
 
 def train_info_vae(

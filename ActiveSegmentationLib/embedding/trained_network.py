@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -17,9 +18,11 @@ from ActiveSegmentationLib.common.files import explained
 from ActiveSegmentationLib.common.progress import Progress
 from ActiveSegmentationLib.common.sole_user import sole_user
 from ActiveSegmentationLib.embedding.slices import EmbeddableSlices
-from ActiveSegmentationLib.training import CHECKPOINT, History, ModelFiles, training_versions
+from ActiveSegmentationLib.training import CHECKPOINT, History, ModelFiles, SavedModel, Settings, training_versions
 
 Network = TypeVar("Network", bound="TrainedNetwork")
+Layers = TypeVar("Layers", bound=nn.Module)
+OwnSettings = TypeVar("OwnSettings", bound=Settings)
 
 FILES = ModelFiles("encoder", format=1, advice="Delete this folder; the network is trained again.")
 """Files of a network."""
@@ -28,7 +31,8 @@ BATCH_SIZE = 128
 """Slices embedded at once by default."""
 
 
-class TrainedNetwork(ABC):
+@dataclass
+class TrainedNetwork(SavedModel, Generic[Layers, OwnSettings]):
     """A trained network with a record of its training.
 
     Attributes:
@@ -41,11 +45,12 @@ class TrainedNetwork(ABC):
     """
 
     name: ClassVar[str]
-    network: nn.Module
+    files: ClassVar[ModelFiles] = FILES
+    network: Layers
     channels: int
-    settings: Any
+    settings: OwnSettings
     key: str
-    record: dict[str, Any]
+    record: dict[str, Any] = field(default_factory=dict)
 
     @property
     @abstractmethod
@@ -85,15 +90,6 @@ class TrainedNetwork(ABC):
             compute.progress.update("Embedding slices", start + len(chosen), len(rows))
         return found
 
-    def save(self, folder: Path) -> None:
-        """Write weights and description.
-
-        Raises:
-            BadInput: If the folder cannot be written.
-            JobFailed: If the disk is full.
-        """
-        FILES.write(folder, self.network, self.describe())
-
     def describe(self) -> dict[str, Any]:
         """The description that is saved with the weights, as JSON values."""
         return {
@@ -102,6 +98,30 @@ class TrainedNetwork(ABC):
             "settings": self.settings.to_json(),
             "training": self.record,
         }
+
+
+def load_network(
+    kind: Callable[..., Network],
+    folder: Path,
+    read_settings: Callable[[Any], OwnSettings],
+    build: Callable[[int, OwnSettings], nn.Module],
+) -> Network:
+    """Read a network that ``save`` wrote.
+
+    Args:
+        kind: Class of the trained network.
+        folder: Folder of the network.
+        read_settings: Makes the settings from JSON values.
+        build: Makes the layers from the number of channels and the settings.
+
+    Raises:
+        BadInput: If a file is missing or damaged, or the two do not belong together.
+    """
+    about = FILES.read_description(folder)
+    settings = read_settings(about["settings"])
+    network = build(about["channels"], settings)
+    FILES.read_weights(folder, network, about["key"])
+    return kind(network, about["channels"], settings, about["key"], about["training"])
 
 
 def training_record(seed: int, device: str, slices: int, history: History) -> dict[str, Any]:

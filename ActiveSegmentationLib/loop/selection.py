@@ -151,7 +151,7 @@ def _pool(request: SelectionRequest, state: SelectionState, strategy: Strategy, 
             state.model,
             embeddings.embedders(state.model, strategy.embeddings),
             strategy.score_specs,
-            Compute(embeddings.compute.device, progress=embeddings.compute.progress),
+            embeddings.compute,
         ),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -17,10 +17,11 @@ from ActiveSegmentationLib.segmentation.predictor import Predictor, iterate_imag
 from ActiveSegmentationLib.segmentation.settings import TrainingSettings
 from ActiveSegmentationLib.segmentation.slices import Slices
 from ActiveSegmentationLib.segmentation.windows import LARGEST_WINDOW, mean_over_windows, windowed
+from ActiveSegmentationLib.training import ModelFiles, SavedModel
 
 
 @dataclass
-class Segmenter(Predictor):
+class Segmenter(SavedModel, Predictor):
     """A trained network with a record of its training.
 
     Attributes:
@@ -33,6 +34,7 @@ class Segmenter(Predictor):
         window: Rows and columns of the images it was trained on; larger images are predicted window by window.
     """
 
+    files: ClassVar[ModelFiles] = FILES
     network: SegmentationNetwork
     channels: int
     class_count: int
@@ -88,15 +90,6 @@ class Segmenter(Predictor):
             maps = mean_over_windows(self.network.bottleneck, images, stack.grid_shape)
             found.append((maps.flatten(1) if flatten else maps.mean((2, 3))).cpu().numpy())
         return np.concatenate(found) if found else np.zeros((0, self.settings.features[-1]), dtype=np.float32)
-
-    def save(self, folder: Path) -> None:
-        """Write weights and description.
-
-        Raises:
-            BadInput: If the folder cannot be written.
-            JobFailed: If the disk is full.
-        """
-        FILES.write(folder, self.network, self.describe())
 
     def describe(self) -> dict[str, Any]:
         """The description that is saved with the weights, as JSON values."""

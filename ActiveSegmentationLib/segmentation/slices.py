@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from ActiveSegmentationLib.cohort import SliceId
+from ActiveSegmentationLib.training import ImageStack
 
 if TYPE_CHECKING:
     import torch
@@ -61,24 +62,12 @@ def plane_images(stack: Slices, rows: np.ndarray, device: str) -> torch.Tensor:
     return stack.batches(rows, device)
 
 
-class Slices(Protocol):
+class Slices(ImageStack, Protocol):
     """Slices on one grid, such as ``cohort.SliceStack``.
 
     A stack may have an attribute ``whole`` with planes that are larger than its grid (``WholePlanes``); ``to_grid``,
     ``inside`` and ``from_grid`` then work at the size of those planes.
     """
-
-    @property
-    def key(self) -> str:
-        """Hash of the content."""
-
-    @property
-    def grid_shape(self) -> tuple[int, int]:
-        """Rows and columns (H, W) of the grid."""
-
-    @property
-    def channels(self) -> int:
-        """Channels C of the images."""
 
     def row(self, slice_id: SliceId, /) -> int:
         """Row of a slice."""
@@ -94,6 +83,3 @@ class Slices(Protocol):
 
     def from_grid(self, values: Any, volume_id: str, /) -> np.ndarray:
         """(n, C, H, W) float32 probabilities -> (n, C, h, w) in the volume's plane; background outside of the grid."""
-
-    def batches(self, rows: Any, device: Any = "cpu", /) -> torch.Tensor:
-        """Images of the rows: float32 (n, C, H, W) on the device."""

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from ActiveSegmentationLib.training.checkpoints import CHECKPOINT, Checkpoints
     from ActiveSegmentationLib.training.harness import Learner, Losses, endless_batches, run_training
     from ActiveSegmentationLib.training.history import History
-    from ActiveSegmentationLib.training.model_files import ModelFiles, training_versions
+    from ActiveSegmentationLib.training.image_stack import ImageStack
+    from ActiveSegmentationLib.training.model_files import ModelFiles, SavedModel, training_versions
     from ActiveSegmentationLib.training.randomness import seeded_weights
     from ActiveSegmentationLib.training.schedules import Schedule, rate_factor, set_learning_rate
     from ActiveSegmentationLib.training.settings_base import Settings, settings, validated_json

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import platform
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ActiveSegmentationLib import __version__
 from ActiveSegmentationLib.common.errors import BadInput
@@ -104,6 +105,31 @@ class ModelFiles:
         if not (folder / self.description).exists():
             return None
         return read_json(folder / self.description).get("key")
+
+
+class SavedModel(ABC):
+    """A trained network with a description, which is saved as two files.
+
+    Attributes:
+        files: Names and format of the files.
+        network: The network.
+    """
+
+    files: ClassVar[ModelFiles]
+    network: nn.Module
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """The description that is saved with the weights, as JSON values."""
+
+    def save(self, folder: Path) -> None:
+        """Write weights and description.
+
+        Raises:
+            BadInput: If the folder cannot be written.
+            JobFailed: If the disk is full.
+        """
+        self.files.write(folder, self.network, self.describe())
 
 
 def training_versions() -> dict[str, str]:

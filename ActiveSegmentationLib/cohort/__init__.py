@@ -1,4 +1,4 @@
-"""Cohorts of medical images: who and what they hold, read from many layouts, and their slices as one stack."""
+"""Cohorts of medical images: patients, volumes and slices, read from many layouts, and the slice stack."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Whether the label names of short-axis hearts fit what is drawn: the left ventricle lies inside the myocardium."""
+"""Checks label names of short-axis cardiac images: the left ventricle must be inside the myocardium."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from ActiveSegmentationLib.cohort.types import AnnotationKind, Cohort, Problem
 from ActiveSegmentationLib.common.errors import ActiveSegmentationError
 
 CHECKED = 3
-"""So many label maps are read; the swap of two names concerns all of them."""
+"""Number of label maps to read; swapped names concern all of them."""
 
 CLEAR = 0.3
-"""Least difference of the two shares that counts; in ACDC they are 1.00 and 0.31."""
+"""Minimum difference of the two fractions; in ACDC they are 1.00 and 0.31."""
 
 
 def name_problems(cohort: Cohort) -> list[Problem]:
     """Warn where RV and LV seem to be swapped: copies of public cohorts differ in their label values.
 
-    A few label maps are read. Nothing is said of cohorts without labels called LV, RV and MYO, or without masks.
+    A few label maps are read. Cohorts without masks or without labels called LV, RV and MYO are not checked.
     """
     values = {name: value for value, name in cohort.labels.items()}
     if not {"LV", "RV", "MYO"} <= set(values):
@@ -36,7 +36,7 @@ def name_problems(cohort: Cohort) -> list[Problem]:
 
 
 def share_inside(labels: np.ndarray, value: int, wall: int) -> float:
-    """Share of the pixels next to a structure, in the plane of the slices, that belong to the wall.
+    """Fraction of the pixels next to a structure, in the plane of the slices, that belong to the wall.
 
     Args:
         labels: (slices, rows, columns) label values.
@@ -69,7 +69,7 @@ def _mean_inside(cohort: Cohort, values: dict[str, int]) -> dict[str, float]:
     for volume in with_masks[:: max(1, len(with_masks) // CHECKED)][:CHECKED]:
         try:
             labels = read_labels(cohort, volume, AnnotationKind.MASK)
-        except ActiveSegmentationError:  # an error where these labels are used; here they only cannot be judged
+        except ActiveSegmentationError:  # reported where these labels are used; they are skipped here
             continue
         assert labels is not None
         order = np.moveaxis(labels, 2 - volume.axis, 0)

@@ -1,4 +1,4 @@
-"""From what a layout finds to a cohort: headers read in parallel, every problem in its row."""
+"""Builds a cohort from what a layout finds: reads headers in parallel and collects problems."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class Candidate:
     Attributes:
         patient: Name of the patient.
         name: Name of the volume; made unique and safe later.
-        channels: One source a channel, paths absolute.
+        channels: One source per channel, paths absolute.
         mask: Reference masks, paths absolute.
         scribble: Reference scribbles, paths absolute.
-        role: What the layout says the volume is for.
+        role: Role of the volume by the layout.
         headers: Header of each channel, None for those that the layout has not read; empty where it has read none.
-        warnings: What a person should know of the volume: (message, advice).
-        expected_channels: Number of channels that the layout says, or None; a file of several components has as many.
+        warnings: Warnings for the user: (message, advice).
+        expected_channels: Number of channels by the layout, or None; a file with several components has as many.
     """
 
     patient: str
@@ -60,10 +60,9 @@ class Draft:
 
     Attributes:
         candidates: The volumes.
-        labels: Names of label values, where the layout tells them.
-        problems: What was found wrong on the way.
-        aside: Files that the layout knows and leaves aside on purpose; of other files that could be images it is told
-            that they are not used.
+        labels: Names of label values, where the layout has them.
+        problems: Problems found on the way.
+        aside: Files that the layout leaves aside on purpose; other unused files that could be images are reported.
     """
 
     candidates: list[Candidate]
@@ -78,14 +77,14 @@ def file_source(*paths: Path) -> Source:
 
 
 def assemble(root: Path, layout: str, draft: Draft, *, axis: int | str | None, progress: Progress) -> Cohort:
-    """Read the headers of all candidates and make the cohort.
+    """Read the headers of all candidates and build the cohort.
 
     Args:
         root: Folder that the paths of the cohort start from.
         layout: Name of the layout.
         draft: What it found.
-        axis: One of ``AXIS_CHOICES``, or None for the cohort's own axis; see ``axes``.
-        progress: Told of every volume.
+        axis: One of ``AXIS_CHOICES``. Default: the axis of the cohort, see ``axes``.
+        progress: Progress reporter, called after every volume.
     """
     ordered = sorted(draft.candidates, key=lambda c: (natural_key(c.patient), natural_key(c.name)))
     names = unique_ids(candidate.name for candidate in ordered)
@@ -177,7 +176,7 @@ def _require_channels(candidate: Candidate, headers: Sequence[Header]) -> None:
 
 def _require_label_grid(labels: LabelSource, geometry: Geometry, transforms: Transforms | None) -> None:
     if labels.source.kind == "segmentation":
-        return  # held against the grid by the layout
+        return  # compared with the grid by the layout
     if labels.source.kind == "structures":
         for path in labels.source.paths:
             _require_label_grid(LabelSource(file_source(Path(path))), geometry, transforms)
@@ -212,7 +211,7 @@ def _problem(
 
 
 def _duplicates(root: Path, volumes: Sequence[Volume]) -> list[Problem]:
-    """Volumes whose image files are copies of each other; only files of equal size are looked into."""
+    """Volumes whose image files are copies of each other; only files of equal size are compared."""
     by_size: dict[int, list[Volume]] = {}
     problems = []
     for volume in volumes:
@@ -231,7 +230,7 @@ def _duplicates(root: Path, volumes: Sequence[Volume]) -> list[Problem]:
                 problems.append(_problem(root, volume.id, error))
                 continue
             if known != volume.id:
-                advice = "Leave one of them out, or slices are asked for twice."
+                advice = "Leave one of them out, or its slices are requested twice."
                 problems.append(Problem(volume.id, f"The image is a copy of {known}.", advice, "warning"))
     return problems
 
@@ -242,11 +241,13 @@ def _files_of(root: Path, volume: Volume) -> list[Path]:
 
 
 def _in_two_parts(volumes: Sequence[Volume]) -> list[Problem]:
-    """Patients of whom the layout puts volumes into several parts, such as training and test."""
+    """Patients with volumes in several parts of the layout, such as training and test."""
     roles: dict[str, set[Role]] = {}
     for volume in volumes:
         roles.setdefault(volume.patient, set()).add(volume.role)
-    advice = "If it is one person, scores are too good: put all volumes into one part. If not, rename one of them."
+    advice = (
+        "If it is the same patient, scores are too good: put all volumes into one part. If not, rename one of them."
+    )
     return [
         Problem(patient, f"The name of the patient is in several parts: {', '.join(sorted(found))}.", advice, "warning")
         for patient, found in roles.items()

@@ -1,4 +1,4 @@
-"""Across which axis the slices of each volume lie, why, and how their planes are turned to be alike.
+"""The slice axis of each volume, why it was chosen, and how planes are turned to a common orientation.
 
 The axis comes from the acquisition: the slice direction of a DICOM series, the axis whose spacing is the odd one out
 (pixels are square), or a spacing much larger than the others. Volumes that do not tell, such as isotropic ones, follow
@@ -21,13 +21,13 @@ from ActiveSegmentationLib.cohort.turns import AS_STORED, Turn
 from ActiveSegmentationLib.cohort.types import Cohort, Geometry, Problem, Volume
 
 PLANES = ("sagittal", "coronal", "axial")
-"""Names of the planes across the left-right, the front-back and the foot-head axis."""
+"""Names of the planes perpendicular to the left-right, front-back and foot-head axis."""
 
 OWN = "own"
 """Choice of the axis: every volume along its own axis of acquisition."""
 
 AXIS_CHOICES: tuple[int | str, ...] = (0, 1, 2, "axial", "coronal", "sagittal", OWN)
-"""What may be asked for: an image axis from 0, an anatomical plane, or every volume's own axis."""
+"""Choices: an image axis from 0, an anatomical plane, or every volume's own axis."""
 
 EQUAL, ODD, LARGE = 0.005, 0.01, 1.5
 """Spacings within ``EQUAL`` of each other are equal; the third is the odd one where it differs by more than ``ODD``.
@@ -37,13 +37,18 @@ ALIKE = 0.6
 """Smallest cosine between the normals of planes that are turned to be alike (53 degrees)."""
 
 MARGIN = 0.2
-"""By how much another axis, or a turn, must fit better (as a cosine, or a sum of two) before what is there is changed;
-oblique volumes, which lie between two of them, then stay as they are."""
+"""Minimum improvement (of a cosine, or a sum of two) for choosing another axis or a turn; oblique volumes between two
+of them then stay as they are."""
 
 EVIDENCE = 10
-"""How often a volume that tells its acquisition counts in the majority, against one that does not."""
+"""Weight in the majority of a volume with a known acquisition axis, relative to one without."""
 
-TOLD, ONE, FRAMES, SERIES = "chosen with --axis", "one slice", "frames in order", "slice direction of the DICOM series"
+CHOSEN, ONE, FRAMES, SERIES = (
+    "chosen with --axis",
+    "one slice",
+    "frames in order",
+    "slice direction of the DICOM series",
+)
 LARGEST, SMALLEST, MAJORITY, STORED, FOLLOWED = (
     "largest spacing",
     "spacing that differs from the pixels'",
@@ -57,12 +62,12 @@ _ORDINALS = ("first", "second", "third")
 
 @dataclass(frozen=True)
 class AxisSummary:
-    """Volumes whose slices lie across the same axis for the same reason.
+    """Volumes with the same slice axis for the same reason.
 
     Attributes:
         plane: "axial", "coronal" or "sagittal".
         axis: Image axis, 0 to 2, in the stored order.
-        reason: Why.
+        reason: Why it is the slice axis.
         spacing: Smallest and largest distance of their slices in mm.
         volumes: How many volumes.
         total: How many volumes the cohort has.
@@ -83,7 +88,7 @@ class AxisSummary:
 
 
 def describe_axes(cohort: Cohort) -> list[AxisSummary]:
-    """Across which axes the slices of a cohort lie and why, the most frequent first."""
+    """The slice axes of a cohort and their reasons, the most frequent first."""
     groups: dict[tuple[str, int, str], list[float]] = {}
     for volume in cohort.volumes:
         group = (plane_name(volume), volume.axis, volume.axis_reason or "as the study has it")
@@ -96,7 +101,7 @@ def describe_axes(cohort: Cohort) -> list[AxisSummary]:
 
 
 def describe_turns(cohort: Cohort) -> str | None:
-    """A line on volumes whose planes are turned to be alike, or None where all are as stored."""
+    """A line on volumes whose planes are turned, or None where all are as stored."""
     turned = [volume.id for volume in cohort.volumes if volume.turn]
     if not turned:
         return None
@@ -120,33 +125,33 @@ def anatomical_axes(geometry: Geometry) -> tuple[int, int, int]:
     return max(orders, key=lambda order: sum(cosines[a, i] for i, a in enumerate(order)))
 
 
-def with_axes(volumes: Sequence[Volume], layout: str, told: int | str | None) -> tuple[list[Volume], list[Problem]]:
+def with_axes(volumes: Sequence[Volume], layout: str, wanted: int | str | None) -> tuple[list[Volume], list[Problem]]:
     """Give every volume its slice axis with the reason, and the turn of its planes.
 
     Args:
-        volumes: The volumes; what they hold of axis, reason and turn is replaced.
+        volumes: The volumes; their axis, reason and turn are replaced.
         layout: Name of the layout they come from; "dicom" images have their slices along the third axis.
-        told: One of ``AXIS_CHOICES``, or None for the cohort's own.
+        wanted: One of ``AXIS_CHOICES``. Default: the axis of the cohort.
 
     Returns:
         The volumes, and warnings about those that are not sliced along their axis of acquisition.
     """
     evidence = [_acquired(volume, layout) for volume in volumes]
-    if isinstance(told, int):
-        chosen = [replace(volume, axis=told, axis_reason=TOLD) for volume in volumes]
+    if isinstance(wanted, int):
+        chosen = [replace(volume, axis=wanted, axis_reason=CHOSEN) for volume in volumes]
         return with_turns(chosen), []
     normal = _common_normal(volumes, evidence)
     known = any(found is not None and found[1] not in (ONE, FRAMES) for found in evidence)
     chosen, problems = [], []
     for volume, found in zip(volumes, evidence, strict=True):
-        if told in PLANES:
-            axis = anatomical_axes(volume.geometry).index(PLANES.index(told))
+        if wanted in PLANES:
+            axis = anatomical_axes(volume.geometry).index(PLANES.index(wanted))
         else:
             axis = _nearest_axis(volume.geometry, normal, None if found is None else found[0])
-        if found is not None and (found[1] in (ONE, FRAMES) or told == OWN or found[0] == axis):
-            axis, reason = found[0], TOLD if told in PLANES and found[1] not in (ONE, FRAMES) else found[1]
-        elif told is not None and told != OWN:
-            reason = TOLD
+        if found is not None and (found[1] in (ONE, FRAMES) or wanted == OWN or found[0] == axis):
+            axis, reason = found[0], CHOSEN if wanted in PLANES and found[1] not in (ONE, FRAMES) else found[1]
+        elif wanted is not None and wanted != OWN:
+            reason = CHOSEN
         elif found is not None:
             reason = FOLLOWED
             problems.append(_not_acquired(volume, found[0], axis))
@@ -159,7 +164,7 @@ def with_axes(volumes: Sequence[Volume], layout: str, told: int | str | None) ->
 def with_turns(volumes: Sequence[Volume]) -> list[Volume]:
     """Turn the planes of all volumes to the in-plane orientation that most volumes of the same plane are stored in.
 
-    A cohort whose volumes are all stored alike is left as it is. Frames have no orientation and are left as well.
+    Volumes that are all stored in the same orientation stay as they are, as do frames, which have no orientation.
     """
     frames = {volume.id: _orientation(volume) for volume in volumes if volume.axis_reason != FRAMES}
     by_code: dict[tuple[float, ...], list[np.ndarray]] = {}
@@ -195,7 +200,7 @@ def _turn(own: np.ndarray, usual: Sequence[np.ndarray]) -> Turn:
 
 
 def _acquired(volume: Volume, layout: str) -> tuple[int, str] | None:
-    """Axis of acquisition and how it is known, or None where the volume does not tell."""
+    """Axis of acquisition and how it is known, or None where it is unknown."""
     geometry = volume.geometry
     single = [axis for axis in (2, 1, 0) if geometry.size[axis] == 1]
     if single:
@@ -221,13 +226,13 @@ def _by_spacing(spacing: tuple[float, float, float]) -> tuple[int, str] | None:
 
 
 def _stored(geometry: Geometry) -> int:
-    """Axis of a volume that does not tell: the one of largest spacing, the third where spacings hardly differ."""
+    """Axis of a volume of unknown acquisition: that of the largest spacing, the third where spacings hardly differ."""
     largest = max(geometry.spacing)
     return next(axis for axis in (2, 1, 0) if geometry.spacing[axis] >= largest * (1 - ODD))
 
 
 def _common_normal(volumes: Sequence[Volume], evidence: Sequence[tuple[int, str] | None]) -> np.ndarray:
-    """The direction (3,) that most volumes are sliced across, whatever its sign; the superior one where it is a tie."""
+    """The direction (3,) of the slice axes of most volumes, up to its sign; the superior one in a tie."""
     moment = np.diag([0.0, 1e-6, 2e-6])
     for volume, found in zip(volumes, evidence, strict=True):
         if found is None or found[1] not in (ONE, FRAMES):
@@ -251,5 +256,5 @@ def _not_acquired(volume: Volume, acquired: int, axis: int) -> Problem:
         f"It was acquired in {PLANES[anatomy[acquired]]} slices, most of the cohort in {PLANES[anatomy[axis]]} ones; "
         f"its slices are {PLANES[anatomy[axis]]} too, with pixels of {pixels} mm."
     )
-    advice = "Make a study of each orientation, or use --axis own to slice every volume along its own axis."
+    advice = "Create a study of each orientation, or use --axis own to slice every volume along its own axis."
     return Problem(volume.id, message, advice, "warning")

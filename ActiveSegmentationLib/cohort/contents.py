@@ -1,4 +1,4 @@
-"""What a file really is, told from its first bytes: the reason why it is not the image that its name promises."""
+"""Recognises files that are not the image that their name suggests, by their first bytes."""
 
 from __future__ import annotations
 
@@ -53,11 +53,12 @@ _NIFTI_NAMES = (".nii", ".nii.gz", ".hdr", ".img")
 
 
 def unreadable(path: Path, otherwise: str = "This is not a readable image.") -> BadInput:
-    """The error for a file that is not the image its name promises; tells what it is instead, where that shows.
+    """The error for a file that is not the image that its name suggests; it names what the file is, where that is
+    known.
 
     Args:
-        path: The file; it exists and may be read.
-        otherwise: What to say where its first bytes tell nothing.
+        path: The file; it exists and is readable.
+        otherwise: Message where its first bytes are not recognised.
     """
     with explained(path):
         size = path.stat().st_size
@@ -67,15 +68,15 @@ def unreadable(path: Path, otherwise: str = "This is not a readable image.") -> 
         return BadInput("The file is empty.", where=path, advice="Copy or download it again.")
     if not any(head):
         return BadInput("The file starts with zero bytes only.", where=path, advice="Copy or download it again.")
-    found = _told_by(head, path)
+    found = _identified(head, path)
     if found is None:
         return BadInput(otherwise, where=path, advice=REPAIR)
     kind, advice = found
     return BadInput(f"This is not a readable image: the file is {kind}.", where=path, advice=advice)
 
 
-def _told_by(head: bytes, path: Path) -> tuple[str, str] | None:
-    """What the first bytes of a file say that it is, and what to do."""
+def _identified(head: bytes, path: Path) -> tuple[str, str] | None:
+    """What a file is by its first bytes, and what to do."""
     text = head.lstrip().lower()
     for kinds, start in ((_POINTERS, head), (_TEXTS, text), (_MAGIC, head)):
         for magic, kind, advice in kinds:
@@ -86,14 +87,14 @@ def _told_by(head: bytes, path: Path) -> tuple[str, str] | None:
     if head[257:262] == b"ustar":
         return "a TAR archive", _UNPACK
     if head.startswith(GZIP):
-        return _told_by_packed(head, path)
+        return _identified_compressed(head, path)
     nifti = head[344:347] in (b"n+1", b"ni1") or head[4:7] in (b"n+2", b"ni2")
     if nifti and not path.name.lower().endswith(_NIFTI_NAMES):
         return "a NIfTI file", "Rename it to .nii."
     return None
 
 
-def _told_by_packed(head: bytes, path: Path) -> tuple[str, str] | None:
+def _identified_compressed(head: bytes, path: Path) -> tuple[str, str] | None:
     try:
         inside = zlib.decompressobj(wbits=31).decompress(head)
     except zlib.error:
@@ -102,20 +103,20 @@ def _told_by_packed(head: bytes, path: Path) -> tuple[str, str] | None:
         return "compressed twice with gzip", "Unpack it once."
     if inside and not any(inside):
         return "gzip data of zero bytes", "Copy or download it again."
-    found = _told_by(inside, path)
+    found = _identified(inside, path)
     if found is not None:
         return f"gzip data that holds {found[0]}", f"Unpack it. {found[1]}"
     return None if path.name.lower().endswith(".gz") else ("compressed with gzip", "Unpack it, or add .gz to its name.")
 
 
 def unpacked(file: IO[bytes]) -> Iterator[bytes]:
-    """The blocks that gzip data unpacks to, from where a file is read on, all members together.
+    """The decompressed blocks of all members of gzip data, from the present position of a file.
 
-    Zeros and other bytes after whole gzip data are left alone, as gzip itself does.
+    Trailing bytes after complete gzip data are ignored, as by gzip itself.
 
     Raises:
         EOFError: If the data is cut off.
-        zlib.error: If it is damaged, its checksum included.
+        zlib.error: If it is damaged or its checksum is wrong.
     """
     rest = b""
     while True:
@@ -134,7 +135,7 @@ def unpacked(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def gzip_length(path: Path, start: int = 0) -> int:
-    """Bytes that the gzip data from byte ``start`` on unpacks to.
+    """The decompressed gzip data from byte ``start`` on.
 
     Raises:
         BadInput: If it is cut off or damaged.

@@ -1,4 +1,4 @@
-"""Finding out what a folder, table or file holds."""
+"""Indexing a folder, table or file of images."""
 
 from __future__ import annotations
 
@@ -48,21 +48,21 @@ def discover(
     pattern: str | None = None,
     progress: Progress | None = None,
 ) -> Cohort:
-    """Index a cohort; headers are read, and a few label maps where names can be held against anatomy, no image pixel.
+    """Index a cohort. Headers are read, and a few label maps where label names can be checked, but no image pixels.
 
     Args:
         path: A folder, a CSV or TSV table, or an image file.
-        layout: Name from ``LAYOUTS``; detected unless given.
+        layout: Name from ``LAYOUTS``. Default: detected.
         axis: Slice axis: an image axis (0 = first), "axial", "coronal", "sagittal", or "own" for every volume's own
             axis of acquisition. Default: the same anatomical axis for all, taken from the acquisition; see ``axes``.
         pattern: For plain folders: regular expression over names with a group "patient".
-        progress: Told of every volume.
+        progress: Progress reporter, called after every volume.
 
     Returns:
-        The cohort; what cannot be used is in its ``problems``.
+        The cohort, with everything unusable in its ``problems``.
 
     Raises:
-        BadInput: If there is no such path, it holds nothing that can be an image, or an option is off.
+        BadInput: If the path does not exist, contains nothing that can be an image, or an option is invalid.
 
     Example:
         >>> cohort = discover("phantom")
@@ -125,6 +125,6 @@ def _require_text(path: Path) -> None:
 def _rest(path: Path, draft: Draft, layout: str) -> list[Problem]:
     """Dead links, locked folders, and files that the layout does not use."""
     found = walk(path)
-    told = {problem.where for problem in draft.problems}
-    own = [problem for problem in found.problems if problem.where not in told]
+    reported = {problem.where for problem in draft.problems}
+    own = [problem for problem in found.problems if problem.where not in reported]
     return own + manifest.tables_in(path) + unused_files(path, found.files, draft, layout)

@@ -1,4 +1,4 @@
-"""The map between a slice as it was acquired and its place on the stack's common grid."""
+"""The mapping between an acquired slice and the stack's common grid."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class PlaneGrid:
     """Centre-aligned in-plane map: the centres of native plane and grid coincide, only the pixel size differs.
 
     The map is separable: rows and columns are resampled one after the other, each by two neighbours and their weights.
-    Where pixels keep their size the map moves by whole pixels, so that every value stays what it was to the bit; the
-    centres then are up to half a pixel apart.
+    Where pixels keep their size the map shifts by whole pixels, so that every value stays exactly the same; the centres
+    then differ by up to half a pixel.
 
     Planes are turned before they are resampled, and turned back afterwards.
 
@@ -57,7 +57,7 @@ class PlaneGrid:
         return np.where(self._inside_image, moved, np.asarray(fill, dtype=np.float32)[:, None, None, None])
 
     def labels_to_grid(self, labels: np.ndarray) -> np.ndarray:
-        """Resample labels to the nearest; beyond the image's border they are unlabelled.
+        """Resample labels by nearest neighbour; pixels beyond the image's border are unlabelled.
 
         Args:
             labels: (..., h, w) uint8 array.
@@ -146,7 +146,7 @@ class _Line:
 
     def nearest(self) -> np.ndarray:
         """Native pixel nearest to each grid pixel, the one on the right or below where two are equally near."""
-        # The millionth makes ties that are ties but for rounding go the same way on every machine.
+        # The millionth resolves ties in the same way on every machine, whatever the rounding.
         return np.clip(np.floor(self.grid_places() + 0.5 + 1e-6).astype(np.int64), 0, self.native - 1)
 
 

@@ -26,13 +26,13 @@ _TIME_AXES = "number of domain axes in the NRRD file"
 
 @dataclass(frozen=True)
 class Header:
-    """What the header of an image says.
+    """The header of an image.
 
     Attributes:
         geometry: Grid of the image; a 2D image has one slice.
-        components: Values a voxel.
+        components: Values per voxel.
         bytes: Bytes that the pixels take uncompressed.
-        warnings: What is ambiguous about the image, though it can be used.
+        warnings: Ambiguities of an image that can be used nevertheless.
         transforms: Both transforms of a NIfTI image.
     """
 
@@ -51,8 +51,8 @@ def read_header(path: Path, *, channels: bool = False) -> Header:
         channels: Whether the fourth axis of a NIfTI file are channels, and not time points.
 
     Raises:
-        BadInput: If there is no such file, it cannot be read, is complex-valued, has several time points, no voxel or
-            an impossible spacing, or is shorter than its header says.
+        BadInput: If the file does not exist, cannot be read, is complex-valued, has several time points, no voxel or an
+            impossible spacing, or is shorter than its header says.
     """
     if is_nifti(path):
         return _nifti_header(path, channels=channels)
@@ -70,9 +70,9 @@ def read_header(path: Path, *, channels: bool = False) -> Header:
 
 
 def data_files(path: Path) -> tuple[Path, ...]:
-    """Files that hold the pixels of an image in place of the file that is named.
+    """Separate files with the pixels of an image.
 
-    None where it holds them itself, or where its header cannot be read, which is told when the image is read.
+    None where the file has them itself, or where its header cannot be read, which is reported when the image is read.
     """
     try:
         if is_nifti(path) and not path.name.lower().removesuffix(".gz").endswith(".nii"):
@@ -86,7 +86,7 @@ def data_files(path: Path) -> tuple[Path, ...]:
 
 
 def reading_error(path: Path, error: RuntimeError) -> BadInput:
-    """The error for a file whose pixels SimpleITK cannot read, with the reason that it gives, if it gives any."""
+    """The error for a file whose pixels SimpleITK cannot read, with SimpleITK's reason if there is one."""
     reason = _library_reason(error)
     message = f"The pixels cannot be read: {reason}." if reason else "The pixels cannot be read; the file is damaged."
     if has_pixel_files(path) and pixel_files(path).encoding == "text":
@@ -145,7 +145,7 @@ def _image_header(path: Path, reader: Any, *, channels: bool = False) -> Header:
 
 def _require_one_time(path: Path, sizes: Sequence[int]) -> int:
     if math.prod(sizes) > 1:
-        advice = "Split it into one 3D file a time point, or use one time point."
+        advice = "Split it into one 3D file per time point, or use one time point."
         raise BadInput(f"The image has {math.prod(sizes)} time points, and one is needed.", where=path, advice=advice)
     return 1
 
@@ -167,7 +167,7 @@ def open_header(path: Path) -> Any:
     sitk = simpleitk()
 
     with explained(path), open(path, "rb"):
-        pass  # tells a missing or forbidden file apart from one that is no image
+        pass  # a missing or unreadable file is another error than one that is not an image
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     reader.SetImageIO(image_io(path))
@@ -178,12 +178,12 @@ def open_header(path: Path) -> Any:
             advice = "Correct the orientation in the header (qform and sform), for example by resampling the image."
             raise BadInput("The axes in the header are not at right angles.", where=path, advice=advice) from error
         if _TIME_AXES in str(error):
-            advice = "Export one file a time point."
-            raise BadInput("The image has an axis that is not one of space.", where=path, advice=advice) from error
+            advice = "Export one file per time point."
+            raise BadInput("The image has an axis that is not spatial.", where=path, advice=advice) from error
         reason = _library_reason(error)
         otherwise = f"This is not a readable image ({reason})." if reason else "This is not a readable image."
-        told = unreadable(path, otherwise)
-        raise _Unplaced(told.message, where=told.where, advice=told.advice) from error
+        found = unreadable(path, otherwise)
+        raise _Unplaced(found.message, where=found.where, advice=found.advice) from error
     return reader
 
 
@@ -199,7 +199,7 @@ def _type_name(pixel_id: int) -> str:
 
 
 def _library_reason(error: RuntimeError) -> str:
-    """The last line of SimpleITK's message without addresses and paths, or "" where it tells nothing."""
+    """The last line of SimpleITK's message without addresses and paths, or "" where it has no information."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     line = lines[-1] if lines else ""
     if not line or any(line.startswith(start) for start in _NOT_A_REASON):

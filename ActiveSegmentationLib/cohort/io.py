@@ -1,4 +1,4 @@
-"""Reading and writing pixels, always held against the geometry that was indexed."""
+"""Reading and writing pixels, with a check against the indexed geometry."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def read_image(cohort: Cohort, volume: Volume) -> np.ndarray:
 def read_labels(cohort: Cohort, volume: Volume, kind: AnnotationKind) -> np.ndarray | None:
     """Read the reference masks or scribbles of a volume.
 
-    In masks of a cohort with one label, 255 is that label where it is the only value but 0.
+    In masks of a cohort with one label, 255 stands for that label where it is the only value other than 0.
 
     Returns:
         (k, j, i) uint8 label values, 255 where unlabelled; None where the volume has none.
@@ -81,7 +81,7 @@ def read_labels(cohort: Cohort, volume: Volume, kind: AnnotationKind) -> np.ndar
 
 
 def read_stored_labels(path: Path, geometry: Geometry, transforms: Transforms | None = None) -> np.ndarray:
-    """Read what a label map from anywhere stores, and hold it against a grid.
+    """Read the stored values of a label map of any origin, with a check against a grid.
 
     Returns:
         (k, j, i) stored values of any type.
@@ -94,7 +94,7 @@ def read_stored_labels(path: Path, geometry: Geometry, transforms: Transforms | 
 
 
 def read_label_map(path: Path, geometry: Geometry, ignore_label: int | None = None) -> np.ndarray:
-    """Read a label map from anywhere and hold it against a grid.
+    """Read a label map of any origin, with a check against a grid.
 
     Args:
         path: The file.
@@ -118,20 +118,20 @@ def write_label_map(path: Path, labels: np.ndarray, geometry: Geometry, transfor
         path: The file.
         labels: The labels.
         geometry: Their grid.
-        transforms: Those of the image, see ``write_volume``.
+        transforms: Transforms of the image, see ``write_volume``.
     """
     write_volume(path, np.ascontiguousarray(labels, dtype=np.uint8), geometry, transforms)
 
 
 def write_volume(path: Path, array: np.ndarray, geometry: Geometry, transforms: Transforms | None = None) -> None:
-    """Write a (k, j, i) array, or (C, k, j, i) as one component a channel, compressed, atomically.
+    """Write a (k, j, i) array, or (C, k, j, i) with one component per channel, compressed, atomically.
 
     Args:
         path: The file; its suffix names the format.
         array: The values.
         geometry: Their grid.
-        transforms: Those of the NIfTI image whose grid it is, or None. A NIfTI file carries them, so that programs
-            that prefer the sform and those that prefer the qform all see it lie on the image.
+        transforms: Transforms of the NIfTI image with this grid, or None. A NIfTI file gets both, so that programs that
+            use the sform and those that use the qform place it on the image.
 
     Raises:
         BadInput: If the folder cannot be written or the suffix names no format.
@@ -156,7 +156,7 @@ def write_volume(path: Path, array: np.ndarray, geometry: Geometry, transforms: 
                 pack(plain, temporary)
         except RuntimeError as error:
             with explained(path):
-                temporary.write_bytes(b"")  # tells a full or forbidden disk, which the library hides, from the rest
+                temporary.write_bytes(b"")  # the library hides whether the disk is full or write-protected
             advice = "Use a name that ends in .nii.gz, .nrrd or .mha."
             raise BadInput("The image cannot be written.", where=path, advice=advice) from error
         finally:
@@ -170,14 +170,14 @@ def _only_label(cohort: Cohort, path: Path) -> int:
         return next(iter(cohort.labels))
     which = "names several labels" if cohort.labels else "does not name its label"
     advice = "Save the mask with the value of its label in place of 255."
-    message = f"The only value of the mask but 0 is 255, and the cohort {which}."
+    message = f"The only value of the mask other than 0 is 255, and the cohort {which}."
     raise BadInput(message, where=path, advice=advice)
 
 
 def _require_finite(path: Path, values: np.ndarray) -> None:
     bad = int(values.size - np.isfinite(values).sum()) if values.dtype.kind == "f" else 0
     if bad:
-        advice = "Replace these pixels (by the background value, say), or leave the volume out."
+        advice = "Replace these pixels, for example by the background value, or leave the volume out."
         raise BadInput(f"{bad} pixel(s) are not finite numbers (NaN or infinite).", where=path, advice=advice)
 
 

@@ -1,4 +1,4 @@
-"""From what a label map stores to label values: nothing changes its meaning in silence."""
+"""Conversion of stored values to label values, with errors for ambiguous ones."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.labels import BACKGROUND, IGNORE_LABEL
 
 ROUNDING = 1e-4
-"""Values this near to a whole number count as it: scaling in a header gives 1.0000001 for 1."""
+"""Values this close to a whole number are rounded: scaling in a header gives 1.0000001 for 1."""
 
 _TABLE = 1 << 16
-"""Whole numbers that lie closer together than this are looked up in a table."""
+"""Whole numbers within a range of this size are looked up in a table."""
 
 _ONE_LAYER = "Save it as one layer without overlaps (in Slicer: Segment Editor, Masking, forbid overlap)."
 
 
 def one_component(array: np.ndarray, path: Path) -> np.ndarray:
-    """The one label map that a picture with components holds.
+    """The label map in a picture with components.
 
     Args:
         array: (k, j, i), or (k, j, i, C): colours, or layers of a segmentation.
-        path: Where it is from.
+        path: Its file.
 
     Returns:
         (k, j, i).
@@ -44,7 +44,7 @@ def one_component(array: np.ndarray, path: Path) -> np.ndarray:
 
 
 def refuse_layers(components: int, path: Path) -> None:
-    """Refuse, from its header, a segmentation with several layers; colours are judged when they are read.
+    """Refuse a segmentation with several layers by its header; colours are checked when they are read.
 
     Raises:
         BadInput: Naming the number of layers.
@@ -59,7 +59,7 @@ def label_values(array: np.ndarray, labels: LabelSource, path: Path) -> np.ndarr
     Args:
         array: Stored values of any type, (k, j, i).
         labels: How they are to be read.
-        path: Where they are from.
+        path: Their file.
 
     Returns:
         uint8 array of the same shape, 255 where unlabelled.
@@ -113,7 +113,7 @@ def distinct(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def only_255(array: np.ndarray) -> bool:
-    """Whether 255 is the only stored value but 0, as in masks drawn in white."""
+    """Whether 255 is the only stored value other than 0, as in white masks."""
     return bool((array == IGNORE_LABEL).any()) and bool(np.isin(array, (BACKGROUND, IGNORE_LABEL)).all())
 
 
@@ -123,7 +123,7 @@ def require_scribbles(values: np.ndarray, labels: LabelSource, path: Path) -> No
     Args:
         values: Label values, 255 where unlabelled.
         labels: How they were read.
-        path: Where they are from.
+        path: Their file.
 
     Raises:
         BadInput: If every pixel is labelled, or if 0 and 255 stand for not drawn and drawn.

@@ -1,4 +1,4 @@
-"""Files of a cohort's folder that could be images and that its layout does not use."""
+"""Files in a cohort's folder that could be images but are not used."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ _KNOWN = (*IMAGE_SUFFIXES, *_OTHERS, *_PICTURES, *_DICOM)
 
 
 def unused_files(root: Path, files: Sequence[Path], draft: Draft, layout: str) -> list[Problem]:
-    """Tell in one warning which files could be images and are not used.
+    """Report in one warning which files could be images but are not used.
 
     Args:
         root: The cohort's folder.
         files: Every file below it.
-        draft: What the layout found; files that it uses, names in a problem or leaves aside on purpose are not told.
-        layout: Name of the layout; the DICOM layout itself tells of DICOM files.
+        draft: What the layout found; files that it uses, names in a problem or leaves aside on purpose are not
+        reported.
+        layout: Name of the layout; the DICOM layout reports DICOM files itself.
     """
     known = {_key(path) for path in _known_files(root, draft)}
     left = [(path, kind) for path in files if _key(path) not in known and (kind := _kind(path, layout))]

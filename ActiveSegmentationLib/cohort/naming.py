@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 IMAGE_SUFFIXES = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr")
-"""Suffixes of volume files, the longest of those that end alike first; a .hdr has its pixels in an .img file."""
+"""Suffixes of volume files, longer ones before those that they end with; a .hdr has its pixels in an .img file."""
 
 _RESERVED = {"con", "prn", "aux", "nul", *(f"{device}{n}" for device in ("com", "lpt") for n in range(1, 10))}
 
@@ -20,7 +20,7 @@ def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
 
 
 def image_suffix(path: Path) -> str | None:
-    """The image suffix of a file name, or None where it is no volume file."""
+    """The image suffix of a file name, or None where it is not a volume file."""
     name = path.name.lower()
     return next((suffix for suffix in IMAGE_SUFFIXES if name.endswith(suffix)), None)
 
@@ -32,12 +32,12 @@ def stem(path: Path) -> str:
 
 
 def composed(text: str) -> str:
-    """A text with each accented letter as one character, as Windows and Linux write it; macOS may part them."""
+    """A text with each accented letter as one character, as on Windows and Linux; macOS may decompose them."""
     return unicodedata.normalize("NFC", text)
 
 
 def spellings(name: str) -> list[str]:
-    """How a path may stand on disk: as it is, with "/" for "\\", with accented letters as one or two characters."""
+    """Spellings of a path on disk: as it is, with "/" for "\\", with accented letters as one or two characters."""
     plain = name.replace("\\", "/")
     return list(dict.fromkeys([name, plain, composed(plain), unicodedata.normalize("NFD", plain)]))
 
@@ -49,7 +49,7 @@ def safe_id(text: str) -> str:
 
 
 def unique_ids(names: Iterable[str]) -> list[str]:
-    """Safe ids for the names, in order; names that would be the same file on some system get a number."""
+    """Safe ids for the names, in order; names that are the same file name on some system get a number."""
     taken: set[str] = set()
     ids = []
     for name in names:
@@ -64,10 +64,10 @@ def unique_ids(names: Iterable[str]) -> list[str]:
 
 
 _SYSTEM = {"__macosx", "thumbs.db", "desktop.ini", "$recycle.bin", "system volume information", "lost+found", "@eadir"}
-"""Names of files and folders that systems leave behind, in lower case."""
+"""Names of system files and folders, in lower case."""
 
 
 def is_hidden(path: Path, root: Path) -> bool:
-    """Whether the file or a folder between it and ``root`` is hidden, temporary or the system's own."""
+    """Whether the file or a folder between it and ``root`` is hidden, temporary or a system file."""
     parts = path.relative_to(root).parts
     return any(part.startswith((".", "~")) or part.lower() in _SYSTEM for part in parts)

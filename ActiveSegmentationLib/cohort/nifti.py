@@ -1,7 +1,7 @@
 """NIfTI and Analyze files, read with nibabel: sizes and values as they are on disk.
 
-SimpleITK places the image in space, as in every other format, but its NIfTI reader turns NaN into 0, fills a cut file
-up with zeros, adds scl_inter where scl_slope is 0, and knows no NIfTI-2.
+SimpleITK provides the geometry, as for every other format, but its NIfTI reader turns NaN into 0, pads truncated files
+with zeros, adds scl_inter where scl_slope is 0, and does not read NIfTI-2.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Nifti:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Sizes of all axes as the header tells them."""
+        """Sizes of all axes by the header."""
         return tuple(int(n) for n in self.header.get_data_shape())
 
     @property
@@ -64,7 +64,7 @@ class Nifti:
 
     @property
     def end(self) -> int:
-        """Bytes that the unpacked file has at least."""
+        """Minimum size of the decompressed file in bytes."""
         return self.offset + math.prod(self.shape) * self.dtype.itemsize
 
 
@@ -74,10 +74,10 @@ def is_nifti(path: Path) -> bool:
 
 
 def read_nifti(path: Path) -> Nifti:
-    """Read the header of a NIfTI-1, NIfTI-2 or Analyze file, packed or not, whatever its name says about packing.
+    """Read the header of a NIfTI-1, NIfTI-2 or Analyze file, compressed or not, whatever its suffix.
 
     Raises:
-        BadInput: If it is something else, has a type of voxel that cannot be read, or its other half is missing.
+        BadInput: If it is another format, has an unsupported voxel type, or its second file is missing.
     """
     from nibabel.spatialimages import HeaderDataError
 
@@ -91,7 +91,7 @@ def read_nifti(path: Path) -> Nifti:
         if dtype.kind == "V" and not dtype.fields:
             raise HeaderDataError("single bits")
     except (HeaderDataError, KeyError) as error:
-        advice = "Save the image with whole numbers or floating-point numbers a voxel."
+        advice = "Save the image with integer or floating-point voxels."
         message = f"The header has a type of voxel that cannot be read (code {int(header['datatype'])}: {error})."
         raise BadInput(message, where=head, advice=advice) from error
     nifti = Nifti(header, head, pixels)
@@ -106,7 +106,8 @@ def read_nifti(path: Path) -> Nifti:
 
 
 def require_whole(nifti: Nifti) -> None:
-    """Refuse a file that is shorter than its header says; packed ones are unpacked only if their last bytes look wrong.
+    """Refuse a file that is shorter than its header says; compressed ones are decompressed only if their last bytes are
+    suspicious.
 
     Raises:
         BadInput: If pixels are missing.
@@ -117,12 +118,12 @@ def require_whole(nifti: Nifti) -> None:
         with open(path, "rb") as file:
             packed = file.read(2) == GZIP
             file.seek(-min(4, size), 2)
-            told = int.from_bytes(file.read(4), "little")
+            stated = int.from_bytes(file.read(4), "little")
     if not packed:
         if size < nifti.end:
             raise BadInput(f"{TRUNCATED} It has {size} of {nifti.end} bytes.", where=path, advice=AGAIN)
         return
-    if 0 <= told - nifti.end % 2**32 < 2**16:  # anything may follow the pixels
+    if 0 <= stated - nifti.end % 2**32 < 2**16:  # anything may follow the pixels
         return
     length = gzip_length(path)
     if length < nifti.end:
@@ -147,7 +148,7 @@ def read_nifti_pixels(path: Path) -> np.ndarray:
 
 
 def _content(nifti: Nifti) -> bytearray:
-    """The unpacked file up to its last pixel; all of it is unpacked, so that its checksum is compared."""
+    """The decompressed file up to its last pixel; all of it is decompressed, so that its checksum is verified."""
     content = bytearray()
     with explained(nifti.pixels), open(nifti.pixels, "rb") as file:
         packed = file.read(2) == GZIP
@@ -204,12 +205,12 @@ def _halves(path: Path) -> tuple[Path, Path]:
 
 
 def _start(path: Path) -> bytes:
-    """The first bytes of the unpacked content, enough for a header."""
+    """The first bytes of the decompressed content, enough for a header."""
     with explained(path), open(path, "rb") as file:
         start = file.read(1 << 14)
         if not start.startswith(GZIP):
             return start
-        try:  # no more than is needed, so that damage further on is not met here
+        try:  # no more than needed, so that later damage does not matter here
             content = zlib.decompressobj(wbits=31).decompress(start, _LONGEST)
             if len(content) < _LONGEST:
                 file.seek(0)

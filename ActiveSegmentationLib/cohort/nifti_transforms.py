@@ -1,4 +1,4 @@
-"""The two transforms of a NIfTI header, sform and qform: which one counts, when they disagree, how files carry both."""
+"""The two transforms of a NIfTI header, sform and qform: which one is used, when they disagree, and writing both."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _MILLIMETRES = {1: 1000.0, 2: 1.0, 3: 0.001}
 
 _TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _SAME = 0.1
-"""Transforms that move no corner by more than this share of the smallest spacing count as the same."""
+"""Transforms count as equal if they move no corner by more than this fraction of the smallest spacing."""
 
 
 def nifti_geometry(nifti: Nifti, path: Path) -> Geometry:
-    """Grid of a file that SimpleITK cannot place, by the transform that nibabel takes: sform, qform, spacing alone.
+    """Grid of a file for which SimpleITK has none, by the transform that nibabel uses: sform, qform, or spacing alone.
 
     Raises:
         BadInput: If the axes are not at right angles.
@@ -47,19 +47,19 @@ def nifti_geometry(nifti: Nifti, path: Path) -> Geometry:
 
 
 def transform_warning(nifti: Nifti, geometry: Geometry) -> str | None:
-    """What is ambiguous about where a file lies, and which transform is used here; None where programs agree.
+    """Ambiguities of a file's position, and which transform is used here; None where programs agree.
 
     Args:
         nifti: Its header.
-        geometry: Where the file is taken to lie.
+        geometry: Grid that is used for the file.
     """
     header = nifti.header
     if "sform_code" not in header:
-        return "The header tells no orientation (Analyze format); left and right cannot be told apart."
+        return "The header has no orientation (Analyze format); left and right cannot be distinguished."
     sform_code, qform_code = int(header["sform_code"]), int(header["qform_code"])
     if sform_code <= 0 and qform_code <= 0:
         return (
-            "The header tells neither orientation nor position (sform and qform have code 0); "
+            "The header has neither orientation nor position (sform and qform have code 0); "
             "the spacing alone is used, and other programs may place it elsewhere."
         )
     sform, qform, used = _sform(header), _qform(header), _matrix(geometry)
@@ -98,10 +98,10 @@ def transforms_of(nifti: Nifti) -> Transforms | None:
 
 
 def carry_transforms(transforms: Transforms, target: Path) -> None:
-    """Give a file both transforms of the image that it belongs to, so that every program sees it lie on it.
+    """Give a file both transforms of its image, so that every program places it on the image.
 
     Args:
-        transforms: Those of an image of the same grid.
+        transforms: Transforms of an image with the same grid.
         target: An unpacked single-file NIfTI-1 file, changed in place.
     """
     import nibabel

@@ -35,21 +35,21 @@ def write_phantom(
     scribbles: bool = True,
     progress: Progress | None = None,
 ) -> Path:
-    """Write a cohort of generated hearts, as the ACDC challenge lays its files out.
+    """Write a cohort of generated hearts in the layout of the ACDC challenge.
 
     Patients take turns through the groups of ACDC (healthy, dilated, thick-walled, infarcted, right ventricle dilated)
     and differ in shape, pose, contrast, coil sensitivity and noise. Slices run from above the base to below the apex,
     so that some hold no heart. Patient n of a seed is the same whatever the number of patients.
 
     Args:
-        folder: Where to write; made if need be. Files of the same names are replaced, others left alone.
+        folder: Folder to write to; created if needed. Files of the same names are replaced, others stay.
         patients: Number of patients, at least 1.
         phases: Phases to write for each: "ED" (end-diastole), "ES" (end-systole) or both.
-        slices: Slices a volume, at least 1; together they cover 80 mm.
+        slices: Slices per volume, at least 1; together they cover 80 mm.
         size: Rows and columns of a slice, each at least 16; the rows cover 144 mm.
         seed: Non-negative; same seed, same voxels.
         scribbles: Whether to write ``_scribble`` files (0 background, 1 RV, 2 myocardium, 3 LV, 4 not drawn).
-        progress: Told after each volume.
+        progress: Progress reporter, called after every volume.
 
     Returns:
         ``folder``, with ``patientNNN/patientNNN_frameMM.nii.gz`` (int16), ``..._gt.nii.gz`` (uint8: 1 RV, 2 myocardium,

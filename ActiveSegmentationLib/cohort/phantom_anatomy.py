@@ -113,7 +113,7 @@ def _draw_tissue(rng: np.random.Generator) -> Tissue:
 
 
 class Grid(NamedTuple):
-    """Places at which the anatomy is asked for: rows, columns and depth in mm, broadcasting to (S, h, w)."""
+    """Places at which the anatomy is evaluated: rows, columns and depth in mm, broadcasting to (S, h, w)."""
 
     rows: np.ndarray
     columns: np.ndarray
@@ -135,7 +135,7 @@ class Heart(NamedTuple):
         left: Cavity of the left ventricle, papillary muscles included.
         wall: Myocardium of the left ventricle.
         right: Cavity of the right ventricle.
-        right_wall: Its thin free wall, which nobody labels.
+        right_wall: Its thin free wall, which is not labelled.
         papillary: Muscles within the left cavity.
         above: Atria and great vessels above the base.
         sac: The heart with the fat around it.

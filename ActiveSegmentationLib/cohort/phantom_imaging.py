@@ -7,7 +7,7 @@ import numpy as np
 from ActiveSegmentationLib.cohort.phantom_anatomy import FIELD_OF_VIEW, Grid, Heart, Patient, heart_of
 
 FINE = 2
-"""Parts of a voxel's side at which tissues are told apart, so that voxels at a border hold some of both."""
+"""Samples per voxel side for partial volume effects at tissue borders."""
 
 
 def image_of(
@@ -16,7 +16,7 @@ def image_of(
     """MR image of a patient's chest.
 
     Args:
-        patient: Whose.
+        patient: The patient.
         systole: At end-systole, or end-diastole.
         slices: Number of slices.
         size: Rows and columns of a slice.

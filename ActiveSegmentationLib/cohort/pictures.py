@@ -1,4 +1,4 @@
-"""Label pictures (PNG, BMP, GIF, TIFF ...): the values that were stored, where SimpleITK gives colours instead."""
+"""Label pictures (PNG, BMP, GIF, TIFF ...): reads stored values where SimpleITK returns colours."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from ActiveSegmentationLib.common.files import explained
 SUFFIXES = (".png", ".bmp", ".gif", ".tif", ".tiff")
 _PNG_GREY = 0
 _PNG_DEPTH, _PNG_COLOUR = 24, 25
-"""Where a PNG file tells the bits a pixel and whether they are grey."""
+"""Position of bit depth and colour type in a PNG file."""
 
 
 def is_picture(path: Path) -> bool:
-    """Whether the name is that of a picture whose stored values may be something else than its colours."""
+    """Whether the name is that of a picture whose stored values may differ from its colours."""
     return path.name.lower().endswith(SUFFIXES)
 
 
 def read_label_picture(path: Path) -> np.ndarray | None:
-    """Stored values of a picture with a palette or with fewer than 8 bits a pixel.
+    """Stored values of a picture with a palette or with fewer than 8 bits per pixel.
 
-    The index into the palette is the label; SimpleITK gives the palette's colours, and stretches 1, 2 and 4 bits to the
-    range of 8.
+    The palette index is the label; SimpleITK returns the palette's colours, and scales 1, 2 and 4 bits to the range of
+    8.
 
     Returns:
         (j, i) uint8, or None where the picture has neither, so that SimpleITK's values are those that were stored.

@@ -1,8 +1,8 @@
-"""Where MetaImage and NRRD files keep their pixels, and whether all of them are there.
+"""Where MetaImage and NRRD files store their pixels, and whether all of them are present.
 
-SimpleITK reads these formats, but it fills up what is missing in a compressed or listed MetaImage with what happens to
-be in memory, compares no checksum, and a file pattern without a step ends the process. No library tells the files that
-a header names in a list or by a pattern, so the few lines of the headers that say so are read here.
+SimpleITK reads these formats, but it fills missing pixels of a compressed or multi-file MetaImage with uninitialised
+memory, verifies no checksum, and crashes on a file pattern without a step. No library returns the files of a list or
+pattern in a header, so these lines are parsed here.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ class PixelFiles:
     """Where the pixels of an image are.
 
     Attributes:
-        header: The file that was named.
+        header: The header file.
         files: Files with pixels, in order; the header itself where they follow it.
         offset: Bytes before the pixels in each file, or None where they are the last bytes of it.
-        encoding: "raw", "zlib" (MetaImage), "gzip" (NRRD), "text", or what else NRRD names.
-        stored: Compressed size that the header tells, or None.
-        pieces: Files that the header's sizes call for.
+        encoding: "raw", "zlib" (MetaImage), "gzip" (NRRD), "text", or another encoding of NRRD.
+        stored: Compressed size by the header, or None.
+        pieces: Number of files by the header's sizes.
     """
 
     header: Path
@@ -53,7 +53,7 @@ def pixel_files(path: Path) -> PixelFiles:
     """Read where the pixels of a MetaImage or NRRD file are.
 
     Raises:
-        BadInput: If the header names files in a way that cannot be followed.
+        BadInput: If the header names files in an unsupported way.
     """
     with explained(path), open(path, "rb") as file:
         start = file.read(_LONGEST_HEADER)
@@ -63,7 +63,7 @@ def pixel_files(path: Path) -> PixelFiles:
 
 
 def require_files(found: PixelFiles) -> None:
-    """Refuse an image of which a file is missing; called before SimpleITK sees its header.
+    """Refuse an image with a missing file; call it before SimpleITK reads the header.
 
     Raises:
         BadInput: Naming the file.
@@ -78,14 +78,14 @@ def require_files(found: PixelFiles) -> None:
 
 
 def require_sizes(found: PixelFiles, expected: int) -> None:
-    """Refuse an image of which a file is too short, as far as file sizes tell it.
+    """Refuse an image with a file that is too short, by the file sizes.
 
     Args:
         found: Where its pixels are.
         expected: Bytes that they take uncompressed.
 
     Raises:
-        BadInput: Naming the file and the bytes it lacks.
+        BadInput: Naming the file and the missing bytes.
     """
     for file in found.files:
         size = file.stat().st_size - (found.offset or 0)
@@ -98,7 +98,7 @@ def require_sizes(found: PixelFiles, expected: int) -> None:
 
 
 def require_sound(found: PixelFiles, expected: int) -> None:
-    """Unpack compressed pixels of a MetaImage and compare their checksum, which SimpleITK does not.
+    """Decompress the pixels of a MetaImage and verify their checksum, which SimpleITK does not.
 
     Raises:
         BadInput: If they are cut off or damaged.
@@ -110,7 +110,7 @@ def require_sound(found: PixelFiles, expected: int) -> None:
 
 
 def _inflated(file: Path, offset: int) -> int:
-    """Bytes that zlib or gzip data unpacks to; refused where it is cut or its checksum differs."""
+    """The decompressed zlib or gzip data; truncated data and wrong checksums are refused."""
     unpack = zlib.decompressobj(wbits=47)
     length = 0
     with explained(file), open(file, "rb") as data:
@@ -134,11 +134,12 @@ def _require_size(file: Path, size: int, expected: int) -> None:
 
 
 def _require_gzip(file: Path, expected: int) -> None:
-    """Refuse cut gzip data at the end of a file; it is unpacked only where its last bytes do not tell its length."""
+    """Refuse truncated gzip data at the end of a file; it is decompressed only where its last bytes do not give its
+    length."""
     with open(file, "rb") as data:
         data.seek(-4, 2)
-        told = int.from_bytes(data.read(4), "little")
-    if told == expected % 2**32:
+        stated = int.from_bytes(data.read(4), "little")
+    if stated == expected % 2**32:
         return
     with open(file, "rb") as data:
         start = data.read(_LONGEST_HEADER)
@@ -198,8 +199,8 @@ def _metaimage(path: Path, start: bytes) -> PixelFiles:
     sizes = [int(n) for n in fields.get("dimsize", "").split() if n.isdecimal()]
     encoding = "raw" if _is_true(fields.get("binarydata", "True")) else "text"
     encoding = "zlib" if _is_true(fields.get("compresseddata", "False")) else encoding
-    told = fields.get("compresseddatasize", "")
-    stored = int(told) if encoding == "zlib" and told.isdecimal() and int(told) > 0 else None
+    stated = fields.get("compresseddatasize", "")
+    stored = int(stated) if encoding == "zlib" and stated.isdecimal() and int(stated) > 0 else None
     if named.upper() == "LOCAL":
         return PixelFiles(path, (path,), len(text[: match.end()].encode("latin-1")), encoding, stored)
     offset = _number(fields, "headersize", path)
@@ -241,7 +242,7 @@ def _pattern(path: Path, named: str, sizes: list[int]) -> tuple[list[str], int]:
     numbers = [int(word) for word in match[2].split()] if match else []
     if match is None or len(numbers) < 3 or numbers[2] == 0:
         advice = "Write PATTERN FIRST LAST STEP, for example slice%03d.raw 1 20 1."
-        raise BadInput(f"The files with pixels are not named completely: '{named}'.", where=path, advice=advice)
+        raise BadInput(f"The names of the files with pixels are incomplete: '{named}'.", where=path, advice=advice)
     first, last, step = numbers[:3]
     axes = numbers[3] if len(numbers) > 3 else len(sizes) - 1
     counted = range(first, last + (1 if step > 0 else -1), step)

@@ -1,4 +1,4 @@
-"""How slices are prepared: normalisation and grid, with the settings that each paper prescribes."""
+"""Preprocessing of slices: normalisation and grid, with presets from papers."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Normalisation = Literal["percentile", "zscore", "window"]
 """Ways to normalise a volume, see ``StackSettings``."""
 
 AUTO_SHARE = 0.95
-"""Share of the planes that an automatic size holds; larger ones are covered by several windows of that size."""
+"""Fraction of the planes that fit into an automatic size; larger ones are covered by several windows of that size."""
 
 AUTO_LIMITS = (16, 512)
 """Smallest and largest automatic number of rows or columns."""
 
 SAME_SPACING = 0.01
-"""Pixel sizes that differ by less than this share are not worth resampling, where no size is asked for."""
+"""Without a requested size, pixel sizes that differ by less than this fraction are not resampled."""
 
 
 def _require(fine: bool, field: str, value: Any, advice: str) -> None:
@@ -86,7 +86,7 @@ class StackSettings:
         Settings of earlier versions do not say ``crop``: a size that was asked for cropped, as it still does for them.
 
         Raises:
-            BadInput: If a field is unknown or a value makes no sense.
+            BadInput: If a field is unknown or a value is invalid.
         """
         unknown = sorted(set(value) - {field.name for field in fields(cls)})
         if unknown:
@@ -110,7 +110,7 @@ PRESETS: dict[str, StackSettings] = {
     "foellmer2024-hippocampus": StackSettings(normalisation="zscore", spacing=1.0, size=(56, 40), crop=True),
     "ozdemir2021-shoulder": StackSettings(normalisation="zscore", spacing=0.91, size=(192, 192), crop=True),
 }
-"""Settings as each paper prescribes them, and "auto", which looks at the cohort.
+"""Presets of papers, and "auto", which adapts to the cohort.
 
 - "auto": percentiles 1 and 99, the cohort's median pixel size, a size that holds most planes.
 - "vepa2024-acdc": Vepa et al., NeurIPS 2024, with the data of WSL4MIS (Luo et al. 2022): clipped at the 99th percentile
@@ -194,12 +194,12 @@ def larger_than_grid(volume: Volume, settings: StackSettings) -> bool:
 
 
 def is_whole(volume: Volume, settings: StackSettings) -> bool:
-    """Whether the volume's planes are kept whole next to the grid, because they are larger and not to be cropped."""
+    """Whether the volume's planes are kept whole in addition to the grid, because they are larger and not cropped."""
     return not settings.crop and larger_than_grid(volume, settings)
 
 
 def settings_key(settings: StackSettings, volumes: Sequence[Volume]) -> dict[str, Any]:
-    """What the prepared slices of volumes depend on; it says ``crop`` only where that matters.
+    """The settings on which prepared slices depend; ``crop`` is included only where it matters.
 
     Where every plane fits the grid, or is cropped, it is what earlier versions kept, and so are the keys made of it.
     """
@@ -228,7 +228,7 @@ def _normalised(channel: np.ndarray, settings: StackSettings) -> np.ndarray:
     if settings.normalisation == "window":
         level, width = settings.window
         return np.clip((channel - level) / (width / 2), -1, 1)
-    if channel.min() == channel.max():  # asked first: rounding gives some constants a tiny deviation
+    if channel.min() == channel.max():  # tested first: rounding gives some constants a tiny deviation
         return np.zeros_like(channel)
     if settings.normalisation == "zscore":
         return (channel - channel.mean(dtype=np.float64)) / channel.std(dtype=np.float64)

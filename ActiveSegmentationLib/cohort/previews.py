@@ -1,4 +1,4 @@
-"""Small grey pictures of slices, turned as a radiologist would have them."""
+"""Small grey pictures of slices in radiological orientation."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ PREVIEW_SIDE = 160
 
 @dataclass(frozen=True)
 class Preview:
-    """A slice of a cohort that was looked at before a study is made of it.
+    """A sampled slice of a cohort, for a check before a study is created.
 
     Attributes:
-        slice: Which slice.
+        slice: The slice.
         file: Its picture (PNG), or None where the image cannot be read.
         lowest: Smallest value of the volume, 0 where it cannot be read.
         highest: Largest value of the volume, 0 where it cannot be read.
-        problem: Why there is no picture, "" where there is one.
+        problem: Why the image cannot be read, "" where it can.
     """
 
     slice: SliceId
@@ -55,12 +55,12 @@ def write_previews(cohort: Cohort, folder: Path, count: int = 3) -> list[Preview
     """Write pictures of the middle slices of a few volumes, spread over the cohort.
 
     Args:
-        cohort: The cohort; only the volumes that are shown are read.
+        cohort: The cohort; only the sampled volumes are read.
         folder: Where to write the pictures.
-        count: How many volumes, where there are as many.
+        count: Maximum number of volumes.
 
     Raises:
-        BadInput: If the folder cannot be written. A volume that cannot be read is told in its ``Preview``.
+        BadInput: If the folder cannot be written. A volume that cannot be read is reported in its ``Preview``.
     """
     places = np.unique(np.linspace(0, len(cohort.volumes) - 1, count).round().astype(int)) if cohort.volumes else ()
     return [_preview(cohort, cohort.volumes[place], folder / f"{place}.png") for place in places]

@@ -1,4 +1,4 @@
-"""Problems of one kind told once."""
+"""Groups problems of one kind."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from ActiveSegmentationLib.cohort.types import Problem
 
 SHOWN = 3
-"""So many volumes or files of a group are named; the others are counted."""
+"""Number of volumes or files of a group that are named; the others are counted."""
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,9 @@ class ProblemGroup:
 
     Attributes:
         severity: "error" or "warning".
-        message: What is wrong, as the first of them says it.
+        message: Message of the first of them.
         advice: What to do.
-        where: The volumes or files concerned, in order.
+        where: The affected volumes or files, in order.
     """
 
     severity: str
@@ -30,7 +30,7 @@ class ProblemGroup:
     where: tuple[str, ...]
 
     def text(self) -> str:
-        """One line that tells all of them."""
+        """One line for all of them."""
         named = ", ".join(self.where[:SHOWN])
         rest = len(self.where) - SHOWN
         if len(self.where) == 1:
@@ -45,7 +45,7 @@ class ProblemGroup:
 
 
 def grouped_problems(problems: Sequence[Problem]) -> list[ProblemGroup]:
-    """Put problems of one kind together, in the order in which each kind comes first."""
+    """Group problems by kind, in the order of the first of each kind."""
     groups: dict[tuple[str, str, str], list[Problem]] = {}
     for problem in problems:
         groups.setdefault(_kind(problem), []).append(problem)
@@ -56,14 +56,14 @@ def grouped_problems(problems: Sequence[Problem]) -> list[ProblemGroup]:
 
 
 def repeated(problems: Sequence[Problem]) -> tuple[list[Problem], list[ProblemGroup]]:
-    """Part problems into those to be told one by one, and groups of more than ``SHOWN`` of one kind."""
+    """Split problems into single ones, and groups of more than ``SHOWN`` of one kind."""
     many = [group for group in grouped_problems(problems) if len(group.where) > SHOWN]
     kinds = {_kind(problem) for group in many for problem in problems if problem.message == group.message}
     return [problem for problem in problems if _kind(problem) not in kinds], many
 
 
 def _kind(problem: Problem) -> tuple[str, str, str]:
-    """What two problems share that should be told once: all but file names, quoted names and numbers."""
+    """The kind of a problem: its text without file names, quoted names and numbers."""
     text = problem.message.replace(problem.where, "*")
     text = re.sub(r"'[^']*'|^[^:]*[/.][^:]*(?=: )|\S*/\S*|\S+\.[A-Za-z]\w*(?=\W|$)", "*", text)
     return problem.severity, re.sub(r"\d+(\.\d+)?", "#", text), problem.advice

@@ -1,4 +1,4 @@
-"""Words that say whether a volume is for learning, validation or testing."""
+"""Words in names that stand for the roles training, validation and test."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _SORTING = {
     *("image", "images", "img", "imgs", "label", "labels", "mask", "masks", "gt", "seg", "segmentation"),
     *("segmentations", "set", "sets", "data", "dataset", "part", "cases", "volumes", "scribble", "scribbles"),
 }
-"""What stands next to such a word in names of folders: imagesTs, TestSet, test_labels."""
+"""Words that accompany them in names of folders: imagesTs, TestSet, test_labels."""
 
 
 def role_of_word(word: str) -> Role | None:
-    """The role that a word of a table or a split file names (train, val, test ... in any case), or None."""
+    """The role of a word in a table or a split file (train, val, test ... in any case), or None."""
     return _ROLE_OF.get(word.strip().casefold())
 
 
@@ -31,7 +31,7 @@ def split_name(folder: str) -> list[str]:
 
 
 def role_of_folder(folder: str) -> Role | None:
-    """The role that the name of a folder says, as imagesTs, TestSet, validation or test_images do, or None."""
+    """The role of a folder by its name, as imagesTs, TestSet, validation or test_images do, or None."""
     words = split_name(folder)
     roles = [_ROLE_OF[word] for word in words if word in _ROLE_OF]
     others = [word for word in words if word not in _ROLE_OF and word not in _SORTING]
@@ -39,6 +39,6 @@ def role_of_folder(folder: str) -> Role | None:
 
 
 def role_of_folders(folders: Iterable[str]) -> Role:
-    """The role that the folders above a file say, the innermost of those that say one; the pool where none does."""
+    """The role by the folders above a file, the innermost one that has a role; the pool where none has."""
     said = [role for role in map(role_of_folder, folders) if role is not None]
     return said[-1] if said else Role.POOL

@@ -1,4 +1,4 @@
-"""Scribbles drawn into reference masks, the way a person draws them: a thin curve through each structure."""
+"""Simulated scribbles from reference masks: a thin curve through each structure, as in manual annotation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from ActiveSegmentationLib.common.labels import BACKGROUND, IGNORE_LABEL
 
 SMALLEST_PART = 0.2
-"""A part of a structure is marked if its area is at least this share of the structure's largest part."""
+"""A part of a structure gets a scribble if its area is at least this fraction of the structure's largest part."""
 
 EIGHT = np.ones((3, 3), dtype=bool)
 
@@ -111,14 +111,14 @@ def _wobble(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
 
 
 def _outline(region: np.ndarray) -> np.ndarray:
-    """Pixels of a region beside its complement; the image border does not count as such."""
+    """Pixels of a region next to its complement; the image border does not count."""
     from scipy import ndimage
 
     return region & ~ndimage.binary_erosion(region, border_value=1)
 
 
 def _prune(line: np.ndarray, rounds: int) -> np.ndarray:
-    """Take the end pixels of a one-pixel line away ``rounds`` times, as long as some of the line is left."""
+    """Remove the end pixels of a one-pixel line ``rounds`` times, as long as some of the line is left."""
     from scipy import ndimage
 
     for _ in range(rounds):

@@ -1,4 +1,4 @@
-"""Segments of segmentations saved by 3D Slicer: their names and values, and one meaning of each value for a cohort."""
+"""Segments of segmentations saved by 3D Slicer: their names and values, unified over a cohort."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ RESERVED_NAMES = (BACKGROUND_SEGMENT.casefold(), UNLABELLED_SEGMENT_ID.casefold(
 
 TOO_MANY_NAMES = "The segments of the cohort have more than 254 names; there is no label value left for this file's."
 ONE_NAME = "Give a structure the same name in every file."
-"""What is told where no value is left, and what to do."""
+"""Message and advice where no value is left."""
 
 _AGAIN = "Save the segmentation again in Slicer."
 _NRRD = (".nrrd", ".nhdr")
@@ -57,7 +57,7 @@ class Segment:
 
     @property
     def key(self) -> str:
-        """The name as it is compared."""
+        """The name for comparisons."""
         return self.name.strip().casefold()
 
 
@@ -96,7 +96,7 @@ def read_segments_of(path: Path) -> list[Segment]:
 
 
 def segment_fields(image: Any) -> dict[str, str]:
-    """What the metadata of a SimpleITK image or reader says about segments, in UTF-8 or else Latin-1."""
+    """Metadata of a SimpleITK image or reader about segments, decoded as UTF-8 or else Latin-1."""
     keys = [key for key in image.GetMetaDataKeys() if re.fullmatch(r"Segment\d+_\w+", key, re.ASCII)]
     stored = {key: image.GetMetaData(key).encode("utf-8", "surrogateescape") for key in keys}
     fields = {}
@@ -109,7 +109,7 @@ def segment_fields(image: Any) -> dict[str, str]:
 
 
 def match_segments(cohort: Cohort) -> Cohort:
-    """Give every value one meaning in a cohort whose masks are segmentations with named segments.
+    """Unify the meaning of values in a cohort whose masks are segmentations with named segments.
 
     Slicer numbers the segments of each file by their order, so that a value can stand for another structure in every
     file. Files are matched by the names of their segments: to the names that the layout knows, or to those of the first
@@ -136,7 +136,7 @@ def match_segments(cohort: Cohort) -> Cohort:
 
 
 def _tables(cohort: Cohort) -> tuple[dict[str, list[Segment]], tuple[Problem, ...]]:
-    """Segments of the masks of each volume, as far as they are described and have names of their own."""
+    """Segments of the masks of each volume, where they have different names."""
     tables: dict[str, list[Segment]] = {}
     problems = []
     for volume in cohort.volumes:

@@ -1,4 +1,4 @@
-"""Which volumes are for learning, for validation and for testing."""
+"""The split of a cohort into pool, validation and test volumes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def read_split(path: Path) -> dict[Role, tuple[str, ...]]:
     """Read a split file: a JSON object with the lists "train" (or "pool"), "val" (or "validation") and "test".
 
     Returns:
-        Names of patients or volumes by role, only roles that the file names.
+        Names of patients or volumes by role, for the roles in the file.
 
     Raises:
         BadInput: If the file is missing or has another form, or has a list of names under another word.
@@ -49,10 +49,10 @@ def read_split(path: Path) -> dict[Role, tuple[str, ...]]:
 
 
 def with_roles(cohort: Cohort, split: Mapping[Role, Sequence[str]]) -> Cohort:
-    """Give every volume the role that the split names for it or for its patient.
+    """Set the role of every volume from the split, by volume or by patient.
 
-    Volumes that the split does not name keep the role that their layout says if the split names no pool; otherwise
-    they are left out.
+    Volumes that are not in the split keep the role of their layout if the split has no pool; otherwise they are left
+    out.
 
     Raises:
         BadInput: If a name is neither a patient nor a volume, or a patient would have two roles.
@@ -63,7 +63,7 @@ def with_roles(cohort: Cohort, split: Mapping[Role, Sequence[str]]) -> Cohort:
     if unknown:
         named = ", ".join(unknown[:5]) + (" ..." if len(unknown) > 5 else "")
         advice = "Correct the split, or look at the names with the command index."
-        raise BadInput(f"The split names what the cohort does not have: {named}.", where="split", advice=advice)
+        raise BadInput(f"The split has names that are not in the cohort: {named}.", where="split", advice=advice)
     volumes = []
     role_of: dict[str, Role] = {}
     for volume in cohort.volumes:
@@ -73,18 +73,18 @@ def with_roles(cohort: Cohort, split: Mapping[Role, Sequence[str]]) -> Cohort:
         if not roles:
             continue
         if len(set(roles)) > 1 or role_of.setdefault(volume.patient, roles[0]) != roles[0]:
-            advice = "Put all volumes of a patient into one part, or scores are too good."
+            advice = "Put all volumes of a patient into one part; otherwise scores are too good."
             raise BadInput(f"Patient '{volume.patient}' is in two parts.", where="split", advice=advice)
         volumes.append(replace(volume, role=roles[0]))
     return cohort.with_volumes(tuple(volumes))
 
 
 def split_text(cohort: Cohort, source: Path | None = None) -> str:
-    """One line that tells which volumes are for what.
+    """One line on the roles of the volumes.
 
     Args:
         cohort: The cohort with its roles.
-        source: The split file that was used, or None where the roles are the layout's own.
+        source: The split file, or None where the roles are from the layout.
     """
     parts = []
     for role in Role:

@@ -1,4 +1,4 @@
-"""Every slice of a cohort, prepared once and memory-mapped: what all learning and choosing works on."""
+"""The slice stack: every slice of a cohort, preprocessed once and memory-mapped, for training and suggesting."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ if TYPE_CHECKING:
     import torch
 
 GPU_SHARE = 0.5
-"""Part of a GPU's free memory that a whole stack may take."""
+"""Fraction of a GPU's free memory that a whole stack may take."""
 
 
 class SliceStack:
     """The slices of a cohort as one array (N, C, H, W), volume by volume in the cohort's order.
 
-    Planes that are larger than H x W, a size for most of the cohort, are in that array as smaller pictures, for what
-    compares and shows slices; ``whole`` has them at full size, for what segments. Their labels and probabilities
-    (``to_grid``, ``inside``, ``from_grid``) have the size of the whole plane.
+    H x W is a size for most of the cohort. Larger planes are in that array as smaller pictures, for comparing and
+    showing slices; ``whole`` has them at full size, for segmentation. Their labels and probabilities (``to_grid``,
+    ``inside``, ``from_grid``) have the size of the whole plane.
 
-    Made by ``build_stack`` and ``open_stack``. Needs NumPy, and torch for ``batches`` and ``tensor``; no image library.
-    May be sent to other processes, which map the same files.
+    Created by ``build_stack`` and ``open_stack``. Needs NumPy, and torch for ``batches`` and ``tensor``, but no image
+    library. Can be pickled; other processes map the same files.
 
     Args:
         folder: Folder of a finished stack.
 
     Attributes:
-        folder: Where it lies.
+        folder: Its folder.
         key: Hash of the content of the images and labels, the settings and the format; equal keys, equal slices.
         settings: Settings with every automatic value resolved.
         images: (N, C, H, W) float16, memory-mapped, read only, finite.
@@ -154,13 +154,13 @@ class SliceStack:
         """Rows of several volumes' slices, ascending, int64; empty for no volumes.
 
         Raises:
-            BadInput: If the stack has not all of these volumes.
+            BadInput: If the stack does not have all of these volumes.
         """
         rows = [self.volume_rows(volume_id) for volume_id in volume_ids]
         return np.unique(np.concatenate([np.empty(0, dtype=np.int64), *rows]))
 
     def to_grid(self, labels: np.ndarray, volume_id: str) -> np.ndarray:
-        """Bring labels of a slice onto the grid, each pixel to the nearest.
+        """Resample labels of a slice to the grid, by nearest neighbour.
 
         Args:
             labels: (h, w) uint8 labels on the acquired plane; more axes may precede.
@@ -180,7 +180,7 @@ class SliceStack:
         return self.volume(volume_id).overview.labels_to_grid(labels)
 
     def inside(self, rows: np.ndarray) -> np.ndarray:
-        """Which pixels of prepared slices show the image; the others are padding that no annotation decides.
+        """Which pixels of prepared slices show the image; the others are padding without annotation.
 
         Args:
             rows: (n,) rows of the stack, whose grids have one shape.
@@ -194,11 +194,11 @@ class SliceStack:
         return np.stack(masks)[places] if masks else np.zeros((0, *self.grid_shape), dtype=bool)
 
     def from_grid(self, values: np.ndarray, volume_id: str) -> np.ndarray:
-        """Bring class probabilities back to a volume's acquired planes, linearly.
+        """Resample class probabilities to a volume's acquired planes, linearly.
 
         Args:
-            values: (C, H, W) or (n, C, H, W) probabilities, class 0 is background; of whole planes where those of the
-                volume are larger than the grid.
+            values: (C, H, W) or (n, C, H, W) probabilities, class 0 is background; of whole planes where these are
+                larger than the grid.
             volume_id: The volume.
 
         Returns:
@@ -237,11 +237,11 @@ class SliceStack:
         return whole.index_select(0, chosen).to(device=device, dtype=torch.float32)
 
     def tensor(self, device: str | torch.device = "cpu", dtype: torch.dtype | None = None) -> torch.Tensor:
-        """All slices as one tensor, made once for each device and type.
+        """All slices as one tensor, created once for each device and type.
 
         Args:
             device: Torch device.
-            dtype: Type of the values; float16 unless told, as they are stored.
+            dtype: Type of the values. Default: float16, as stored.
 
         Returns:
             (N, C, H, W) tensor: on a GPU where half of its free memory holds it, otherwise on the CPU, where float16
@@ -256,7 +256,7 @@ class SliceStack:
             target = device if fits else torch.device("cpu")
             with (
                 warnings.catch_warnings()
-            ):  # torch warns of read-only arrays; a writable map of a file counts as memory
+            ):  # torch warns about read-only arrays; a writable memory map would count as memory
                 warnings.filterwarnings("ignore", message=".*not writable", category=UserWarning)
                 whole = torch.from_numpy(self.images)
             self._tensors[device, dtype] = whole.to(device=target, dtype=dtype)

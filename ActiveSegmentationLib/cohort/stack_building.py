@@ -33,20 +33,20 @@ from ActiveSegmentationLib.common.files import atomic_path, explained, hash_json
 from ActiveSegmentationLib.common.progress import Progress, or_silent
 
 MEMORY = 8 << 30
-"""Bytes that the volumes under way may take together; large volumes are prepared by fewer threads at a time."""
+"""Memory in bytes for all volumes in progress; large volumes are prepared by fewer threads at a time."""
 
 NAMED = 20
-"""So many volumes are written into a command that leaves them out."""
+"""Maximum number of volumes in a suggested exclude command."""
 
 COPIES = 6
-"""Copies of a float32 volume that preparing it holds at its peak."""
+"""Peak memory of preparing a volume, in copies of it as float32."""
 
 
 class UnusableVolumes(BadInput):
-    """Some volumes of a cohort cannot be prepared; the others can be without them.
+    """Some volumes of a cohort cannot be prepared; the others can.
 
     Attributes:
-        problems: What is wrong with each of them, by id.
+        problems: The error of each of them, by id.
     """
 
     def __init__(
@@ -71,23 +71,23 @@ def build_stack(
 ) -> SliceStack:
     """The slice stack of a cohort: the one in the cache if its key matches, otherwise a new one.
 
-    The key depends on the content of the files, not on their place, and on the settings. What a killed or failed run,
-    or a stack of another selection of volumes, has prepared in the same way is taken over. Two processes may build the
-    same stack: one does, the other waits for it.
+    - The key depends on the content of the files, not on their paths, and on the settings.
+    - Volumes that an interrupted run or another stack has prepared in the same way are reused.
+    - If two processes need the same stack, one builds it and the other waits.
 
     Args:
         cohort: The cohort; volumes of every role are prepared.
         settings: How slices are prepared; automatic values are taken from the cohort.
         cache: Folder of stacks; each has a folder of its own, named by its key.
-        workers: Threads that read and prepare; one a processor core, fewer for large volumes, unless told.
-        progress: Told of every volume, which also is where a cancel takes effect.
+        workers: Threads that read and prepare. Default: one per processor core, fewer for large volumes.
+        progress: Progress reporter, called after every volume; a cancel takes effect there.
 
     Raises:
         UnusableVolumes: If volumes differ in their channels, or some cannot be read: every such volume is named, and
-            the work on the others is kept.
+            the others are kept.
         BadInput: If there is no volume.
-        JobFailed: If the disk or the memory is too small.
-        Cancelled: If the person asked to stop; the volumes finished so far are kept.
+        JobFailed: If the disk or the memory is insufficient.
+        Cancelled: If the user cancelled; finished volumes are kept.
     """
     progress = or_silent(progress)
     cache = Path(cache)
@@ -105,7 +105,7 @@ def build_stack(
     built = not folder.is_dir()
     if built:
         with _held(cache / f"{key}.lock", progress):
-            if not folder.is_dir():  # another process may have finished it meanwhile
+            if not folder.is_dir():  # another process may have finished it
                 _Builder(cohort, settings, cache, key, contents).build(workers, failures, progress)
     stack = SliceStack(folder)
     if built or settings.crop:
@@ -127,7 +127,7 @@ def stack_key(volumes: Sequence[Volume], settings: StackSettings, contents: dict
 
 
 class _Builder:
-    """Fills the folder of a stack; what a kill left there is taken up."""
+    """Fills the folder of a stack; continues an interrupted run."""
 
     def __init__(
         self, cohort: Cohort, settings: StackSettings, cache: Path, key: str, contents: dict[str, str]
@@ -147,7 +147,7 @@ class _Builder:
         Args:
             workers: Threads.
             failures: Volumes that are known to be unreadable, and why.
-            progress: Told of every volume.
+            progress: Progress reporter, called after every volume.
 
         Raises:
             UnusableVolumes: Naming every volume that could not be prepared.
@@ -174,7 +174,7 @@ class _Builder:
         self._finish()
 
     def _fill(self, volume: Volume) -> None:
-        """Put one volume into the stack, by copying where it was prepared in the same way before."""
+        """Add one volume to the stack; a copy if it was prepared in the same way before."""
         reusable = self._reusable.get(self._volume_key(volume))
         prepared = reusable.read() if reusable is not None else None
         try:
@@ -186,7 +186,7 @@ class _Builder:
     def _store(self, volume: Volume, prepared: PreparedVolume) -> None:
         start = self._start[volume.id]
         path = self._folder / IMAGES
-        # Written, not mapped: a full disk is an error here, and a crash of the process there.
+        # Written, not mapped: with a memory map, a full disk would crash the process.
         with explained(path), open(path, "rb+") as file:
             file.seek(self._header + start * 2 * int(np.prod(self._shape[1:])))
             file.write(prepared.images.data)
@@ -272,7 +272,7 @@ class _Builder:
         folder = self._cache / self._key
         with explained(folder):
             os.replace(self._folder, folder)
-            remove_tree(folder / DONE)  # after the folder is in place: a kill in between must not lose the work
+            remove_tree(folder / DONE)  # only after the folder is in place, so that a kill does not lose work
         remove_superseded(self._cache, {self._volume_key(volume) for volume in self._cohort.volumes})
 
 
@@ -307,14 +307,14 @@ def _require_channels(volumes: Sequence[Volume], settings: StackSettings) -> Non
 
 
 def _workers(volumes: Sequence[Volume]) -> int:
-    """Threads for the cohort: one a core, but no more than their memory allows."""
+    """Threads for the cohort: one per core, but no more than memory allows."""
     largest = max(_channel_count(volume) * int(np.prod(volume.geometry.size)) for volume in volumes)
     return max(1, min(os.cpu_count() or 1, MEMORY // (4 * COPIES * largest)))
 
 
 @contextlib.contextmanager
 def _held(path: Path, progress: Progress) -> Iterator[None]:
-    """Hold a lock file; where another process holds it, say so and wait, open to a cancel."""
+    """Hold a lock file; if another process holds it, report that and wait. The wait can be cancelled."""
     from filelock import FileLock, Timeout
 
     lock = FileLock(path)
@@ -338,13 +338,13 @@ def _versions() -> dict[str, str]:
     for name in ("numpy", "scipy", "SimpleITK"):
         try:
             versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:  # 3D Slicer brings its own SimpleITK without such data
+        except importlib.metadata.PackageNotFoundError:  # 3D Slicer has its own SimpleITK without metadata
             versions[name] = "unknown"
     return versions
 
 
 def _tell_large(volumes: Sequence[Volume], settings: StackSettings, progress: Progress) -> None:
-    """Name the volumes whose planes are larger than the grid, and say what is done about it."""
+    """Report the volumes whose planes are larger than the grid, and how they are handled."""
     large = [volume.id for volume in volumes if larger_than_grid(volume, settings)]
     if not large:
         return

@@ -1,4 +1,4 @@
-"""What the volumes of a stack are made from: hashes of their files, and one loop over volumes in threads."""
+"""Content hashes of the files of volumes, and a loop over volumes in threads."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ UNREADABLE = "unreadable"
 class FileHashes:
     """Hashes of files' contents, remembered on disk; a file is read again only when its size or time has changed.
 
-    May be asked from several threads. Processes that use the same file at once may each lose what the other one added,
-    which costs time only.
+    Thread-safe. If several processes use the same file at once, each may lose entries of the other, which only costs
+    time.
 
     Args:
-        path: JSON file to remember them in.
+        path: JSON file to store them in.
     """
 
     def __init__(self, path: Path) -> None:
@@ -35,7 +35,7 @@ class FileHashes:
         self._lock = threading.Lock()
 
     def of(self, file: Path) -> str:
-        """SHA-256 of an image's content as 64 hexadecimal digits, pixels that are kept in other files included.
+        """SHA-256 of an image's content as 64 hexadecimal digits, including separate files with pixels.
 
         Raises:
             BadInput: If a file cannot be read.
@@ -57,7 +57,7 @@ class FileHashes:
         return known.rpartition(" ")[2]
 
     def save(self) -> None:
-        """Remember what is new.
+        """Save new hashes.
 
         Raises:
             BadInput: If the file cannot be written.
@@ -71,16 +71,16 @@ class FileHashes:
 def content_hashes(
     cohort: Cohort, path: Path, *, workers: int, progress: Progress
 ) -> tuple[dict[str, str], dict[str, BadInput]]:
-    """Hash what each volume's slices and labels depend on: content of the files and how they are read, not their place.
+    """Hash what each volume's slices and labels depend on: content of the files and how they are read, not their paths.
 
     Args:
         cohort: The cohort.
         path: JSON file that remembers hashes of files.
         workers: Threads.
-        progress: Told of every volume.
+        progress: Progress reporter, called after every volume.
 
     Returns:
-        The hash of every volume by its id, and what is wrong with those whose image cannot be read at all.
+        The hash of every volume by its id, and the errors of volumes whose image cannot be read.
     """
     files = FileHashes(path)
     hashes: dict[str, str] = {}
@@ -99,13 +99,13 @@ def content_hashes(
 def image_hashes(
     cohort: Cohort, path: Path, *, workers: int | None = None, progress: Progress | None = None
 ) -> dict[str, dict[str, str]]:
-    """SHA-256 of every image file, by volume and by path in the cohort; reference labels are not looked at.
+    """SHA-256 of every image file, by volume and by path in the cohort; reference labels are not included.
 
     Args:
         cohort: The cohort; volumes with a file that cannot be read are left out.
         path: JSON file that remembers hashes of files; ``build_stack`` keeps it as ``hashes.json`` in its cache.
-        workers: Threads, one a processor core unless told.
-        progress: Told of every volume.
+        workers: Threads. Default: one per processor core.
+        progress: Progress reporter, called after every volume.
     """
     files = FileHashes(path)
     hashes: dict[str, dict[str, str]] = {}
@@ -141,8 +141,8 @@ def each_volume(
         volumes: The volumes.
         workers: Threads.
         stage: Name of the work in the progress.
-        progress: Progress reporter, called after every volume. On a cancel the volumes under way are finished and no
-            other is begun.
+        progress: Progress reporter, called after every volume. On a cancel, volumes in progress are finished and no
+            other is started.
         done: Volumes finished before, for the progress.
 
     Returns:
@@ -158,7 +158,7 @@ def each_volume(
             failures[volume.id] = error
 
     progress.update(stage, done, total)
-    with ThreadPoolExecutor(workers) as pool:  # leaving it waits for the volumes under way, also after an error
+    with ThreadPoolExecutor(workers) as pool:  # leaving it waits for volumes in progress, also after an error
         waiting = [pool.submit(run, volume) for volume in volumes]
         try:
             for finished in as_completed(waiting):

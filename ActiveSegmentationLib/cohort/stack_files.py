@@ -1,4 +1,4 @@
-"""The files of a stack: where they lie, and reading them."""
+"""The files of a stack: their paths, and reading them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained, read_json
 
 FORMAT = 1
-"""Version of the files of a stack; a change of what they hold or mean takes a new one."""
+"""Version of the files of a stack; to be increased when their content or meaning changes."""
 
 RECORD, IMAGES, TRUTH, WHOLE = "stack.json", "images.npy", "truth", "whole"
 """Names of the files and the folders that make up a stack."""
 
-REBUILD = "Delete this folder; it is made again from the images."
+REBUILD = "Delete this folder; it is built again from the images."
 """What to do about a stack that cannot be used."""
 
 
@@ -35,9 +35,9 @@ class StackVolume:
         patient: Id of its patient.
         axis: Image axis (0 = i, 1 = j, 2 = k) across which the slices lie.
         geometry: Grid of the image.
-        start: First row of the stack that is a slice of it.
+        start: Its first row in the stack.
         stop: One past its last row.
-        grid: Map between its planes and the stack's grid, or a larger one of its own where they do not fit that.
+        grid: Map between its planes and the stack's grid, or its own larger grid where they do not fit.
         overview: Map between its planes and the stack's grid, which shows all of each plane; ``grid`` where they fit.
         content: Hash of its files and of how they are read.
     """
@@ -91,7 +91,7 @@ def map_array(path: Path, shape: Iterable[int]) -> np.ndarray:
         shape: Shape that it must have.
 
     Raises:
-        BadInput: If the file is missing, truncated, or holds something else.
+        BadInput: If the file is missing, truncated, or has other content.
     """
     try:
         with explained(path):
@@ -166,5 +166,5 @@ def read_truth(folder: Path, volume_id: str, kind: str) -> np.ndarray | None:
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
         raise BadInput("The reference labels are damaged.", where=path, advice=REBUILD) from error
     if labels is not None:
-        labels.setflags(write=False)  # it is handed out again
+        labels.setflags(write=False)  # it is cached
     return labels

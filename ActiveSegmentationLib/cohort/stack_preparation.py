@@ -1,4 +1,4 @@
-"""From the files of one volume to its slices on the stack's grid."""
+"""Prepares the slices of one volume on the stack's grid."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ BLANK_CONTRAST = 0.01
 """A slice whose standard deviation is at most this share of its volume's value range counts as blank."""
 
 LARGEST = 1e30
-"""Pixels beyond this (and NaN) are no measurements but a broken file, and would overflow in float32."""
+"""Pixels beyond this (and NaN) are a sign of a damaged file, and would overflow in float32."""
 
 
 @dataclass(frozen=True)
 class PreparedVolume:
-    """What one volume came to.
+    """One prepared volume.
 
     Attributes:
         images: (S, C, H, W) float16, finite; of planes larger than the grid a smaller picture, see ``overview_grid``.
@@ -57,7 +57,7 @@ def overview_grid(volume: Volume, settings: StackSettings) -> PlaneGrid:
     """Map between a volume's planes and the common grid, which shows all of each plane.
 
     Planes that are larger than the grid are shrunk to it with their proportions kept, so that they can be embedded,
-    compared and shown like the others; what segments sees them whole.
+    compared and shown like the others; segmentation uses whole planes.
     """
     own, size = plane_grid(volume, settings), cast(tuple[int, int], settings.size)
     if own.grid == size:
@@ -75,8 +75,8 @@ def prepare_volume(cohort: Cohort, volume: Volume, settings: StackSettings) -> P
         settings: Resolved settings.
 
     Raises:
-        BadInput: If the image cannot be read or does not fit what the cohort says about it. Labels that cannot be used
-            are no error but a problem in the result.
+        BadInput: If the image cannot be read or differs from the indexed one. Unusable labels are reported as problems
+            in the result.
     """
     planes = slices_first(normalise(_image(cohort, volume, settings), settings), volume.axis)
     fill = planes.min(axis=(1, 2, 3))
@@ -102,7 +102,7 @@ def blank_slices(planes: np.ndarray) -> np.ndarray:
         (S,) bool.
     """
     contrast = planes.max(axis=(1, 2, 3)) - planes.min(axis=(1, 2, 3))
-    # The range of a slice is exact where the rounding of a mean gives a constant slice some deviation.
+    # The range is exact; the deviation of a constant slice may not be, because of rounding.
     constant = planes.max(axis=(2, 3)) == planes.min(axis=(2, 3))
     return (constant | (planes.std(axis=(2, 3)) <= BLANK_CONTRAST * contrast[:, None])).all(axis=0)
 

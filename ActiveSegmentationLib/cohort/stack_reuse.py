@@ -1,4 +1,4 @@
-"""Volumes that other stacks in the cache hold, prepared in the same way: they are copied instead of made again.
+"""Reuses volumes that other stacks in the cache have prepared in the same way.
 
 Leaving a broken volume out of a cohort, or adding one, changes the stack; the other volumes need no second reading.
 """
@@ -32,14 +32,14 @@ class Reusable:
 
     Attributes:
         folder: The folder.
-        record: What the stack records about the volume.
+        record: The stack's record of the volume.
     """
 
     folder: Path
     record: dict[str, Any]
 
     def read(self) -> PreparedVolume | None:
-        """The volume's slices and labels, or None where they are not to be had any more.
+        """The volume's slices and labels, or None where they are no longer available.
 
         Another process may finish, move or remove that stack at any time, and its files may be damaged; the volume is
         then prepared from the images again.
@@ -80,7 +80,7 @@ def find_reusable(cache: Path, skip: Path) -> dict[str, Reusable]:
 
 
 def remove_superseded(cache: Path, keys: set[str]) -> None:
-    """Remove unfinished stacks whose finished volumes all are among ``keys`` and that nobody works on."""
+    """Delete unfinished stacks whose finished volumes are all among ``keys`` and that no process works on."""
     from filelock import FileLock, Timeout
 
     for folder in cache.glob(f"*{PARTIAL}"):
@@ -96,6 +96,6 @@ def _records(folder: Path) -> list[dict[str, Any]]:
         if folder.name.endswith(PARTIAL):
             return [read_json(path) for path in sorted((folder / DONE).glob("*.json"))]
         record = read_json(folder / RECORD) if (folder / RECORD).is_file() else {}
-    except BadInput:  # moved or removed by another process meanwhile, or damaged: it has nothing to give
+    except BadInput:  # moved or deleted by another process, or damaged
         return []
     return record["volumes"] if record.get("format") == FORMAT else []

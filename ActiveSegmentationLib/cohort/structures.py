@@ -1,4 +1,4 @@
-"""Label maps that are stored as one binary file a structure."""
+"""Label maps that are stored as one binary file per structure."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import numpy as np
 from ActiveSegmentationLib.cohort.label_values import distinct
 from ActiveSegmentationLib.common.errors import BadInput
 
-_TABLE = "Merge the files into one label map, or name one file an image in a table."
+_TABLE = "Merge the files into one label map, or list one file per image in a table."
 
 
 def combine_structures(paths: Sequence[Path], read: Callable[[Path], np.ndarray]) -> np.ndarray:
-    """Put binary maps of one grid together.
+    """Merge binary maps of one grid.
 
     Args:
-        paths: One file a structure.
-        read: Gives the stored values of a file, (k, j, i).
+        paths: One file per structure.
+        read: Returns the stored values of a file, (k, j, i).
 
     Returns:
         (k, j, i) int32: 0 background, n where the n-th file (counted from 1) shows its structure.
 
     Raises:
-        BadInput: Naming the file, if one has several values beside 0, or two overlap.
+        BadInput: Naming the file, if one has several values other than 0, or two overlap.
     """
     combined: np.ndarray | None = None
     for number, path in enumerate(paths, start=1):

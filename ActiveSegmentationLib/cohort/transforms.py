@@ -1,4 +1,4 @@
-"""The two transforms of a NIfTI image as its header stores them, kept with the volume and given to what is written."""
+"""The two transforms of a NIfTI header, kept with the volume and written to results."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Transforms:
-    """What a NIfTI header says about where the image lies, field by field and in its own units.
+    """The transforms of a NIfTI header, field by field and in its own units.
 
     Attributes:
-        sform_code: Code of the sform, 0 where it does not count.
-        qform_code: Code of the qform, 0 where it does not count.
+        sform_code: Code of the sform, 0 where it is not used.
+        qform_code: Code of the qform, 0 where it is not used.
         sform: The rows srow_x, srow_y and srow_z, 12 numbers.
         qform: quatern_b, quatern_c, quatern_d, qoffset_x, qoffset_y, qoffset_z.
         pixdim: Handedness of the qform, and the spacing of up to three axes.
-        units: The spatial part of xyzt_units: 1 metre, 2 millimetre, 3 micrometre, 0 not told.
+        units: The spatial part of xyzt_units: 1 metre, 2 millimetre, 3 micrometre, 0 unknown.
     """
 
     sform_code: int
@@ -39,9 +39,9 @@ class Transforms:
 
 
 def share_one(one: Transforms | None, other: Transforms | None) -> bool:
-    """Whether two images of one size lie alike by their sforms, or by their qforms, where these count in both.
+    """Whether two images of one size have the same position by their sforms, or by their qforms, where both use these.
 
-    A label map that a program made by one transform of an image whose two disagree lies on it all the same.
+    So a label map fits an image with conflicting transforms if it was written with either of them.
     """
     if one is None or other is None or (one.units or 2) != (other.units or 2):
         return False

@@ -1,4 +1,4 @@
-"""Turns of a plane by quarter turns and mirrors, which move every pixel and change none."""
+"""Lossless turns of a plane: quarter turns and mirrors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Turn:
         return self != Turn()
 
     def pair(self, values: tuple[T, T]) -> tuple[T, T]:
-        """A pair (of rows, of columns), such as a shape or a spacing, turned; applied twice it is as before."""
+        """A pair (of rows, of columns), such as a shape or a spacing, turned; applying it twice restores the pair."""
         return (values[1], values[0]) if self.transpose else values
 
     def apply(self, planes: np.ndarray) -> np.ndarray:

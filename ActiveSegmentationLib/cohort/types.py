@@ -1,4 +1,4 @@
-"""Who and what a cohort is made of: patients, volumes, slices, and the files that hold them. No pixel lives here."""
+"""The data model of a cohort: patients, volumes, slices and their files, without pixels."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Role(StrEnum):
 
 
 class AnnotationKind(StrEnum):
-    """How an annotator marks a slice: every pixel decided (mask), or only the drawn ones (scribble)."""
+    """Kind of annotation: a mask labels every pixel, a scribble only the drawn ones."""
 
     MASK = "mask"
     SCRIBBLE = "scribble"
@@ -41,7 +41,7 @@ class SliceId(NamedTuple):
     """
 
     volume: str
-    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody misses
+    index: int  # type: ignore[assignment]  # hides tuple.index, which is not used
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Geometry:
         return self.spacing[rows], self.spacing[columns]
 
     def difference(self, other: Geometry, tolerance: float = 1e-3) -> str | None:
-        """What differs between two grids, in words, or None where they agree.
+        """The difference between two grids in words, or None where they agree.
 
         Args:
             other: Geometry to compare with.
@@ -134,9 +134,10 @@ class Source:
     """Files that together give one image.
 
     Attributes:
-        kind: "file" (one file), "series" (DICOM, one path a slice in slice order), "frames" (2D images in order of time
-            or place), "segmentation" (DICOM segmentations), "channels" (one 4D file whose fourth axis are channels),
-            "structures" (one binary label map a structure; the n-th, counted from 1, has the stored value n).
+        kind: "file" (one file), "series" (DICOM, one path per slice in slice order), "frames" (2D images in order of
+            time or place), "segmentation" (DICOM segmentations), "channels" (one 4D file whose fourth axis is the
+            channel), "structures" (one binary label map per structure; the n-th, counted from 1, has the stored value
+            n).
         paths: Paths relative to the cohort's root with "/" between parts, or absolute where they lie outside of it.
         frames: For a series of multi-frame files: the 0-based frame of each path; otherwise empty.
     """
@@ -163,7 +164,7 @@ class LabelSource:
 
 @dataclass(frozen=True)
 class Problem:
-    """Something wrong with one volume or file, found while indexing or reading.
+    """A problem with one volume or file, found while indexing or reading.
 
     Attributes:
         where: Volume id or path.
@@ -185,15 +186,15 @@ class Volume:
     Attributes:
         id: Unique in the cohort and safe as a file name on every system.
         patient: Id of the patient.
-        channels: One source a channel; a multi-component file is one source with ``components`` > 1.
+        channels: One source per channel; a multi-component file is one source with ``components`` > 1.
         geometry: Grid of the image.
         axis: Image axis (0 = i, 1 = j, 2 = k) along which slices are counted.
-        components: Values a voxel in each source (3 for colour frames).
+        components: Values per voxel in each source (3 for colour frames).
         mask: Reference masks, where the cohort has them.
         scribble: Reference scribbles, where the cohort has them.
         role: What the volume is used for.
         axis_reason: Why ``axis`` is the slice axis; empty in studies of earlier versions.
-        turn: How planes are turned in the slice stack, so that those of a cohort lie alike; default: as stored.
+        turn: How planes are turned in the slice stack to the common orientation. Default: as stored.
         transforms: Both transforms of a NIfTI image; None for other formats and in studies of earlier versions.
     """
 
@@ -274,14 +275,14 @@ class Volume:
 
 @dataclass(frozen=True)
 class Cohort:
-    """Patients, their volumes, and what was wrong with the rest.
+    """Patients, their volumes, and all problems.
 
     Attributes:
         root: Folder that relative paths start from.
         layout: Name of the layout it was read as ("acdc", "msd", "folder", ...).
         volumes: Usable volumes, sorted by (patient, id) in natural order.
-        problems: Everything found wrong, each with the volume or file concerned.
-        labels: Names of label values, where the layout tells them; background is 0.
+        problems: All problems, each with its volume or file.
+        labels: Names of label values, where the layout has them; background is 0.
     """
 
     root: Path
@@ -306,11 +307,11 @@ class Cohort:
         return self.root / relative
 
     def require_apart(self, out: Path, targets: Iterable[Path]) -> None:
-        """Refuse to write where the cohort's own files are; called before the first write.
+        """Refuse to write to the cohort's own files; call it before the first write.
 
         Args:
-            out: Folder that is to be written to.
-            targets: Files that are to be written.
+            out: Folder to write to.
+            targets: Files to write.
 
         Raises:
             BadInput: If the folder is the cohort's root, or a target is one of its images or labels.
@@ -337,7 +338,7 @@ class Cohort:
         return replace(self, labels=dict(names))
 
     def to_json(self) -> dict[str, Any]:
-        """The cohort as JSON values; the root is left to the caller, who knows relative to what."""
+        """The cohort as JSON values, without the root."""
         return {
             "layout": self.layout,
             "labels": {str(value): name for value, name in self.labels.items()},

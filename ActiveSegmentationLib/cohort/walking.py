@@ -1,4 +1,4 @@
-"""Which files a folder holds: links are followed once, dead links and locked folders are named."""
+"""Lists the files in a folder: links are followed once, dead links and unreadable folders are reported."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _KNOWN: ContextVar[dict[Path, FoundFiles] | None] = ContextVar("walked folders",
 
 @dataclass(frozen=True)
 class FoundFiles:
-    """What lies below a folder.
+    """The content of a folder.
 
     Attributes:
         files: Every visible file, absolute, in natural order of the paths below the folder.
-        problems: Dead links, folders that may not be read, links that lead to a folder read already, names that are
-            not text; ``where`` is the path below the folder.
+        problems: Dead links, unreadable folders, links to a folder that was read already, names that are not valid
+            text; ``where`` is the path below the folder.
     """
 
     files: tuple[Path, ...]
@@ -50,7 +50,7 @@ def walk(root: Path) -> FoundFiles:
 
 @contextlib.contextmanager
 def walking_once() -> Iterator[None]:
-    """Within this block every folder is walked once, however many layouts look at it."""
+    """Within this block every folder is listed once, however many layouts use it."""
     token = _KNOWN.set({})
     try:
         yield
@@ -75,7 +75,7 @@ class _Walk:
 
     def run(self) -> FoundFiles:
         """Read all folders."""
-        os.scandir(self._root).close()  # a root that cannot be read is the caller's error, not a row
+        os.scandir(self._root).close()  # an unreadable root is an error of the caller
         self._enter(self._root)
         while self._linked:
             folder = self._linked.pop(0)
@@ -104,7 +104,7 @@ class _Walk:
             pending += [Path(entry.path) for entry in ordered if self._sort_in(entry)]
 
     def _sort_in(self, entry: os.DirEntry[str]) -> bool:
-        """Keep a file, put a linked folder off; whether the entry is a folder of the tree itself."""
+        """Add a file, or postpone a linked folder; returns whether the entry is a folder of the tree itself."""
         path = Path(entry.path)
         if is_hidden(path, self._root):
             return False
@@ -135,13 +135,13 @@ class _Walk:
 
 
 def _why_dead(error: OSError) -> tuple[str, str]:
-    """Message and advice for a link that leads nowhere."""
+    """Message and advice for a dead link."""
     if error.errno == errno.ELOOP:
         return "The link leads to itself.", "Remove it, or let it point to the file."
     if isinstance(error, PermissionError):
         return "The link leads to where you may not read.", "Give yourself permission to read."
     advice = "Restore the file it points to (for git-annex or DataLad: get its content), or remove the link."
-    return "The link is dead: what it points to is not there.", advice
+    return "The link is dead: its target does not exist.", advice
 
 
 def _identity(folder: Path) -> tuple[int, int]:

@@ -15,8 +15,8 @@ class WholePlanes:
     """The slices of a stack whose planes are larger than its grid.
 
     Pixels have the size that the grid's have, so a network sees the same structures at the same scale; only the planes
-    are larger. They stay on disk until they are asked for: a few large volumes make neither the memory nor the stack of
-    the others grow.
+    are larger. They stay on disk until needed, so that a few large volumes enlarge neither the memory nor the stack of
+    the others.
 
     Args:
         arrays: By the first row of each volume: (S, C, h, w) float16, memory-mapped; h and w are at least the grid's.

@@ -1,4 +1,4 @@
-"""What the index of a medium (DICOMDIR) tells of files that are not there."""
+"""Missing files by the index of a medium (DICOMDIR)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ActiveSegmentationLib.cohort.walking import walk
 def missing_files(root: Path, directory: Path) -> list[Problem]:
     """A warning where a DICOMDIR names files that are not in the folder: the copy of the medium is incomplete.
 
-    A DICOMDIR that cannot be read is not needed and tells nothing. Names are compared without regard to case, because
+    An unreadable DICOMDIR is ignored, because it is not needed. Names are compared without regard to case, because
     systems write them differently when a medium is copied.
     """
     named = _named_files(directory)
@@ -21,7 +21,7 @@ def missing_files(root: Path, directory: Path) -> list[Problem]:
     missing = [name for name in named if name.casefold() not in there]
     if not missing:
         return []
-    message = f"DICOMDIR names {len(named)} files, and {len(missing)} of them are not here (for example {missing[0]})."
+    message = f"DICOMDIR names {len(named)} files, and {len(missing)} of them are missing (for example {missing[0]})."
     return [Problem(shown_path(root, directory), message, "Copy the whole medium again.", "warning")]
 
 

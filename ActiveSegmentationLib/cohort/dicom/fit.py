@@ -1,4 +1,4 @@
-"""Whether planes form one regular stack: even spacing, no shift sideways, one image a place."""
+"""Whether planes form one regular stack: even spacing, no sideways shift, one image per place."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from ActiveSegmentationLib.cohort.dicom.planes import Plane
 from ActiveSegmentationLib.cohort.types import Geometry
 
 SAME_PLACE = 0.02
-"""Slices that are less far apart than this part of their spacing (or thickness) lie at the same place."""
+"""Slices closer than this fraction of their spacing (or thickness) count as being at the same place."""
 
 ROUNDING = 0.01
-"""Slices may lie this part of the spacing away from even places without a word."""
+"""Deviation from even places, as a fraction of the spacing, that is not reported."""
 
 ROUNDING_MM = 0.06
-"""So may slices that are less than this and a tenth of the spacing away: positions are often rounded to 0.1 mm."""
+"""Deviation in mm that is not reported if it is below a tenth of the spacing: positions are often rounded to 0.1 mm."""
 
 LARGEST_ERROR = 0.1
-"""Largest part of the spacing that slices of a volume may lie away from even places; beyond ``ROUNDING`` it is told."""
+"""Maximum deviation of slices from even places, as a fraction of the spacing; beyond ``ROUNDING`` it is reported."""
 
 LARGEST_SHIFT = 0.1
-"""Largest part of a pixel that slices may be shifted sideways."""
+"""Maximum sideways shift of slices, as a fraction of a pixel."""
 
 SAME_DIRECTION = 1e-3
 """Largest difference of direction cosines of planes of one stack."""
@@ -50,9 +50,9 @@ class Fit:
     """A regular stack.
 
     Attributes:
-        planes: In the order of the slices.
+        planes: The planes in the order of the slices.
         geometry: The grid.
-        error: Millimetres that the farthest slice lies away from its even place.
+        error: Largest deviation of a slice from its even place, in millimetres.
     """
 
     planes: tuple[Plane, ...]
@@ -82,7 +82,7 @@ def places_of(planes: Sequence[Plane]) -> list[list[Plane]]:
 
 
 def fit(planes: Sequence[Plane]) -> Fit | Fault:
-    """Put planes of one shape and orientation into order and hold them against an even stack."""
+    """Sort planes of one shape and orientation and compare them with an even stack."""
     fault = _axes_fault(planes[0])
     if fault is not None:
         return fault
@@ -116,7 +116,7 @@ def _places_fault(places: int, most: int, fewest: int) -> Fault:
         f"Several images lie at the same place ({places} places with {count} images each): time points, echoes or "
         "b-values that the headers do not tell apart completely."
     )
-    return Fault("places", message, "Put each time point into a series or file of its own, or leave the series out.")
+    return Fault("places", message, "Put each time point into a separate series or file, or leave the series out.")
 
 
 def _tilt_fault(planes: Sequence[Plane], offsets: np.ndarray, sideways: np.ndarray) -> Fault | None:
@@ -149,12 +149,12 @@ def _gap_fault(offsets: np.ndarray) -> Fault | None:
         return None
     worst = int(np.argmax(gaps))
     where = f"the distance of slices {worst + 1} and {worst + 2} is {gaps[worst]:g} mm, the usual one {usual:g} mm"
-    told = f"{where}; at an even spacing the farthest slice would be {error:.2f} mm off its place"
+    deviation = f"{where}; at an even spacing the farthest slice would be {error:.2f} mm off its place"
     if gaps[worst] > 1.5 * usual:
         advice = "Restore the missing files, or leave the series out."
-        return Fault("gap", f"Slices are missing in the series: {told}.", advice)
+        return Fault("gap", f"Slices are missing in the series: {deviation}.", advice)
     advice = "Resample the series to an even spacing, or leave it out."
-    return Fault("gap", f"The spacing of the slices is uneven: {told}.", advice)
+    return Fault("gap", f"The spacing of the slices is uneven: {deviation}.", advice)
 
 
 def _error(offsets: np.ndarray) -> float:
@@ -162,7 +162,7 @@ def _error(offsets: np.ndarray) -> float:
     return float(np.abs(offsets - even).max())
 
 
-def is_told(found: Fit) -> bool:
+def is_reported(found: Fit) -> bool:
     """Whether the unevenness of a stack is more than rounding."""
     spacing = found.geometry.spacing[2]
     return found.error > ROUNDING * spacing and found.error > min(ROUNDING_MM, LARGEST_ERROR * spacing)

@@ -1,4 +1,4 @@
-"""One DICOM file: what it is, whom it belongs to, and where its planes lie. No pixel is read."""
+"""The header of one DICOM file: kind, patient and planes. No pixel is read."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ _KEYWORDS: tuple[str, ...] = (
 
 @dataclass
 class Instance:
-    """What the header of one DICOM file says.
+    """The header of one DICOM file.
 
     Attributes:
         path: The file.
@@ -90,18 +90,18 @@ class Instance:
         kind: "image", "localizer", "screenshot", "segmentation", "contours", "directory" or "other".
         name: Name of the object where it is "other".
         patient: Patient ID; empty where it is missing.
-        person: Name and date of birth, only to be compared.
+        person: Name and date of birth, for comparison only.
         study: Study instance UID.
         series: Series instance UID.
         description: Series description.
         number: Series number.
         modality: Modality.
         photometric: Photometric interpretation.
-        planes: One plane a frame; empty where the file cannot be used.
+        planes: One plane per frame; empty where the file cannot be used.
         problem: Why the file cannot be used, or None.
         advice: What to do about it.
         references: For segmentations and contours: UIDs of the series they were drawn on.
-        instances: For segmentations: UIDs of the images they were drawn on, as far as they are told.
+        instances: For segmentations: UIDs of the images they were drawn on, where known.
         segments: For segmentations: number and name of each segment.
         fractional: Whether a segmentation holds probabilities.
         flat_rescale: Whether the rescale slope is 0.
@@ -144,7 +144,7 @@ def read_instance(path: Path) -> Instance | None:
     """Read the header of a file.
 
     Returns:
-        What it says, its ``problem`` set where the file cannot be used; None where it is not a DICOM file.
+        The header, with ``problem`` set where the file cannot be used; None where it is not a DICOM file.
 
     Raises:
         BadInput: If the file cannot be opened.
@@ -216,7 +216,7 @@ def _identity(path: Path, dataset: Any) -> Instance:
 
 
 def _same_name(name: str) -> str:
-    """A name without what differs between two ways to write it."""
+    """A name normalised for comparison."""
     return " ".join(name.casefold().replace("^", " ").split())
 
 
@@ -225,7 +225,7 @@ def _person_id(dataset: Any) -> str:
 
 
 def _describe(found: Instance, dataset: Any, file: BinaryIO, size: int) -> None:
-    """Fill in what kind of object the file holds and where its planes lie."""
+    """Set the kind of object and its planes."""
     if found.sop_class in SEGMENTATIONS or found.modality == "SEG":
         found.kind = "segmentation"
         _describe_segmentation(found, dataset)

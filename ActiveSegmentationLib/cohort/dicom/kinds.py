@@ -1,4 +1,4 @@
-"""What a DICOM object is, by its SOP class, and which compressions can be unpacked."""
+"""Kinds of DICOM objects by SOP class, and supported compressions."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _WITH_PIXELS = {f"{_STORAGE}481.2": "RT Dose", f"{_STORAGE}77.1.6": "Whole Slide
 """Objects with pixels that are not annotated here."""
 
 _IMAGES = ("Parametric Map", "Enhanced US Volume")
-"""Classes of images that do not call themselves images."""
+"""Classes of images without "Image" in their names."""
 
 _OTHER_MODALITIES = (
     *("SR", "PR", "KO", "DOC", "REG", "FID", "AU", "ECG", "HD", "EPS", "RESP", "RWV", "PLAN", "ANN", "TEXTUREMAP"),
     *("RTPLAN", "RTDOSE", "RTRECORD", "M3D", "STAIN", "SMR", "ASMT"),
 )
-"""Modalities of objects that hold no image."""
+"""Modalities of objects without images."""
 
 _PLANAR = tuple(f"{_STORAGE}{number}" for number in (2, "2.1", "2.2", 4, "4.1", "4.3", "4.4", 128, "128.1", 130))
 _PLANAR_MODALITIES = ("CT", "MR", "PT")
@@ -41,7 +41,7 @@ _UNPACKED_BY_ITK = tuple(f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 
 
 
 def not_an_image(sop_class: str, modality: str, has_pixels: bool) -> str | None:
-    """Name of an object that holds no image to annotate, or None for an image."""
+    """Name of an object without images to annotate, or None for an image."""
     if sop_class in _WITH_PIXELS:
         return _WITH_PIXELS[sop_class]
     name = class_name(sop_class)
@@ -66,7 +66,7 @@ def is_screenshot(sop_class: str) -> bool:
 
 
 def lies_in_patient(sop_class: str, modality: str) -> bool:
-    """Whether images of a class are slices that must tell their place in the patient."""
+    """Whether images of a class are slices that need a position in the patient."""
     return sop_class in _PLANAR or modality in _PLANAR_MODALITIES
 
 

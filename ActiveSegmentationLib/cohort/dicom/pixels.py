@@ -104,7 +104,7 @@ def _read_file(
 
 
 def _require_place(plane: Plane, geometry: Geometry, number: int) -> None:
-    """Refuse a plane that is not the one that was indexed as slice ``number`` (0-based)."""
+    """Refuse a plane that differs from the indexed slice ``number`` (0-based)."""
     columns, rows = geometry.size[:2]
     if plane.shape != (rows, columns):
         message = f"The image has {plane.shape[0]} x {plane.shape[1]} pixels, and {rows} x {columns} were indexed."
@@ -122,7 +122,8 @@ def _require_place(plane: Plane, geometry: Geometry, number: int) -> None:
 def _require_shape(path: Path, stored: Sequence[np.ndarray], geometry: Geometry) -> None:
     wrong = [pixels.shape for pixels in stored if pixels.shape[:2] != geometry.array_shape[1:]]
     if wrong:
-        message = f"The compressed picture has {wrong[0][0]} x {wrong[0][1]} pixels, its header tells another size."
+        size = f"{wrong[0][0]} x {wrong[0][1]}"
+        message = f"The compressed picture has {size} pixels, its header has another size."
         raise BadInput(message, where=path, advice=_COPY)
 
 
@@ -159,7 +160,7 @@ def _as_bytes(color: np.ndarray) -> np.ndarray:
 
 
 def _unpacked_by_itk(dataset: Any, frames: Sequence[int | None]) -> list[np.ndarray]:
-    """Pixels that SimpleITK unpacks; what it would do to the values is kept from it."""
+    """Pixels that SimpleITK decompresses, without its conversion of values."""
     sitk = simpleitk()
     from pydicom.dataset import Dataset
 

@@ -1,4 +1,4 @@
-"""Planes of a DICOM file: one for a single image, one a frame for multi-frame images."""
+"""Planes of a DICOM file: one for a single image, one per frame for multi-frame images."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ MARKS = {
     "acquisition": "acq",
     "sequence": "",
 }
-"""By what images at one place can differ, apart from time, and the mark of each in the name of a volume."""
+"""Properties other than time in which images at one place may differ, with their prefix in volume names."""
 
 TIMES = ("temporal position", "trigger time", "cardiac phase", "frame reference time", "acquisition time", "number")
-"""By what time points are put in order, the first that tells all of them apart."""
+"""Properties for sorting time points; the first that differs for all of them is used."""
 
 
 PRIVATE_B_VALUES = (0x0019100C, 0x20011003, 0x00431039)
-"""Elements in which Siemens, Philips and GE keep b-values."""
+"""Private elements of Siemens, Philips and GE with b-values."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class Plane:
         frame: 0-based frame in a multi-frame file, or None.
         uid: SOP instance UID of the file.
         shape: Rows and columns.
-        components: Values a pixel.
-        position: LPS position of the first pixel in mm; empty for a picture without a place.
+        components: Values per pixel.
+        position: LPS position of the first pixel in mm; empty for a picture without a position.
         orientation: Direction cosines of the rows, then of the columns; empty as above.
-        spacing: Millimetres between rows and between columns; empty for a picture that tells none.
+        spacing: Millimetres between rows and between columns; empty for a picture without it.
         distance: Millimetres between slices as the file tells them, for a single slice; None where it does not.
         marks: Values of ``MARKS`` as text, as far as the file tells them.
         times: Values of ``TIMES``, as far as the file tells them.
@@ -69,10 +69,10 @@ def planes_of(path: Path, dataset: Any, *, needs_place: bool) -> list[Plane]:
     Args:
         path: The file.
         dataset: Its header.
-        needs_place: Whether an image of this kind is of no use without a position in the patient.
+        needs_place: Whether an image of this kind needs a position in the patient.
 
     Raises:
-        BadValue: If a plane's place is missing or cannot be understood.
+        BadValue: If a plane's position is missing or invalid.
     """
     rows, columns = (int(number(dataset, name) or 0) for name in ("Rows", "Columns"))
     is_palette = text(dataset, "PhotometricInterpretation") == "PALETTE COLOR"
@@ -86,12 +86,14 @@ def planes_of(path: Path, dataset: Any, *, needs_place: bool) -> list[Plane]:
     if dataset.get("PerFrameFunctionalGroupsSequence"):
         return _frames(dataset, common, frames)
     if frames > 1:
-        raise BadValue(f"The {frames} frames of the file tell no position: a video, projections or a scan of old kind.")
+        raise BadValue(
+            f"The {frames} frames of the file have no position: a video, projections or an old kind of scan."
+        )
     return [_single(dataset, common, needs_place)]
 
 
 def rescale_of(dataset: Any, frame: int | None) -> tuple[float, float] | None:
-    """Slope and intercept of a plane, or None where the file tells none.
+    """Slope and intercept of a plane, or None where the file has none.
 
     Raises:
         BadValue: If one is not a number.
@@ -162,13 +164,13 @@ def _single_marks(dataset: Any) -> dict[str, str]:
 
 
 def _private_b_value(dataset: Any) -> str:
-    """The b-value as Siemens, Philips or GE keep it; GE adds a large number to it and more values."""
+    """The b-value of Siemens, Philips or GE; GE adds a large number and further values."""
     for tag in PRIVATE_B_VALUES:
         element = dataset.get(tag)
         if element is not None:
             value = element.value
-            told = value.decode("latin-1").strip(" \0") if isinstance(value, bytes) else str(value)
-            first_value = told.strip("[]").replace(",", "\\").split("\\")[0]
+            stated = value.decode("latin-1").strip(" \0") if isinstance(value, bytes) else str(value)
+            first_value = stated.strip("[]").replace(",", "\\").split("\\")[0]
             return str(int(first_value) % 100_000) if first_value.isdecimal() else first_value
     return ""
 
@@ -186,7 +188,7 @@ def _single_times(dataset: Any) -> dict[str, float | None]:
 
 
 def _clock(value: str) -> float | None:
-    """A date and time as a number that grows with it; None where it is not one."""
+    """A date and time as an increasing number; None where it is not one."""
     try:
         return float(value.partition("+")[0].replace(":", ""))
     except ValueError:
@@ -194,14 +196,14 @@ def _clock(value: str) -> float | None:
 
 
 def _frames(dataset: Any, common: dict[str, Any], count: int) -> list[Plane]:
-    told = len(dataset.PerFrameFunctionalGroupsSequence)
-    if told != count:
-        raise BadValue(f"The file has {count} frames and describes {told}.")
+    stated = len(dataset.PerFrameFunctionalGroupsSequence)
+    if stated != count:
+        raise BadValue(f"The file has {count} frames and describes {stated}.")
     return [_frame(dataset, common, number) for number in range(count)]
 
 
 def _groups(dataset: Any, frame: int) -> list[Any]:
-    """What a file says of a frame: of this one, then of all."""
+    """The description of a frame: its own, then the shared one."""
     own = dataset.get("PerFrameFunctionalGroupsSequence")
     shared = first(dataset, "SharedFunctionalGroupsSequence")
     return ([own[frame]] if own else []) + ([shared] if shared is not None else [])
@@ -217,7 +219,7 @@ def _frame(dataset: Any, common: dict[str, Any], frame: int) -> Plane:
     position = None if place is None else numbers(place, "ImagePositionPatient", 3)
     orientation = None if tilt is None else numbers(tilt, "ImageOrientationPatient", 6)
     if position is None or orientation is None:
-        raise BadValue(f"Frame {frame + 1} tells no position or no orientation.")
+        raise BadValue(f"Frame {frame + 1} has no position or no orientation.")
     measures = _item(groups, "PixelMeasuresSequence")
     rescale_of(dataset, frame)
     return Plane(

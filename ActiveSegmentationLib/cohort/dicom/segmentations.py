@@ -1,4 +1,4 @@
-"""Which DICOM segmentations are labels of which volumes, and the names of their segments."""
+"""Assigns DICOM segmentations to volumes, and collects the names of their segments."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.labels import IGNORE_LABEL
 
 _CONTOURS = (
-    "Export the contours as DICOM SEG or as a label map of the image's grid (in Slicer with the extension SlicerRT)."
+    "Export the contours as DICOM SEG or as a label map on the image's grid (in Slicer with the extension SlicerRT)."
 )
 
 
@@ -51,7 +51,7 @@ class LabelNames:
 def attach_labels(
     root: Path, draft: Draft, objects: Sequence[Instance], series: Sequence[Series], names: LabelNames
 ) -> None:
-    """Give the volumes of a draft the segmentations that refer to them; whatever cannot be used is told in its row."""
+    """Assign to the volumes of a draft the segmentations that refer to them; unusable ones are reported."""
     images = _Images(series)
     for found in objects:
         if found.kind == "contours":
@@ -65,7 +65,7 @@ def attach_labels(
         for number in numbers:
             users.setdefault(number, []).append(found)
         if not numbers:
-            message = "The segmentation refers to a series that is not here, so it is not used."
+            message = "The segmentation refers to a series that is missing, so it is not used."
             if not found.references:
                 message = "The segmentation names no series and does not fit exactly one volume, so it is not used."
             advice = found.advice if found.problem else "Add the series that it was drawn on."
@@ -107,8 +107,7 @@ def _without_copies(objects: Sequence[Instance]) -> list[Instance]:
 def _targets(found: Instance, candidates: Sequence[Candidate], images: _Images) -> list[int]:
     """Places of the volumes that a segmentation was drawn on.
 
-    They are those of its images, where it names none those of its series, and where it names no series either the one
-    volume of its study that has its grid.
+    By its images; without these by its series; without a series, the only volume of its study with the same grid.
     """
     named = set().union(*(images.of_image.get(uid, set()) for uid in found.instances))
     named = named or set().union(*(images.of_series.get(uid, set()) for uid in found.references))

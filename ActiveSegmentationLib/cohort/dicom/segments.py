@@ -15,16 +15,16 @@ from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained
 
 FILE_STEP = 1000
-"""Segments of the second file of a volume's labels count from this number on, those of the third from twice of it."""
+"""Offset of the segment numbers of each further file of a volume's labels."""
 
 INSTALL = "Install highdicom (pip install highdicom; in Slicer's Python console slicer.util.pip_install('highdicom'))."
 
 
 def require_grid(paths: Sequence[Path], geometry: Geometry) -> None:
-    """Refuse segmentations that do not lie on the grid of an image; no pixel is read.
+    """Refuse segmentations that are not on the grid of an image; no pixel is read.
 
     Raises:
-        BadInput: As ``read_segmentations``, as far as it can be told without pixels.
+        BadInput: As ``read_segmentations``, as far as this can be checked without pixels.
     """
     for path in paths:
         segmentation = _opened(path, geometry)

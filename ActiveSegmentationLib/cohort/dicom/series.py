@@ -1,4 +1,4 @@
-"""Series of a folder: instances that belong together, copies used once, and the volumes that come of them."""
+"""Series of a folder: groups instances, removes copies, and builds volumes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Series:
 
     Attributes:
         patient: Name of the patient.
-        name: Name of the series, unlike that of any other.
+        name: Unique name of the series.
         uid: Series instance UID; empty where it is missing.
         instances: The files.
     """
@@ -40,12 +40,12 @@ class Series:
 
 @dataclass
 class Outcome:
-    """What came of a series.
+    """The result of reading a series.
 
     Attributes:
         stacks: The volumes.
         errors: Why images cannot be used: (file or None, message, advice).
-        warnings: What was left out, split or looks odd: (message, advice).
+        warnings: What was left out, split or is suspicious: (message, advice).
     """
 
     stacks: list[Stack] = field(default_factory=list)
@@ -54,7 +54,7 @@ class Outcome:
 
 
 def volumes_of(series: Series) -> Outcome:
-    """Sort the images of a series into volumes; no damaged file ends the work."""
+    """Sort the images of a series into volumes; damaged files are skipped and reported."""
     found = Outcome()
     once = _without_copies([one for one in series.instances if one.kind == "image"], found)
     broken = [instance for instance in once if instance.problem]
@@ -73,11 +73,11 @@ def volumes_of(series: Series) -> Outcome:
 
 
 def series_candidates(root: Path, series: Series) -> tuple[list[Candidate], list[Problem]]:
-    """The volumes of a series, and what is wrong with the rest of it."""
+    """The volumes of a series, and problems of the rest."""
     found = volumes_of(series)
     where = safe_id(series.name)
     problems = [Problem(where, f"{_prefix(root, path)}{message}", advice) for path, message, advice in found.errors]
-    if len(found.stacks) != 1:  # otherwise they stand in the row of the volume
+    if len(found.stacks) != 1:  # otherwise they are reported for the volume
         problems += [Problem(where, message, advice, "warning") for message, advice in found.warnings]
     candidates = []
     for stack in found.stacks:
@@ -111,13 +111,13 @@ def _candidate(patient: str, name: str, stack: Stack, warnings: tuple[tuple[str,
 
 
 def header_of(stack: Stack) -> Header:
-    """What the headers of a volume's files say together."""
+    """The combined header of a volume's files."""
     size, components = stack.fit.geometry.size, stack.fit.planes[0].components
     return Header(stack.fit.geometry, components, 4 * components * size[0] * size[1] * size[2])
 
 
 def picture_candidates(root: Path, series: Sequence[Series]) -> tuple[list[Candidate], list[Problem]]:
-    """Single pictures without a place in the patient (radiographs, photographs): each is a volume of one slice."""
+    """Single pictures without a position in the patient (radiographs, photographs): each is a volume of one slice."""
     candidates, problems = [], []
     for one in series:
         planes = [
@@ -129,7 +129,7 @@ def picture_candidates(root: Path, series: Sequence[Series]) -> tuple[list[Candi
         pictures = [plane for plane in planes if not plane.position]
         if len(pictures) < len(planes):
             if pictures:
-                message = f"{len(pictures)} of {len(planes)} images tell no position and are left out."
+                message = f"{len(pictures)} of {len(planes)} images have no position and are left out."
                 problems.append(Problem(safe_id(one.name), message, "Check that they are not slices.", "warning"))
             continue
         for number, plane in enumerate(pictures):
@@ -138,14 +138,14 @@ def picture_candidates(root: Path, series: Sequence[Series]) -> tuple[list[Candi
             geometry = Geometry((columns, rows, 1), (across, down, 1.0))
             mark = f"{number + 1:0{len(str(len(pictures)))}d}" if len(pictures) > 1 else ""
             odd = _oddities([instance for instance in one.instances if instance.path == plane.path])
-            odd += [] if plane.spacing else [("The file tells no size of its pixels; 1 mm is assumed.", _SIZES)]
+            odd += [] if plane.spacing else [("The pixel size is missing; 1 mm is assumed.", _SIZES)]
             name = "_".join(part for part in (one.name, mark) if part)
             candidates.append(_candidate(one.patient, name, Stack(Fit((plane,), geometry, 0.0)), tuple(odd)))
     return candidates, problems
 
 
 def shown_path(root: Path, path: Path) -> str:
-    """A path as people see it: below the folder where it lies there, and always valid text."""
+    """A path for messages: relative to the folder if it is there, and always valid text."""
     name = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
@@ -155,13 +155,13 @@ def _prefix(root: Path, path: Path | None) -> str:
 
 
 def stack_warnings(stack: Stack) -> list[tuple[str, str]]:
-    """What a person should know of one volume."""
-    told = unevenness(stack)
-    return [] if told is None else [told]
+    """Warnings on one volume."""
+    notes = unevenness(stack)
+    return [] if notes is None else [notes]
 
 
 def _without_copies(instances: Sequence[Instance], found: Outcome) -> list[Instance]:
-    """The files without those that hold the same image again: the same SOP instance UID and the same place."""
+    """The files without copies, which have the same SOP instance UID and position."""
     kept: dict[tuple, Instance] = {}
     copies = 0
     for instance in instances:
@@ -192,7 +192,7 @@ def _same_pixels(one: Instance, other: Instance) -> bool:
 
 
 def _tell_broken(found: Outcome, broken: list[Instance], count: int) -> None:
-    """One row for all files with the same fault; an error where the rest of the series cannot be used without them."""
+    """One problem for all files with the same fault; an error if the rest of the series cannot be used without them."""
     for kind, number in Counter(_fault_of(instance) for instance in broken).items():
         first = next(instance for instance in broken if _fault_of(instance) == kind)
         message = first.problem
@@ -205,20 +205,20 @@ def _tell_broken(found: Outcome, broken: list[Instance], count: int) -> None:
 
 
 def _fault_of(instance: Instance) -> str:
-    """What is wrong with a file, without the value that it has."""
+    """The fault of a file, without its value."""
     return (instance.problem or "").partition(": '")[0]
 
 
 def _oddities(instances: Sequence[Instance]) -> list[tuple[str, str]]:
-    told = []
+    notes = []
     if any(instance.photometric == "MONOCHROME1" for instance in instances):
-        advice = "Invert it if the cohort holds other images of this kind that are bright where this one is dark."
-        told.append(("High values are dark in this image (MONOCHROME1); the values are used as stored.", advice))
+        advice = "Invert it if other images of this kind in the cohort are bright where this one is dark."
+        notes.append(("High values are dark in this image (MONOCHROME1); the values are used as stored.", advice))
     flat = sum(instance.flat_rescale for instance in instances)
     if flat:
         advice = "Check these slices, or exclude the volume."
-        told.append((f"The rescale slope of {flat} file(s) is 0, so all pixels of their slices are equal.", advice))
-    return told
+        notes.append((f"The rescale slope of {flat} file(s) is 0, so all pixels of their slices are equal.", advice))
+    return notes
 
 
 def mark_of(text: str) -> str:

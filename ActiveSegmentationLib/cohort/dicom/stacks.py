@@ -1,4 +1,4 @@
-"""The images of one DICOM series as volumes: apart by grid, by what was measured, and by time."""
+"""Splits the images of one DICOM series into volumes: by grid, by acquisition, and by time."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ActiveSegmentationLib.cohort.dicom.fit import SAME_DIRECTION, Fault, Fit, fit, is_told, normal_of, places_of
+from ActiveSegmentationLib.cohort.dicom.fit import SAME_DIRECTION, Fault, Fit, fit, is_reported, normal_of, places_of
 from ActiveSegmentationLib.cohort.dicom.planes import MARKS, TIMES, Plane
 from ActiveSegmentationLib.cohort.naming import natural_key
 
 _LATE_MARKS = ("acquisition",)
-"""Marks that are looked at after time: they often count time points."""
+"""Properties that are tested after time: they often number time points."""
 
 _STACK = 3
-"""Places that images of another grid must have to be a volume of their own."""
+"""Minimum number of places for images of another grid to be a separate volume."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Stack:
 
     Attributes:
         fit: Its planes and grid.
-        mark: What tells it from the other volumes of the series ("t02", "b1000", "coronal"); empty where it is alone.
+        mark: What distinguishes it from the other volumes of the series ("t02", "b1000", "coronal"), or "".
     """
 
     fit: Fit
@@ -34,12 +34,12 @@ class Stack:
 
 @dataclass
 class Sorted:
-    """What came of a series.
+    """The result of splitting a series.
 
     Attributes:
         stacks: The volumes.
-        refusals: What cannot be used at all.
-        notes: What was left out or split, as (message, advice).
+        refusals: Images that cannot be used.
+        notes: What was left out or split: (message, advice).
     """
 
     stacks: list[Stack] = field(default_factory=list)
@@ -52,7 +52,7 @@ def sort_series(planes: Sequence[Plane], same_picture: Callable[[Plane, Plane], 
 
     Args:
         planes: All planes of the series, each with a place.
-        same_picture: Whether two planes have the same pixels; asked only where nothing else tells them apart.
+        same_picture: Whether two planes have the same pixels; called only where nothing else distinguishes them.
     """
     found = Sorted()
     grids = _grids(planes)
@@ -68,7 +68,7 @@ def sort_series(planes: Sequence[Plane], same_picture: Callable[[Plane, Plane], 
         else:
             found.stacks += result
     if len(large) > 1:
-        message = f"The series has images of {len(large)} grids ({', '.join(names)}); each is a volume of its own."
+        message = f"The series has images of {len(large)} grids ({', '.join(names)}); each is a separate volume."
         found.notes.append((message, ""))
     rest = [plane for grid in grids if grid not in large for plane in grid]
     if rest:
@@ -113,7 +113,7 @@ def _grid_names(grids: list[list[Plane]]) -> list[str]:
 
 
 def _anatomical(plane: Plane) -> str:
-    """Name of the plane that an orientation is nearest to."""
+    """Name of the plane nearest to an orientation."""
     return ("sagittal", "coronal", "axial")[int(np.argmax(np.abs(normal_of(plane))))]
 
 
@@ -133,7 +133,7 @@ def _volumes(
         return result
     reasons = list(dict.fromkeys(reason for _, _, reason in result if reason))
     if reasons:
-        message = f"The series holds {len(result)} volumes, told apart by {' and '.join(reasons)}."
+        message = f"The series holds {len(result)} volumes, distinguished by {' and '.join(reasons)}."
         found.notes.append((message, "Exclude those that are not wanted."))
     return [Stack(stack, _joined(name, mark)) for stack, mark, _ in result]
 
@@ -153,7 +153,7 @@ _Part = tuple[Fit, str, str]
 
 
 def _split(planes: list[Plane], used: list[str]) -> list[_Part] | Fault:
-    """Regular stacks of the planes with a mark and what tells them apart, or why there are none."""
+    """Regular stacks of the planes with a mark and what distinguishes them, or why there are none."""
     result = fit(planes)
     if isinstance(result, Fit):
         return [(result, "", "")]
@@ -171,13 +171,13 @@ def _split(planes: list[Plane], used: list[str]) -> list[_Part] | Fault:
 
 
 def _by_mark(planes: list[Plane], name: str, used: list[str], least: int) -> list[_Part] | None:
-    """The planes apart by the values of a mark, where each part is regular, if need be after further splits.
+    """Split planes by the values of a property, where each part is regular, possibly after further splits.
 
     Args:
         planes: The planes.
-        name: The mark.
-        used: Marks that the planes have already been split by.
-        least: Places that each part must have, where the planes have that many.
+        name: The property.
+        used: Properties by which the planes have been split already.
+        least: Minimum number of places of each part, where the planes have that many.
     """
     groups: dict[str, list[Plane]] = {}
     for plane in planes:
@@ -190,8 +190,8 @@ def _by_mark(planes: list[Plane], name: str, used: list[str], least: int) -> lis
         result = _split(groups[value], [*used, name])
         if isinstance(result, Fault):
             return None
-        told = _told(name, value, list(groups))
-        parts += [(stack, _joined(told, mark), _reason(name, reason)) for stack, mark, reason in result]
+        part = _part_name(name, value, list(groups))
+        parts += [(stack, _joined(part, mark), _reason(name, reason)) for stack, mark, reason in result]
     return parts
 
 
@@ -203,18 +203,18 @@ def _reason(name: str, further: str) -> str:
     return f"{name}, {further}" if further else name
 
 
-def _told(name: str, value: str, values: list[str]) -> str:
-    """A value of a mark as a part of a name: of several words only those that differ."""
+def _part_name(name: str, value: str, values: list[str]) -> str:
+    """A value of a property as part of a name: of several words only those that differ."""
     words = value.split("\\")
     shared = set.intersection(*(set(other.split("\\")) for other in values))
     own = "-".join(word for word in words if word not in shared) if len(words) > 1 else value
-    with contextlib.suppress(ValueError):  # the name of a kernel or a kind of image stays as it is
+    with contextlib.suppress(ValueError):  # names of kernels and kinds of images stay as they are
         own = f"{float(own):g}"
     return f"{MARKS[name]}{own or 'other'}"
 
 
 def _by_time(planes: list[Plane]) -> list[_Part] | None:
-    """The planes apart by time, where every place has the same number of images and a time tells them apart."""
+    """Split planes by time, where every place has the same number of images and a time distinguishes them."""
     places = places_of(planes)
     count = len(places[0])
     if any(len(place) != count for place in places):
@@ -234,8 +234,8 @@ def _by_time(planes: list[Plane]) -> list[_Part] | None:
 
 
 def unevenness(stack: Stack) -> tuple[str, str] | None:
-    """A warning about slices that lie off their even places by more than rounding."""
-    if not is_told(stack.fit):
+    """A warning about slices that deviate from even places by more than rounding."""
+    if not is_reported(stack.fit):
         return None
-    message = f"The spacing of the slices is not quite even: the farthest lies {stack.fit.error:.2f} mm off its place."
+    message = f"The spacing of the slices is not quite even: the farthest is {stack.fit.error:.2f} mm off its place."
     return message, "Check that no file is missing; the volume is used with an even spacing."

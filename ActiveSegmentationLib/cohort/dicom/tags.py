@@ -1,4 +1,4 @@
-"""Values of DICOM elements as text and numbers, whatever a device or an anonymiser made of them."""
+"""Values of DICOM elements as text and numbers, tolerant of non-standard files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 
 @functools.cache
 def damaged() -> tuple[type[Exception], ...]:
-    """What pydicom and highdicom raise for damaged files and values."""
+    """Errors of pydicom and highdicom for damaged files and values."""
     from pydicom import errors
 
     own = (errors.InvalidDicomError, errors.BytesLengthException, sqlite3.Error)  # highdicom sorts frames with SQLite
@@ -31,7 +31,7 @@ _SETS = "SpecificCharacterSet"
 
 
 class BadValue(ValueError):
-    """An element that is missing or cannot be understood; the text is a sentence for a person."""
+    """An element that is missing or invalid; the text is a sentence for the user."""
 
 
 @contextlib.contextmanager
@@ -51,8 +51,8 @@ def quiet() -> Iterator[None]:
 def text(dataset: Any, keyword: str) -> str:
     """An element as one line of text; several values are joined by a backslash, empty where there is none.
 
-    Bytes that do not fit the file's character set are read as UTF-8 where they are that, and as Latin-1 otherwise, so
-    that names that differ stay different.
+    Bytes that do not fit the file's character set are read as UTF-8 if valid, otherwise as Latin-1, so that different
+    names stay different.
     """
     raw = _raw(dataset, keyword)
     if raw is None:
@@ -78,17 +78,17 @@ def numbers(dataset: Any, keyword: str, count: int) -> tuple[float, ...] | None:
     """An element as finite numbers, or None where it is missing or empty.
 
     Raises:
-        BadValue: If it has another count of values or one is not a number.
+        BadValue: If it has another number of values or one is not a number.
     """
-    told = text(dataset, keyword)
-    if not told:
+    stated = text(dataset, keyword)
+    if not stated:
         return None
     try:
-        found = tuple(float(part) for part in told.split("\\"))
+        found = tuple(float(part) for part in stated.split("\\"))
     except ValueError as error:
-        raise BadValue(f"{_named(keyword)} is not a number: '{told}'.") from error
+        raise BadValue(f"{_named(keyword)} is not a number: '{stated}'.") from error
     if len(found) != count or not all(math.isfinite(number) for number in found):
-        raise BadValue(f"{_named(keyword)} must be {count} finite number(s): '{told}'.")
+        raise BadValue(f"{_named(keyword)} must be {count} finite number(s): '{stated}'.")
     return found
 
 
@@ -115,7 +115,7 @@ def first(dataset: Any, *keywords: str) -> Any:
 
 
 def _raw(dataset: Any, keyword: str) -> Any:
-    """The bytes of an element as they lie in the file, or the value that pydicom has made of them; None without one."""
+    """The raw bytes of an element, or the value that pydicom has decoded; None without one."""
     try:
         item = dataset.get_item(_tag(keyword))
     except damaged():

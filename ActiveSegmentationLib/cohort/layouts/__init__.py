@@ -1,1 +1,1 @@
-"""One reader a layout: how a folder is recognised, and which volumes it holds."""
+"""One reader per layout: how a folder is recognised, and which volumes it contains."""

@@ -12,7 +12,7 @@ from ActiveSegmentationLib.cohort.types import LabelSource
 
 LABELS = {1: "RV", 2: "MYO", 3: "LV"}
 STORED_IGNORE_LABEL = 4
-"""Value of pixels that no scribble touches."""
+"""Stored value of unlabelled pixels in scribbles."""
 
 _FRAME = re.compile(r"(patient\d+_frame\d+)\.nii(\.gz)?")
 
@@ -39,7 +39,8 @@ def _recognises(path: Path) -> bool:
 
 
 def _read(path: Path) -> Draft:
-    """Every frame with its labels; below a folder called testing it is for testing. The cine files (_4d) stay aside."""
+    """Every frame with its labels; frames in a folder called testing have the role test. Cine files (_4d) are left
+    aside."""
     candidates = []
     aside: list[Path] = []
     for folder in _patients(path):

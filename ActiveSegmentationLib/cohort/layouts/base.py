@@ -1,4 +1,4 @@
-"""What a layout is."""
+"""The interface of a layout."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ActiveSegmentationLib.common.progress import Progress
 
 @dataclass(frozen=True)
 class Layout:
-    """One way of laying out a cohort on disk.
+    """A layout of cohorts on disk.
 
     Attributes:
-        name: Name under which people ask for it.
+        name: Name for ``--layout``.
         summary: One line that describes it.
-        recognises: Whether a path looks like it; cheap.
+        recognises: Whether a path looks like it; fast.
         read: Find the volumes below a path.
-        read_slowly: The same with a progress, for layouts that open every file to find them.
+        read_slowly: The same with a progress reporter, for layouts that open every file.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Layout:
 
 
 def folders(path: Path) -> list[Path]:
-    """Visible folders directly below a path, unsorted; none where the path is no folder."""
+    """Visible folders in a folder, unsorted; none where the path is not a folder."""
     return (
         [entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
         if path.is_dir()

@@ -14,20 +14,20 @@ from ActiveSegmentationLib.cohort.roles import role_of_folder, split_name
 from ActiveSegmentationLib.common.errors import ActiveSegmentationError
 
 COMPARED = 3
-"""So many groups of files are held against each other's grids; the others are checked when the cohort is read."""
+"""Number of groups of files whose grids are compared here; the others are checked when the cohort is read."""
 
 Group = tuple[Words, str, Words]
 
 
 def units_of(images: Sequence[NamedFile], labels: Sequence[NamedFile]) -> tuple[list[ImageUnit], int | None]:
-    """Put files that are channels of one image together.
+    """Group files that are channels of one image.
 
     Files that differ only in a number of four digits from 0000 on are channels where a label has the name without it,
     or the folder is called imagesTr. Files that differ only in the sequence (t1, flair ...) are channels where a label
     belongs to all of them, in most of the labelled cases, and they have one grid.
 
     Returns:
-        The images, and the number of channels each must have where sequences were put together.
+        The images, and the number of channels each must have where sequences were grouped.
     """
     numbered = _numbered(images, labels)
     taken = {file.path for unit in numbered for file in unit.files}
@@ -65,7 +65,7 @@ def _label_names(labels: Sequence[NamedFile]) -> set[Group]:
 
 
 def _numbered(images: Sequence[NamedFile], labels: Sequence[NamedFile]) -> list[ImageUnit]:
-    """Images whose channels are numbered as nnU-Net does."""
+    """Images whose channels are numbered as in nnU-Net."""
     named = {_group(label, label.words) for label in labels}
     groups: dict[Group, list[NamedFile]] = defaultdict(list)
     for file in images:
@@ -109,6 +109,6 @@ def _usual_sequences(groups: dict[Group, list[NamedFile]], labels: Sequence[Name
 def _have_one_grid(files: Sequence[NamedFile]) -> bool:
     try:
         grids = [read_header(file.path).geometry for file in files]
-    except ActiveSegmentationError:  # told in the row of the volume when it is read for the cohort
+    except ActiveSegmentationError:  # reported for the volume when it is read for the cohort
         return True
     return all(grid.difference(grids[0]) is None for grid in grids[1:])

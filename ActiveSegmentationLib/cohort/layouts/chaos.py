@@ -18,7 +18,7 @@ from ActiveSegmentationLib.common.errors import BadInput
 CT = ((255, 1),)
 MR = ((63, 1), (126, 2), (189, 3), (252, 4))
 LABELS = {1: "liver", 2: "right kidney", 3: "left kidney", 4: "spleen"}
-"""CT has the liver alone."""
+"""CT has labels of the liver only."""
 
 
 def _series_folders(path: Path) -> list[Path]:
@@ -73,7 +73,7 @@ def _candidate(images: Path, ground: Path, name: str, root: Path) -> tuple[Candi
 
 
 def _case(images: Path) -> str:
-    """Patient of a series; CT and MR of the same number are of different people."""
+    """Patient of a series; CT and MR with the same number are of different patients."""
     parts = images.parts
     case = next((part for part in parts if part.isdecimal()), parts[0])
     modality = next((part for part in parts[: parts.index(case)] if part in ("CT", "MR")), None)

@@ -50,7 +50,7 @@ def _read(path: Path) -> Draft:
     for video in _videos(path):
         frames = _frames(video)
         if not frames:
-            problems.append(Problem(video.name, "The video has no frame.", "Restore its frames."))
+            problems.append(Problem(video.name, "The video has no frames.", "Restore its frames."))
             continue
         drawn = path / "Annotations" / video.relative_to(path / "JPEGImages")
         masks = [drawn / f"{frame.stem}.png" for frame in frames]

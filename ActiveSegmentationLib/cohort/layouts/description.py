@@ -1,4 +1,4 @@
-"""What the readers of dataset.json (Medical Segmentation Decathlon, nnU-Net, AMOS) share."""
+"""Shared by the readers of dataset.json (Medical Segmentation Decathlon, nnU-Net, AMOS)."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ def listed_file(path: Path, name: str) -> Path | None:
 
 def number_problem(description: Mapping[str, Any], found: int) -> list[Problem]:
     """A warning where numTraining is not the number of training cases."""
-    told = description.get("numTraining")
-    if told is None or str(told) == str(found):
+    stated = description.get("numTraining")
+    if stated is None or str(stated) == str(found):
         return []
-    message = f"The field numTraining is {told}, and {found} training cases are there."
+    message = f"The field numTraining is {stated}, and {found} training cases are there."
     return [Problem(NAME, message, "Check that no case is missing, and correct the field.", "warning")]

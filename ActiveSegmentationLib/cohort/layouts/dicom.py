@@ -24,7 +24,7 @@ _SKIPPED = {
     "localizer": ("localizer(s)", "Nothing has to be done: localizers and scouts are not annotated."),
     "screenshot": (
         "secondary capture(s) (screenshots)",
-        "Nothing has to be done; if they are a converted volume, bring it as NIfTI or NRRD.",
+        "Nothing has to be done; if they are a converted volume, provide it as NIfTI or NRRD.",
     ),
 }
 
@@ -34,7 +34,7 @@ def _recognises(path: Path) -> bool:
 
 
 def _read(path: Path, progress: Progress) -> Draft:
-    """Every series of every patient; what is not an image, left out or damaged is told."""
+    """Every series of every patient; objects without images, excluded and damaged ones are reported."""
     draft = Draft([])
     instances = _instances(path, draft, progress)
     path = path if path.is_dir() else path.parent
@@ -57,7 +57,7 @@ def _read(path: Path, progress: Progress) -> Draft:
 
 
 def named_volume(path: Path) -> Candidate | None:
-    """The one volume of a DICOM file or folder that somebody names; None where it holds no DICOM.
+    """The volume of a DICOM file or folder; None where there is no DICOM.
 
     Raises:
         BadInput: If it holds no usable volume, or several.
@@ -68,7 +68,7 @@ def named_volume(path: Path) -> Candidate | None:
         draft = _read(path, or_silent(None))
     if len(draft.candidates) == 1:
         return draft.candidates[0]
-    advice = "Name the folder of one series, or index the folder with --layout dicom."
+    advice = "Choose the folder of one series, or index the folder with --layout dicom."
     if draft.candidates:
         raise BadInput(f"{path.name} holds {len(draft.candidates)} volumes.", where=path, advice=advice)
     message, advice = next(((p.message, p.advice) for p in draft.problems if p.severity == "error"), ("", advice))
@@ -118,7 +118,7 @@ def _study_key(instance: Instance) -> str:
 
 
 def _series(root: Path, instances: Sequence[Instance], patients: dict[str, str]) -> list[Series]:
-    """Images grouped by patient and series, in whatever folders they lie; without a series UID by folder."""
+    """Images grouped by patient and series, across folders; without a series UID by folder."""
     series: dict[tuple[str, str], Series] = {}
     for instance in instances:
         if instance.kind not in ("image", *_SKIPPED):
@@ -134,18 +134,18 @@ def _series(root: Path, instances: Sequence[Instance], patients: dict[str, str])
 
 
 def _shortened(text: str) -> str:
-    """A text that is short enough to be a part of a file name on every system, whatever its script."""
+    """A text shortened so that it can be part of a file name on every system."""
     return text.encode("utf-8")[:48].decode("utf-8", errors="ignore")
 
 
 def _one_id_for_several(instances: Sequence[Instance]) -> list[Problem]:
-    """Patient IDs that are used with several names or dates of birth; the names themselves are not told."""
+    """Patient IDs that are used with several names or dates of birth; the names themselves are not reported."""
     people: dict[str, tuple[set[str], set[str]]] = {}
     for instance in instances:
         if instance.patient:
             for known, fact in zip(people.setdefault(instance.patient, (set(), set())), instance.person, strict=True):
                 known.update([fact] if fact else [])
-    advice = "If these are different people, give each an ID of its own; otherwise nothing has to be done."
+    advice = "If these are different patients, give each its own ID; otherwise nothing has to be done."
     return [
         Problem(
             safe_id(patient),
@@ -160,7 +160,7 @@ def _one_id_for_several(instances: Sequence[Instance]) -> list[Problem]:
 
 
 def _lost_series(series: Sequence[Series]) -> list[Problem]:
-    """Folders in which every image has a series of its own, which anonymisation can do."""
+    """Folders in which every image has its own series, as after some anonymisation."""
     alone: dict[Path, list[Series]] = {}
     for one in series:
         images = [instance for instance in one.instances if instance.kind == "image"]
@@ -170,7 +170,7 @@ def _lost_series(series: Sequence[Series]) -> list[Problem]:
     return [
         Problem(
             found[0].name,
-            f"{len(found)} images of the folder {folder.name} have a series of their own each.",
+            f"{len(found)} images of the folder {folder.name} have a separate series each.",
             advice,
             "warning",
         )
@@ -180,7 +180,7 @@ def _lost_series(series: Sequence[Series]) -> list[Problem]:
 
 
 def _others(root: Path, instances: Sequence[Instance]) -> list[Problem]:
-    """One row for all objects that hold no image, and one for each kind of image that is never annotated."""
+    """One problem for all objects without images, and one for each kind of image that is never annotated."""
     problems = []
     for kind, (name, advice) in _SKIPPED.items():
         files = [instance.path for instance in instances if instance.kind == kind]
@@ -190,7 +190,7 @@ def _others(root: Path, instances: Sequence[Instance]) -> list[Problem]:
     others = Counter(instance.name for instance in instances if instance.kind == "other")
     if others:
         named = ", ".join(f"{count} {name}" for name, count in sorted(others.items()))
-        message = f"DICOM objects that hold no image to annotate are left out: {named}."
+        message = f"DICOM objects without images to annotate are left out: {named}."
         problems.append(Problem(f"{root.name} (folder)", message, "Nothing has to be done.", "warning"))
     return problems
 

@@ -18,13 +18,13 @@ _ADVICE = 'Write {"background": 0, "liver": 1, ...}, or read the folder without 
 
 @dataclass(frozen=True)
 class LabelTable:
-    """What the field says.
+    """The content of the field.
 
     Attributes:
         names: Name of each label value (1 to 254).
         ignore: Stored value of pixels to be ignored, or None.
         values: Pairs (stored value, label value) of stored values above 254.
-        problems: Warnings: names that had to be made up.
+        problems: Warnings on generated names.
     """
 
     names: dict[int, str]
@@ -66,7 +66,7 @@ def label_table(description: Mapping[str, Any], path: Path) -> LabelTable:
 
 
 def channel_count(description: Mapping[str, Any], path: Path) -> int | None:
-    """Number of channels that "channel_names" (nnU-Net v2) or "modality" (v1, Decathlon) name; None without either.
+    """Number of channels by "channel_names" (nnU-Net v2) or "modality" (v1, Decathlon); None without either.
 
     Raises:
         BadInput: If the field is neither a list nor an object.
@@ -132,7 +132,7 @@ def _whole(value: Any) -> int | None:
 
 
 def _require_order(description: Mapping[str, Any], pairs: Iterable[tuple[str, tuple[int, ...]]], path: Path) -> None:
-    """Refuse a regions_class_order that does not fit; where it is missing, label maps can be read all the same."""
+    """Refuse a regions_class_order that does not fit; label maps can be read without it."""
     order = description.get("regions_class_order")
     if order is None:
         return
@@ -157,7 +157,7 @@ def _require_clear(pairs: Iterable[tuple[str, tuple[int, ...]]], path: Path) -> 
 
 
 def _names(pairs: list[tuple[str, tuple[int, ...]]], path: Path) -> tuple[dict[int, str], tuple[Problem, ...]]:
-    """The name of each value; of a value in regions what the smallest region that holds it says."""
+    """The name of each value; for regions, that of the smallest region with this value."""
     names = {}
     for value in sorted({value for _, values in pairs for value in values}):
         name, region = min(((n, v) for n, v in pairs if value in v), key=lambda pair: len(pair[1]))
@@ -166,14 +166,14 @@ def _names(pairs: list[tuple[str, tuple[int, ...]]], path: Path) -> tuple[dict[i
     names = {value: f"{name} ({value})" if name in twice else name for value, name in names.items()}
     if all(len(values) == 1 for _, values in pairs):
         return names, ()
-    told = ", ".join(f"{value} {name}" for value, name in names.items())
+    listed = ", ".join(f"{value} {name}" for value, name in names.items())
     advice = "Name the values with --labels if other names fit better."
-    message = f"The labels are regions of several values; each value is a label of its own here: {told}."
+    message = f"The labels are regions of several values; each value is a label of its own here: {listed}."
     return names, (Problem(path.name, message, advice, "warning"),)
 
 
 def _part_of(value: int, name: str, region: tuple[int, ...], pairs: list[tuple[str, tuple[int, ...]]]) -> str:
-    """Name of a value that has no region of its own: "whole tumor without tumor core"."""
+    """Name of a value without its own region: "whole tumor without tumor core"."""
     inner = [(n, set(v)) for n, v in pairs if set(v) < set(region)]
     widest = [n for n, v in inner if not any(v < w for _, w in inner)]
     rest = set(region) - {part for _, v in inner for part in v}
@@ -183,7 +183,7 @@ def _part_of(value: int, name: str, region: tuple[int, ...], pairs: list[tuple[s
 
 
 def _within_range(names: dict[int, str], ignore: int | None, problems: tuple[Problem, ...]) -> LabelTable:
-    """Values above 254 become the lowest free ones; masks keep what they store."""
+    """Values above 254 are mapped to the lowest free ones; masks are not changed."""
     free = (value for value in range(1, IGNORE_LABEL) if value not in names and value != ignore)
     moved = {value: next(free) for value in sorted(names) if value >= IGNORE_LABEL}
     renamed = {moved.get(value, value): name for value, name in names.items()}

@@ -1,4 +1,4 @@
-"""A CSV or TSV table: patient, volume, image and, as far as there are any, mask, scribble, role."""
+"""A CSV or TSV table: patient, volume, image and optionally mask, scribble, role."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NAMES = {
     "scribble": ("scribble", "scribbles"),
     "role": ("role", "split", "set", "part"),
 }
-"""Columns, and the names under which they are known."""
+"""Columns and their accepted names."""
 
 _REQUIRED = ("patient", "volume", "image")
 
@@ -72,7 +72,7 @@ def tables_in(folder: Path) -> list[Problem]:
         try:
             table = read_table(file, {name for names in _NAMES.values() for name in names})
             columns = _columns(file, table)
-        except BadInput:  # some other table, which says nothing of the cohort
+        except BadInput:  # a table that does not describe the cohort
             continue
         held = sum(role_of_word(row.get(columns.get("role", ""), "")) not in (None, Role.POOL) for _, row in table.rows)
         roles = f", {held} of them for validation or test" if held else ""
@@ -83,7 +83,7 @@ def tables_in(folder: Path) -> list[Problem]:
 
 
 def _columns(path: Path, table: Table) -> dict[str, str]:
-    """Which column of the table holds what."""
+    """The column of the table for each field."""
     found = {name: [column for column in table.columns if column in words] for name, words in _NAMES.items()}
     missing = [name for name in _REQUIRED if not found[name]]
     if missing:
@@ -105,7 +105,7 @@ def _unused(table: Table, columns: dict[str, str]) -> list[Problem]:
 
 
 def _label_names(path: Path, draft: Draft) -> LabelTable:
-    """The labels that a dataset.json next to the table names; a table itself names none."""
+    """The labels from a dataset.json next to the table; the table itself has none."""
     description = path.parent / "dataset.json"
     if not description.is_file():
         return LabelTable({})
@@ -165,7 +165,7 @@ def _series(image: Path) -> Candidate | None:
 
 
 def _file(table: Path, column: str, cell: str, encoding: str) -> Path:
-    """The file that a cell names; "\\" separates folders where the table was written on Windows."""
+    """The file in a cell; "\\" separates folders where the table was written on Windows."""
     for name in spellings(cell):
         named = table.parent / name
         if named.is_file() or (column == "image" and named.is_dir()):

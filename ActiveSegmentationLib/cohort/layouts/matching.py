@@ -29,14 +29,14 @@ Words = tuple[str, ...]
 
 @dataclass(frozen=True)
 class NamedFile:
-    """A volume file and what its name says.
+    """A volume file and the meaning of its name.
 
     Attributes:
         path: The file.
-        kind: What it holds.
+        kind: Image, labels or scribbles.
         folders: Folders below the cohort's that do not merely sort files, as they are written.
-        words: Words of the name; of a label file without those that say so.
-        role: What its folders say it is for.
+        words: Words of the name; of a label file without words such as "mask".
+        role: Its role by its folders.
         part: Folders of the file as they are, for the nearest of several images.
     """
 
@@ -55,11 +55,11 @@ class NamedFile:
 
 @dataclass(frozen=True)
 class ImageUnit:
-    """The files of one image, one a channel.
+    """The files of one image, one per channel.
 
     Attributes:
         files: The channels.
-        words: Words of the name without those that tell channels apart.
+        words: Words of the name without those that distinguish channels.
         name: The name as it is written, likewise.
     """
 
@@ -80,7 +80,7 @@ class Match:
     Attributes:
         label: The file.
         images: The images that it fits best; one, where it is clear.
-        structure: What is left of its name besides the image's: the structure that it shows, or "".
+        structure: The rest of its name without that of the image: the structure that it shows, or "".
     """
 
     label: NamedFile
@@ -89,7 +89,7 @@ class Match:
 
 
 def named_file(path: Path, root: Path) -> NamedFile:
-    """What the name of a file and its folders below ``root`` say."""
+    """The meaning of the names of a file and its folders below ``root``."""
     part = path.relative_to(root).parts[:-1]
     folders = bids_pipelines(part)
     kind = kind_of(path, folders)
@@ -156,7 +156,7 @@ class Matcher:
         yield below, ()
 
     def _of_its_grid(self, label: NamedFile, images: list[ImageUnit]) -> list[ImageUnit]:
-        """The one image that has the label's grid, or all of them where none or several have."""
+        """The image with the label's grid, or all of them where none or several have it."""
         grid = self._grid(label.path)
         if grid is None:
             return images
@@ -169,7 +169,7 @@ class Matcher:
         return fits if len(fits) == 1 and None not in grids else images
 
     def _grid(self, path: Path) -> Geometry | None:
-        """The grid of a file, read once; None where it cannot be read, which is told in the row of the file."""
+        """The grid of a file, read once; None where it cannot be read, which is reported for the file."""
         if path not in self._grids:
             try:
                 self._grids[path] = read_header(path).geometry

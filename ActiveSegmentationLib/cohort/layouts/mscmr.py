@@ -18,7 +18,7 @@ STORED = ((600, 1), (200, 2), (500, 3))
 are those of CycleMix's files."""
 
 STORED_IGNORE_LABEL = 4
-"""Value of pixels that no scribble touches."""
+"""Stored value of unlabelled pixels in scribbles."""
 
 _SUBJECT = re.compile(r"(subject_?\d+)_(DE|LGE|C0|T2)", re.IGNORECASE)
 _MARKED = re.compile(r"_(manual|gt|seg|segmentation|labels?|masks?|scribbles?)$", re.IGNORECASE)
@@ -27,13 +27,13 @@ _LABEL_FOLDERS = {"label", "labels", "gt", "mask", "masks", "manual", "scribble"
 
 def _recognises(path: Path) -> bool:
     matches = (_SUBJECT.fullmatch(stem(file)) for file in volume_files(path)) if path.is_dir() else ()
-    return any(match is not None and match[2].upper() != "T2" for match in matches)  # other cohorts have T2, too
+    return any(match is not None and match[2].upper() != "T2" for match in matches)  # other cohorts have T2 as well
 
 
 def _read(path: Path) -> Draft:
     """Images named subjectN_SEQUENCE; labels of the same name with _manual, or of the same name in a labels folder.
 
-    A label file below a folder whose name holds "scribble", or that ends in _scribble, is a scribble. A folder called
+    A label file in a folder whose name contains "scribble", or that ends in _scribble, is a scribble. A folder called
     val, test or TestSet gives the role.
     """
     files = [file for file in volume_files(path) if _SUBJECT.fullmatch(_MARKED.sub("", stem(file)))]
@@ -59,7 +59,7 @@ def _read(path: Path) -> Draft:
             )
     for file in (file for left in labels.values() for file in left):
         where = file.relative_to(path).as_posix()
-        draft.problems.append(Problem(where, "The label file belongs to no image.", "Restore the image."))
+        draft.problems.append(Problem(where, "The label file does not belong to an image.", "Restore the image."))
     return draft
 
 
@@ -69,7 +69,7 @@ def _is_label(file: Path, root: Path) -> bool:
 
 
 def _own(root: Path, image: Path, labels: list[Path], draft: Draft) -> Path | None:
-    """The one label file of an image; of several none is taken."""
+    """The label file of an image; none where there are several."""
     if len(labels) > 1:
         named = ", ".join(file.relative_to(root).as_posix() for file in labels)
         advice = "Keep one of them, or name it in a table."

@@ -35,8 +35,8 @@ def _recognises(path: Path) -> bool:
 def _read(path: Path) -> Draft:
     """Cases of the lists "training", "validation" and "test", each with the label that its entry or labelsTs has.
 
-    Each volume counts as a patient of its own, as the data sets name no patients. In a data set of several modalities
-    a 4D file has one channel a modality.
+    Each volume counts as its own patient, as the data sets do not name patients. With several modalities, a 4D file has
+    one channel per modality.
     """
     description = description_of(path)
     labels = label_table(description, path / NAME)
@@ -82,7 +82,7 @@ def _candidate(
     names = [name for name in (named if isinstance(named, list) else [named]) if isinstance(name, str) and name.strip()]
     if not names or (isinstance(named, list) and len(names) < len(named)):
         advice = 'Write {"image": "./imagesTr/...", "label": "./labelsTr/..."}.'
-        draft.problems.append(Problem(field, f"{NAME}: The entry {field} names no image.", advice))
+        draft.problems.append(Problem(field, f"{NAME}: The entry {field} has no image.", advice))
         return None
     images = {name: listed_file(path, name) for name in names}
     name = stem(Path(names[0].replace("\\", "/")))
@@ -105,12 +105,12 @@ def _candidate(
 
 
 def _mask(path: Path, role: Role, pair: Mapping[str, Any], image: Path, name: str, draft: Draft) -> Path | None:
-    told = pair.get("label")
-    if told is None or told == "":
+    stated = pair.get("label")
+    if stated is None or stated == "":
         return _label_beside(path, role, image) if role != Role.POOL else None
-    label = listed_file(path, told) if isinstance(told, str) else None
+    label = listed_file(path, stated) if isinstance(stated, str) else None
     if label is None:
-        message = f"{Path(str(told)).name}: There is no such label file."
+        message = f"{Path(str(stated)).name}: There is no such label file."
         draft.problems.append(Problem(name, message, "Restore the file; the volume is used without labels."))
     return label
 

@@ -1,4 +1,4 @@
-"""nnU-Net raw data, versions 1 and 2 (Isensee et al. 2021): one file a channel (_0000), labelsTr, dataset.json."""
+"""nnU-Net raw data, versions 1 and 2 (Isensee et al. 2021): one file per channel (_0000), labelsTr, dataset.json."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _recognises(path: Path) -> bool:
 
 
 def _lists_its_files(path: Path, description: Mapping[str, Any]) -> bool:
-    """Whether the first training entry names a file that is there: the Decathlon does, version 1 leaves _0000 out."""
+    """Whether the first training entry names an existing file: it does in the Decathlon; version 1 leaves _0000 out."""
     entries = description.get("training")
     first = entries[0] if isinstance(entries, list) and entries else None
     name = first.get("image") if isinstance(first, dict) else first
@@ -48,7 +48,7 @@ def _lists_its_files(path: Path, description: Mapping[str, Any]) -> bool:
 def _read(path: Path) -> Draft:
     """Cases of imagesTr (pool), imagesVa (validation) and imagesTs (test), or those that the field "dataset" lists.
 
-    Cases without a label file are unlabelled. The pixels of a label called "ignore" are unlabelled pixels.
+    Cases without a label file are unlabelled. Pixels of a label called "ignore" are unlabelled.
     """
     description = description_of(path)
     labels = label_table(description, path / NAME)
@@ -71,21 +71,21 @@ def _read(path: Path) -> Draft:
 
 
 def _ending(path: Path, description: Mapping[str, Any]) -> str:
-    """The files' ending: as the description says, or (version 1 says none) that of most files with channel numbers."""
+    """The files' ending: from the description, or (version 1 has none) that of most files with channel numbers."""
     folder = part_folder(path, "images", Role.POOL)
     if folder is None:
         raise BadInput("There is no folder imagesTr.", where=path, advice="Restore it, or name the layout.")
-    told = description.get("file_ending")
-    if told is not None and not isinstance(told, str):
+    stated = description.get("file_ending")
+    if stated is not None and not isinstance(stated, str):
         advice = 'Write for example "file_ending": ".nii.gz".'
         raise BadInput("The field file_ending is not text.", where=path / NAME, advice=advice)
     names = [file.name for file in folder.iterdir() if not file.name.startswith(".")]
     endings = Counter(match[1] for name in names if (match := re.search(r"_\d{4}(\.[A-Za-z]\w*(?:\.\w+)*)$", name)))
-    if told is None:
+    if stated is None:
         return endings.most_common(1)[0][0] if endings else ".nii.gz"
-    ending = told if told.startswith(".") else f".{told}"
+    ending = stated if stated.startswith(".") else f".{stated}"
     if endings and not any(name.lower().endswith(ending.lower()) for name in names):
-        message = f"The field file_ending is {told}, and no file of {folder.name} ends so."
+        message = f"The field file_ending is {stated}, and no file of {folder.name} ends so."
         raise BadInput(message, where=path / NAME, advice=f"The files end in {endings.most_common(1)[0][0]}.")
     return ending
 
@@ -114,7 +114,7 @@ def _read_part(path: Path, role: Role, ending: str, channels: int | None, labels
         draft.candidates.append(_candidate(name, files, label, role, channels, labels))
     for file in own.values():
         where = file.relative_to(path).as_posix()
-        draft.problems.append(Problem(where, "The label file belongs to no image.", "Restore the image files."))
+        draft.problems.append(Problem(where, "The label file does not belong to an image.", "Restore the image files."))
 
 
 def _read_listed(path: Path, listed: Mapping[str, Any], channels: int | None, labels: LabelTable, draft: Draft) -> None:

@@ -21,7 +21,7 @@ _GROUPS = {
 
 @dataclass(frozen=True)
 class Place:
-    """Where an image lies.
+    """The folders and name of an image.
 
     Attributes:
         folders: Names of the folders that do not merely sort files, outermost first.
@@ -37,12 +37,12 @@ def patients_of(places: Sequence[Place]) -> list[str]:
 
     A folder names the patient where its images are named by sequence, moment or the folder itself, or alike in several
     folders; otherwise the file does. Words for sequence, moment and side at the end of a name are left out, so that
-    images of one patient stay together. Patients of the same name in different folders are told apart.
+    images of one patient stay together. Patients of the same name in different folders are distinguished.
     """
     cut = [Place(_without_moments(place.folders), place.stem) for place in places]
     names_patient = _patient_folders(cut)
     ids = [_id(place, names_patient) for place in cut]
-    return _told_apart(ids)
+    return _unique_names(ids)
 
 
 def patient_in(stem: str) -> str:
@@ -126,8 +126,8 @@ def _id(place: Place, names_patient: set[tuple[str, ...]]) -> tuple[str, ...]:
     return place.folders if place.folders in names_patient else (*place.folders, patient_in(place.stem))
 
 
-def _told_apart(ids: Sequence[tuple[str, ...]]) -> list[str]:
-    """The last part of each id, or as many parts as tell it from others."""
+def _unique_names(ids: Sequence[tuple[str, ...]]) -> list[str]:
+    """The last part of each id, or as many parts as make it unique."""
     paths_of: dict[str, set[tuple[str, ...]]] = defaultdict(set)
     for path in ids:
         paths_of[path[-1].casefold()].add(path)

@@ -1,4 +1,4 @@
-"""A plain folder: one volume a file or a file a channel, labels next to the images or in folders of their own."""
+"""A plain folder: one file per volume or channel, with labels next to the images or in their own folders."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.labels import IGNORE_LABEL
 
 _OPINIONS = re.compile(r"(rater|reader|observer|annotator|expert|version|v|run|copy|old|new|final)?_?\d*")
-"""Names that tell label files of one structure apart."""
+"""Names that distinguish label files of one structure."""
 
 _OPINION = re.compile(
     r"(?<![^\W_])(((annotation|annotator|rater|reader|observer|expert)[\W_]*([a-z]|\d+))|maj|majority|and|or|staple)"
     r"(?![^\W_])",
     re.IGNORECASE,
 )
-"""Parts of a name that say who drew a structure, or how several opinions were put together (KiTS)."""
+"""Parts of a name that stand for an annotator, or for a consensus of several (KiTS)."""
 
 _CONSENSUS = {"maj", "majority", "staple", "consensus"}
-"""Words of the one file of several opinions that stands for all of them."""
+"""Words of the consensus file of several annotators."""
 
 
 def read_folder(path: Path, pattern: str | None = None) -> Draft:
@@ -39,14 +39,14 @@ def read_folder(path: Path, pattern: str | None = None) -> Draft:
     A file with a word such as seg, label, mask or gt in its name, that is a .seg.nrrd, or that lies in a folder called
     labels or masks, holds labels; likewise for scribbles, in which 255 means unlabelled. It belongs to the image of
     the same name, without such words and without image, ct, t1 ..., or to the only image of its folder. Several label
-    files of an image that name structures are put together. A label file without image is a problem, never an image.
+    files of an image that name structures are merged. A label file without image is a problem, never an image.
 
     Args:
         path: The folder, or a single image file.
         pattern: Regular expression over the images' names with a group "patient" (and "volume" where wanted).
 
     Raises:
-        BadInput: If the pattern is no regular expression with that group.
+        BadInput: If the pattern is not a regular expression with that group.
     """
     expression = _compile(pattern) if pattern else None
     if not path.is_dir():
@@ -75,7 +75,7 @@ def _draft(
             draft.problems.append(_unmatched(match, root))
     structures = _structures(found.values(), draft)
     draft.labels = {value: name for name, value in structures.items()}
-    draft.problems += _told_structures(structures)
+    draft.problems += _structure_problems(structures)
     places = [Place(unit.first.folders, unit.name) for unit in units]
     names = [_names(place, expression) for place in places]
     for unit, (patient, name), guess in zip(units, names, patients_of(places), strict=True):
@@ -98,7 +98,7 @@ def _unmatched(match: Match, root: Path) -> Problem:
     where = match.label.path.relative_to(root).as_posix()
     if not match.images:
         advice = "Name it like its image, for example p1_seg.nii.gz for p1.nii.gz, or name both in a table."
-        return Problem(where, "The file looks like labels and belongs to no image.", advice)
+        return Problem(where, "The file looks like labels but does not belong to an image.", advice)
     named = ", ".join(unit.first.path.relative_to(root).as_posix() for unit in match.images[:3])
     advice = "Name it after its image, or name both in a table."
     return Problem(where, f"The file looks like labels and fits several images: {named}.", advice)
@@ -111,19 +111,19 @@ def _structures(found: Iterable[Sequence[Match]], draft: Draft) -> dict[str, int
         return {}
     names = {match.structure for matches in found if _are_structures(matches) for match in matches}
     if len(names) >= IGNORE_LABEL:
-        message = f"Label files of {len(names)} structures are too many to put together; 254 are possible."
+        message = f"Label files of {len(names)} structures are too many to merge; 254 are possible."
         draft.problems.append(Problem("labels", message, "Name the label file of each image in a table."))
         return {}
     return {name: value for value, name in enumerate(sorted(names, key=natural_key), start=1)}
 
 
-def _told_structures(structures: dict[str, int]) -> list[Problem]:
+def _structure_problems(structures: dict[str, int]) -> list[Problem]:
     if not structures:
         return []
     named = ", ".join(f"{value} {name}" for name, value in list(structures.items())[:5])
     more = f" and {len(structures) - 5} more" if len(structures) > 5 else ""
-    advice = "If the files are opinions on one structure, name one file an image in a table."
-    message = f"Label files of one structure each are put together: {named}{more}."
+    advice = "If the files are annotations of one structure by several people, list one file per image in a table."
+    message = f"Label files of one structure each are merged: {named}{more}."
     return [Problem("labels", message, advice, "warning")]
 
 
@@ -134,12 +134,12 @@ def _are_structures(matches: Sequence[Match]) -> bool:
 
 
 def _without_opinion(label: Path) -> tuple[str, ...]:
-    """Words of a name without those that say whose opinion it is: "kidney_annotation-2" and "-1" are one structure."""
+    """Words of a name without those for an annotator: "kidney_annotation-2" and "-1" are one structure."""
     return words_of(_OPINION.sub("", stem(label)))
 
 
 def _labels(name: str, matches: Sequence[Match], structures: dict[str, int], draft: Draft) -> LabelSource | None:
-    """The masks of an image: one file, or a file a structure."""
+    """The masks of an image: one file, or one per structure."""
     if not matches:
         return None
     if structures and _are_structures(matches):
@@ -157,7 +157,7 @@ def _scribbles(name: str, matches: Sequence[Match], draft: Draft) -> LabelSource
 
 
 def _one_of(name: str, matches: Sequence[Match], draft: Draft) -> Path | None:
-    """The one label file, or the consensus of several; otherwise none is taken, and the image's row says so."""
+    """The label file, or the consensus of several; otherwise none, which is reported for the image."""
     files = [match.label.path for match in matches]
     if len(files) == 1:
         return files[0]
@@ -199,7 +199,7 @@ def _names(place: Place, expression: re.Pattern[str] | None) -> tuple[str | None
 
 
 def _volume_name(place: Place) -> str:
-    """Folders and name; a name that only says image or repeats its folder adds nothing."""
+    """Folders and name; a name that is only "image" or repeats its folder is left out."""
     if not place.folders:
         return place.stem
     own = words_of(place.stem)
@@ -214,4 +214,4 @@ def _recognises(path: Path) -> bool:
     return bool(volume_files(path)) if path.is_dir() else path.is_file()
 
 
-LAYOUT = Layout("folder", "Plain folder: one volume a file, labels by their names.", _recognises, read_folder)
+LAYOUT = Layout("folder", "Plain folder: one file per volume, labels by their names.", _recognises, read_folder)

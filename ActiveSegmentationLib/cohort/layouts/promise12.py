@@ -16,7 +16,7 @@ _CASE = re.compile(r"(Case\d+)(_segmentation)?\.mhd", re.IGNORECASE)
 
 def _recognises(path: Path) -> bool:
     matches = (_CASE.fullmatch(file.name) for file in volume_files(path)) if path.is_dir() else ()
-    return any(match is not None and match[2] for match in matches)  # other cohorts have cases, too
+    return any(match is not None and match[2] for match in matches)  # other cohorts have cases as well
 
 
 def _read(path: Path) -> Draft:
@@ -33,7 +33,7 @@ def _read(path: Path) -> Draft:
         draft.candidates.append(Candidate(match[1], match[1], (file_source(file),), mask, role=role))
     for label in labels.values():
         where = label.relative_to(path).as_posix()
-        draft.problems.append(Problem(where, "The label file belongs to no image.", "Restore the image."))
+        draft.problems.append(Problem(where, "The label file does not belong to an image.", "Restore the image."))
     return draft
 
 

@@ -1,4 +1,4 @@
-"""Words in names of files and folders that say what a file is: image, label map, scribbles, which sequence."""
+"""Words in names of files and folders for the kind of a file: image, label map, scribbles, sequence."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _LABEL = _CLEAR_LABEL | {"manual", "annot", "truth", "roi", "rois", "contour", "
 """The words beyond the clear ones count at the end or the start of a name only."""
 
 _FINDINGS = {"tumor", "tumour", "tumors", "tumours", "lesion", "lesions"}
-"""Words that say labels where they are all of a name."""
+"""Words that stand for labels where they are the whole name."""
 
 _SCRIBBLE = {"scribble", "scribbles"}
 _IMAGE = {
@@ -42,7 +42,7 @@ _IMAGE = {
     *("orig", "original", "ct", "mr", "mri", "cbct", "pet"),
 }
 _BESIDE_LABEL = {"map", "maps", "ground", "final", "expert", "experts", "reference", "ref", "corrected", "refined"}
-"""Words that leave the name of a folder of labels one."""
+"""Words that may accompany the name of a folder of labels."""
 
 SEQUENCES = {
     *("flair", "t1", "t1w", "t1c", "t1ce", "t1gd", "t1n", "t1post", "t1pre", "t2", "t2w", "t2f", "t2star", "t2s", "pd"),
@@ -66,13 +66,13 @@ SEQUENCES = {
     ),
     *("outphase", "ct", "cta", "cbct", "mr", "mri", "pet", "suv", "spect", "us", "ctres"),
 }
-"""Last word of a name that tells one image of a patient from another of the same time."""
+"""Last word of a name that distinguishes images of a patient from the same time."""
 
 MOMENTS = re.compile(
     r"(frame|phase|time|timepoint|tp|visit|ses|session|day|week|month|year|run|echo|acq|date)\d*"
     r"|pre|post|baseline|bl|followup|fu|fu\d+|ed|es|left|right|followup\d+|(19|20)\d{6}"
 )
-"""Words that tell images of a patient apart: moments, phases and sides."""
+"""Words that distinguish images of a patient: moments, phases and sides."""
 
 _BIDS_TYPES = {"anat", "func", "dwi", "perf", "fmap", "pet", "derivatives", "rawdata", "sourcedata"}
 
@@ -88,7 +88,7 @@ def words_of(name: str) -> tuple[str, ...]:
 
 
 def kind_of(file: Path, folders: tuple[str, ...]) -> Kind:
-    """What a file is by its name and by the folders it lies in, the innermost first."""
+    """The kind of a file by its name and folders, the innermost first."""
     words = [word for word in words_of(stem(file)) if not word.isdecimal()]
     if file.name.lower().endswith(".seg.nrrd"):
         return "mask"
@@ -106,7 +106,7 @@ def kind_of(file: Path, folders: tuple[str, ...]) -> Kind:
 
 
 def _folder_kind(folder: str) -> Kind | None:
-    """What a folder holds by its name: labelsTr, GT_masks and "ground truth" labels, images and imagesTr images."""
+    """The content of a folder by its name: labelsTr, GT_masks and "ground truth" labels, images and imagesTr images."""
     words = [
         word for word in split_name(folder) if role_of_word(word) is None and not word.isdecimal() and word != "set"
     ]
@@ -125,7 +125,7 @@ def _is_pure(folder: str) -> bool:
 
 
 def is_sorting(folder: str) -> bool:
-    """Whether a folder only sorts files by what they are, and says nothing of the patient."""
+    """Whether a folder only sorts files by kind, and does not name a patient."""
     return _folder_kind(folder) is not None or role_of_folder(folder) is not None or folder.casefold() in _BIDS_TYPES
 
 

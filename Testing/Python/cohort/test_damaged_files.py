@@ -224,7 +224,7 @@ def test_what_is_wrong_with_pixels_in_other_files_is_named(tmp_path):
         (metaimage(tmp_path / "a.mhd", f"LIST\n{NAMES}"), r"s02\.raw.*truncated"),
         (metaimage(tmp_path / "b.mhd", "LIST\n" + NAMES.replace("s03", "s09")), r"s09\.raw, is missing"),
         (metaimage(tmp_path / "c.mhd", "LIST\n" + NAMES[:-8]), r"3 file\(s\).*need 4"),
-        (metaimage(tmp_path / "d.mhd", "s%02d.raw 0 3"), "not named completely"),
+        (metaimage(tmp_path / "d.mhd", "s%02d.raw 0 3"), "names of the files with pixels are incomplete"),
         (metaimage(tmp_path / "e.mhd", "s%02d.raw 1 4 1"), r"s04\.raw, is missing"),
         (metaimage(tmp_path / "f.mhd", "cut.zraw", CompressedData="True"), "truncated"),
         (metaimage(tmp_path / "g.mhd", "few.zraw", CompressedData="True"), "180 of 240"),

@@ -221,7 +221,7 @@ def test_gaps_and_uneven_spacing(tmp_path, offsets, text):
         ({"PixelSpacing": [0, 0]}, "impossible"),
         ({"Rows": 0}, "rows and columns"),
         ({"BitsStored": 12, "HighBit": 15}, "HighBit"),
-        ({"NumberOfFrames": 3, "PixelData": bytes(3 * 60)}, "3 frames of the file tell no position"),
+        ({"NumberOfFrames": 3, "PixelData": bytes(3 * 60)}, "3 frames of the file have no position"),
         ({"ImageType": ["ORIGINAL", "PRIMARY", "M", "MOSAIC"]}, "mosaic"),
     ],
 )
@@ -569,7 +569,7 @@ def test_overlapping_segments_and_lost_series(tmp_path, drawn):
     assert sizes(cohort) == [(5, 6, 4)]
     assert cohort.volumes[0].mask is None
     assert "The segments overlap" in told(cohort, "error")
-    assert "a series that is not here" in told(cohort, "warning")
+    assert "a series that is missing" in told(cohort, "warning")
 
 
 def test_without_highdicom_the_images_can_be_used(tmp_path, drawn, monkeypatch):
@@ -664,7 +664,7 @@ def test_files_that_a_dicomdir_names_and_that_are_not_there(tmp_path):
     last.unlink()
     cohort = discover(tmp_path / "medium")
     assert sizes(cohort) == [(5, 6, 3)]
-    assert "DICOMDIR names 4 files, and 1 of them are not here" in told(cohort, "warning")
+    assert "DICOMDIR names 4 files, and 1 of them are missing" in told(cohort, "warning")
 
 
 def test_images_that_lost_their_series_are_told(tmp_path):

@@ -96,7 +96,7 @@ def test_labels_without_image_are_problems_and_never_images(tmp_path, name):
     write(tmp_path, "p1.nii.gz", "p2.nii.gz", f":{name}")
     cohort = discover(tmp_path, layout="folder")
     assert sorted(masks(cohort)) == ["p1.nii.gz", "p2.nii.gz"]
-    assert [(problem.where, "no image" in problem.message) for problem in cohort.problems] == [(name, True)]
+    assert [(problem.where, "does not belong" in problem.message) for problem in cohort.problems] == [(name, True)]
 
 
 def test_the_same_name_in_two_parts_is_told(tmp_path):
@@ -228,7 +228,7 @@ def test_a_file_a_structure(tmp_path):
             save_structure(tmp_path / f"s{n}" / "segmentations" / f"{name}.nii.gz", 3 * number, 3 * number + 2, 255)
     cohort = discover(tmp_path)
     (problem,) = cohort.problems
-    assert "put together: 1 kidney_left, 2 liver, 3 spleen" in problem.message
+    assert "merged: 1 kidney_left, 2 liver, 3 spleen" in problem.message
     assert cohort.labels == {1: "kidney_left", 2: "liver", 3: "spleen"}
     first, second = (read_labels(cohort, volume, AnnotationKind.MASK) for volume in cohort.volumes)
     assert [first[0, row, 0] for row in (0, 3, 6, 9)] == [2, 3, 1, 0]

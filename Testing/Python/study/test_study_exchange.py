@@ -353,7 +353,7 @@ def test_masks_drawn_in_white_are_not_taken_for_unlabelled(sparse):
     write(path, white(array.shape, 1, 2), study)
     with pytest.raises(BadInput, match=r"v000\.nii\.gz.*255.*means unlabelled.*--ignore-value 255"):
         import_annotations(study, path, annotator="A", kind=MASK)
-    with pytest.raises(BadInput, match=r"every pixel is labelled|not a structure"):
+    with pytest.raises(BadInput, match=r"every pixel is labelled|means unlabelled"):
         import_annotations(study, path, annotator="A", kind=SCRIBBLE)
     assert study.annotations() == {}
     assert import_annotations(study, path, annotator="A", kind=MASK, ignore_label=255) == {"v000": (4, 0)}

@@ -106,39 +106,34 @@ def annotate(
 
     Args:
         study: The study.
-        labels: A folder with one label map a volume, named by the volume's id, 255 = unlabelled; or an array of
-            (rows, columns) for each slice.
+        labels: A folder of label maps named by volume, 255 = unlabelled; or an array (rows, columns) for each slice.
         oracle: Answer the open requests from the cohort's reference labels instead, as a benchmark does.
         annotator: Who drew them.
         progress: Progress reporter. Default: reports nothing.
         reading: For a folder: ``ignore_label`` and ``slices``, see ``import_annotations``.
 
     Returns:
-        For each volume how many slices are new and how many were committed before with the same pixels.
+        For each volume the numbers of new slices, and of those committed before with the same pixels.
 
     Raises:
         BadInput: If neither or both are given, or an annotation cannot be used.
 
     Example:
-        >>> counts = annotate("study", oracle=True)
-        >>> sum(count.new for count in counts.values())
+        >>> sum(count.new for count in annotate("study", oracle=True).values())
         4
     """
     if (labels is None) != oracle:
-        advice = "Give labels, or oracle=True."
-        raise BadInput("It is not clear where the annotations come from.", where="annotate", advice=advice)
+        message = "It is not clear where the annotations come from."
+        raise BadInput(message, where="annotate", advice="Give labels, or oracle=True.")
     if oracle:
         with _opened(study, "cpu", progress) as loop:
             return _answer_requests(loop)
+    asked = {"annotator": annotator, "progress": progress, **reading}
     opened = _study(study)
     with opened.lock():
         if isinstance(labels, Mapping):
             return _commit_arrays(opened, labels, annotator)
-        folder = Path(str(labels))
-        silent = or_silent(progress)
-        return import_annotations(
-            opened, folder, annotator=annotator, kind=opened.annotation, progress=silent, **reading
-        )
+        return import_annotations(opened, Path(str(labels)), kind=opened.annotation, **asked)
 
 
 def train(
@@ -304,15 +299,8 @@ def benchmark(
     """
     from ActiveSegmentationLib.experiment import BenchmarkOptions, check_request, run_benchmark
 
-    asked = BenchmarkOptions(
-        cohort=cohort,
-        name=cohort.root.name,
-        strategies=tuple(strategies),
-        rounds=rounds,
-        seeds=tuple(seeds),
-        out=Path(out),
-        **options,
-    )
+    design = {"strategies": tuple(strategies), "rounds": rounds, "seeds": tuple(seeds), **options}
+    asked = BenchmarkOptions(cohort=cohort, name=cohort.root.name, out=Path(out), **design)
     check_request(asked.strategies, asked.initial, asked.metrics, asked.rounds)
     return run_benchmark(asked, progress)
 

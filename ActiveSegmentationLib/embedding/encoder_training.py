@@ -87,7 +87,7 @@ def train_encoder(
         encoder.record = record | learner.batch_sizes | {"diagnostics": _diagnosed(encoder, stack, rows, compute)}
         return encoder
 
-    return trained_once(folder, key, compute.progress, what="trains this metric", load=load_encoder, train=train)
+    return trained_once(folder, key, compute.progress, what="trains this learned metric", load=load_encoder, train=train)
 
 
 class EncoderLearner(Learner):

@@ -18,7 +18,7 @@ class Sampler(Protocol):
     """A way to draw several predictions of the same images; the room ``uncertainty`` has several."""
 
     def draws(self, model: Predictor, images: torch.Tensor, batch: int) -> Iterator[torch.Tensor]:
-        """Yield probabilities (n, classes, H, W) float32, one tensor a draw.
+        """Yield probabilities (n, classes, H, W) float32, one tensor per draw.
 
         Args:
             model: The model, on the images' device and in evaluation mode.

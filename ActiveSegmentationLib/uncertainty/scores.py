@@ -102,7 +102,7 @@ AGGREGATES: dict[str, Callable[[torch.Tensor, Accumulator], torch.Tensor]] = {
     "sum": lambda values, found: _counted(values, found).sum((-2, -1)),
     "max": lambda values, found: _counted(values, found).amax((-2, -1)),
 }
-"""Functions that reduce a map (n, H, W), nowhere negative, to one number a slice (n,), by name.
+"""Functions that reduce a map (n, H, W), nowhere negative, to one number per slice (n,), by name.
 
 Pixels that are not valid do not count.
 

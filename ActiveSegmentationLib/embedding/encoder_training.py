@@ -1,4 +1,4 @@
-"""Training the learned metric: once a cohort, without labels, with the same weights from the same seed."""
+"""Training the learned metric: once per cohort, without labels, with the same weights from the same seed."""
 
 from __future__ import annotations
 
@@ -87,7 +87,9 @@ def train_encoder(
         encoder.record = record | learner.batch_sizes | {"diagnostics": _diagnosed(encoder, stack, rows, compute)}
         return encoder
 
-    return trained_once(folder, key, compute.progress, what="trains this learned metric", load=load_encoder, train=train)
+    return trained_once(
+        folder, key, compute.progress, what="trains this learned metric", load=load_encoder, train=train
+    )
 
 
 class EncoderLearner(Learner):

@@ -37,11 +37,11 @@ LEARNED = (
     "infovae",
     *(f"infovae:{name}" for name in INFO_VAE_PRESETS),
 )
-"""Kinds of embedding whose network is trained once a cohort; "learned" takes free weights of the losses as well."""
+"""Kinds of embedding whose network is trained once per cohort; "learned" takes free weights of the losses as well."""
 
 
 def is_learned(kind: str) -> bool:
-    """Whether the network of an embedding is trained once a cohort."""
+    """Whether the network of an embedding is trained once per cohort."""
     return kind.partition(":")[0] in ("learned", "infovae")
 
 
@@ -66,7 +66,7 @@ class Embeddings:
     keys: dict[str, str] = field(default_factory=dict)
 
     def network(self, kind: str) -> Encoder | InfoVae:
-        """The trained network of an embedding: trained once a cohort, then used for volumes that come or go as well.
+        """The trained network of an embedding: trained once per cohort, then used for volumes that come or go as well.
 
         The first network of these settings stays the cohort's until the cache is cleared. Distances of different rounds
         can therefore be compared, and leaving a volume out needs no new training. No two processes train the same one.

@@ -27,7 +27,7 @@ class LoopSettings(Settings):
     Attributes:
         stack: How slices are prepared.
         embedding: How the learned metric is trained.
-        training: How a segmenter is trained.
+        training: How a segmentation model is trained.
         ensemble_members: Number of models trained in a round; predictions are the mean of their probabilities.
         seed: Seed of everything that does not depend on a single request (learned metric, training).
     """

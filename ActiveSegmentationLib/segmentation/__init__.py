@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ActiveSegmentationLib.segmentation.network import SegmentationNetwork
     from ActiveSegmentationLib.segmentation.prediction import Sampler, VolumePrediction, predict_planes, predict_volume
     from ActiveSegmentationLib.segmentation.predictor import Predictor, iterate_images
-    from ActiveSegmentationLib.segmentation.segmenter import Segmenter, load_segmenter
+    from ActiveSegmentationLib.segmentation.segmentation_model import SegmentationModel, load_model
     from ActiveSegmentationLib.segmentation.settings import TRAINING_PRESETS, AugmentationSettings, TrainingSettings
     from ActiveSegmentationLib.segmentation.slices import Slices
     from ActiveSegmentationLib.segmentation.training import TrainingTask, fit

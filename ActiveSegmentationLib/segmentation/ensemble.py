@@ -20,7 +20,7 @@ from ActiveSegmentationLib.segmentation.model_files import (
     member_folders,
 )
 from ActiveSegmentationLib.segmentation.predictor import Predictor
-from ActiveSegmentationLib.segmentation.segmenter import Segmenter, load_segmenter
+from ActiveSegmentationLib.segmentation.segmentation_model import SegmentationModel, load_model
 from ActiveSegmentationLib.segmentation.slices import Slices
 from ActiveSegmentationLib.segmentation.training import TrainingTask, fit
 
@@ -33,7 +33,7 @@ class Ensemble(Predictor):
         members: The ensemble members, at least one, all of the same classes.
     """
 
-    members: tuple[Segmenter, ...]
+    members: tuple[SegmentationModel, ...]
 
     def __post_init__(self) -> None:
         if not self.members or len({member.classes for member in self.members}) != 1:
@@ -67,7 +67,8 @@ class Ensemble(Predictor):
     def features(
         self, stack: Slices, rows: np.ndarray, *, flatten: bool = False, compute: Compute | None = None
     ) -> np.ndarray:
-        """Features of slices from all members, see ``Segmenter.features``; those of a single member as they are.
+        """Features of slices from all members, see ``SegmentationModel.features``; those of a single member as they
+        are.
 
         The features of several members are concatenated, those of each member divided by their spread over the rows.
         Squared Euclidean distances are then sums over the members, and no member counts more because its features are
@@ -134,7 +135,7 @@ def load_ensemble(folder: Path) -> Ensemble:
     """
     if not is_trained(folder):
         raise BadInput("There is no finished model here.", where=folder, advice="Train first.")
-    return Ensemble(tuple(load_segmenter(member) for member in member_folders(folder) if member is not None))
+    return Ensemble(tuple(load_model(member) for member in member_folders(folder) if member is not None))
 
 
 def _remove_others(folder: Path, ensemble: Ensemble) -> None:

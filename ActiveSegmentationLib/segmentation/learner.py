@@ -1,4 +1,4 @@
-"""The learner of a segmenter: its data on the device, and one optimisation step after the other."""
+"""The learner of segmentations: its data on the device, and one optimisation step after the other."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ class Predictor(ABC):
         """Probabilities (n, classes, H, W) float32 of all ``rows``, whose planes have one shape.
 
         Example:
-            >>> model = load_segmenter(folder)
+            >>> model = load_model(folder)
             >>> labels = model.probabilities(stack, stack.volume_rows("patient1")).argmax(1)
         """
         found = [values for _, values in self.iterate_probabilities(stack, rows, compute)]

@@ -60,7 +60,7 @@ class AugmentationSettings(Settings):
 
 @settings
 class TrainingSettings(Settings):
-    """How a segmenter is trained.
+    """Settings of the training of a segmentation model.
 
     Attributes:
         steps: Number of optimisation steps, whatever the number of examples.

@@ -1,4 +1,4 @@
-"""Training a segmenter: a fixed number of steps, with the same weights from the same seed, interrupted or not."""
+"""Training a segmentation model: a fixed number of steps, with the same weights from the same seed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ActiveSegmentationLib.segmentation.examples import KEEP, Examples
 from ActiveSegmentationLib.segmentation.learner import SegmentationLearner
 from ActiveSegmentationLib.segmentation.learners import learner_class
 from ActiveSegmentationLib.segmentation.model_files import FILES
-from ActiveSegmentationLib.segmentation.segmenter import Segmenter, load_segmenter
+from ActiveSegmentationLib.segmentation.segmentation_model import SegmentationModel, load_model
 from ActiveSegmentationLib.segmentation.settings import TrainingSettings
 from ActiveSegmentationLib.segmentation.slices import Slices
 from ActiveSegmentationLib.training import Checkpoints, History, run_training, training_versions
@@ -22,7 +22,7 @@ from ActiveSegmentationLib.training import Checkpoints, History, run_training, t
 
 @dataclass(frozen=True)
 class TrainingTask:
-    """What a segmenter is trained on and how: equal tasks give bit-identical weights on the same machine's CPU.
+    """What a model is trained on, and how: equal tasks give bit-identical weights on the same computer's CPU.
 
     Attributes:
         stack: The cohort's slices.
@@ -44,7 +44,7 @@ class TrainingTask:
     settings: TrainingSettings
     seed: int
     validation: Examples | None = None
-    initial: Segmenter | None = None
+    initial: SegmentationModel | None = None
 
     def __post_init__(self) -> None:
         self.examples.check(self.classes, self.stack.grid_shape)
@@ -67,7 +67,7 @@ class TrainingTask:
         self.validation.check(self.classes, self.stack.grid_shape)
         return self.validation
 
-    def _used_initial(self) -> Segmenter | None:
+    def _used_initial(self) -> SegmentationModel | None:
         initial, settings = self.initial, self.settings
         if initial is None or not settings.warm_start:
             return None
@@ -87,7 +87,7 @@ def fit(
     compute: Compute | None = None,
     stage: str = "Training",
     checkpoint_every: int = 100,
-) -> Segmenter:
+) -> SegmentationModel:
     """Train a model; load it if this training is finished, resume it if it was interrupted.
 
     Args:
@@ -103,7 +103,7 @@ def fit(
     """
     compute = compute or Compute()
     if FILES.saved_key(folder) == task.key:
-        return load_segmenter(folder)
+        return load_model(folder)
     for message in _absent_classes(task):
         compute.progress.message(message)
     checkpoints = Checkpoints(folder, task.key, checkpoint_every)
@@ -122,7 +122,7 @@ def fit(
     return model
 
 
-def _finished(task: TrainingTask, learner: SegmentationLearner, history: History) -> Segmenter:
+def _finished(task: TrainingTask, learner: SegmentationLearner, history: History) -> SegmentationModel:
     record = {
         "seed": task.seed,
         "device": learner.device,
@@ -134,7 +134,7 @@ def _finished(task: TrainingTask, learner: SegmentationLearner, history: History
     if history.validation:
         record["validation Dice"] = max(dice for _, dice in history.validation)
     network, stack = learner.trained_network(), task.stack
-    return Segmenter(network, stack.channels, task.classes, task.settings, task.key, record, stack.grid_shape)
+    return SegmentationModel(network, stack.channels, task.classes, task.settings, task.key, record, stack.grid_shape)
 
 
 def _absent_classes(task: TrainingTask) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """The training harness that all learners share, and the base of their settings.
 
-A learner (a segmenter, the learned metric, an autoencoder, VAAL, a graph network) defines one optimisation step;
+A learner (of segmentations, the learned metric, an autoencoder, VAAL, a graph network) defines one optimisation step;
 ``run_training`` does the rest: checkpoints, resuming, history, progress and cancelling.
 """
 

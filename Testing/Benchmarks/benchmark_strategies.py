@@ -95,14 +95,14 @@ class GivenPool(Pool):
 
 def make_pool(slices: int, side: int, strategy: Any, device: str, given: bool = False) -> Pool:
     """A pool of ``slices`` slices, one in a hundred annotated, with an ensemble of two random networks."""
-    from ActiveSegmentationLib.segmentation import Ensemble, Segmenter, TrainingSettings
+    from ActiveSegmentationLib.segmentation import Ensemble, SegmentationModel, TrainingSettings
     from ActiveSegmentationLib.segmentation.network import build_network
 
     stack = GeneratedStack(slices, side)
     settings = TrainingSettings(loss_head=bool(strategy and strategy.loss_head))
     count = 2 if strategy is not None and "members" in strategy.needs else 1
     networks = [build_network(1, CLASSES, settings, seed=seed).eval() for seed in range(count)]
-    model = Ensemble(tuple(Segmenter(n, 1, CLASSES, settings, str(i)) for i, n in enumerate(networks)))
+    model = Ensemble(tuple(SegmentationModel(n, 1, CLASSES, settings, str(i)) for i, n in enumerate(networks)))
     annotated = [stack.slice_id(row) for row in range(0, slices, 100)]
     pixels = {slice_id: np.array([2000, 150, 150]) for slice_id in annotated}
     extents = {name: (8, 26) for name in stack.patients}

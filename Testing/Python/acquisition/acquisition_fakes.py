@@ -12,7 +12,7 @@ import torch
 from ActiveSegmentationLib.acquisition import Constraints, Pool, PoolStatistics, RoundPlan, Sources
 from ActiveSegmentationLib.cohort import SliceId
 from ActiveSegmentationLib.common.compute import Compute
-from ActiveSegmentationLib.segmentation import Ensemble, Segmenter, TrainingSettings
+from ActiveSegmentationLib.segmentation import Ensemble, SegmentationModel, TrainingSettings
 from ActiveSegmentationLib.segmentation.network import build_network
 
 CLASSES = 3
@@ -76,7 +76,9 @@ def fake_model(members: int = 2, seed: int = 0) -> Ensemble:
     """Untrained networks with dropout and loss heads: they predict, disagree and have gradients like trained ones."""
     settings = TrainingSettings(features=(4, 4, 8, 8, 8), loss_head=True)
     networks = [build_network(1, CLASSES, settings, seed=seed + number).eval() for number in range(members)]
-    return Ensemble(tuple(Segmenter(n, 1, CLASSES, settings, f"fake-{seed}-{i}") for i, n in enumerate(networks)))
+    return Ensemble(
+        tuple(SegmentationModel(n, 1, CLASSES, settings, f"fake-{seed}-{i}") for i, n in enumerate(networks))
+    )
 
 
 def fake_statistics(stack: FakeStack, annotated=(), *, classes=(0, 1, 2)) -> PoolStatistics:

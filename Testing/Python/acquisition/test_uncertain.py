@@ -153,11 +153,11 @@ def test_learning_loss_ranks_by_the_head_and_says_what_is_missing():
 def test_learning_loss_needs_a_head():
     from dataclasses import replace
 
-    from ActiveSegmentationLib.segmentation import Ensemble, Segmenter
+    from ActiveSegmentationLib.segmentation import Ensemble, SegmentationModel
     from ActiveSegmentationLib.segmentation.network import build_network
 
     settings = replace(fake_model().members[0].settings, loss_head=False)
-    bare = Ensemble((Segmenter(build_network(1, 3, settings, seed=0), 1, 3, settings, "bare"),))
+    bare = Ensemble((SegmentationModel(build_network(1, 3, settings, seed=0), 1, 3, settings, "bare"),))
     choices = choose_slices(create_strategy("learning-loss"), fake_pool(model=bare), 3, generator(0))
     assert all("has no head" in choice.reason for choice in choices)
     with pytest.raises(BadInput, match="no head") as error:

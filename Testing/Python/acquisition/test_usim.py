@@ -14,7 +14,7 @@ from ActiveSegmentationLib.cohort import SliceId
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.seeds import generator
 from ActiveSegmentationLib.loop import choose_slices
-from ActiveSegmentationLib.segmentation import Ensemble, Segmenter, TrainingSettings
+from ActiveSegmentationLib.segmentation import Ensemble, SegmentationModel, TrainingSettings
 from ActiveSegmentationLib.segmentation.network import build_network
 from ActiveSegmentationLib.uncertainty.gradients import gradient_embeddings
 
@@ -184,7 +184,7 @@ def test_copies_of_a_pick_are_left_out_where_nothing_but_coverage_counts(name):
 @pytest.mark.parametrize("name", ["usim-cosine", "usim-fisher"])
 def test_a_model_without_dropout_is_refused_in_words(name):
     settings = TrainingSettings(features=(4, 4, 4, 4, 4), dropout=(0.0,) * 5, decoder_dropout=(0.0,) * 4)
-    model = Ensemble((Segmenter(build_network(1, 3, settings, seed=0).eval(), 1, 3, settings, "none"),))
+    model = Ensemble((SegmentationModel(build_network(1, 3, settings, seed=0).eval(), 1, 3, settings, "none"),))
     with pytest.raises(BadInput, match="dropout"):
         choose_slices(create_strategy(name), make_pool(name, model=model), 3, rng())
     assert "dropout" in create_strategy(name).unavailable_reason(replace(Situation(), dropout=False))

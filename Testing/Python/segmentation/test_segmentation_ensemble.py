@@ -13,7 +13,7 @@ from ActiveSegmentationLib.common.errors import BadInput, Cancelled
 from ActiveSegmentationLib.common.progress import Progress
 from ActiveSegmentationLib.segmentation import (
     Ensemble,
-    Segmenter,
+    SegmentationModel,
     TrainingTask,
     fit_ensemble,
     is_trained,
@@ -33,7 +33,7 @@ class Counter(Progress):
             self.stages.append(stage)
 
 
-def same(a: Segmenter, b: Segmenter) -> bool:
+def same(a: SegmentationModel, b: SegmentationModel) -> bool:
     left, right = a.network.state_dict(), b.network.state_dict()
     return all(torch.equal(left[name], right[name]) for name in left)
 

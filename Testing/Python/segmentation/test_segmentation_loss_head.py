@@ -18,7 +18,7 @@ from ActiveSegmentationLib.segmentation import (
     TrainingSettings,
     TrainingTask,
     fit,
-    load_segmenter,
+    load_model,
 )
 from ActiveSegmentationLib.segmentation.learner import HEAD, TASK, SegmentationLearner
 from ActiveSegmentationLib.segmentation.loss_head import MARGIN, LossHead, head_optimiser, ranking_loss
@@ -181,7 +181,7 @@ def test_a_training_with_a_head_goes_on_to_the_same_bits(stack, headed, tmp_path
 
 def test_the_head_is_kept_with_the_model(stack, headed, tiny, tmp_path):
     model = fit(TrainingTask(stack, stack.examples([0, 3]), 3, headed, seed=0), folder=tmp_path / "a")
-    loaded = load_segmenter(tmp_path / "a")
+    loaded = load_model(tmp_path / "a")
     assert same(model, loaded)
     rows = np.arange(5)
     assert np.array_equal(model.predicted_losses(stack, rows), loaded.predicted_losses(stack, rows))

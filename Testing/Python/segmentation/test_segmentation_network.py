@@ -14,9 +14,9 @@ from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.segmentation import (
     TRAINING_PRESETS,
     Ensemble,
-    Segmenter,
+    SegmentationModel,
     TrainingSettings,
-    load_segmenter,
+    load_model,
     predict_volume,
 )
 from ActiveSegmentationLib.segmentation.model_files import FILES
@@ -24,9 +24,11 @@ from ActiveSegmentationLib.segmentation.network import build_network
 from ActiveSegmentationLib.segmentation.validation import foreground_dice
 
 
-def model(tiny: TrainingSettings, seed: int = 1, **changes) -> Segmenter:
+def model(tiny: TrainingSettings, seed: int = 1, **changes) -> SegmentationModel:
     settings = replace(tiny, **changes)
-    return Segmenter(build_network(1, 3, settings, seed=seed).eval(), 1, 3, settings, f"key-{seed}", {"seed": seed})
+    return SegmentationModel(
+        build_network(1, 3, settings, seed=seed).eval(), 1, 3, settings, f"key-{seed}", {"seed": seed}
+    )
 
 
 @pytest.mark.parametrize("shape", [(48, 56), (33, 47), (7, 20), (50, 50), (96, 31)])
@@ -88,7 +90,7 @@ def test_streaming_equals_all_at_once(stack, tiny):
 def test_a_model_survives_the_disk(stack, tiny, tmp_path):
     segmenter = model(tiny)
     segmenter.save(tmp_path)
-    loaded = load_segmenter(tmp_path)
+    loaded = load_model(tmp_path)
     assert loaded.describe() == segmenter.describe()
     assert loaded.settings == segmenter.settings
     rows = np.arange(4)
@@ -100,14 +102,14 @@ def test_damaged_models_are_refused(tiny, tmp_path):
     model(tiny, seed=2).save(tmp_path / "b")
     (tmp_path / "a" / FILES.weights).write_bytes((tmp_path / "b" / FILES.weights).read_bytes())
     with pytest.raises(BadInput, match="do not belong together"):
-        load_segmenter(tmp_path / "a")
+        load_model(tmp_path / "a")
     whole = (tmp_path / "b" / FILES.weights).read_bytes()
     (tmp_path / "b" / FILES.weights).write_bytes(whole[: len(whole) // 2])
     with pytest.raises(BadInput, match="cannot be read"):
-        load_segmenter(tmp_path / "b")
+        load_model(tmp_path / "b")
     (tmp_path / "b" / FILES.description).unlink()
     with pytest.raises(BadInput, match="no such file"):
-        load_segmenter(tmp_path / "b")
+        load_model(tmp_path / "b")
 
 
 def test_a_volume_is_predicted_in_its_own_plane(stack, tiny):

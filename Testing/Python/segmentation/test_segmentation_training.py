@@ -12,7 +12,7 @@ import torch
 from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.errors import BadInput, Cancelled, JobFailed
 from ActiveSegmentationLib.common.progress import Progress
-from ActiveSegmentationLib.segmentation import Segmenter, TrainingSettings, TrainingTask, fit, load_segmenter
+from ActiveSegmentationLib.segmentation import SegmentationModel, TrainingSettings, TrainingTask, fit, load_model
 from ActiveSegmentationLib.segmentation.learner import SegmentationLearner
 from ActiveSegmentationLib.training import CHECKPOINT
 
@@ -32,12 +32,12 @@ class Recorder(Progress):
         self.messages.append(text)
 
 
-def same(a: Segmenter, b: Segmenter) -> bool:
+def same(a: SegmentationModel, b: SegmentationModel) -> bool:
     left, right = a.network.state_dict(), b.network.state_dict()
     return all(torch.equal(left[name], right[name]) for name in left)
 
 
-def dice(model: Segmenter, stack, rows: np.ndarray) -> float:
+def dice(model: SegmentationModel, stack, rows: np.ndarray) -> float:
     found, truth = model.probabilities(stack, rows).argmax(1), stack.truth[rows]
     overlaps = [2 * ((found == c) & (truth == c)).sum() / ((found == c).sum() + (truth == c).sum()) for c in (1, 2)]
     return float(np.mean(overlaps))
@@ -122,7 +122,7 @@ def test_a_checkpoint_of_another_training_or_a_broken_one_is_not_used(stack, tin
 
 def test_the_finished_model_can_be_loaded_and_tells_how_it_was_made(stack, tiny, tmp_path):
     model = fit(TrainingTask(stack, stack.examples([0, 3]), 3, tiny, seed=7), folder=tmp_path)
-    loaded = load_segmenter(tmp_path)
+    loaded = load_model(tmp_path)
     assert same(model, loaded)
     assert loaded.record["seed"] == 7
     assert loaded.record["examples"] == 2

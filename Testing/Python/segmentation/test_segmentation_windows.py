@@ -13,7 +13,7 @@ from ActiveSegmentationLib.cohort.whole_planes import WholePlanes
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.segmentation import (
     Examples,
-    Segmenter,
+    SegmentationModel,
     TrainingSettings,
     TrainingTask,
     examples_from_annotations,
@@ -78,9 +78,9 @@ class Drawn:
         self.labels, self.kind = labels, kind
 
 
-def segmenter(stack: LargeStack, classes: int = 2) -> Segmenter:
+def segmenter(stack: LargeStack, classes: int = 2) -> SegmentationModel:
     network = build_network(1, classes, SMALL, seed=3).eval()
-    return Segmenter(network, 1, classes, SMALL, "key", window=stack.grid_shape)
+    return SegmentationModel(network, 1, classes, SMALL, "key", window=stack.grid_shape)
 
 
 @pytest.mark.parametrize("shape", [(32, 32), (20, 90), (33, 32), (70, 90), (129, 64), (2048, 2048)])

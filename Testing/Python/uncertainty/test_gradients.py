@@ -11,7 +11,7 @@ import torch
 from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.errors import BadInput, Cancelled
 from ActiveSegmentationLib.common.progress import Progress
-from ActiveSegmentationLib.segmentation import Ensemble, Segmenter, TrainingSettings, partial_dice
+from ActiveSegmentationLib.segmentation import Ensemble, SegmentationModel, TrainingSettings, partial_dice
 from ActiveSegmentationLib.segmentation.network import build_network
 from ActiveSegmentationLib.uncertainty.gradients import (
     LOSSES,
@@ -30,14 +30,14 @@ LAYER_NAMES = {
 }
 
 
-def segmenter(seed: int = 0, norm: str = "batch") -> Segmenter:
+def segmenter(seed: int = 0, norm: str = "batch") -> SegmentationModel:
     settings = TrainingSettings(features=(3, 4, 5, 6, 7), norm=norm)
     network = build_network(1, 3, settings, seed=seed).train()
     images = torch.rand((8, 1, 37, 42), generator=torch.Generator().manual_seed(seed))
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         for _ in range(20):  # untrained running statistics flatten all but the finest level
             network(images)
-    return Segmenter(network.eval(), 1, 3, settings, f"key-{seed}")
+    return SegmentationModel(network.eval(), 1, 3, settings, f"key-{seed}")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from torch import nn
 
 from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.segmentation import Ensemble, Segmenter, TrainingSettings
+from ActiveSegmentationLib.segmentation import Ensemble, SegmentationModel, TrainingSettings
 from ActiveSegmentationLib.segmentation.network import build_network
 from ActiveSegmentationLib.uncertainty import (
     SCORES,
@@ -29,8 +29,8 @@ from ActiveSegmentationLib.uncertainty import (
 SETTINGS = TrainingSettings(features=(8, 8, 8, 8, 8), norm="group")  # untrained batch norms flatten all
 
 
-def segmenter(seed: int = 0, settings: TrainingSettings = SETTINGS) -> Segmenter:
-    return Segmenter(build_network(1, 3, settings, seed=seed), 1, 3, settings, f"key-{seed}")
+def segmenter(seed: int = 0, settings: TrainingSettings = SETTINGS) -> SegmentationModel:
+    return SegmentationModel(build_network(1, 3, settings, seed=seed), 1, 3, settings, f"key-{seed}")
 
 
 @pytest.fixture

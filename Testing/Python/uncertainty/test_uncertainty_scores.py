@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.segmentation import Ensemble, Segmenter, TrainingSettings
+from ActiveSegmentationLib.segmentation import Ensemble, SegmentationModel, TrainingSettings
 from ActiveSegmentationLib.segmentation.network import build_network
 from ActiveSegmentationLib.uncertainty import (
     AGGREGATES,
@@ -28,8 +28,8 @@ SETTINGS = TrainingSettings(features=(8, 8, 8, 8, 8), norm="group")
 
 
 @pytest.fixture
-def model() -> Segmenter:
-    return Segmenter(build_network(1, 3, SETTINGS, seed=0).eval(), 1, 3, SETTINGS, "key")
+def model() -> SegmentationModel:
+    return SegmentationModel(build_network(1, 3, SETTINGS, seed=0).eval(), 1, 3, SETTINGS, "key")
 
 
 def stack_of(images: torch.Tensor) -> SimpleNamespace:
@@ -193,7 +193,7 @@ def test_impossible_augmentations_are_refused(wrong):
 
 
 def test_ensembles_are_augmented_as_one(model):
-    other = Segmenter(build_network(1, 3, SETTINGS, seed=1).eval(), 1, 3, SETTINGS, "other")
+    other = SegmentationModel(build_network(1, 3, SETTINGS, seed=1).eval(), 1, 3, SETTINGS, "other")
     images = torch.rand(2, 1, 32, 32)
     draws = list(TestTimeAugmentation(passes=1).draws(Ensemble((model, other)), images))
     assert torch.allclose(draws[0], (model.predict(images) + other.predict(images)) / 2)

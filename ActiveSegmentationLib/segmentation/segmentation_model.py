@@ -1,4 +1,4 @@
-"""A trained model: it predicts, gives features, and is saved as safetensors and JSON."""
+"""A trained segmentation model, which predicts, computes features, and is saved as safetensors and JSON."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ActiveSegmentationLib.training import ModelFiles, SavedModel
 
 
 @dataclass
-class Segmenter(SavedModel, Predictor):
+class SegmentationModel(SavedModel, Predictor):
     """A trained network with a record of its training.
 
     Attributes:
@@ -103,8 +103,8 @@ class Segmenter(SavedModel, Predictor):
         }
 
 
-def load_segmenter(folder: Path) -> Segmenter:
-    """Read a model that ``Segmenter.save`` wrote.
+def load_model(folder: Path) -> SegmentationModel:
+    """Read a model that ``SegmentationModel.save`` wrote.
 
     Raises:
         BadInput: If a file is missing or damaged, or the two do not belong together.
@@ -115,6 +115,6 @@ def load_segmenter(folder: Path) -> Segmenter:
     network = build_network(about["channels"], about["classes"], settings, seed=0)
     FILES.read_weights(folder, network, about["key"])
     rows, columns = about.get("window", LARGEST_WINDOW)  # earlier versions did not keep it
-    return Segmenter(
+    return SegmentationModel(
         network, about["channels"], about["classes"], settings, about["key"], about["training"], (rows, columns)
     )

@@ -363,7 +363,7 @@ def main(arguments: list[str]) -> int:
         "--cohort",
         type=Path,
         metavar="C",
-        help="cohort with reference masks, and scribbles where it has any; a generated one unless given",
+        help="cohort with reference masks, and scribbles if it has any (default: a generated one)",
     )
     parser.add_argument("--size", type=_size, default=(1600, 1000), metavar="WxH", help="of the window in Slicer")
     options = parser.parse_args(arguments)

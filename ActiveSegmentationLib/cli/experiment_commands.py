@@ -60,7 +60,7 @@ if TYPE_CHECKING:
 @option(
     "--marks",
     is_flag=True,
-    help="first and last slice with structures are marked in every volume, as two clicks of a person would",
+    help="let strategies know the first and the last slice with structures of every volume, as from two clicks",
 )
 @shared.limits
 @shared.settings

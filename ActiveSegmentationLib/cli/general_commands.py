@@ -33,6 +33,8 @@ def doctor(options: Options) -> str:
     if report["missing"]:
         names = " ".join(report["missing"])
         advice = f"Install with: {report['executable']} -m pip install {names}"
+        if "torch" in report["missing"]:
+            advice += " (pytorch.org says how to get the smaller build for Linux without CUDA)"
         raise JobFailed(f"Not installed: {', '.join(report['missing'])}.", where="doctor", advice=advice)
     return f"{command_line('index', 'FOLDER')} shows what your images hold."
 

@@ -1,1 +1,1 @@
-"""The command line: words in, calls of the loop and of experiments, words out."""
+"""The command line: commands, their options, and what they print."""

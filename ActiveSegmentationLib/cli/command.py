@@ -1,4 +1,4 @@
-"""What every command has: its options as one value, help in sections, values from a file, a word on what to do next."""
+"""The base of all commands: options as one value, help in sections, values from a file, advice on what to do next."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ SETTINGS = {"help_option_names": ["-h", "--help"], "show_default": True, "max_co
 SUMMARIES = {
     "doctor": "show what is installed, which device computes and what is missing",
     "index": "show what a cohort holds and every problem in it; no image pixel is read",
-    "strategies": "list the ways of choosing slices, and with a study which of them it can use now",
+    "strategies": "list the strategies, and with a study which of them it can use now",
     "new": "make a study of a cohort",
     "suggest": "choose the slices to annotate next",
     "annotate": "take annotations from label maps or from reference labels",
     "train": "train on everything annotated so far",
-    "predict": "write one label map a volume, in the volume's geometry",
+    "predict": "write one label map per volume, in the volume's geometry",
     "evaluate": "score the latest model against the cohort's reference masks",
     "export": "write the annotations for other tools",
     "status": "show what is annotated, open, skipped and trained",
-    "skip": "say that a slice cannot be judged; it is not asked for again",
-    "mark": "say between which slices of a volume the structures lie",
-    "exclude": "leave volumes out of everything, or take them back",
+    "skip": "record that a slice cannot be judged; it is not requested again",
+    "mark": "record between which slices of a volume the structures lie",
+    "exclude": "exclude volumes from everything, or include them again",
     "relocate": "tell a study where its images are now",
     "audit": "check that the record of all commits is complete and unchanged",
-    "clear-cache": "remove what can be computed again (prepared slices, learned metric) from the disk",
+    "clear-cache": "delete what can be computed again (prepared slices, learned metric) from the disk",
     "benchmark": "compare strategies by simulated annotation of a cohort with reference labels",
     "demo": "run the whole loop on a generated cohort and write a report (about 3 minutes on 2 processor cores)",
 }
@@ -73,7 +73,7 @@ class Option(click.Option):
 
 
 class Command(click.Command):
-    """A command whose function takes its options as one value and returns what to do next."""
+    """A command whose function takes the options as one value and returns what to do next."""
 
     context_class = Context
 
@@ -140,7 +140,7 @@ def together(*decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def use_colours() -> bool | None:
-    """False where the person wants none (https://no-color.org); None leaves it to the stream."""
+    """False if NO_COLOR is set (https://no-color.org); None lets the stream decide."""
     return False if os.environ.get("NO_COLOR") else None
 
 

@@ -14,7 +14,7 @@ from ActiveSegmentationLib.common.errors import BadInput
 
 
 def _load(context: click.Context, parameter: click.Parameter, path: Path | None) -> None:
-    """Let the values of the file be the defaults of the command."""
+    """Make the values of the file the defaults of the command."""
     if path is None:
         return
     content = _read(path)
@@ -52,7 +52,7 @@ def _parameters(command: click.Command) -> dict[str, click.Parameter]:
 
 
 def _parameters_of_all(context: click.Context) -> dict[str, click.Parameter]:
-    """The options of every command of the program; empty where this command is a program of its own."""
+    """The options of all commands; empty if this command is a program of its own."""
     group = None if context.parent is None else context.parent.command
     found: dict[str, click.Parameter] = {}
     if isinstance(group, click.Group):

@@ -90,7 +90,7 @@ def demo(options: Options) -> str:
 
 
 def benchmark_options(options: Options, progress: TqdmProgress) -> BenchmarkOptions:
-    """What the parsed options ask for.
+    """The benchmark that the options describe.
 
     Raises:
         BadInput: If the cohort or an option cannot be used.

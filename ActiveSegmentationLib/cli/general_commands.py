@@ -90,7 +90,7 @@ def _as_given(options: Options) -> list[str]:
 
 
 def _print_volumes(cohort: Cohort, split: Path | None) -> None:
-    """A line a volume with its own problems below; problems of many volumes once at the end."""
+    """Print a line per volume with its own problems below; problems of many volumes come once, at the end."""
     from ActiveSegmentationLib.cohort import Role, plane_name, repeated, split_text
 
     single, many = repeated(cohort.problems)
@@ -121,7 +121,7 @@ def _print_volumes(cohort: Cohort, split: Path | None) -> None:
 @command("strategies")
 @click.argument("study", type=shared.PATH, required=False, metavar="[STUDY]", help="folder of a study")
 def strategies(options: Options) -> str:
-    """List the ways of choosing slices."""
+    """List the strategies."""
     from ActiveSegmentationLib.acquisition import strategies as listed
 
     known = listed(None if options.study is None else _situation(options.study))

@@ -64,7 +64,7 @@ def report_of(device: str) -> dict[str, Any]:
 
 
 def report_text(report: Mapping[str, Any]) -> str:
-    """The report for people, a line each."""
+    """The report as text, one line per entry."""
     lines = []
     for name, version in report["versions"].items():
         use = NEEDED_FOR.get(name, "") if version is None else ""
@@ -95,7 +95,7 @@ def _device(name: str) -> str:
 
 
 def _torch_has_cuda() -> bool:
-    """Whether the installed torch was built for NVIDIA GPUs, by the file in which it says so."""
+    """Whether the installed torch was built for NVIDIA GPUs, according to its file version.py."""
     spec = importlib.util.find_spec("torch")
     if spec is None or spec.origin is None:
         return False
@@ -104,7 +104,7 @@ def _torch_has_cuda() -> bool:
 
 
 def _graphics_card() -> str | None:
-    """Name and memory of the first NVIDIA GPU as its driver tells, None where there is none."""
+    """Name and memory of the first NVIDIA GPU, from its driver; None if there is none."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return None

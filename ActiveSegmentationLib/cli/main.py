@@ -29,7 +29,7 @@ LOOP = ("new", "suggest", "annotate", "train", "predict", "evaluate")
 
 
 class Program(click.Group):
-    """All commands; the module of a command is imported when it is asked for."""
+    """All commands; the module of a command is imported when the command is used."""
 
     context_class = Context
 
@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _accept_any_character() -> None:
-    """Let names that a console or a redirected stream cannot show appear as codes such as \\u60a3, not as an error."""
+    """Show characters that a console or a redirected stream lacks as codes such as \\u60a3, without an error."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # tests put other streams there
             stream.reconfigure(errors="backslashreplace")
@@ -108,7 +108,7 @@ def _report(error: Exception) -> int:
 
 
 def _explained(error: Exception) -> ActiveSegmentationError | None:
-    """The error in words for a person, or None where nobody foresaw it."""
+    """The error with a message for people, or None if it is an unexpected one."""
     if isinstance(error, ActiveSegmentationError):
         return error
     if isinstance(error, OSError):

@@ -16,7 +16,7 @@ def command_line(name: str, *words: str | Path) -> str:
 
 
 def after_status(study: Path, status: Mapping[str, Any]) -> str:
-    """What a study waits for.
+    """What to do next with a study.
 
     Args:
         study: Its folder.
@@ -33,13 +33,13 @@ def after_status(study: Path, status: Mapping[str, Any]) -> str:
 
 
 def after_suggest(study: Path) -> str:
-    """Annotate what was asked for."""
+    """Annotate the requested slices."""
     return (
         f"draw on these slices in 3D Slicer, or take label maps: {command_line('annotate', study, '--from', 'FOLDER')}"
     )
 
 
 def after_train(study: Path) -> str:
-    """Go on with the next slices, or use the model."""
+    """Continue with the next slices, or use the model."""
     more, use = command_line("suggest", study, "--count", "10"), command_line("predict", study, "--out", "labels")
     return f"{more}, or {use}"

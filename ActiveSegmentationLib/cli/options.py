@@ -28,7 +28,7 @@ PATH = click.Path(path_type=Path)
 
 
 class LateChoice(click.Choice):
-    """One of several words, which are found when they are needed, so that help of other commands imports nothing.
+    """One of several words, which are looked up when they are needed, so that other commands import nothing for them.
 
     Args:
         find: Gives the words.
@@ -233,7 +233,7 @@ settings = together(
 
 
 def progress_of(options: Options) -> TqdmProgress:
-    """Progress on stderr, as the options want it."""
+    """A progress reporter on stderr; without bars for ``--quiet``."""
     return TqdmProgress(bars=not options.quiet)
 
 
@@ -251,14 +251,14 @@ def words_of(text: str, where: str) -> tuple[str, ...]:
 
 
 def constraints_of(options: Options) -> Constraints:
-    """The limits that the options ask for."""
+    """The limits on the choice."""
     from ActiveSegmentationLib.acquisition import Constraints
 
     return Constraints(options.max_per_volume, options.max_per_patient, options.min_gap, options.include_blank)
 
 
 def settings_of(options: Options, *, seed: int = 0) -> LoopSettings:
-    """The loop's settings that the options ask for."""
+    """The settings of the loop."""
     from ActiveSegmentationLib.cohort import STACK_PRESETS
     from ActiveSegmentationLib.embedding import EMBEDDING_PRESETS
     from ActiveSegmentationLib.loop import LoopSettings

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def status_text(study: str, status: Mapping[str, Any]) -> str:
-    """What ``study_overview`` found, for people.
+    """The answer of ``study_overview`` as text.
 
     Args:
         study: Name of the study.
@@ -28,11 +28,11 @@ SCORED_ON = {
     Role.VALIDATION: "the {volumes} for validation (the best weights may have been chosen on them)",
     Role.POOL: "{volumes} of the pool, whose slices the model may have been trained on",
 }
-"""Whose reference masks scores are against."""
+"""What a table of scores says about the scored volumes."""
 
 
 def scores_text(round_number: int, role: Role, volumes: int, rows: Sequence[ScoreSummary]) -> str:
-    """Scores of a model as a table with a line that says what they are.
+    """Scores of a model as a table, below a line that says what was scored.
 
     Args:
         round_number: Round of the model.
@@ -51,7 +51,7 @@ def scores_text(round_number: int, role: Role, volumes: int, rows: Sequence[Scor
 
 
 def bytes_text(count: int) -> str:
-    """A number of bytes with a unit that suits it."""
+    """A number of bytes with a suitable unit."""
     size, unit = float(count), "bytes"
     for larger in ("kB", "MB", "GB", "TB"):
         if size < 1000:

@@ -1,4 +1,4 @@
-"""Commands that go round the loop: new, suggest, annotate, train, predict, evaluate."""
+"""Commands of the loop: new, suggest, annotate, train, predict, evaluate."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def train(options: Options) -> str:
 @option("--format", type=click.Choice(("nii.gz", "nrrd", "mha")), default="nii.gz", help="file type")
 @shared.device
 def predict(options: Options) -> str:
-    """Write one label map a volume."""
+    """Write one label map per volume."""
     from ActiveSegmentationLib.loop import predict_study
 
     with opened(options) as loop:

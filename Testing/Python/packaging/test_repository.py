@@ -1,4 +1,4 @@
-"""What a repository's visitors and its host need: CI for every supported Python, issue forms, a citation, a change log."""
+"""What visitors of the repository and its host need: CI for every supported Python, issue forms, citation, changes."""
 
 from __future__ import annotations
 

@@ -290,7 +290,7 @@ def as_clause(sentence: str) -> str:
 
 
 def check_choices(choices: Sequence[Choice], pool: Pool, budget: int) -> None:
-    """Hold a strategy's answer against its promise, whoever wrote the strategy.
+    """Check the choices of a strategy, ours or of another package.
 
     Raises:
         BadInput: If a score is NaN or infinite.

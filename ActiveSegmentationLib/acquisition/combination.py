@@ -29,7 +29,7 @@ from ActiveSegmentationLib.acquisition.ranking import best, checked_scores, rank
 from ActiveSegmentationLib.acquisition.uncertain import Entropy
 from ActiveSegmentationLib.common.errors import BadInput
 
-Weight = Annotated[float, Option("how much the score counts beside representativeness", least=0, most=100)]
+Weight = Annotated[float, Option("how much the score counts next to representativeness", least=0, most=100)]
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ class Allowance:
         patients: (n,) integer patient of each slice.
         indices: (n,) 0-based index of each slice in its volume.
         allowed: (n,) bool, slices that may be picked at all.
-        annotated: (n,) bool, slices that gaps are kept to from the start.
+        annotated: (n,) bool, slices to keep the gap to from the start.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Allowance:
         return bool(self.mask.any())
 
     def take(self, position: int) -> None:
-        """Count a pick and withdraw what it rules out.
+        """Count a pick and rule out what the limits no longer allow.
 
         Args:
             position: Position of the picked slice; ``mask[position]`` must be True.

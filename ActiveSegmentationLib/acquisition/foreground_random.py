@@ -28,8 +28,8 @@ class ForegroundRandom(Strategy):
     ``structures_from`` says where the foreground is known from:
 
     - "predicted": the current model gives a class at least ``pixels`` pixels; needs a trained model.
-    - "marked": the extents that a person marked; all classes count as one. Needs such marks; volumes without any are
-      drawn from by the rest only.
+    - "marked": the extents that a person marked; all classes count as one. Needs such extents; volumes without
+      one are drawn from by the rest only.
     - "oracle": the true labels, which needs an experiment; it is what nnActive does, and more than an annotator knows.
 
     Cost: one prediction of every slice for "predicted", else none; O(budget n).
@@ -62,14 +62,14 @@ class ForegroundRandom(Strategy):
 
     @property
     def uses_extents(self) -> bool:
-        """Whether the marks count; see ``Strategy.uses_extents``."""
+        """Whether they count; see ``Strategy.uses_extents``."""
         return self.structures_from == "marked"
 
     def not_ready_reason(self, pool: Pool) -> str:
         """Nothing says yet where the structures are; see ``Strategy.not_ready_reason``."""
         if self.structures_from == "predicted" and pool.model is None:
             return NO_MODEL
-        if self.structures_from == "marked" and np.isnan(pool.marked()).all():
+        if self.structures_from == "marked" and np.isnan(pool.extent_share()).all():
             return "No volume has a marked extent yet"
         return ""
 
@@ -94,14 +94,14 @@ class ForegroundRandom(Strategy):
     def _shown(self, pool: Pool) -> tuple[np.ndarray, np.ndarray | None]:
         """Which foreground classes each slice shows, (n, classes) bool, and how much of them where that is known."""
         if self.structures_from == "marked":
-            return (np.nan_to_num(pool.marked()) > 0)[:, None], None
+            return (np.nan_to_num(pool.extent_share()) > 0)[:, None], None
         if self.structures_from == "oracle":
             return pool.true_classes()[:, 1:], None
         return predicted_pixels(pool) >= self.pixels, pool.scores(class_share())[:, 1:]
 
     def _reason(self, name: str) -> str:
         if self.structures_from == "marked":
-            return "Drawn at random from the slices between the marked ends of the structures."
+            return "Drawn at random from the slices inside the marked extent of the structures."
         if self.structures_from == "oracle":
             return f"Drawn at random from the slices that truly show {name} (known in experiments only)."
         return f"Drawn at random from the slices in which the model sees {name}."
@@ -131,13 +131,13 @@ def structures(pool: Pool) -> np.ndarray | None:
     Pixels that the model predicts, 0 where they are fewer than ``PIXELS``; in volumes with a marked extent 1 for every
     class inside it and 0 outside. None where there is neither a model nor a marked extent.
     """
-    marked = pool.marked()
-    has_marks = ~np.isnan(marked)
-    if pool.model is None and not has_marks.any():
+    inside = pool.extent_share()
+    has_extent = ~np.isnan(inside)
+    if pool.model is None and not has_extent.any():
         return None
     found = predicted_pixels(pool) if pool.model is not None else np.zeros((len(pool), 1))
     found[found < PIXELS] = 0
-    found[has_marks] = (marked[has_marks] > 0)[:, None]
+    found[has_extent] = (inside[has_extent] > 0)[:, None]
     return found
 
 

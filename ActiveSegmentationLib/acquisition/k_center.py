@@ -35,7 +35,7 @@ COPIES = 4
 
 SPACES = {
     "segmenter": "the current model's features",
-    "segmenter-map": "the current model's features at every place",
+    "segmenter-map": "the current model's features at every position",
     "pixels": "their pixels",
     "learned": "the learned metric",
 }
@@ -253,7 +253,7 @@ class CoverGains(Gains):
         return self.cover.gains()
 
     def take(self, position: int) -> str:
-        """Cover what is near to the pick, see ``GreedyState.take``."""
+        """Cover what is close to the pick, see ``GreedyState.take``."""
         centre = Centre(position, self.cover.distance(position), int(self.cover.nearest[position]))
         self.cover.add(np.array([position]))
         return self._tell(centre)
@@ -304,7 +304,7 @@ def _first_centre(pool: Pool) -> int | None:
 def _reason(pool: Pool, centre: Centre, kind: str, *, drawn: bool = False) -> str:
     by = in_words(kind)
     if centre.nearest < 0 and drawn:
-        return "Drawn at random: the first slice, from which others differ."
+        return "Drawn at random: the first slice of all."
     if centre.nearest < 0:
         return f"The most typical slice of the cohort by {by}: a good first one."
     if centre.distance == 0:

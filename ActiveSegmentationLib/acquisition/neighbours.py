@@ -1,4 +1,4 @@
-"""Points near to each other: rows of length 1, distances, clusters and how densely a point is surrounded."""
+"""Distances between points: rows of length 1, clusters, and how densely a point is surrounded."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def typicality(points: np.ndarray, queries: np.ndarray, members: np.ndarray, nei
     Args:
         points: (n, d) float64 array.
         queries: (q,) positions of the points asked about.
-        members: (m,) positions of the points around them; a point is no neighbour of its own.
+        members: (m,) positions of the points around them; a point is not its own neighbour.
         neighbours: Most neighbours that count; at most half of the members do, but at least one.
 
     Returns:
@@ -94,7 +94,7 @@ def k_means(points: np.ndarray, clusters: int, rng: np.random.Generator) -> np.n
     else:
         method = MiniBatchKMeans(wanted, n_init=3, batch_size=5000, random_state=seed)
     # One thread adds up in one order, so that the same seed gives the same clusters. That points are too alike for so
-    # many clusters is no fault: fewer come back.
+    # many clusters is not an error: fewer come back.
     with threadpool_limits(limits=1, user_api="openmp"), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         found = method.fit_predict(points)

@@ -306,7 +306,7 @@ class Pool:
             else np.zeros((len(self), 0), dtype=np.int64)
         )
 
-    def marked(self) -> np.ndarray:
+    def extent_share(self) -> np.ndarray:
         """Share of each item's slices that lie in the marked extent of their volume; NaN where none is marked: (n,)."""
         extents = self.statistics.extents or {}
         inside = np.full(len(self._slices.ids), np.nan)

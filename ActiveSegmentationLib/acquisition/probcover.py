@@ -116,7 +116,7 @@ class BallGains(Gains):
         return self._covers @ self._open + self._spare()
 
     def take(self, position: int) -> str:
-        """Cover what is near to the pick, see ``GreedyState.take``."""
+        """Cover what is close to the pick, see ``GreedyState.take``."""
         new = int(self._open[self._ball(position)].sum())
         nearest = self._nearest[position]
         self._cover(np.array([position]))

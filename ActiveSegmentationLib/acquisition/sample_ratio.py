@@ -7,7 +7,7 @@ from typing import Annotated
 
 import numpy as np
 
-from ActiveSegmentationLib.acquisition.base import Gains, RepresentativeStrategy
+from ActiveSegmentationLib.acquisition.base import Gains, RepresentativeStrategy, Strategy
 from ActiveSegmentationLib.acquisition.options import Option
 from ActiveSegmentationLib.acquisition.pool import Pool
 from ActiveSegmentationLib.common.errors import BadInput
@@ -107,32 +107,42 @@ def sample_ratio_gains(pool: Pool, kind: str, *, greedy: bool) -> SampleRatioGai
     return SampleRatioGains(points, pool.annotated_slices, items, greedy=greedy)
 
 
-def autoencoder_kind(preset: str | None, strategy: str) -> str:
-    """The kind of embedding of the infoVAE with a preset.
-
-    Args:
-        preset: Name of the preset, None for the usual one.
-        strategy: Name of the strategy, for the error.
-
-    Raises:
-        BadInput: If there is no such preset.
-    """
-    if preset is None:
-        return "infovae"
-    from ActiveSegmentationLib.embedding import INFO_VAE_PRESETS
-
-    if preset not in INFO_VAE_PRESETS:
-        advice = f"Presets are: {', '.join(INFO_VAE_PRESETS)}."
-        raise BadInput(f"There is no preset '{preset}'.", where=f"strategy {strategy}", advice=advice)
-    return f"infovae:{preset}"
-
-
 Preset = Annotated[str | None, Option("preset of the autoencoder", argument=True)]
 Greedy = Annotated[bool, Option("Whether each pick counts as annotated for the next ones.")]
 
 
+class AutoencoderStrategy(Strategy):
+    """A strategy that compares slices in the latent space of an infoVAE with a preset."""
+
+    preset: str | None
+
+    def __post_init__(self) -> None:
+        """Check the options and the preset.
+
+        Raises:
+            BadInput: If there is no such preset.
+        """
+        super().__post_init__()
+        if self.preset is None:
+            return
+        from ActiveSegmentationLib.embedding import INFO_VAE_PRESETS
+
+        if self.preset not in INFO_VAE_PRESETS:
+            advice = f"Presets are: {', '.join(INFO_VAE_PRESETS)}."
+            raise BadInput(f"There is no preset '{self.preset}'.", where=f"strategy {self.name}", advice=advice)
+
+    @property
+    def embeddings(self) -> tuple[str, ...]:
+        """The autoencoder's; see ``Strategy.embeddings``."""
+        return ("infovae" if self.preset is None else f"infovae:{self.preset}",)
+
+    def not_ready_reason(self, pool: Pool) -> str:
+        """Nothing is annotated; see ``Strategy.not_ready_reason``."""
+        return "" if pool.annotated.any() else f"No {pool.unit} is annotated yet"
+
+
 @dataclass(frozen=True)
-class SampleRatio(RepresentativeStrategy):
+class SampleRatio(AutoencoderStrategy, RepresentativeStrategy):
     """Ratio of likelihoods in the latent space of an infoVAE (Ozdemir et al. 2021, Eq. 7 and 8, without uncertainty).
 
     - One normal distribution with a diagonal covariance is fitted to the latent vectors of the whole cohort, another
@@ -155,24 +165,6 @@ class SampleRatio(RepresentativeStrategy):
 
     preset: Preset = None
     greedy: Greedy = True
-
-    def __post_init__(self) -> None:
-        """Check the options and the preset.
-
-        Raises:
-            BadInput: If there is no such preset.
-        """
-        super().__post_init__()
-        autoencoder_kind(self.preset, self.name)
-
-    @property
-    def embeddings(self) -> tuple[str, ...]:
-        """The autoencoder's; see ``Strategy.embeddings``."""
-        return (autoencoder_kind(self.preset, self.name),)
-
-    def not_ready_reason(self, pool: Pool) -> str:
-        """Nothing is annotated; see ``Strategy.not_ready_reason``."""
-        return "" if pool.annotated.any() else f"No {pool.unit} is annotated yet"
 
     def start(self, pool: Pool, budget: int, rng: np.random.Generator) -> SampleRatioGains:
         """The ratios given what is annotated; see ``RepresentativeStrategy.start``."""

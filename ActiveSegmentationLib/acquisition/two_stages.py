@@ -24,10 +24,10 @@ from ActiveSegmentationLib.acquisition.options import Option
 from ActiveSegmentationLib.acquisition.pool import Pool, ScoreSpec
 from ActiveSegmentationLib.acquisition.ranking import best, checked_scores, ranking
 from ActiveSegmentationLib.acquisition.sample_ratio import (
+    AutoencoderStrategy,
     Greedy,
     Preset,
     SampleRatioGains,
-    autoencoder_kind,
     sample_ratio_gains,
 )
 from ActiveSegmentationLib.acquisition.uncertain import DropoutProbability
@@ -80,7 +80,7 @@ class SuggestiveAnnotation(TwoStages, ModelStrategy):
     """
 
     name = "suggestive-annotation"
-    summary = "Slices the model is unsure of that resemble many others nobody has annotated."
+    summary = "Slices the model is unsure of that resemble many others that are not annotated."
     source = "Ozdemir 2021 (Yang 2017)"
     requires = "a model with dropout"
     embeddings = ("segmenter",)
@@ -123,7 +123,7 @@ class _Listed(GreedyState):
 
 
 @dataclass(frozen=True)
-class BayesianSampleQuerying(TwoStages):
+class BayesianSampleQuerying(TwoStages, AutoencoderStrategy):
     """FCN_BSQ of Ozdemir et al. (2021, Sec. 2.3 and 2.4): uncertainty first, then the sample ratio of Eq. 7 and 8.
 
     - Candidates are the ``factor`` times as many slices as wanted whose predictions vary most with dropout (Eq. 2:
@@ -147,24 +147,6 @@ class BayesianSampleQuerying(TwoStages):
     passes: Passes = 17
     p: DropoutProbability = 0.0
     greedy: Greedy = False
-
-    def __post_init__(self) -> None:
-        """Check the options and the preset.
-
-        Raises:
-            BadInput: If there is no such preset.
-        """
-        super().__post_init__()
-        autoencoder_kind(self.preset, self.name)
-
-    @property
-    def embeddings(self) -> tuple[str, ...]:
-        """The autoencoder's; see ``Strategy.embeddings``."""
-        return (autoencoder_kind(self.preset, self.name),)
-
-    def not_ready_reason(self, pool: Pool) -> str:
-        """Nothing is annotated; see ``Strategy.not_ready_reason``."""
-        return "" if pool.annotated.any() else f"No {pool.unit} is annotated yet"
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:
         """Choose slices; see ``Strategy.select``."""

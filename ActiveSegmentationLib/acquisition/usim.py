@@ -193,9 +193,9 @@ def of_unit_length(points: np.ndarray) -> np.ndarray:
 
 
 def class_weights(pixels: np.ndarray, classes: int) -> np.ndarray:
-    """Weights of the classes: the inverse of one more than the annotated pixels of each, of sum 1, background 0.
+    """Weights of the classes: 1 / (annotated pixels + 1), scaled to a sum of 1; background has weight 0.
 
-    The one more (Laplace) keeps a class finite that nobody has annotated yet; it then counts most.
+    Adding one (Laplace) keeps the weight of a class finite that is not annotated yet; it then counts most.
 
     Args:
         pixels: (c,) annotated pixels of the classes, background first; classes beyond have none.

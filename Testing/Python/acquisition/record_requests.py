@@ -172,7 +172,7 @@ def requests(name: str, situation: str) -> dict[str, list[Any]]:
 
 
 def declared(name: str) -> dict[str, Any]:
-    """What a strategy says of itself before it is used; the loop prepares embeddings and figures by it."""
+    """What a strategy says of itself before it is used; the loop prepares embeddings and scores by it."""
     strategy = create_strategy(name)
     return {"embeddings": list(strategy.embeddings), "needs": sorted(strategy.needs), "head": strategy.loss_head}
 

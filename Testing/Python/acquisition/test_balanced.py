@@ -1,4 +1,4 @@
-"""Turns of patients and volumes, and places that are spread evenly."""
+"""Turns of patients and volumes, and positions that are spread evenly."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_volumes_alone_take_turns_on_request():
     assert set(Counter(s.volume for s in found).values()) == {2}
 
 
-def test_without_a_window_the_places_are_those_of_a_regular_grid():
+def test_without_a_window_the_positions_are_those_of_a_regular_grid():
     for seed in range(10):
         found = chosen("balanced/window=0", fake_pool(FakeStack(10, 10), model=fake_model()), 10, seed)
         assert sorted(s.index for s in found) == list(range(10))

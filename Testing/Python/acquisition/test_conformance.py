@@ -264,7 +264,7 @@ def test_the_first_centre_of_all_follows_the_seed_unless_the_typical_one_is_want
         assert len(firsts) == (6 if several else 1)
 
 
-def test_whoever_cannot_judge_draws_what_balanced_random_draws():
+def test_strategies_that_are_not_ready_draw_what_balanced_random_draws():
     for seed in (0, 1):
         pools = [
             make_pool(name, trained=False, seed=seed) for name in ("entropy", "clasp-pe", "vaal", "balanced-random")

@@ -1,4 +1,4 @@
-"""What a pool tells strategies: one sweep for all figures, volumes as items, what is annotated and known."""
+"""What a pool tells strategies: one sweep for all scores, volumes as items, what is annotated and known."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class CountingEnsemble(Ensemble):
         return super().predict(images)
 
 
-def test_one_sweep_serves_all_declared_figures_of_a_sampler():
+def test_one_sweep_serves_all_declared_scores_of_a_sampler():
     model = CountingEnsemble(fake_model(1).members)
     CountingEnsemble.seen = 0
     specs = (
@@ -39,7 +39,7 @@ def test_one_sweep_serves_all_declared_figures_of_a_sampler():
     assert CountingEnsemble.seen == 60
 
 
-def test_figures_without_a_model_are_refused():
+def test_scores_without_a_model_are_refused():
     with pytest.raises(BadInput, match="No model"):
         fake_pool().scores(ScoreSpec(Deterministic(), "entropy"))
 
@@ -62,13 +62,13 @@ def test_volumes_as_items_have_the_means_of_their_slices():
     assert len(volumes.annotated_rows) == 11
 
 
-def test_knowledge_reaches_the_items():
+def test_statistics_reach_the_items():
     stack = FakeStack()
     seen = [SliceId("volume00", 4)]
     pool = fake_pool(stack, annotated=seen, statistics=fake_statistics(stack, seen, classes=(0, 2)))
     assert pool.class_pixels()[4].tolist() == [100, 0, 100]
     assert pool.class_pixels().sum() == 200
-    marked = pool.marked()
+    marked = pool.extent_share()
     assert marked[:10].tolist() == [0, 0, 1, 1, 1, 1, 1, 0, 0, 0]
     assert np.isnan(marked[20:]).all()
     assert pool.true_classes()[4].tolist() == [True, False, True]
@@ -76,7 +76,7 @@ def test_knowledge_reaches_the_items():
         fake_pool(stack, statistics=fake_statistics(stack).__class__()).true_classes()
 
 
-def test_a_broken_figure_names_the_slice():
+def test_a_broken_score_names_the_slice():
     pool = fake_pool()
     with pytest.raises(BadInput) as error:
         pool.per_item("x", lambda rows: np.where(rows == 25, np.nan, 1.0))

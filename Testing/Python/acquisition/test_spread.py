@@ -1,4 +1,4 @@
-"""Volumes stretched in proportion to weights, and even places in them."""
+"""Volumes stretched in proportion to weights, and even positions in them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def literal_lengths(pool, trim, foreground, pixels):
 
 def seeing(stack, pixels, **options):
     """A pool whose model sees so many pixels (n, 2) of 32 x 32 of each class."""
-    pool = fake_pool(stack, model=fake_model(), statistics=options.pop("knowledge", PoolStatistics()), **options)
+    pool = fake_pool(stack, model=fake_model(), statistics=options.pop("statistics", PoolStatistics()), **options)
     share = np.concatenate([1024 - pixels.sum(axis=1, keepdims=True), pixels], axis=1).astype(np.float32) / 1024
     scores = pool.scores
 
@@ -93,10 +93,10 @@ def test_a_window_holds_the_slices_whose_middles_lie_in_it():
     assert stretched.near(np.arange(10), 0.3, 1.0).all()
 
 
-def test_places_are_even_and_far_from_what_is_annotated():
+def test_positions_are_even_and_far_from_what_is_annotated():
     stack = FakeStack(8, 10)
-    places = SpreadPositions(fake_pool(stack), StretchedVolumes(fake_pool(stack), 0), 8, np.random.default_rng(0))
-    found = sorted(places.next(volume) for volume in range(8))
+    spread = SpreadPositions(fake_pool(stack), StretchedVolumes(fake_pool(stack), 0), 8, np.random.default_rng(0))
+    found = sorted(spread.next(volume) for volume in range(8))
     np.testing.assert_allclose(np.diff(found), 1 / 8)
     pool = fake_pool(stack, annotated=[SliceId("volume00", 0)])
     assert SpreadPositions(pool, StretchedVolumes(pool, 0), 8, np.random.default_rng(0)).next(0) > 0.8

@@ -257,7 +257,7 @@ def test_a_cleared_cache_is_built_again(tmp_path, phantom_cohort):
     done("annotate", study, "--oracle")
     done("train", study)
     assert len(Study.open(study).annotations()) == len(first)
-    assert "Learning the metric" in done("suggest", study, "--count", "3", *LEARNED).err
+    assert "Training the learned metric" in done("suggest", study, "--count", "3", *LEARNED).err
     done("audit", study)
     with Study.open(study).lock():
         result = run_cli("clear-cache", study, process=True)
@@ -279,11 +279,11 @@ def test_a_cache_on_another_disk_stays_there(tmp_path, phantom_cohort):
 
 def test_the_metric_is_learned_once_and_serves_a_changed_cohort(tmp_path, phantom_cohort):
     study = new_study(tmp_path / "study", phantom_cohort)
-    assert "Learning the metric" in done("suggest", study, "--count", "2", *LEARNED).err
+    assert "Training the learned metric" in done("suggest", study, "--count", "2", *LEARNED).err
     volume = Study.open(study).cohort.volumes[0].id
     done("exclude", study, volume)
     again = done("suggest", study, "--count", "3", *LEARNED)
-    assert "Learning the metric" not in again.err
+    assert "Training the learned metric" not in again.err
     assert "serves the present" in again.err
     assert volume not in again.out
 

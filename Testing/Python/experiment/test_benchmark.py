@@ -156,7 +156,7 @@ def test_marked_ends_are_known_where_asked_for(make_options):
     run_benchmark(options)
     rows = rows_of(options.out / "requests.csv")
     assert {row["reason"] for row in rows} == {
-        "Drawn at random from the slices between the marked ends of the structures."
+        "Drawn at random from the slices inside the marked extent of the structures."
     }
     for row in rows:
         volume = options.cohort.volume(row["volume"])

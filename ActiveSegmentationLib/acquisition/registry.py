@@ -8,9 +8,9 @@ A strategy of ours is one line of ``FAMILIES``; its module is imported when the 
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import EntryPoint
 from typing import Any
 
 from ActiveSegmentationLib.acquisition.base import RepresentativeStrategy, ScoreStrategy, Situation, Strategy
@@ -23,6 +23,7 @@ from ActiveSegmentationLib.acquisition.options import (
 )
 from ActiveSegmentationLib.common.defaults import DEFAULT_STRATEGY
 from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.plugins import installed_plugins, load_plugin, package_of
 
 FAMILIES: dict[str, dict[str, str]] = {
     "random choice": {
@@ -133,7 +134,7 @@ def strategies(situation: Situation | None = None) -> list[StrategyInfo]:
         except Exception as error:  # whatever another package raises must not hide the other strategies
             if name in BUILT_IN:
                 raise
-            summary = f"From the package {_package(_entry_point(name))}."
+            summary = f"From the package {package_of(_entry_point(name))}."
             found.append(StrategyInfo(name, summary, {}, f"It cannot be loaded ({error})."))
     return found
 
@@ -267,20 +268,14 @@ def _assigned(keywords: list[str], parts: list[Strategy], head: str, argument: s
 
 
 def _foreign_class(name: str) -> type[Strategy]:
-    point = _entry_point(name)
-    advice = "Repair or remove that package, or choose another strategy."
-    try:
-        found = point.load()
-    except Exception as error:
-        message = f"The package {_package(point)} cannot be loaded ({type(error).__name__}: {error})."
-        raise BadInput(message, where=f"strategy {name}", advice=advice) from error
-    if not (isinstance(found, type) and issubclass(found, Strategy)):
-        message = f"The package {_package(point)} offers {found!r}, which is not a class derived from Strategy."
-        raise BadInput(message, where=f"strategy {name}", advice=advice)
-    return found
+    return load_plugin(_entry_point(name), "strategy", _is_strategy, "a class derived from Strategy")
 
 
-def _entry_point(name: str) -> importlib.metadata.EntryPoint:
+def _is_strategy(found: Any) -> bool:
+    return isinstance(found, type) and issubclass(found, Strategy)
+
+
+def _entry_point(name: str) -> EntryPoint:
     points = [point for point in _entry_points() if point.name == name]
     if not points:
         advice = f"Choose one of: {', '.join(strategy_names())}."
@@ -288,9 +283,5 @@ def _entry_point(name: str) -> importlib.metadata.EntryPoint:
     return points[0]
 
 
-def _package(point: importlib.metadata.EntryPoint) -> str:
-    return point.dist.name if point.dist else point.value
-
-
-def _entry_points() -> importlib.metadata.EntryPoints:
-    return importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)
+def _entry_points() -> list[EntryPoint]:
+    return installed_plugins(ENTRY_POINT_GROUP)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
 from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.plugins import installed_plugins, load_plugin
 from ActiveSegmentationLib.segmentation.learner import SegmentationLearner
 from ActiveSegmentationLib.segmentation.settings import DEFAULT_LEARNER
 
@@ -15,7 +16,10 @@ ENTRY_POINT_GROUP = "activesegmentation.learners"
 
 def learner_names() -> list[str]:
     """Names of all learners, that of this library first."""
-    return [DEFAULT_LEARNER, *sorted({point.name for point in _installed()} - {DEFAULT_LEARNER})]
+    return [
+        DEFAULT_LEARNER,
+        *sorted({point.name for point in installed_plugins(ENTRY_POINT_GROUP)} - {DEFAULT_LEARNER}),
+    ]
 
 
 def learner_class(name: str) -> type[SegmentationLearner]:
@@ -29,28 +33,12 @@ def learner_class(name: str) -> type[SegmentationLearner]:
     """
     if name == DEFAULT_LEARNER:
         return SegmentationLearner
-    for point in _installed():
+    for point in installed_plugins(ENTRY_POINT_GROUP):
         if point.name == name:
-            return _loaded(point)
+            return load_plugin(point, "learner", _is_learner, "a subclass of SegmentationLearner")
     advice = f"Choose one of: {', '.join(learner_names())}. Or install the package that adds it."
     raise BadInput(f"There is no learner called '{name}'.", where="training settings", advice=advice)
 
 
-def _installed() -> list[EntryPoint]:
-    return list(entry_points(group=ENTRY_POINT_GROUP))
-
-
-def _loaded(point: EntryPoint) -> type[SegmentationLearner]:
-    try:
-        found = point.load()
-    except Exception as error:  # whatever the package's code raises
-        raise _refused(point, f"cannot be loaded ({type(error).__name__}: {error})") from error
-    if not isinstance(found, type) or not issubclass(found, SegmentationLearner):
-        raise _refused(point, "is not a subclass of SegmentationLearner")
-    return found
-
-
-def _refused(point: EntryPoint, reason: str) -> BadInput:
-    package = point.dist.name if point.dist is not None else point.value
-    advice = "Repair or uninstall this package."
-    return BadInput(f"The learner '{point.name}' {reason}.", where=f"package {package}", advice=advice)
+def _is_learner(found: Any) -> bool:
+    return isinstance(found, type) and issubclass(found, SegmentationLearner)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from importlib.metadata import EntryPoint, entry_points
 
 from ActiveSegmentationLib.cohort.layouts.base import Layout
-from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.plugins import installed_plugins, load_plugin, refused_plugin
 
 ENTRY_POINT_GROUP = "activesegmentation.layouts"
 
@@ -20,19 +19,12 @@ def installed_layouts(known: Collection[str]) -> Iterator[Layout]:
     Raises:
         BadInput: If an entry point cannot be loaded, is not a ``Layout`` of its name, or its name is taken.
     """
-    for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda point: point.name):
-        try:
-            layout = point.load()
-        except Exception as error:  # whatever the package's code raises
-            raise _refused(point, f"cannot be loaded ({type(error).__name__}: {error})") from error
-        if not isinstance(layout, Layout) or layout.name != point.name:
-            raise _refused(point, f"is not a Layout called '{point.name}'")
+    for point in installed_plugins(ENTRY_POINT_GROUP):
+
+        def fits(found: object, name: str = point.name) -> bool:
+            return isinstance(found, Layout) and found.name == name
+
+        layout = load_plugin(point, "layout", fits, f"a Layout called '{point.name}'")
         if point.name in known:
-            raise _refused(point, "has the name of one of ours")
+            raise refused_plugin(point, "layout", "has the name of one of ours")
         yield layout
-
-
-def _refused(point: EntryPoint, reason: str) -> BadInput:
-    package = point.dist.name if point.dist is not None else point.value
-    advice = "Repair or uninstall this package."
-    return BadInput(f"The layout '{point.name}' {reason}.", where=f"package {package}", advice=advice)

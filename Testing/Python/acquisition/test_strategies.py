@@ -198,7 +198,7 @@ def test_what_is_not_a_strategy_class_is_refused_with_its_package(monkeypatch, w
             return wrong
 
     monkeypatch.setattr(registry, "_entry_points", lambda: [Point()])
-    with pytest.raises(BadInput, match=r"package:factory .* not a class derived from Strategy"):
+    with pytest.raises(BadInput, match=r"package:factory: .* not a class derived from Strategy"):
         create_strategy("odd")
 
 
@@ -287,7 +287,7 @@ def test_a_broken_package_is_named_and_hides_no_other_strategy(monkeypatch):
             raise ModuleNotFoundError("No module named 'package'")
 
     monkeypatch.setattr(registry, "_entry_points", lambda: [Point()])
-    with pytest.raises(BadInput, match="package:factory cannot be loaded"):
+    with pytest.raises(BadInput, match="package:factory: The strategy 'broken' cannot be loaded"):
         create_strategy("broken")
     found = {info.name: info for info in registry.strategies()}
     assert "cannot be loaded" in found["broken"].unavailable_reason

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from ActiveSegmentationLib.cohort.layouts import installed as installed_layouts_module
+from ActiveSegmentationLib.common import plugins
 from ActiveSegmentationLib.common.errors import BadInput
 
 ROOT = Path(__file__).parents[3]
@@ -108,6 +109,6 @@ def test_an_installed_layout_is_detected_and_read(installed, phantom_cohort, tmp
 )
 def test_a_layout_that_cannot_be_used_is_named_with_its_package(monkeypatch, name, value, told):
     points = [EntryPoint(name, value, installed_layouts_module.ENTRY_POINT_GROUP)]
-    monkeypatch.setattr(installed_layouts_module, "entry_points", lambda group: points)
+    monkeypatch.setattr(plugins, "entry_points", lambda group: points)
     with pytest.raises(BadInput, match=re.escape(told)):
         list(installed_layouts_module.installed_layouts({"acdc"}))

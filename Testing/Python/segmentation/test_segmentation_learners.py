@@ -8,6 +8,7 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
+from ActiveSegmentationLib.common import plugins
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.segmentation import SegmentationLearner, TrainingTask, fit, learner_class, learner_names
 from ActiveSegmentationLib.segmentation import learners as learners_module
@@ -15,7 +16,7 @@ from ActiveSegmentationLib.segmentation import learners as learners_module
 
 def test_the_librarys_own_learner_comes_first(monkeypatch):
     points = [EntryPoint(name, "x:y", learners_module.ENTRY_POINT_GROUP) for name in ("b", "a")]
-    monkeypatch.setattr(learners_module, "entry_points", lambda group: points)
+    monkeypatch.setattr(plugins, "entry_points", lambda group: points)
     assert learner_names() == ["unet", "a", "b"]
     assert learner_class("unet") is SegmentationLearner
 
@@ -36,7 +37,7 @@ def test_an_unknown_learner_is_refused_with_the_known_ones(stack, tiny, tmp_path
 )
 def test_a_learner_that_cannot_be_used_is_named_with_its_package(monkeypatch, value, told):
     points = [EntryPoint("mine", value, learners_module.ENTRY_POINT_GROUP)]
-    monkeypatch.setattr(learners_module, "entry_points", lambda group: points)
+    monkeypatch.setattr(plugins, "entry_points", lambda group: points)
     with pytest.raises(BadInput, match=re.escape(f"The learner 'mine' {told}")):
         learner_class("mine")
 

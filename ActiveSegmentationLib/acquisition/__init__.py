@@ -1,4 +1,4 @@
-"""Which slice next: 38 strategies in five families, all under the same limits.
+"""Which slice next: strategies in five families, all under the same limits.
 
 - random choice: ``random_choice``, ``foreground_random``
 - uncertainty: ``uncertain``, ``learning_loss``

@@ -37,10 +37,10 @@ class Badge(ModelStrategy):
     source = "Foellmer (Ash 2020)"
 
     parameters: Parameters = 10_000
-    entries: Annotated[Entries, Option("Which weights of a larger layer are kept.")] = "random"
-    loss: Annotated[Literal["cross-entropy", "training"], Option("The loss behind the gradients.")] = "cross-entropy"
+    entries: Annotated[Entries, Option("which weights of a larger layer are kept")] = "random"
+    loss: Annotated[Literal["cross-entropy", "training"], Option("the loss behind the gradients")] = "cross-entropy"
     start: Annotated[
-        Literal["longest", "annotated"], Option("Begin from the longest gradient, or away from annotated slices.")
+        Literal["longest", "annotated"], Option("begin from the longest gradient, or away from annotated slices")
     ] = "longest"
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:

@@ -41,8 +41,8 @@ class CoreGCN(SpaceStrategy):
     requires = "an annotated slice"
 
     space: SpaceName = "segmenter"
-    lambda_: Annotated[float, Option("Weight of the slices that are not annotated.", least=0.0)] = 1.2
-    steps: Annotated[int, Option("Training steps of the graph network.", least=1)] = 200
+    lambda_: Annotated[float, Option("weight of the slices that are not annotated", least=0.0)] = 1.2
+    steps: Annotated[int, Option("training steps of the graph network", least=1)] = 200
 
     @property
     def kind(self) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from ActiveSegmentationLib.acquisition.options import Option
 from ActiveSegmentationLib.acquisition.pool import Pool
 
-Parameters = Annotated[int, Option("Weights of the model whose gradients are kept of each slice.", least=1)]
+Parameters = Annotated[int, Option("weights of the model whose gradients are kept of each slice", least=1)]
 """Option of all of them; Foellmer 2024 keeps 10,000."""
 
 Entries = Literal["random", "first"]

@@ -42,10 +42,10 @@ class ProbCover(SpaceStrategy):
     requires = "training of an encoder, once, or `:pixels`"
 
     space: SpaceName = WITHOUT_GROUPS
-    clusters: Annotated[int, Option("Kinds of slices by which the radius is chosen.", least=2)] = 10
+    clusters: Annotated[int, Option("kinds of slices by which the radius is chosen", least=2)] = 10
     purity: Annotated[
         float,
-        Option("Share of the balls that hold slices of one kind only; less makes them wider.", least=0.0, most=1.0),
+        Option("share of the balls that hold slices of one kind only; less makes them wider", least=0.0, most=1.0),
     ] = 0.95
 
     @property

@@ -176,7 +176,9 @@ def create_strategy(name: str) -> Strategy:
 
 
 def known_options(head: str, argument: str | None = None) -> dict[str, Setting]:
-    """Options of a strategy by name, with those of the strategies that it wraps or joins; its own come first.
+    """Options of a strategy by name, with those of the strategies that it wraps or joins.
+
+    Where two have an option of the same name, it is the outer one's.
 
     Args:
         head: Name without argument and options.

@@ -108,7 +108,7 @@ def sample_ratio_gains(pool: Pool, kind: str, *, greedy: bool) -> SampleRatioGai
 
 
 Preset = Annotated[str | None, Option("preset of the autoencoder", argument=True)]
-Greedy = Annotated[bool, Option("Whether each pick counts as annotated for the next ones.")]
+Greedy = Annotated[bool, Option("whether each pick counts as annotated for the next ones")]
 
 
 class AutoencoderStrategy(Strategy):

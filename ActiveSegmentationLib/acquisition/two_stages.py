@@ -32,8 +32,8 @@ from ActiveSegmentationLib.acquisition.sample_ratio import (
 )
 from ActiveSegmentationLib.acquisition.uncertain import DropoutProbability
 
-Factor = Annotated[float, Option("How many uncertain slices are looked at for each one asked for.", least=1)]
-Passes = Annotated[int, Option("Predictions of each slice with dropout left on.", least=2, most=1000)]
+Factor = Annotated[float, Option("how many uncertain slices are looked at for each one asked for", least=1)]
+Passes = Annotated[int, Option("predictions of each slice with dropout left on", least=2, most=1000)]
 
 UNSURE = "One of those the model is least sure of"
 

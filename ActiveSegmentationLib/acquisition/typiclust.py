@@ -45,9 +45,9 @@ class TypiClust(SpaceStrategy):
     requires = "training of an encoder, once, or `:pixels`"
 
     space: SpaceName = WITHOUT_GROUPS
-    clusters: Annotated[int, Option("Most clusters that the cohort is divided into.", least=1, most=1000)] = 500
-    smallest: Annotated[int, Option("Clusters of fewer slices are left for last.", least=1)] = 6
-    neighbours: Annotated[int, Option("Neighbours by which the typical slice is found.", least=1)] = 20
+    clusters: Annotated[int, Option("most clusters that the cohort is divided into", least=1, most=1000)] = 500
+    smallest: Annotated[int, Option("clusters of fewer slices are left for last", least=1)] = 6
+    neighbours: Annotated[int, Option("neighbours by which the typical slice is found", least=1)] = 20
 
     @property
     def kind(self) -> str:

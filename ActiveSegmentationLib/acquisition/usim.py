@@ -53,13 +53,13 @@ class Usim(ModelStrategy):
     source = "Foellmer 2024"
     requires = "a model with dropout"
 
-    eta: Annotated[float, Option("How much a pick's own nearness to uncertain slices counts.", least=0)] = 1.0
-    queries: Annotated[int, Option("Uncertain slices drawn; 0 finds the number from their scores.", least=0)] = 0
-    passes: Annotated[int, Option("Predictions with dropout.", least=2)] = 10
-    p: Annotated[float, Option("Dropout probability of these predictions.", least=0.01, most=0.99)] = 0.1
+    eta: Annotated[float, Option("how much a pick's own nearness to uncertain slices counts", least=0)] = 1.0
+    queries: Annotated[int, Option("uncertain slices drawn; 0 finds the number from their scores", least=0)] = 0
+    passes: Annotated[int, Option("predictions with dropout", least=2)] = 10
+    p: Annotated[float, Option("dropout probability of these predictions", least=0.01, most=0.99)] = 0.1
     parameters: Parameters = 10_000
     greedy: Annotated[
-        Literal["auto", "exact", "stochastic"], Option("How the batch is built; auto samples in very large pools.")
+        Literal["auto", "exact", "stochastic"], Option("how the batch is built; auto samples in very large pools")
     ] = "auto"
 
     @property
@@ -128,7 +128,7 @@ class UsimCosine(Usim):
     name = "usim-cosine"
     summary = "Few slices that stand for the many the model is unsure of, rare structures first; copies are left out."
 
-    entries: Annotated[Entries, Option("Which weights of the layer are kept.")] = "random"
+    entries: Annotated[Entries, Option("which weights of the layer are kept")] = "random"
 
     def points(self, pool: Pool, queries: QuerySet, rng: np.random.Generator) -> np.ndarray:
         """Gradients of length 1, see ``Usim.points``; a gradient of 0 is like nothing."""
@@ -153,8 +153,8 @@ class UsimFisher(Usim):
 
     name = "usim-fisher"
     summary = "Few slices that stand for the many the model is unsure of, by how much they would change it."
-    damping: Annotated[float, Option("What keeps weights of little influence from counting much.", least=1e-9)] = 1e-3
-    normalise: Annotated[bool, Option("Whether all slices' gradients get the same length.")] = False
+    damping: Annotated[float, Option("what keeps weights of little influence from counting much", least=1e-9)] = 1e-3
+    normalise: Annotated[bool, Option("whether all slices' gradients get the same length")] = False
 
     def points(self, pool: Pool, queries: QuerySet, rng: np.random.Generator) -> np.ndarray:
         """Gradients divided by the root of the damped Fisher information, see ``Usim.points``."""

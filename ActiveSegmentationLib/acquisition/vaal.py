@@ -42,10 +42,10 @@ class Vaal(ScoreStrategy):
     source = "Vepa (Sinha 2019)"
     requires = "an annotated slice"
 
-    steps: Annotated[int, Option("Most training steps in a round.", least=1, most=100000)] = 400
-    latent: Annotated[int, Option("Numbers that the autoencoder describes a slice by.", least=2, most=1024)] = 32
+    steps: Annotated[int, Option("most training steps in a round", least=1, most=100000)] = 400
+    latent: Annotated[int, Option("numbers that the autoencoder describes a slice by", least=2, most=1024)] = 32
     network: Annotated[
-        Literal["small", "original"], Option("Networks and batches for a CPU, or those of the paper.")
+        Literal["small", "original"], Option("networks and batches for a CPU, or those of the paper")
     ] = "small"
 
     def not_ready_reason(self, pool: Pool) -> str:

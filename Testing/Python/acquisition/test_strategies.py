@@ -298,3 +298,33 @@ def test_a_broken_package_is_named_and_hides_no_other_strategy(monkeypatch):
 def test_options_of_what_is_wrapped_are_listed():
     found = {info.name: info for info in registry.strategies()}
     assert {"beta", "aggregate"} <= set(found["power"].options)
+
+
+def test_a_strategy_loads_only_the_modules_that_it_needs():
+    code = """
+import sys
+from ActiveSegmentationLib.acquisition import create_strategy, strategy_names
+strategy_names()
+create_strategy("random")
+loaded = {name.rpartition(".")[2] for name in sys.modules if name.startswith("ActiveSegmentationLib.acquisition.")}
+print(*sorted(loaded))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.split() == ["base", "constraints", "options", "pool", "random_choice", "ranking", "registry"]
+
+
+def test_no_import_goes_round_in_a_circle():
+    folder = ROOT / "ActiveSegmentationLib" / "acquisition"
+    prefix = "from ActiveSegmentationLib.acquisition."
+    arrows = {
+        path.stem: {
+            line.strip().removeprefix(prefix).split()[0] for line in path.read_text().splitlines() if prefix in line
+        }
+        for path in folder.glob("*.py")
+        if path.stem != "__init__"
+    }
+    assert arrows["wrappers"] >= {"base", "uncertain"}
+    while ready := [name for name, targets in arrows.items() if not targets & set(arrows)]:
+        for name in ready:
+            del arrows[name]
+    assert not arrows

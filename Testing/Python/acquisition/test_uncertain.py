@@ -163,3 +163,12 @@ def test_learning_loss_needs_a_head():
     with pytest.raises(BadInput, match="no head") as error:
         create_strategy("learning-loss").score(fake_pool(model=bare))
     assert "loss_head" in error.value.advice
+
+
+def test_the_words_of_options_are_those_that_the_program_knows():
+    from ActiveSegmentationLib.acquisition.options import settings_of
+    from ActiveSegmentationLib.acquisition.wrappers import REDUCTIONS, StochasticBatches
+    from ActiveSegmentationLib.uncertainty import AGGREGATES
+
+    assert set(settings_of(type(create_strategy("entropy")))["aggregate"].choices) == set(AGGREGATES)
+    assert set(settings_of(StochasticBatches)["reduce"].choices) == set(REDUCTIONS)

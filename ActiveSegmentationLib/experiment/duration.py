@@ -13,6 +13,7 @@ from ActiveSegmentationLib.cohort import Role, SliceStack
 from ActiveSegmentationLib.common.progress import Progress
 from ActiveSegmentationLib.experiment.run import Design
 from ActiveSegmentationLib.segmentation import Examples, learner_class
+from ActiveSegmentationLib.training import private_randomness
 
 STEPS = 3
 """Number of training steps that are timed, after one that is not."""
@@ -48,7 +49,7 @@ def measure_speed(design: Design, stack: SliceStack, device: str) -> Speed:
     settings = replace(design.settings.training, loss_head=False)
     chosen = np.unique(rows[: settings.batch_size])
     examples = Examples(chosen, _stripes(len(chosen), stack.grid_shape, classes), np.ones(len(chosen), dtype=bool))
-    with torch.random.fork_rng(devices=[]):
+    with private_randomness(device):
         learner = learner_class(settings.learner)(stack, examples, classes, settings, seed=0, device=device)
         learner.step(0)
         step = _seconds(lambda: [learner.step(number) for number in range(1, STEPS + 1)], device) / STEPS

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ActiveSegmentationLib.training.history import History
     from ActiveSegmentationLib.training.image_stack import ImageStack
     from ActiveSegmentationLib.training.model_files import ModelFiles, SavedModel, training_versions
-    from ActiveSegmentationLib.training.randomness import seeded_weights
+    from ActiveSegmentationLib.training.randomness import private_randomness, seeded_weights
     from ActiveSegmentationLib.training.schedules import Schedule, rate_factor, set_learning_rate
     from ActiveSegmentationLib.training.settings_base import Settings, settings, validated_json
 else:

@@ -123,17 +123,16 @@ def annotate(
         4
     """
     if (labels is None) != oracle:
-        message = "It is not clear where the annotations come from."
-        raise BadInput(message, where="annotate", advice="Give labels, or oracle=True.")
+        raise BadInput("It is not clear where the annotations come from.", advice="Give labels, or oracle=True.")
     if oracle:
         with _opened(study, "cpu", progress) as loop:
             return _answer_requests(loop)
-    asked = {"annotator": annotator, "progress": progress, **reading}
     opened = _study(study)
     with opened.lock():
         if isinstance(labels, Mapping):
             return _commit_arrays(opened, labels, annotator)
-        return import_annotations(opened, Path(str(labels)), kind=opened.annotation, **asked)
+        asked = {"annotator": annotator, "kind": opened.annotation, "progress": progress, **reading}
+        return import_annotations(opened, Path(str(labels)), **asked)
 
 
 def train(

@@ -284,7 +284,7 @@ def test_the_metric_is_learned_once_and_serves_a_changed_cohort(tmp_path, phanto
     done("exclude", study, volume)
     again = done("suggest", study, "--count", "3", *LEARNED)
     assert "Training the learned metric" not in again.err
-    assert "serves the present" in again.err
+    assert "is used for the present" in again.err
     assert volume not in again.out
 
 

@@ -20,6 +20,7 @@ from ActiveSegmentationLib.study import Imported, Request, SliceAnnotation, Stud
 if TYPE_CHECKING:
     import numpy as np
 
+    from ActiveSegmentationLib.acquisition import Strategy
     from ActiveSegmentationLib.experiment import Outcome
     from ActiveSegmentationLib.loop import LoopSettings, ScoreSummary, StudyLoop
     from ActiveSegmentationLib.segmentation import Ensemble
@@ -57,7 +58,7 @@ def create_study(
 def suggest(
     study: Study | str | Path,
     count: int,
-    strategy: str = DEFAULT_STRATEGY,
+    strategy: str | Strategy = DEFAULT_STRATEGY,
     *,
     seed: int = 0,
     device: str = "auto",
@@ -69,7 +70,7 @@ def suggest(
     Args:
         study: The study.
         count: Number of slices.
-        strategy: Name of the strategy; ``activesegmentation strategies`` lists them.
+        strategy: The strategy or its name; ``activesegmentation strategies`` lists them.
         seed: Seed of its random draws.
         device: "auto" (a GPU where there is one), or a PyTorch device.
         progress: Progress reporter. Default: reports nothing.
@@ -90,7 +91,7 @@ def suggest(
     from ActiveSegmentationLib.acquisition import Constraints
 
     with _opened(study, device, progress) as loop:
-        return loop.suggest(count, strategy, seed=seed, constraints=Constraints(**limits)).requests
+        return loop.suggest(count, str(strategy), seed=seed, constraints=Constraints(**limits)).requests
 
 
 def annotate(
@@ -266,7 +267,7 @@ def export(study: Study | str | Path, out: str | Path, format: str) -> list[Path
 
 def benchmark(
     cohort: Cohort,
-    strategies: Sequence[str],
+    strategies: Sequence[str | Strategy],
     rounds: str,
     out: str | Path,
     *,
@@ -278,7 +279,7 @@ def benchmark(
 
     Args:
         cohort: The cohort, from ``discover``.
-        strategies: Names of the strategies.
+        strategies: The strategies or their names.
         rounds: Cumulative budgets, "2%,3%" or "10,20".
         out: Folder of the results; what is finished in it is not computed again.
         seeds: Seeds of the runs.
@@ -298,7 +299,7 @@ def benchmark(
     """
     from ActiveSegmentationLib.experiment import BenchmarkOptions, check_request, run_benchmark
 
-    design = {"strategies": tuple(strategies), "rounds": rounds, "seeds": tuple(seeds), **options}
+    design = {"strategies": tuple(map(str, strategies)), "rounds": rounds, "seeds": tuple(seeds), **options}
     asked = BenchmarkOptions(cohort=cohort, name=cohort.root.name, out=Path(out), **design)
     check_request(asked.strategies, asked.initial, asked.metrics, asked.rounds)
     return run_benchmark(asked, progress)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ActiveSegmentationLib.acquisition.constraints import Allowance
-from ActiveSegmentationLib.acquisition.options import check_values
+from ActiveSegmentationLib.acquisition.options import check_values, parts_of, settings_of
 from ActiveSegmentationLib.acquisition.pool import Pool, ScoreSpec
 from ActiveSegmentationLib.acquisition.ranking import best, checked_scores, ranking
 from ActiveSegmentationLib.cohort import SliceId
@@ -89,6 +89,38 @@ class Strategy(abc.ABC):
             BadInput: If a value is out of range.
         """
         check_values(self, f"strategy {self.name}")
+
+    def __str__(self) -> str:
+        """The name that makes an equal strategy, with all options that are not at their default.
+
+        Raises:
+            BadInput: If a part has an option that its name would hand to the whole.
+
+        Example:
+            >>> str(Power(Bald(passes=20), beta=5.0))
+            'power:bald/beta=5.0/passes=20'
+        """
+        head, options = self._written()
+        return "/".join([head, *(f"{name}={text}" for name, text in options.items())])
+
+    def _written(self) -> tuple[str, dict[str, str]]:
+        """The name with its argument, and the options as they are written; its own before those of its parts."""
+        head, options, own = self.name, {}, settings_of(type(self))
+        for name, setting in own.items():
+            value = getattr(self, setting.keyword)
+            if value != setting.default and setting.option.argument:
+                head += f":{setting.write(value)}"
+            elif value != setting.default:
+                options[name] = setting.write(value)
+        parts = [getattr(self, keyword)._written() for keyword in parts_of(type(self), Strategy)]
+        if parts:
+            head += f":{'+'.join(part for part, _ in parts)}"
+        for _, inner in parts:
+            if set(inner) & set(own):
+                message = f"The option '{min(set(inner) & set(own))}' of a part has no name of its own in '{head}'."
+                raise BadInput(message, where=f"strategy {self.name}", advice="Leave it at its default.")
+            options |= inner
+        return head, options
 
     @property
     def needs(self) -> frozenset[str]:

@@ -106,6 +106,12 @@ class Setting:
         """The default as people write it: "yes" or "no" for a bool."""
         return {True: "yes", False: "no"}[self.default] if self.kind is bool else self.default
 
+    def write(self, value: Any) -> str:
+        """A value as people write it, the inverse of ``parse``."""
+        if self.kind is bool:
+            return "yes" if value else "no"
+        return f"{value!r}" if self.kind is float else str(value)
+
     def _in_range(self, value: Any) -> bool:
         if isinstance(value, str):
             return not self.choices or value in self.choices
@@ -146,6 +152,12 @@ def settings_of(cls: type) -> dict[str, Setting]:
             name = keyword.rstrip("_")
             found[name] = Setting(name, keyword, kind, parameters[keyword].default, option, choices)
     return found
+
+
+def parts_of(cls: type, base: type) -> list[str]:
+    """The arguments of a class's constructor whose values are instances of ``base``, by keyword."""
+    found = annotations_of(cls).items()
+    return [name for name, kind in found if isinstance(kind, type) and issubclass(kind, base)]
 
 
 def check_values(strategy: Any, where: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from ActiveSegmentationLib.acquisition.base import RepresentativeStrategy, ScoreStrategy, Situation, Strategy
 from ActiveSegmentationLib.acquisition.options import (
     Setting,
-    annotations_of,
+    parts_of,
     settings_of,
     split_name,
     unknown_option,
@@ -203,7 +203,7 @@ def _built(head: str, argument: str | None, options: dict[str, str]) -> Strategy
         own[name].keyword: own[name].parse(text, where) for name, text in options.items() if name in own
     }
     left = {name: text for name, text in options.items() if name not in own}
-    parts = _part_keywords(cls)
+    parts = parts_of(cls, Strategy)
     if parts:
         names = _part_names(cls, head, argument)
         keywords |= _assigned(parts, [_part(name, left) for name in names], head, argument)
@@ -226,15 +226,9 @@ def _own_options(cls: type[Strategy]) -> dict[str, Setting]:
     return {name: setting for name, setting in settings_of(cls).items() if not setting.option.argument}
 
 
-def _part_keywords(cls: type[Strategy]) -> list[str]:
-    """Constructor arguments that are strategies."""
-    found = annotations_of(cls).items()
-    return [name for name, kind in found if isinstance(kind, type) and issubclass(kind, Strategy)]
-
-
 def _part_names(cls: type[Strategy], head: str, argument: str | None) -> tuple[str, ...]:
     """Names of the strategies that are wrapped or joined, as they were written or by default."""
-    parts = _part_keywords(cls)
+    parts = parts_of(cls, Strategy)
     if not parts:
         return ()
     if argument is None:

@@ -275,3 +275,8 @@ def test_strategies_that_are_not_ready_draw_what_balanced_random_draws():
             for name, pool in zip(names, pools, strict=True)
         ]
         assert all(each == drawn[-1] for each in drawn)
+
+
+def test_a_strategy_writes_the_name_that_makes_it(name):
+    strategy = create_strategy(name)
+    assert create_strategy(str(strategy)) == strategy

@@ -21,8 +21,10 @@ from ActiveSegmentationLib.acquisition import (
     FacilityLocation,
     Margin,
     Option,
+    PerSecond,
     Power,
     Prefilter,
+    Product,
     Random,
     Strategy,
     Strided,
@@ -236,6 +238,12 @@ def test_constructors_refuse_what_cannot_be_used(make):
     with pytest.raises(BadInput) as error:
         make()
     assert error.value.advice
+
+
+def test_an_option_that_has_no_name_of_its_own_is_not_written_as_another():
+    with pytest.raises(BadInput, match="weight"):
+        str(Product(Coreset(), PerSecond(weight=2.0)))
+    assert str(Product(Coreset(), Entropy(), weight=2.0)) == "product:coreset+entropy/weight=2.0"
 
 
 def test_names_summaries_and_options_cost_no_torch():

@@ -26,6 +26,7 @@ from ActiveSegmentationLib.training import (
     Checkpoints,
     Learner,
     Losses,
+    descend,
     endless_batches,
     rate_factor,
     run_training,
@@ -145,9 +146,7 @@ class EncoderLearner(Learner):
         batch = next(self._batches)
         set_learning_rate(self.optimisers["network"], self._settings.learning_rate * self._rate_factor(number))
         losses = self._losses(batch, number)
-        self.optimisers["network"].zero_grad(set_to_none=True)
-        losses["loss"].backward()
-        self.optimisers["network"].step()
+        descend(self.optimisers["network"], losses["loss"])
         values = torch.stack([value.detach() for value in losses.values()]).tolist()
         return dict(zip(losses, values, strict=True))
 

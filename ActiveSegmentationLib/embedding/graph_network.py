@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from ActiveSegmentationLib.common.compute import Compute
-from ActiveSegmentationLib.training import Learner, Losses, run_training
+from ActiveSegmentationLib.training import Learner, Losses, descend, run_training
 
 HIDDEN = 128
 DROPOUT = 0.3
@@ -117,9 +117,7 @@ class GraphLearner(Learner):
         loss = -functional.logsigmoid(found[self._annotated]).mean()
         if not self._annotated.all():
             loss = loss - self._weight * functional.logsigmoid(-found[~self._annotated]).mean()
-        self.optimisers["network"].zero_grad()
-        loss.backward()
-        self.optimisers["network"].step()
+        descend(self.optimisers["network"], loss)
         return {"loss": float(loss.detach())}
 
 

@@ -29,6 +29,7 @@ from ActiveSegmentationLib.training import (
     Checkpoints,
     Learner,
     Losses,
+    descend,
     endless_batches,
     rate_factor,
     run_training,
@@ -171,9 +172,7 @@ class InfoVaeLearner(Learner):
         error = (made - images).square().mean()
         discrepancy = mmd(latent, prior, settings.kernel)
         loss = error + settings.mmd_weight * discrepancy
-        adam.zero_grad(set_to_none=True)
-        loss.backward()
-        adam.step()
+        descend(adam, loss)
         values = torch.stack([loss, error, discrepancy]).tolist()
         return dict(zip(("loss", "reconstruction", "mmd"), values, strict=True))
 

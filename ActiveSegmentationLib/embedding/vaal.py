@@ -16,7 +16,7 @@ from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.seeds import generator, torch_generator, torch_seed
 from ActiveSegmentationLib.embedding.autoencoder import down_blocks, fitting_side, standardised, up_blocks
 from ActiveSegmentationLib.embedding.slices import EmbeddableSlices
-from ActiveSegmentationLib.training import Learner, Losses, Settings, run_training, seeded_weights, settings
+from ActiveSegmentationLib.training import Learner, Losses, Settings, descend, run_training, seeded_weights, settings
 
 PASSES = 10
 """Number of passes over a small pool; a larger pool gets the steps of the settings."""
@@ -190,11 +190,11 @@ class VaalLearner(Learner):
         for _ in range(self._settings.turns):
             images = self._batch()
             coder_loss = self._autoencoder_loss(images)
-            _descend(self.optimisers["autoencoder"], coder_loss)
+            descend(self.optimisers["autoencoder"], coder_loss)
         with torch.no_grad():
             means = self.network.encode(images)[0]
         loss = functional.binary_cross_entropy_with_logits(self.network.logits(means), self._targets)
-        _descend(self.optimisers["discriminator"], loss)
+        descend(self.optimisers["discriminator"], loss)
         return {"autoencoder": float(coder_loss.detach()), "discriminator": float(loss.detach())}
 
     @torch.no_grad()
@@ -231,9 +231,3 @@ def _pair_accuracy(logits: np.ndarray, annotated: np.ndarray) -> float:
     """Share of pairs in the right order, ties as one half (Mann and Whitney's U over its maximum)."""
     known, other = int(annotated.sum()), int((~annotated).sum())
     return float((rankdata(logits)[annotated].sum() - known * (known + 1) / 2) / (known * other))
-
-
-def _descend(optimiser: torch.optim.Optimizer, loss: torch.Tensor) -> None:
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    optimiser.step()

@@ -127,6 +127,13 @@ def endless_batches(batches_of_epoch: Callable[[int], Iterable[Batch]], first: i
     return itertools.islice(batches, first, None)
 
 
+def descend(optimiser: torch.optim.Optimizer, loss: torch.Tensor) -> None:
+    """Do one step of an optimiser along the gradient of a loss."""
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    optimiser.step()
+
+
 def _require_finite(losses: Losses, learner: Learner, step: int, checkpoints: Checkpoints | None) -> None:
     if not all(math.isfinite(value) for value in losses.values()):
         message = f"{learner.stage} diverged: the loss of step {step + 1} is not a finite number."

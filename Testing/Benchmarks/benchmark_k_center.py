@@ -1,4 +1,4 @@
-"""k-center greedy beside one scikit-learn call a centre, as ratios in one run."""
+"""Time of k-center greedy relative to one scikit-learn call per centre, in one run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Seconds that every strategy takes to choose, beside those of one prediction of every slice, in one run.
+"""Seconds that every strategy takes to choose, next to those of one prediction of every slice, in one run.
 
 Each strategy chooses 20 slices of generated pools of growing size, every measurement in a process of its own. Sizes
 whose time would exceed the limit, by the growth between the sizes before, are not run; the table shows the expected
@@ -176,7 +176,7 @@ def expected(sizes: list[int], seconds: list[float], size: int) -> float:
 def main() -> None:
     """Print a table, and write it where ``--out`` says."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--strategies", default="", help="names, separated by commas; all unless given")
+    parser.add_argument("--strategies", default="", help="names, separated by commas; default: all")
     parser.add_argument("--slices", default="1500,6000,100000", help="sizes of the pool, ascending")
     parser.add_argument("--side", type=int, default=48, help="rows and columns of a slice")
     parser.add_argument("--limit", type=float, default=120, help="seconds that a measurement may take by expectation")

@@ -1,4 +1,4 @@
-"""How well uncertainty tells error: misclassified pixels of a slice beside what the model says of itself.
+"""How well uncertainty predicts errors: misclassified pixels of slices against the model's own uncertainty.
 
 Foellmer et al. 2024, Appendix D, Figure 6: r = 0.84 for dropout and 0.68 for the length of the gradient at the coarsest
 level (nnU-Net, first round on the hippocampus).

@@ -159,12 +159,14 @@ def test_the_border_of_the_unlabelled_part_is_no_contour():
     truth = np.ones((7, 9, 12), np.uint8)
     truth[:, :, 6:] = 255
     contour, _ = surface_distances(truth == 1, truth == 1, (1, 1, 1), decided=truth != 255)
-    assert len(contour) == 7 * 9 * 6 - 5 * 7 * 5  # all that is decided, without what lies inside or beside the unknown
+    assert (
+        len(contour) == 7 * 9 * 6 - 5 * 7 * 5
+    )  # all labelled pixels, without those inside of the class or next to unlabelled ones
     plane = np.full((7, 9, 12), 255, np.uint8)
     plane[1:6, 1:8, 1:11] = 1
     found = score(np.ones_like(plane), plane, classes={1: "one"})
     assert found["one", "dice"] == 1
-    assert np.isnan(found["one", "hd95"])  # nobody knows where the border is
+    assert np.isnan(found["one", "hd95"])  # the border is unknown
 
 
 def test_a_volume_nobody_decided_has_no_score():

@@ -116,6 +116,9 @@ def train_info_vae(
         BadInput: If there is no slice, or the folder cannot be written.
         JobFailed: If the loss is not finite, or the disk is full.
         Cancelled: If the person asked to stop; the last checkpoint is kept.
+
+    Example:
+        >>> vectors = train_info_vae(stack, rows, seed=0, folder=Path("autoencoders")).embed(stack, rows)
     """
     compute = compute or Compute()
     rows = np.unique(np.asarray(rows, dtype=np.int64))

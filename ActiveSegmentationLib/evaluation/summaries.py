@@ -207,7 +207,11 @@ def best_at_budgets(rows: Iterable[ResultRow]) -> list[BestAtBudget]:
 
 
 def headline(rows: Iterable[ResultRow]) -> list[str]:
-    """The result in a few sentences per cohort: the best strategy, by how much, and whether that is significant."""
+    """The result in a few sentences per cohort: the best strategy, by how much, and whether that is significant.
+
+    Example:
+        >>> print(*headline(read_results_csv(Path("results.csv"))))
+    """
     rows = list(rows)
     pairs = comparisons(rows)
     sentences = []

@@ -115,6 +115,11 @@ def run_benchmark(
 
     Raises:
         BadInput: If the options do not fit the cohort.
+
+    Example:
+        >>> names, out = ("recommended", "random"), Path("results")
+        >>> outcome = run_benchmark(BenchmarkOptions(cohort, "acdc", names, rounds="2%,4%", seeds=(0, 1), out=out))
+        >>> print(outcome.table)
     """
     progress = or_silent(progress)
     check_request(options.strategies, options.initial, options.metrics, options.rounds)

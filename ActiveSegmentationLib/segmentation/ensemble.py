@@ -112,6 +112,9 @@ def fit_ensemble(
     Raises:
         BadInput: If ``members`` is below 1, or the initial models have another shape.
         JobFailed: If a loss is not finite, or the disk is full.
+
+    Example:
+        >>> ensemble = fit_ensemble(task, 5, folder=Path("model"), compute=Compute("cuda"))
     """
     if members < 1:
         raise BadInput("An ensemble needs at least one model.", where="members", advice="Ask for 1 or more.")

@@ -85,6 +85,9 @@ def predict_volume(
         sampler: Predictions to average. Default: one prediction without dropout.
         keep_probabilities: Whether the result holds probabilities, which take gigabytes for large volumes.
         compute: Device, batch size and progress reporter. Default: the CPU.
+
+    Example:
+        >>> predict_volume(load_ensemble(folder), stack, "patient1").labels
     """
     labels, kept = [], []
     for planes in predict_planes(model, stack, volume_id, sampler=sampler, compute=compute):

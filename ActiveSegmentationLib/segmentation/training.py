@@ -100,6 +100,11 @@ def fit(
     Raises:
         JobFailed: If the loss is not finite, or the disk is full.
         Cancelled: If the person asked to stop; the last checkpoint is kept.
+
+    Example:
+        >>> examples = examples_from_annotations(stack, annotations, labels)
+        >>> task = TrainingTask(stack, examples, labels.classes, TrainingSettings(), seed=0)
+        >>> model = fit(task, folder=Path("model"))
     """
     compute = compute or Compute()
     if FILES.saved_key(folder) == task.key:

@@ -85,6 +85,9 @@ def gradient_embeddings(
 
     Raises:
         BadInput: If there is no such layer or loss, or the model is not a U-Net.
+
+    Example:
+        >>> gradient_embeddings(model, stack, rows, layer="last")
     """
     width = parameter_count(model, layer) if columns is None else len(columns)
     result = np.empty((len(rows), width), dtype=np.float32)

@@ -150,7 +150,10 @@ def slice_scores(
         slices with a probability that is not finite.
 
     Raises:
-        BadInput: If there is no score of a name.
+        BadInput: If a name is unknown.
+
+    Example:
+        >>> slice_scores(model, stack, rows, Dropout(passes=8), names=["mutual-information", "entropy:top"])
     """
     measures = {name: _measure(name) for name in names}
     shapes = {name: (len(rows), model.classes) if name in CLASS_SCORES else (len(rows),) for name in names}

@@ -13,8 +13,8 @@ from ActiveSegmentationLib.acquisition.neighbours import unit_rows
 from ActiveSegmentationLib.acquisition.options import Option
 from ActiveSegmentationLib.acquisition.pool import Pool
 
-NUMBERS = 2**24
-"""Similarities of points to candidates that are held at a time."""
+BLOCK = 2**24
+"""Similarities of points to candidates that are in memory at a time."""
 NOISE = 1e-9
 """Gains below this part of the number of points are rounding."""
 
@@ -24,8 +24,8 @@ class Facilities:
 
     The choice is worth the sum over the points of their largest cosine to any chosen candidate (Ozdemir et al. 2021,
     Eq. 9 and 10; Yang et al. 2017). While nothing is chosen every point counts -1, the least cosine there is: with the
-    usual 0 the first picks would ignore negative cosines. Gains are brought up to date for the points that a pick
-    stands for better than those before, so that no matrix of all pairs is kept.
+    usual 0 the first picks would ignore negative cosines. A pick updates the gains only by the
+    points that it stands for better than those before, so that no matrix of all pairs is kept.
 
     Args:
         points: (n, d) float array of the points to stand for, finite; a row of zeros has cosine 0 to all.
@@ -54,7 +54,7 @@ class Facilities:
 
     def _raise(self, similarity: np.ndarray) -> int:
         better = np.flatnonzero(similarity > self.nearest)
-        block = max(1, NUMBERS // len(self._candidates))
+        block = max(1, BLOCK // len(self._candidates))
         for start in range(0, len(better), block):
             rows = better[start : start + block]
             cosines = self._candidates @ self._points[rows].T

@@ -19,10 +19,10 @@ EXACT_ROWS = 50_000
 """Larger pools are maximised stochastically by default."""
 
 HELD = 2**28
-"""Similarities that are kept in memory (1 GiB); of more than that, those that a step needs are computed anew."""
+"""Most similarities that are kept in memory (1 GiB); beyond that, each step computes those that it needs."""
 
 BLOCK = 2**24
-"""Numbers worked on at a time."""
+"""Numbers processed at a time."""
 
 EPSILON = 0.01
 """Default of how far the stochastic greedy choice may fall behind the exact one, in expectation."""
@@ -52,7 +52,7 @@ class Similarities:
 
     @property
     def device(self) -> torch.device:
-        """Where they are."""
+        """Torch device of the similarities."""
         return self._points.device
 
 
@@ -76,7 +76,7 @@ class Dense:
 
     @property
     def device(self) -> torch.device:
-        """Where they are."""
+        """Torch device of the similarities."""
         return self._values.device
 
 
@@ -198,6 +198,6 @@ def _by_block(
     """One number from each point's similarities, in blocks that fit into memory: (b,) positions -> (b,) float64."""
     import torch
 
-    places = torch.from_numpy(positions).to(similarities.device)
-    parts = places.split(max(1, BLOCK // max(1, similarities.shape[1])))
+    rows = torch.from_numpy(positions).to(similarities.device)
+    parts = rows.split(max(1, BLOCK // max(1, similarities.shape[1])))
     return torch.cat([number(similarities.rows(part)) for part in parts]).cpu().numpy()

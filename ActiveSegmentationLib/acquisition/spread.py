@@ -6,11 +6,11 @@ import numpy as np
 
 from ActiveSegmentationLib.acquisition.pool import Pool
 
-EVERYWHERE = 1e-6
+SMALLEST_WEIGHT = 1e-6
 """Small weight of every slice, spread over its volume, so that slices without any other weight keep an order."""
 
 SPECK = 0.1
-"""Predicted structures smaller than this part of their largest section of the volume are taken for errors."""
+"""Predicted structures smaller than this part of their largest section in the volume count as errors."""
 
 
 class StretchedVolumes:
@@ -31,8 +31,8 @@ class StretchedVolumes:
         self._volumes = pool.volumes
         _, first, number = np.unique(pool.volumes, return_index=True, return_inverse=True)
         first, counts = first[number], np.bincount(number)[number]
-        places = (np.arange(len(pool)) - first) / counts
-        inside = np.minimum(places + 1 / counts, 1 - trim) - np.maximum(places, trim)
+        starts = (np.arange(len(pool)) - first) / counts
+        inside = np.minimum(starts + 1 / counts, 1 - trim) - np.maximum(starts, trim)
         weights = even = self._of_volume(np.maximum(inside, 0))
         self.shown = np.zeros(len(pool), dtype=bool)
         """(n,) bool: slices whose structures count."""
@@ -41,16 +41,16 @@ class StretchedVolumes:
             self.shown = shown.sum(axis=1) > 0
             of_volume = np.bincount(self._volumes, self.shown)[self._volumes] > 0
             weights = np.where(of_volume, (1 - foreground) * even + foreground * self._of_volume(shown.sum(1)), even)
-        self.widths = self._of_volume(weights + EVERYWHERE / counts)
+        self.widths = self._of_volume(weights + SMALLEST_WEIGHT / counts)
         """(n,) length of each slice."""
         ends = np.cumsum(self.widths)
         self.middles = ends - (ends - self.widths)[first] - self.widths / 2
         """(n,) middle of each slice."""
 
-    def near(self, candidates: np.ndarray, place: float, window: float) -> np.ndarray:
+    def near(self, candidates: np.ndarray, position: float, window: float) -> np.ndarray:
         """Which slices (m,) have their middle in the window around a position, or reach closest to it: (m,) bool."""
         half, widths = window / 2, self.widths[candidates]
-        away = np.abs(self.middles[candidates] - np.clip(place, half, 1 - half))
+        away = np.abs(self.middles[candidates] - np.clip(position, half, 1 - half))
         beyond = np.maximum(away - widths / 2, 0)
         return (away <= half) | (beyond <= beyond.min())
 

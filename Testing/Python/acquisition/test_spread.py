@@ -8,7 +8,7 @@ from acquisition_fakes import FakeStack, fake_model, fake_pool
 
 from ActiveSegmentationLib.acquisition import PoolStatistics, create_strategy
 from ActiveSegmentationLib.acquisition.foreground_random import class_share, structures
-from ActiveSegmentationLib.acquisition.spread import EVERYWHERE, SpreadPositions, StretchedVolumes
+from ActiveSegmentationLib.acquisition.spread import SMALLEST_WEIGHT, SpreadPositions, StretchedVolumes
 from ActiveSegmentationLib.cohort import SliceId
 from ActiveSegmentationLib.loop import choose_slices
 
@@ -118,7 +118,7 @@ def test_slices_that_nobody_wants_keep_their_order(foreground, trim):
     stretched = StretchedVolumes(fake_pool(stack), trim, foreground, pixels_of(stack, shown))
     for volume in (0, 99, 199):
         members = np.flatnonzero(stack.volume_number == volume)
-        assert (np.diff(stretched.middles[members]) > EVERYWHERE / 100).all()
+        assert (np.diff(stretched.middles[members]) > SMALLEST_WEIGHT / 100).all()
         assert stretched.near(members, 0.5, 1.0).all()
         left = members[~shown[members]]
         assert set(stack.index[left[stretched.near(left, 0.5, 0.0)]]) <= {19, 23}

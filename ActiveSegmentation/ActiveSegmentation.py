@@ -34,8 +34,8 @@ class ActiveSegmentation(ScriptedLoadableModule):
         self.parent.dependencies = ["SegmentEditor", "Plots"]
         self.parent.contributors = ["The ActiveSegmentation developers"]
         self.parent.helpText = _(
-            "Open a cohort, press <b>Suggest next slices</b>, annotate the few slices that teach a model most, and get "
-            "a segmentation of the whole cohort. Everything runs on this computer; no image leaves it."
+            "Open a cohort, press <b>Suggest next slices</b>, annotate the few slices that a model learns most from, "
+            "and get a segmentation of the whole cohort. Everything runs on this computer; no image leaves it."
         )
         self.parent.acknowledgementText = _(
             "Methods: Vepa et al. (NeurIPS 2024), Gaillochet et al. (Medical Image Analysis 2023), Föllmer et al. "
@@ -57,7 +57,7 @@ class ActiveSegmentationParameterNode:
 
     Attributes:
         requestCount: Number of slices to suggest.
-        strategy: Name of the strategy, with argument and options where given as in "power:entropy/beta=5".
+        strategy: Name of the strategy, with its argument and options if any, as in "power:entropy/beta=5".
         seed: Random seed.
         maxPerVolume: Maximum number of slices per volume, 0 for no limit.
         maxPerPatient: Maximum number of slices per patient, 0 for no limit.
@@ -85,14 +85,14 @@ class ActiveSegmentationParameterNode:
 
 
 class ActiveSegmentationLogic(ScriptedLoadableModuleLogic):
-    """The module's functions for scripts and other modules; needs no widget.
+    """The module's functions for scripts and other modules; usable without the widget.
 
     ``suggest``, ``train``, ``predict``, ``evaluate`` and ``export`` wait for the worker and return its result; the
     panels use ``session`` and ``work``, which do not wait.
 
     Args:
         views: Where volumes are shown, see ``scene.views``. Default: nowhere.
-        editor: What draws, see ``scene.editor``. Default: nothing.
+        editor: Segment editor to draw with, see ``scene.editor``. Default: none.
         python: Python of the worker, "" for Slicer's own.
 
     Attributes:
@@ -154,7 +154,7 @@ class ActiveSegmentationLogic(ScriptedLoadableModuleLogic):
         """Open a study; returns the ``Study``.
 
         Raises:
-            BadInput: If there is none, or it is damaged.
+            BadInput: If there is no study, or it is damaged.
         """
         return self.session.openStudy(Path(folder))
 
@@ -170,7 +170,7 @@ class ActiveSegmentationLogic(ScriptedLoadableModuleLogic):
 
         Args:
             count: Number of slices.
-            strategy: Name of the strategy, with argument and options where wanted, such as "power:entropy/beta=5".
+            strategy: Name of the strategy, optionally with argument and options, such as "power:entropy/beta=5".
             seed: Random seed.
             unit: "slice", or "volume" to suggest whole volumes; ``count`` then counts volumes.
             constraints: ``max_per_volume``, ``max_per_patient``, ``min_gap``, ``blank``.
@@ -191,7 +191,7 @@ class ActiveSegmentationLogic(ScriptedLoadableModuleLogic):
         Args:
             volume: Id of the volume.
             first: First slice that shows a structure, counted from 1.
-            last: Last slice that does, counted from 1 and not before ``first``.
+            last: Last slice that shows a structure, counted from 1 and not before ``first``.
 
         Raises:
             BadInput: If no study is open, there is no such volume or slice, the volume is excluded, or the study cannot
@@ -200,7 +200,7 @@ class ActiveSegmentationLogic(ScriptedLoadableModuleLogic):
         self.session.extents.mark(volume, first - 1, last - 1)
 
     def clearExtent(self, volume: str) -> None:
-        """Delete the extent of a volume; does nothing where there is none.
+        """Delete the extent of a volume; does nothing if none is marked.
 
         Args:
             volume: Id of the volume.
@@ -297,32 +297,32 @@ class ActiveSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin
             self.wiring.scheduleUpdate()
 
     def onParametersModified(self, caller: Any = None, event: Any = None) -> None:
-        """A parameter was changed."""
+        """Called when a parameter was changed."""
         self.wiring.scheduleUpdate()
 
     def enter(self) -> None:
-        """The module is shown."""
+        """Called when the module is shown."""
         self.initializeParameterNode()
         self.wiring.enter()
 
     def exit(self) -> None:
-        """The module is left."""
+        """Called when the user leaves the module."""
         self.wiring.exit()
         self.setParameterNode(None)
 
     def onSceneStartClose(self, caller: Any, event: Any) -> None:
-        """The scene is being closed; the session has saved what is drawn."""
+        """Called while the scene is being closed; the session has saved uncommitted strokes."""
         self.setParameterNode(None)
         self.wiring.onSceneStartClose()
 
     def onSceneEndClose(self, caller: Any, event: Any) -> None:
-        """The scene is closed."""
+        """Called after the scene was closed."""
         self.wiring.onSceneEndClose()
         if self.parent.isEntered:
             self.initializeParameterNode()
 
     def cleanup(self) -> None:
-        """The module is unloaded or reloaded."""
+        """Called when the module is unloaded or reloaded."""
         self.exit()
         self.removeObservers()
         self.wiring.close()

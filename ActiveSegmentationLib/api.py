@@ -1,7 +1,7 @@
 """The public functions of the library: one call for each step of the loop over a study folder.
 
-A study is given as an opened ``Study`` or as the path of its folder. Functions that compute or write lock the study, so
-that one of them works on it at a time.
+A study is given as an open ``Study`` or as the path of its folder. Functions that compute or write lock the study, so
+only one of them runs at a time.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ def create_study(
     labels: str | None = None,
     settings: LoopSettings | None = None,
 ) -> Study:
-    """Make a study: a folder of plain files that refers to a cohort's images.
+    """Create a study: a folder of plain files that refers to a cohort's images.
 
     Args:
-        folder: Folder of the study; empty or not there yet.
+        folder: Folder of the study; empty, or it does not exist yet.
         cohort: The cohort, from ``discover``.
         annotation: "mask" (every pixel of a slice is labelled) or "scribble" (only the drawn ones).
         labels: "1=NAME,2=NAME". Default: the labels of the cohort.
         settings: How slices are prepared and models trained.
 
     Raises:
-        BadInput: If the folder holds something, or no label is known.
+        BadInput: If the folder is not empty, or no label is known.
 
     Example:
         >>> study = create_study("study", discover("phantom"), labels="1=RV,2=MYO,3=LV")
@@ -77,11 +77,11 @@ def suggest(
         limits: ``max_per_volume``, ``max_per_patient``, ``min_gap`` and ``include_blank``, see ``Constraints``.
 
     Returns:
-        The requests, the most wanted first: ``request.slice.volume``, ``request.slice.index`` (from 0),
+        The requests, the most urgent first: ``request.slice.volume``, ``request.slice.index`` (from 0),
         ``request.reason``.
 
     Raises:
-        BadInput: If no slice is left to ask for, or the strategy cannot be used.
+        BadInput: If no slice is left to request, or the strategy cannot be used.
 
     Example:
         >>> requests = suggest("study", 4, max_per_volume=1, device="cpu")
@@ -103,7 +103,7 @@ def annotate(
     progress: Progress | None = None,
     **reading: Any,
 ) -> dict[str, Imported]:
-    """Commit annotations: label maps of a folder, arrays, or the answers of the cohort's reference labels.
+    """Commit annotations: label maps from a folder, arrays, or the cohort's reference labels.
 
     Args:
         study: The study.
@@ -114,7 +114,7 @@ def annotate(
         reading: For a folder: ``ignore_label`` and ``slices``, see ``import_annotations``.
 
     Returns:
-        For each volume the numbers of new slices, and of those committed before with the same pixels.
+        For each volume the numbers of new slices and of slices already committed with the same pixels.
 
     Raises:
         BadInput: If neither or both are given, or an annotation cannot be used.
@@ -217,12 +217,12 @@ def evaluate(
     Args:
         study: The study.
         metrics: Any of "dice", "dice2d", "hd95", "msd".
-        role: "pool", "validation" or "test". Default: the test volumes where there are some, else the pool.
+        role: "pool", "validation" or "test". Default: the test volumes if there are any, otherwise the pool.
         device: "auto" (a GPU where there is one), or a PyTorch device.
         progress: Progress reporter. Default: reports nothing.
 
     Returns:
-        Mean and standard deviation over volumes of each class and metric, then of the means over classes.
+        Mean and standard deviation over volumes for each class and metric, then for the means over classes.
 
     Raises:
         BadInput: If no model is trained, or no volume has reference masks.
@@ -243,7 +243,7 @@ def evaluate(
 
 
 def export(study: Study | str | Path, out: str | Path, format: str) -> list[Path]:
-    """Write the annotations for other tools.
+    """Export the annotations to formats of other tools.
 
     Args:
         study: The study.
@@ -281,7 +281,7 @@ def benchmark(
         cohort: The cohort, from ``discover``.
         strategies: The strategies or their names.
         rounds: Cumulative budgets, "2%,3%" or "10,20".
-        out: Folder of the results; what is finished in it is not computed again.
+        out: Folder of the results; finished runs in it are not computed again.
         seeds: Seeds of the runs.
         progress: Progress reporter. Default: reports nothing.
         options: Other fields of ``BenchmarkOptions``, such as ``settings``, ``workers`` and ``device``.
@@ -319,13 +319,13 @@ def _opened(study: Study | str | Path, device: str, progress: Progress | None) -
 
 
 def _answer_requests(loop: StudyLoop) -> dict[str, Imported]:
-    """Commit what the cohort's reference labels say about the open requests."""
+    """Commit the cohort's reference labels as answers to the open requests."""
     from ActiveSegmentationLib.experiment import OracleAnnotator
 
     rounds = loop.study.requests.rounds()
     wanted = loop.study.open_requests(max(rounds)) if rounds else []
     if not wanted:
-        advice = "Ask for slices with the command suggest first."
+        advice = "Run the command suggest first."
         raise BadInput("There is no open request to answer.", where=loop.study.folder, advice=advice)
     oracle = OracleAnnotator(loop.stack, loop.study.annotation, seed=loop.settings.seed)
     slices = [request.slice for request in wanted]

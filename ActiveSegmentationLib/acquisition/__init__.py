@@ -7,7 +7,7 @@
 - both: ``two_stages``, ``badge``, ``usim``, ``combination``
 - wrappers: ``wrappers``, ``balanced``
 
-``registry`` finds strategies by name, ``base`` says what a strategy is, ``pool`` what it may look at.
+``registry`` finds strategies by name, ``base`` defines the interface of a strategy, ``pool`` the data it may use.
 """
 
 from typing import TYPE_CHECKING

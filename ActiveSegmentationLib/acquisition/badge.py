@@ -20,20 +20,20 @@ class Badge(ModelStrategy):
     """k-means++ draws in the space of loss gradients at the model's own labels (Ash et al. 2020; "BADGE(LL)" of
     Foellmer et al. 2024).
 
-    - A slice is represented by the gradient of the loss by the last 3 x 3 convolution before the head, as if the most
-      probable label of every pixel were true: long where the model is unsure, and in another direction where something
-      else would be learnt.
+    - A slice is represented by the gradient of the loss with respect to the last 3 x 3 convolution before the head, as
+      if the most probable label of every pixel were true. The gradient is long if the model is unsure, and slices that
+      teach the model different things have gradients of different directions.
     - The first pick is the longest gradient. Every further one is drawn with probability proportional to the squared
-      distance to the nearest pick; where all distances are 0, evenly.
+      distance to the nearest pick, or uniformly if all distances are 0.
     - The loss is the cross-entropy, whose direction depends on the slice's pixels alone; loss="training" adds the Dice
       loss in equal parts, as the paper's code does.
 
-    Of several models the first gives the gradients. Needs a trained U-Net; costs a forward and a short backward pass a
-    slice, then O(budget n d) with d <= ``parameters``.
+    With several ensemble members, the first gives the gradients. Needs a trained U-Net; costs a forward and a short
+    backward pass a slice, then O(budget n d) with d <= ``parameters``.
     """
 
     name = "badge"
-    summary = "Slices from which the model would learn much, each something different; quick, with some chance in it."
+    summary = "Slices from which the model would learn much, each something different; quick, partly random."
     source = "Foellmer (Ash 2020)"
 
     parameters: Parameters = 10_000
@@ -86,7 +86,7 @@ class _Draws(GreedyState):
 
 
 def _draw(weights: np.ndarray, allowed: np.ndarray, rng: np.random.Generator) -> int:
-    """A position with probability proportional to its weight, an allowed one evenly where all weights are 0."""
+    """Draw a position in proportion to its weight; uniformly among the allowed ones if all weights are 0."""
     candidates = np.flatnonzero(allowed)
     total = weights[candidates].sum()
     return int(rng.choice(candidates, p=weights[candidates] / total if total > 0 else None))

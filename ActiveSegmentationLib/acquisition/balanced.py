@@ -1,4 +1,4 @@
-"""Balanced over patients and volumes, and within each volume where the score is high; and the default strategy."""
+"""The strategies "balanced" and "recommended" (the default): equally many slices from every patient."""
 
 from __future__ import annotations
 
@@ -19,58 +19,59 @@ from ActiveSegmentationLib.acquisition.wrappers import ScoreWrapper
 
 @dataclass(frozen=True)
 class Balanced(ScoreWrapper):
-    """Patients in turn, those with the fewest annotated slices first, of each the volume with the fewest, and of that
-    the slice with the highest score (ours).
+    """Patients in turn, those with the fewest annotated slices first; in each, the volume with the fewest, and in that
+    volume the slice with the highest score (ours).
 
-    It joins what careful comparisons found: few slices of many volumes beat many of few (Zhang et al., MIDL 2025), and
-    chance in addition to the score keeps a batch from being all alike (Gaillochet et al. 2023; ClaSP PE 2026). Options
-    say how far the score may go:
+    It combines two findings of careful comparisons: few slices of many volumes beat many slices of few volumes (Zhang
+    et al., MIDL 2025), and randomness added to the score makes batches more diverse (Gaillochet et al. 2023; ClaSP PE
+    2026). Options limit the influence of the score:
 
-    - ``window`` is the part of a volume in which the best slice is looked for, around positions that are spread evenly
-      over the volumes as those of "strided": 0 leaves the score out, 1 leaves the position to it.
-    - ``trim`` keeps the positions from either end, where there is often little to see.
-    - ``foreground`` moves that part of them to where the model sees structures, every class alike, or inside the extent
-      that a person marked: what makes "foreground-random" strong where structures are short (nnActive, Luth et al.
-      2025).
-    - ``beta`` is the strength of the score against Gumbel noise, as of "power".
-    - ``balance`` says whether patients or only volumes take turns, ``volumes`` which of those with equally few
-      annotated slices comes first.
-    - With ``batches`` above 1 so many balanced batches are drawn, and the one with the highest mean score is taken.
+    - ``window`` is the part of a volume that is searched for the best slice, around positions that are evenly spread
+      over the volumes as in "strided": with 0 the score is not used, with 1 it alone decides.
+    - ``trim`` excludes either end of a volume, where there is often little to see.
+    - ``foreground`` is the share of positions on slices in which the model sees structures, the same for every class,
+      or within the extent that a person marked. This is what makes "foreground-random" strong if structures span few
+      slices (nnActive, Luth et al. 2025).
+    - ``beta`` is the strength of the score relative to Gumbel noise, as in "power".
+    - ``balance`` chooses between turns of patients and turns of volumes, ``volumes`` the order of volumes with equally
+      few annotated slices.
+    - ``batches`` is the number of balanced batches to draw; the one with the highest mean score is taken.
 
-    A volume with annotated slices gets the position that is farthest from them. Before the score is ready, the
-    positions alone decide. Needs what the score needs. Cost: that of the score, and O(batches budget n).
+    In a volume with annotated slices, the position farthest from them is used. Before the score is ready, only the
+    positions count. Needs what the score needs. Cost: that of the score, and O(batches budget n).
     """
 
     name = "balanced"
-    summary = "The same number of slices from every patient, and in each the ones a score prefers; add it as in :bald."
+    summary = "The same number of slices from every patient, those with the highest score; add the score as in :bald."
     source = "ours"
 
     beta: Annotated[
-        float, Option("strength of the score against chance; large to take the highest", least=1e-6, most=1e12)
+        float,
+        Option("strength of the score relative to noise; large values take the highest scores", least=1e-6, most=1e12),
     ] = 1.0
-    window: Annotated[float, Option("part of a volume to look in, around evenly spread places", least=0, most=1)] = 1.0
+    window: Annotated[float, Option("part of a volume to search, around evenly spread positions", least=0, most=1)] = (
+        1.0
+    )
     foreground: Annotated[
         float,
-        Option("part of the places that lie where the model sees structures, or a person marked them", least=0, most=1),
+        Option("share of the positions where the model sees structures, or a person marked them", least=0, most=1),
     ] = 0.0
-    trim: Annotated[float, Option("part of a volume at either end that is not looked at first", least=0, most=0.45)] = (
-        0.0
-    )
+    trim: Annotated[float, Option("part of a volume at either end that is used last", least=0, most=0.45)] = 0.0
     balance: Annotated[Literal["patient", "volume"], Option("whether patients or only volumes take turns")] = "patient"
     batches: Annotated[
         int,
-        Option("balanced batches to draw; that of the highest mean score is taken", least=1, most=100_000),
+        Option("balanced batches to draw; the one with the highest mean score is taken", least=1, most=100_000),
     ] = 1
     volumes: Annotated[Literal["random", "unsure"], Option("which of equally annotated volumes come first")] = "random"
 
     @property
     def uses_extents(self) -> bool:
-        """Whether it looks for structures; see ``Strategy.uses_extents``."""
+        """Whether a share of the positions is on structures; see ``Strategy.uses_extents``."""
         return self.wrapped.uses_extents or self.foreground > 0
 
     @property
     def score_specs(self) -> tuple[ScoreSpec, ...]:
-        """Those of the score, and shares of the classes; see ``Strategy.score_specs``."""
+        """The score's own, and shares of the classes; see ``Strategy.score_specs``."""
         own = (class_share(),) if self.foreground > 0 else ()
         return merged(self.wrapped.score_specs, own)
 
@@ -86,7 +87,8 @@ class Balanced(ScoreWrapper):
         seen = structures(pool) if self.foreground > 0 else None
         stretched = StretchedVolumes(pool, self.trim, self.foreground, seen)
         batches = [self._batch(pool, stretched, scores, budget, window, rng) for _ in range(count)]
-        sizes = np.array([len(batch) for batch in batches])  # limits may end a batch early: the longest compete
+        # limits may end a batch early: only the longest are compared
+        sizes = np.array([len(batch) for batch in batches])
         if not sizes.max():
             return []
         values = np.array([scores[batch].mean() if batch else 0.0 for batch in batches])
@@ -134,19 +136,19 @@ class Balanced(ScoreWrapper):
         return f"{self._turn(pool, position, stretched.shown[position])}{batch}."
 
     def _wanted(self, scores: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Logarithms of the scores with noise; scores below zero count by their order."""
+        """Logarithms of the scores with noise; negative scores are replaced by their ranks."""
         logarithm = log_ranks(scores) if (scores < 0).any() else np.log(scores + FLOOR)
         return power_noise(logarithm, self.beta, rng)
 
     def _volume_order(self, pool: Pool, scores: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Rank of every volume among those with equally many annotated slices: (volumes,)."""
         count = int(pool.volumes.max()) + 1
-        lottery = rng.permutation(count)
+        random_order = rng.permutation(count)
         if self.volumes == "random":
-            return lottery
+            return random_order
         sums = np.bincount(pool.volumes, scores, count)
         means = sums / np.maximum(1, np.bincount(pool.volumes, minlength=count))
-        return np.argsort(np.lexsort((lottery, -means)))
+        return np.argsort(np.lexsort((random_order, -means)))
 
 
 class VolumeTurns:
@@ -185,13 +187,14 @@ class Recommended(Strategy):
 
     - Patients take turns, then their volumes. Positions are spread evenly over the middle 80 % of the volumes and far
       from what is annotated in the same volume.
-    - From the first model on, two thirds of them are spread over the slices in which the model sees structures, every
-      class alike; five such batches are drawn, and the one of which the model is least sure is asked for.
-    - Where a person marked which slices of a volume show structures, that counts instead, from the first round on.
+    - From the first model on, two thirds of the positions are spread over the slices in which the model sees
+      structures, with equal shares for the classes. Five such batches are drawn, and the one that the model is least
+      sure of is requested.
+    - If a person marked the extent of a volume, it is used instead of predicted structures, from the first round on.
 
-    docs/experiments/recommended_strategy.md tells how it was found, and how little separates the good strategies. It
-    takes no options, so that its name in a table means one thing. Needs nothing; before the first model it does
-    without. Cost: one prediction of every slice, and five times O(budget n) for the batches.
+    docs/experiments/recommended_strategy.md describes how it was found, and how little separates the good strategies.
+    It takes no options, so its name in a table always means the same. Needs nothing; before the first model, only
+    positions are used. Cost: one prediction of every slice, and five times O(budget n) for the batches.
     """
 
     name = "recommended"
@@ -200,7 +203,7 @@ class Recommended(Strategy):
 
     @property
     def balanced(self) -> Balanced:
-        """The strategy that it stands for."""
+        """The equivalent ``Balanced`` strategy."""
         return Balanced(Entropy(), trim=0.1, window=0.0, batches=5, foreground=0.66)
 
     @property
@@ -210,7 +213,7 @@ class Recommended(Strategy):
 
     @property
     def uses_extents(self) -> bool:
-        """It does; see ``Strategy.uses_extents``."""
+        """Always True; see ``Strategy.uses_extents``."""
         return True
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:

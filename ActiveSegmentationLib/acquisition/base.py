@@ -1,4 +1,4 @@
-"""What a strategy is: it gets a pool and a budget, and returns slices with scores and reasons."""
+"""Base classes of strategies: a strategy gets a pool and a budget, and returns slices with scores and reasons."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.seeds import generator
 
 NO_MODEL = "No model is trained yet"
-"""Why strategies that look at a model are not ready."""
+"""Why strategies that use a model are not ready."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One slice that a strategy asks for.
+    """One slice that a strategy selects.
 
     Attributes:
         slice: The slice.
-        score: The strategy's score when it picked the slice, higher = more urgent; None where it has none.
+        score: The strategy's score when it picked the slice, higher = more urgent; None if it computes none.
         reason: Why, in plain words.
     """
 
@@ -38,12 +38,12 @@ class Choice:
 
 @dataclass(frozen=True)
 class Situation:
-    """What a study or an experiment has, to tell beforehand which strategies it can use.
+    """What a study or an experiment offers, to find out beforehand which strategies it can use.
 
     Attributes:
         members: Number of ensemble members.
         dropout: Whether its models are trained with dropout.
-        extents: Whether a person marked which slices of some volume show anything.
+        extents: Whether a person marked the extent of at least one volume.
         experiment: Whether the annotator is simulated, so that the true labels of the pool are known.
     """
 
@@ -54,27 +54,33 @@ class Situation:
 
 
 NEEDS: dict[str, tuple[Callable[[Situation], bool], str]] = {
-    "members": (lambda s: s.members >= 2, "Needs two or more models a round: set the number of models."),
+    "members": (lambda s: s.members >= 2, "Needs two or more ensemble members: set the number of models."),
     "dropout": (lambda s: s.dropout, "Needs models with dropout: choose a training preset that has it."),
-    "extents": (lambda s: s.extents, "Needs volumes in which the slices that show anything are marked."),
-    "truth": (lambda s: s.experiment, "For experiments only: it looks at the true labels of unlabelled slices."),
+    "extents": (
+        lambda s: s.extents,
+        "Needs volumes with a marked extent: mark the first and last slice that show a structure.",
+    ),
+    "truth": (
+        lambda s: s.experiment,
+        "For experiments only: it uses the reference labels of slices that are not annotated.",
+    ),
 }
-"""What a strategy may need: a test of the situation, and what to say where it fails."""
+"""What a strategy may need: a test of the situation, and the message if it fails."""
 
 
 class Strategy(abc.ABC):
-    """Chooses slices.
+    """Selects the slices to annotate next; the base class of all strategies.
 
     - Its options are typed keyword arguments of the constructor (see ``options``); it keeps no state between rounds.
-    - It asks the pool for embeddings and scores, and declares which ones, so that they are computed together.
+    - It requests embeddings and scores from the pool, and declares which ones, so that they are computed together.
     - All its random choices come from the generator that ``select`` gets. Dropout masks and networks that are trained
-      for one choice follow the pool's seed, so that the same model, slice and seed give the same score.
+      during one selection use the pool's seed, so that the same model, slice and seed give the same score.
 
     Attributes:
-        name: Name under which people call it.
+        name: Name that users type.
         summary: One line that says when to use it.
         source: Paper or study that it comes from, for the table of all strategies.
-        requires: What it needs before it can work, in words, for the same table.
+        requires: What it needs, in words, for the same table.
     """
 
     name: ClassVar[str]
@@ -124,7 +130,7 @@ class Strategy(abc.ABC):
 
     @property
     def needs(self) -> frozenset[str]:
-        """Words from ``NEEDS``: what a study must have for the strategy to be used at all."""
+        """Keys of ``NEEDS``: what a study must offer before the strategy can be used."""
         return frozenset()
 
     @property
@@ -134,7 +140,7 @@ class Strategy(abc.ABC):
 
     @property
     def score_specs(self) -> tuple[ScoreSpec, ...]:
-        """Scores of predictions that ``select`` asks the pool for; those of one sampler come from one sweep."""
+        """Scores that ``select`` asks the pool for; scores of the same sampler are computed in one pass."""
         return ()
 
     @property
@@ -144,34 +150,36 @@ class Strategy(abc.ABC):
 
     @property
     def uses_extents(self) -> bool:
-        """Whether it looks at the extents that a person marked."""
+        """Whether it uses the extents that a person marked."""
         return False
 
     @abc.abstractmethod
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:
-        """Choose slices; called only where ``not_ready_reason`` is "".
+        """Select slices; called only if ``not_ready_reason`` is "".
 
         Args:
-            pool: The slices to choose from, with the constraints that hold.
+            pool: The slices to choose from, with their limits.
             budget: Number of slices wanted, at least 1.
             rng: Source of all randomness.
 
         Returns:
-            At most ``budget`` choices, the most urgent first, no slice twice; fewer only where the pool allows no more.
+            At most ``budget`` choices, the most urgent first, no slice twice; fewer only if the limits leave no more
+            slices.
 
         Raises:
             BadInput: If a score is not finite; the message names the slice.
         """
 
     def not_ready_reason(self, pool: Pool) -> str:
-        """Why it cannot judge this pool yet, without a full stop, as "No model is trained yet"; "" where it can.
+        """Why it cannot select from this pool yet, without a full stop, such as "No model is trained yet"; "" if it
+        can.
 
-        The loop then asks for balanced random slices instead.
+        The loop then selects balanced random slices instead.
         """
         return ""
 
     def unavailable_reason(self, situation: Situation) -> str:
-        """Why it cannot be used in this situation and what would help; "" where it can."""
+        """Why it cannot be used in this situation and what to do; "" if it can."""
         for need, (holds, words) in NEEDS.items():
             if need in self.needs and not holds(situation):
                 return words
@@ -179,12 +187,12 @@ class Strategy(abc.ABC):
 
 
 class ModelStrategy(Strategy):
-    """A strategy that looks at a trained model."""
+    """A strategy that uses a trained model."""
 
     requires = "a trained model"
 
     def not_ready_reason(self, pool: Pool) -> str:
-        """There is no model; see ``Strategy.not_ready_reason``."""
+        """Not ready before a model is trained; see ``Strategy.not_ready_reason``."""
         return "" if pool.model is not None else NO_MODEL
 
 
@@ -192,14 +200,14 @@ class ScoreStrategy(ModelStrategy):
     """A strategy that gives every slice a score and takes the highest; wrappers and combinations build on it.
 
     Attributes:
-        only_order: Whether only the order of the scores means anything, not their size.
+        only_order: Whether only the order of the scores is meaningful, not their size.
     """
 
     only_order: ClassVar[bool] = False
 
     @abc.abstractmethod
     def score(self, pool: Pool) -> np.ndarray:
-        """Scores of all slices of the pool, where the strategy is ready.
+        """Scores of all slices of the pool; requires that the strategy is ready.
 
         Returns:
             (n,) finite float array, larger = more urgent.
@@ -207,7 +215,7 @@ class ScoreStrategy(ModelStrategy):
 
     @abc.abstractmethod
     def reason(self, pool: Pool, position: int, score: float) -> str:
-        """Why the slice at ``position`` is asked for: one sentence in plain words with a full stop."""
+        """Why the slice at ``position`` is requested: one plain sentence with a full stop."""
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:
         """Take the slices with the highest scores, ties by position."""
@@ -225,12 +233,12 @@ class GreedyState(abc.ABC):
             allowed: (n,) bool, at least one True.
 
         Returns:
-            Its position, and its score where it has one.
+            Its position, and its score or None.
         """
 
     @abc.abstractmethod
     def take(self, position: int) -> str:
-        """Count the slice at ``position`` as picked; returns why it was worth it, one sentence with a full stop."""
+        """Count the slice at ``position`` as picked; returns the reason, one sentence with a full stop."""
 
 
 class Gains(GreedyState):
@@ -238,7 +246,7 @@ class Gains(GreedyState):
 
     @abc.abstractmethod
     def gains(self) -> np.ndarray:
-        """(n,) finite float64 array, 0 or more, of every slice of the pool whether it may be picked or not."""
+        """(n,) finite float64 array, 0 or more, for every slice of the pool, including those that may not be picked."""
 
     def pick(self, allowed: np.ndarray) -> tuple[int, float | None]:
         """The allowed slice with the largest gain; see ``GreedyState.pick``."""
@@ -274,7 +282,7 @@ def greedy(
         among: (n,) bool, the only slices that may be picked. Default: all.
 
     Yields:
-        Position, score (None where it has none) and reason of each pick.
+        Position, score (or None) and reason of each pick.
     """
     for _ in range(budget):
         allowed = allowance.mask if among is None else allowance.mask & among
@@ -299,10 +307,10 @@ def pick_greedily(state: GreedyState, pool: Pool, budget: int, among: np.ndarray
 
 
 def highest(strategy: ScoreStrategy, pool: Pool, scores: np.ndarray, budget: int) -> list[Choice]:
-    """The slices with the highest scores that the limits let through, ties by position.
+    """The slices with the highest scores that the limits allow, ties by position.
 
     Args:
-        strategy: Gives the reasons.
+        strategy: Strategy that gives the reasons.
         pool: The slices to choose from.
         scores: (n,) finite scores.
         budget: Number of slices wanted.
@@ -312,12 +320,12 @@ def highest(strategy: ScoreStrategy, pool: Pool, scores: np.ndarray, budget: int
 
 
 def selection_generator(seed: int, strategy: str, round_number: int) -> np.random.Generator:
-    """The source of a strategy's random draws in one round."""
+    """The random generator of a strategy in one round."""
     return generator(seed, "acquisition", strategy, round_number)
 
 
 def as_clause(sentence: str) -> str:
-    """A sentence as it follows other words: with a small first letter."""
+    """A sentence with a lower-case first letter, to follow other words."""
     return sentence[0].lower() + sentence[1:]
 
 

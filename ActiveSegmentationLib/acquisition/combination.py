@@ -1,4 +1,4 @@
-"""Combinations: slices that stand for others and of which the model is unsure, both at once."""
+"""Combinations of two strategies: slices that are both representative and uncertain."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ Weight = Annotated[float, Option("how much the score counts next to representati
 
 @dataclass(frozen=True)
 class Combination(Strategy):
-    """A strategy of two: one that covers the cohort and one that scores slices, as in "product:coreset+entropy".
+    """Combines a strategy that covers the cohort with one that scores slices, as in "product:coreset+entropy".
 
-    Where one of the two is not ready, the other decides alone and the reasons say so.
+    If one of the two is not ready, the other is used alone and the reasons say so.
     """
 
     source = "ours"
@@ -49,11 +49,11 @@ class Combination(Strategy):
         """Check the options and the two parts.
 
         Raises:
-            BadInput: If a part is not of its kind.
+            BadInput: If a part is not of the right kind.
         """
         super().__post_init__()
         if not (isinstance(self.cover, RepresentativeStrategy) and isinstance(self.scorer, ScoreStrategy)):
-            message = "It joins one representative strategy and one that scores slices."
+            message = "It combines one representative strategy and one that scores slices."
             raise BadInput(
                 message, where=f"strategy {self.name}", advice=f"Use for example {self.name}:coreset+entropy."
             )
@@ -75,15 +75,15 @@ class Combination(Strategy):
 
     @property
     def loss_head(self) -> bool:
-        """Whether one of both needs it; see ``Strategy.loss_head``."""
+        """Whether one of the two needs it; see ``Strategy.loss_head``."""
         return self.cover.loss_head or self.scorer.loss_head
 
     def unavailable_reason(self, situation: Situation) -> str:
-        """That of one of the two; see ``Strategy.unavailable_reason``."""
+        """The reason of either part; see ``Strategy.unavailable_reason``."""
         return self.cover.unavailable_reason(situation) or self.scorer.unavailable_reason(situation)
 
     def not_ready_reason(self, pool: Pool) -> str:
-        """Neither of the two is ready; see ``Strategy.not_ready_reason``."""
+        """Not ready if neither part is; see ``Strategy.not_ready_reason``."""
         reason = self.scorer.not_ready_reason(pool)
         return reason if reason and self.cover.not_ready_reason(pool) else ""
 
@@ -101,14 +101,14 @@ class Combination(Strategy):
 
     @abc.abstractmethod
     def state(self, pool: Pool, gains: Gains, scores: np.ndarray, budget: int) -> GreedyState:
-        """Which slice is next, by the gains of ``cover`` and the scores (n,) float64 of ``scorer``."""
+        """The greedy state that combines the gains of ``cover`` and the scores (n,) float64 of ``scorer``."""
 
 
 class _Joint(GreedyState):
-    """The slice with the largest joint value of gain and score is next.
+    """Greedy state that picks the slice with the largest joint value of gain and score.
 
     Args:
-        combination: Says how the two become one number, and gives the reasons.
+        combination: Computes the joint value and gives the reasons.
         pool: The pool.
         gains: Gains of the representative strategy.
         scores: (n,) scores.
@@ -118,7 +118,7 @@ class _Joint(GreedyState):
         self._combination, self._pool, self._gains, self._scores = combination, pool, gains, scores
 
     def pick(self, allowed: np.ndarray) -> tuple[int, float | None]:
-        """The allowed slice of the largest joint value; see ``GreedyState.pick``."""
+        """The allowed slice with the largest joint value; see ``GreedyState.pick``."""
         values = np.zeros(len(allowed))
         values[allowed] = self._combination.joint(self._gains.gains()[allowed], self._scores[allowed])
         position = best(values, allowed)
@@ -132,7 +132,7 @@ class _Joint(GreedyState):
 
 @dataclass(frozen=True)
 class JointCombination(Combination):
-    """Picks by one number made of gain and score; subclasses say how."""
+    """Picks by one joint value of gain and score; subclasses define it."""
 
     weight: Weight = 1.0
 
@@ -149,8 +149,8 @@ class JointCombination(Combination):
 class Product(JointCombination):
     """Greedy on gain x score^weight, each scaled to 0..1 over the slices that may be picked (ours).
 
-    A slice must be both unlike what is annotated and hard for the model. Needs what its parts need. Cost: that of its
-    parts, and O(budget n).
+    A slice must both differ from annotated slices and be hard for the model. Needs what its parts need. Cost: that of
+    its parts, and O(budget n).
     """
 
     name = "product"
@@ -165,7 +165,7 @@ class Product(JointCombination):
 class Borda(JointCombination):
     """Greedy on the sum of ranks by gain and by score, equal values sharing their mean rank (Borda count; ours).
 
-    Ranks need no common scale and are not ruled by outliers. Needs what its parts need. Cost: that of its parts, and
+    Ranks need no common scale and are robust to outliers. Needs what its parts need. Cost: that of its parts, and
     O(budget n log n).
     """
 
@@ -182,21 +182,21 @@ class Borda(JointCombination):
 
 @dataclass(frozen=True)
 class Prefilter(Combination):
-    """The slices with the highest scores are the candidates, among which the representative strategy picks (the two
-    stages of Ozdemir et al. 2021 and Yang et al. 2017, for any pair).
+    """The representative strategy picks among candidates, the slices with the highest scores (the two stages of Ozdemir
+    et al. 2021 and Yang et al. 2017, for any pair of strategies).
 
-    ``factor`` times the budget are candidates, more where limits leave too few. Needs what its parts need. Cost: that
-    of its parts.
+    The number of candidates is ``factor`` times the budget, more if limits leave too few. Needs what its parts need.
+    Cost: that of its parts.
     """
 
     name = "prefilter"
     summary = "Among the slices that are hardest for the model, those most unlike each other and the annotated."
     source = "ours, after Ozdemir 2021"
 
-    factor: Annotated[float, Option("candidates for each slice asked for", least=1, most=1000)] = 2.0
+    factor: Annotated[float, Option("candidates per requested slice", least=1, most=1000)] = 2.0
 
     def state(self, pool: Pool, gains: Gains, scores: np.ndarray, budget: int) -> GreedyState:
-        """The candidate with the largest gain next; see ``Combination.state``."""
+        """The candidate with the largest gain is picked next; see ``Combination.state``."""
         order = ranking(scores)
         order = order[pool.allowance().mask[order]]
         reach = int(np.ceil(self.factor * budget))
@@ -208,21 +208,21 @@ class Prefilter(Combination):
 
 
 class _Candidates(GreedyState):
-    """The slice with the largest gain among the first in an order is next.
+    """Greedy state that picks the slice with the largest gain among the first slices of an order.
 
     Args:
         gains: Gains of the representative strategy.
         order: Positions by falling score.
-        reach: How many of them are candidates.
-        more: How many are added where the limits leave none.
-        reason: Why the scorer wants a slice.
+        reach: Number of candidates.
+        more: Number of candidates to add if the limits leave none.
+        reason: Gives the scorer's reason for a slice.
     """
 
     def __init__(self, gains: Gains, order: np.ndarray, reach: int, more: int, reason: Callable[[int], str]) -> None:
         self._gains, self._order, self._reach, self._more, self._reason = gains, order, reach, more, reason
 
     def pick(self, allowed: np.ndarray) -> tuple[int, float | None]:
-        """The candidate of the largest gain; see ``GreedyState.pick``."""
+        """The candidate with the largest gain; see ``GreedyState.pick``."""
         while not allowed[self._order[: self._reach]].any():
             self._reach += self._more
         candidates = np.zeros(len(allowed), dtype=bool)
@@ -235,7 +235,7 @@ class _Candidates(GreedyState):
 
 
 def _scaled(values: np.ndarray) -> np.ndarray:
-    """Values (n,) scaled to 0..1; all 1 where they are equal."""
+    """Values (n,) scaled to 0..1; all 1 if they are equal."""
     values = significant(values)
     low, high = values.min(), values.max()
     return (values - low) / (high - low) if high > low else np.ones(len(values))

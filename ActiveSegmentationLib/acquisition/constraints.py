@@ -1,4 +1,4 @@
-"""Which slices may still be picked: one rule for every strategy (caps, gaps, skipped and blank slices)."""
+"""Limits that hold for every strategy: caps per volume and patient, minimum gaps, skipped and blank slices."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class Constraints:
     """Limits on the choices of one round.
 
     Attributes:
-        max_per_volume: Most slices of one volume in this round, None for no limit.
-        max_per_patient: Most slices of one patient in this round, None for no limit.
-        min_gap: Least difference of slice index to any annotated or picked slice of the same volume; 1 (or 0) lets
-            neighbours be picked, as the papers do.
+        max_per_volume: Maximum number of slices of one volume in this round, None for no limit.
+        max_per_patient: Maximum number of slices of one patient in this round, None for no limit.
+        min_gap: Minimum difference of slice index to any annotated or picked slice of the same volume; 1 (or 0) allows
+            adjacent slices, as the papers do.
         blank: Whether slices without image content may be picked.
     """
 
@@ -97,10 +97,10 @@ class Allowance:
             self._close_gap(position)
 
     def take_in_order(self, order: np.ndarray, budget: int) -> list[int]:
-        """Take the first ``budget`` positions of ``order`` that the limits let through.
+        """Take the first ``budget`` positions of ``order`` that the limits allow.
 
         Args:
-            order: Positions, the most wanted first.
+            order: Positions, the most urgent first.
             budget: Number of picks wanted.
 
         Returns:

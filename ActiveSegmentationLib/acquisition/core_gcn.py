@@ -1,4 +1,4 @@
-"""CoreGCN: k-center greedy in the features of a graph network that tells annotated from other slices."""
+"""CoreGCN: k-center greedy in the features of a graph network that distinguishes annotated from other slices."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ class CoreGCN(SpaceStrategy):
         loss = -mean log sigmoid(y) over annotated - lambda mean log(1 - sigmoid(y)) over other slices
 
     with 128 hidden features, dropout 0.3 and 200 steps of Adam over the whole graph. Slices are then compared by H and
-    y side by side; the gain of one is its distance to the nearest annotated or picked one, as with "coreset".
+    y, concatenated; the gain of a slice is its distance to the nearest annotated or picked slice, as in "coreset".
 
-    Two differences to the paper:
+    Two differences from the paper:
 
-    - It draws a subset of large pools because it keeps A. Here A is only ever applied, as
-      A Z = X (X^T D^-1 Z) - D^-1 Z + Z, so that all slices of the pool take part.
-    - Features may be negative here, and columns of S could sum to nothing. Positive and negative parts are therefore
-      features of their own, which leaves the similarities of features without negative values as they are.
+    - The paper samples a subset of large pools because it stores A. Here A is only applied, as A Z = X (X^T D^-1 Z) -
+      D^-1 Z + Z, so all slices of the pool are used.
+    - Features may be negative here, so columns of S could sum to 0. Positive and negative parts are therefore separate
+      features, which does not change the similarities of non-negative features.
 
     ``space`` is as for "coreset". Needs the embedding and an annotated slice; cost O(steps n d 128).
     """
 
     name = "coregcn"
-    summary = "Slices unlike any annotated one, by a network that learns to tell annotated slices from the rest."
+    summary = "Slices unlike any annotated one, by a network that learns to distinguish annotated slices from the rest."
     source = "Vepa (Caramalau 2021)"
     requires = "an annotated slice"
 
@@ -50,7 +50,7 @@ class CoreGCN(SpaceStrategy):
         return self.space
 
     def not_ready_reason(self, pool: Pool) -> str:
-        """It must tell annotated slices from others; see ``Strategy.not_ready_reason``."""
+        """Not ready before a slice is annotated; see ``Strategy.not_ready_reason``."""
         return "" if pool.annotated.any() else "No slice is annotated yet"
 
     def start(self, pool: Pool, budget: int, rng: np.random.Generator) -> CoverGains:
@@ -73,9 +73,9 @@ class CoreGCN(SpaceStrategy):
 
 def _reason(pool: Pool, kind: str, centre: Centre) -> str:
     if centre.distance == 0:
-        return f"Nothing different is left: the network takes it for the same as {pool.describe(centre.nearest)}."
+        return f"Nothing different is left: for the network it is identical to {pool.describe(centre.nearest)}."
     known = "annotated" if pool.annotated[centre.nearest] else "annotated or requested"
     return (
-        f"A network that tells annotated slices from the rest by {in_words(kind)} finds it unlike anything "
+        f"A network that distinguishes annotated slices from the rest by {in_words(kind)} finds it unlike anything "
         f"{known} so far; the nearest is {pool.describe(centre.nearest)}."
     )

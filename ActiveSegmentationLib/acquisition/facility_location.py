@@ -16,11 +16,11 @@ from ActiveSegmentationLib.acquisition.pool import Pool
 BLOCK = 2**24
 """Similarities of points to candidates that are in memory at a time."""
 NOISE = 1e-9
-"""Gains below this part of the number of points are rounding."""
+"""Gains below this share of the number of points are rounding errors."""
 
 
 class Facilities:
-    """How well a growing choice of candidates stands for a set of points.
+    """How well a growing set of chosen candidates represents a set of points.
 
     The choice is worth the sum over the points of their largest cosine to any chosen candidate (Ozdemir et al. 2021,
     Eq. 9 and 10; Yang et al. 2017). While nothing is chosen every point counts -1, the least cosine there is: with the
@@ -28,15 +28,15 @@ class Facilities:
     points that it stands for better than those before, so that no matrix of all pairs is kept.
 
     Args:
-        points: (n, d) float array of the points to stand for, finite; a row of zeros has cosine 0 to all.
-        candidates: (m, d) float array of what may be chosen, finite.
-        chosen: (k, d) float array of what is chosen already.
+        points: (n, d) float array of the points to represent, finite; a row of zeros has cosine 0 to all.
+        candidates: (m, d) float array of the points that may be chosen, finite.
+        chosen: (k, d) float array of the points that are chosen already.
     """
 
     def __init__(self, points: np.ndarray, candidates: np.ndarray, chosen: np.ndarray | None = None) -> None:
         self._points, self._candidates = unit_rows(points), unit_rows(candidates)
         self.nearest = np.full(len(points), -1.0)
-        """(n,) float64: largest cosine of each point to what is chosen, -1 before anything is."""
+        """(n,) float64: largest cosine of each point to a chosen one, -1 before any is chosen."""
         self._gains = self._candidates @ self._points.sum(axis=0) + len(points)
         if chosen is not None and len(chosen):
             nearest = np.full(len(points), -1.0)
@@ -45,11 +45,11 @@ class Facilities:
             self._raise(nearest)
 
     def gains(self) -> np.ndarray:
-        """(m,) float64, 0 or more: what each candidate would add to the worth of the choice."""
+        """(m,) float64, 0 or more: by how much each candidate would raise the objective."""
         return np.where(self._gains > NOISE * len(self._points), self._gains, 0.0)
 
     def choose(self, candidate: int) -> int:
-        """Add a candidate to the choice; returns for how many points it stands better than those before."""
+        """Choose a candidate; returns the number of points that it represents better than earlier ones."""
         return self._raise(self._points @ self._candidates[candidate])
 
     def _raise(self, similarity: np.ndarray) -> int:
@@ -65,7 +65,7 @@ class Facilities:
 
 
 class FacilityGains(Gains):
-    """What each item of a pool adds in standing for the items that are not annotated yet.
+    """How much better each item of a pool would represent the items that are not annotated yet.
 
     Args:
         pool: The pool.
@@ -87,19 +87,19 @@ class FacilityGains(Gains):
         """Count the pick as chosen, see ``GreedyState.take``."""
         count = self._facilities.choose(position)
         if not count:
-            return f"Nothing else is left to stand for: by {self._by} all {self._things} resemble earlier picks more."
+            return f"Nothing else is left to represent: by {self._by} all {self._things} resemble earlier picks more."
         total = int(self._open.sum())
-        return f"Stands for others: by {self._by} {count} of {total} open {self._things} resemble it most so far."
+        return f"Represents others: by {self._by} {count} of {total} open {self._things} resemble it most so far."
 
 
 @dataclass(frozen=True)
 class FacilityLocation(SpaceStrategy):
     """Maximum coverage of unlabelled slices by cosine similarity (Yang et al. 2017; Ozdemir et al. 2021, Eq. 9 and 10),
-    as a strategy of its own.
+    as a strategy.
 
-    Greedy: again and again the slice that adds most to the sum, over all slices that may be asked for, of the largest
-    cosine to a picked one. Annotated slices count as picked unless ``annotated`` is False. ``space`` is as for
-    "coreset". Needs the embedding; cost about O(n^2 d log(annotated + budget)).
+    Greedy: each step picks the slice that adds most to the sum, over all slices that may be requested, of the largest
+        cosine to a picked one. Annotated slices count as picked unless ``annotated`` is False. ``space`` is as for
+        "coreset". Needs the embedding; cost about O(n^2 d log(annotated + budget)).
     """
 
     name = "facility-location"

@@ -1,4 +1,4 @@
-"""FLQMI: a batch that stands for a query set, and stays close to it (Foellmer et al. 2024, Eq. 1)."""
+"""FLQMI: a batch that represents a query set and stays close to it (Foellmer et al. 2024, Eq. 1)."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ BLOCK = 2**24
 """Numbers processed at a time."""
 
 EPSILON = 0.01
-"""Default of how far the stochastic greedy choice may fall behind the exact one, in expectation."""
+"""Default of the expected loss of the stochastic greedy choice relative to the exact one."""
 
 
 class Similarities:
-    """Inner products of all points with the query set, kept where they fit and computed block by block otherwise.
+    """Inner products of all points with the query set, kept if they fit into memory, otherwise computed block by block.
 
     Args:
         points: (n, d) float32 array, finite.
@@ -83,9 +83,10 @@ class Dense:
 def flqmi(
     similarities: np.ndarray, chosen: np.ndarray, *, weights: np.ndarray | None = None, eta: float = 1.0
 ) -> float:
-    """The objective: sum over queries of the best similarity to a chosen point, plus eta times the same turned round.
+    """The objective: sum over queries of the best similarity to a chosen point, plus eta times the sum over chosen
+    points of their best similarity to a query.
 
-    Negative similarities count as 0, so nothing is lost by one more point; the paper's optimiser does the same.
+    Negative similarities count as 0, so another point never lowers it; the paper's optimiser does the same.
 
     Args:
         similarities: (n, q) float array.
@@ -111,7 +112,8 @@ class FlqmiSettings:
         budget: Number of picks wanted.
         weights: (q,) how often each query counts. Default: once.
         eta: Weight of the similarity of the picks to their nearest query.
-        epsilon: 0 for the exact choice, else of the stochastic one. Default: by the number of points and similarities.
+        epsilon: 0 for the exact choice, otherwise the expected loss of the stochastic one. Default: depends on the
+            number of points and similarities.
     """
 
     budget: int
@@ -121,21 +123,21 @@ class FlqmiSettings:
 
 
 class FlqmiState(GreedyState):
-    """The point that raises the objective most is next, ties to the lowest position.
+    """Greedy state that picks the point that raises the objective most, ties by position.
 
-    The exact choice is at least 1 - 1/e of the best one. The stochastic one looks at (points / budget) x
-    ln(1 / epsilon) random points a step, which costs the same whatever the budget, and falls behind by epsilon at most
-    in expectation (Mirzasoleiman et al. 2015). Cost O(budget n q), or O(n q ln(1 / epsilon)).
+    The exact choice is at least 1 - 1/e of the best one. The stochastic one looks at (points / budget) x ln(1 /
+    epsilon) random points per step, so its cost does not depend on the budget, and loses at most epsilon in expectation
+    (Mirzasoleiman et al. 2015). Cost O(budget n q), or O(n q ln(1 / epsilon)).
 
     Args:
         similarities: Of n points to q queries; only those above 0 count.
         settings: How to maximise.
-        tell: Says why a pick is worth it, from the part of the query set, counted with its weights, that it stands for
-            better than the picks before it, and whether it is the first.
+        tell: Gives the reason of a pick from two values: the weighted share of the query set that it represents better
+            than earlier picks, and whether it is the first pick.
         rng: Source of randomness; the stochastic choice needs it.
 
     Raises:
-        ValueError: If a stochastic choice is wanted without ``rng``, or epsilon is not in [0, 1).
+        ValueError: If the stochastic choice is requested without ``rng``, or epsilon is not in [0, 1).
     """
 
     def __init__(
@@ -153,7 +155,7 @@ class FlqmiState(GreedyState):
         large = self._points > EXACT_ROWS or self._points * queries > HELD
         self._epsilon = settings.epsilon if settings.epsilon is not None else EPSILON if large else 0.0
         if not 0 <= self._epsilon < 1 or (self._epsilon > 0 and rng is None):
-            raise ValueError("epsilon lies in [0, 1), and a stochastic choice needs a generator")
+            raise ValueError("epsilon must be in [0, 1), and a stochastic choice needs a generator")
         weights = np.ones(queries) if settings.weights is None else np.asarray(settings.weights)
         self._counts = torch.from_numpy(weights.astype(np.float32)).to(similarities.device)
         self._covered = torch.zeros(queries, device=similarities.device)

@@ -1,4 +1,4 @@
-"""Random slices, a share of them from where the structures are, and how to tell where that is."""
+"""Random slices with a share from slices that show structures, and the sources that say which slices do."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from ActiveSegmentationLib.acquisition.pool import Pool, ScoreSpec
 from ActiveSegmentationLib.acquisition.random_choice import VolumeDraw
 
 PIXELS = 10
-"""Default number of predicted pixels of a class from which a slice counts as showing it."""
+"""Default number of predicted pixels of a class from which a slice counts as showing the class."""
 
 
 @dataclass(frozen=True)
 class ForegroundRandom(Strategy):
     """Random slices of which a share shows foreground ("Random 33 % FG" and "Random 66 % FG" of nnActive, Luth et al.
-    2025, brought from patches to slices).
+    2025, adapted from patches to slices).
 
-    - round(share * budget) times, a foreground class is drawn uniformly among those that open slices still show, then a
-      slice that shows it: at random from the volume with the fewest annotated and requested slices.
+    - round(share * budget) times, a foreground class is drawn uniformly among the classes that open slices still show,
+      then a random slice that shows it, from the volume with the fewest annotated and requested slices.
     - All others are random slices, spread over the volumes in the same way; with share=0 this is "balanced-random".
 
-    ``structures_from`` says where the foreground is known from:
+    ``structures_from`` is the source of the foreground:
 
     - "predicted": the current model gives a class at least ``pixels`` pixels; needs a trained model.
     - "marked": the extents that a person marked; all classes count as one. Needs such extents; volumes without
@@ -41,23 +41,23 @@ class ForegroundRandom(Strategy):
     requires = "a trained model; `:marked` marked extents; `:oracle` an experiment"
 
     structures_from: Annotated[
-        Literal["predicted", "marked", "oracle"], Option("what says where the structures are", argument=True)
+        Literal["predicted", "marked", "oracle"], Option("source of the foreground", argument=True)
     ] = "predicted"
     share: Annotated[
-        float, Option("part of the slices that shall show foreground, as 0.33 or 0.66", least=0, most=1)
+        float, Option("share of the slices that must show foreground, such as 0.33 or 0.66", least=0, most=1)
     ] = 0.33
-    pixels: Annotated[int, Option("pixels of a class that the model must predict for a slice to show it", least=1)] = (
+    pixels: Annotated[int, Option("predicted pixels of a class from which a slice counts as showing it", least=1)] = (
         PIXELS
     )
 
     @property
     def needs(self) -> frozenset[str]:
-        """Extents or the truth; see ``Strategy.needs``."""
+        """Marked extents, or reference labels; see ``Strategy.needs``."""
         return {"marked": frozenset({"extents"}), "oracle": frozenset({"truth"})}.get(self.structures_from, frozenset())
 
     @property
     def score_specs(self) -> tuple[ScoreSpec, ...]:
-        """Shares of the classes, where the model is asked; see ``Strategy.score_specs``."""
+        """Shares of the classes, if the model is used; see ``Strategy.score_specs``."""
         return (class_share(),) if self.structures_from == "predicted" else ()
 
     @property
@@ -66,7 +66,8 @@ class ForegroundRandom(Strategy):
         return self.structures_from == "marked"
 
     def not_ready_reason(self, pool: Pool) -> str:
-        """Nothing says yet where the structures are; see ``Strategy.not_ready_reason``."""
+        """Not ready before a model or a marked extent says where the structures are; see
+        ``Strategy.not_ready_reason``."""
         if self.structures_from == "predicted" and pool.model is None:
             return NO_MODEL
         if self.structures_from == "marked" and np.isnan(pool.extent_share()).all():
@@ -74,7 +75,7 @@ class ForegroundRandom(Strategy):
         return ""
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:
-        """Choose slices, those for the foreground first; see ``Strategy.select``."""
+        """Select slices, those that show foreground first; see ``Strategy.select``."""
         shown, scores = self._shown(pool)
         draw = VolumeDraw(pool, rng)
         choices: list[Choice] = []
@@ -92,7 +93,7 @@ class ForegroundRandom(Strategy):
         return choices
 
     def _shown(self, pool: Pool) -> tuple[np.ndarray, np.ndarray | None]:
-        """Which foreground classes each slice shows, (n, classes) bool, and how much of them where that is known."""
+        """Which foreground classes each slice shows, (n, classes) bool, and how much of each if known."""
         if self.structures_from == "marked":
             return (np.nan_to_num(pool.extent_share()) > 0)[:, None], None
         if self.structures_from == "oracle":
@@ -103,19 +104,20 @@ class ForegroundRandom(Strategy):
         if self.structures_from == "marked":
             return "Drawn at random from the slices inside the marked extent of the structures."
         if self.structures_from == "oracle":
-            return f"Drawn at random from the slices that truly show {name} (known in experiments only)."
+            return f"Drawn at random from the slices whose reference labels contain {name} (known in experiments only)."
         return f"Drawn at random from the slices in which the model sees {name}."
 
 
 def class_share() -> ScoreSpec:
-    """Share of a slice's pixels that the model gives to each class; strategies that look at structures declare it."""
+    """Share of a slice's pixels that the model assigns to each class; strategies that use structures declare it."""
     from ActiveSegmentationLib.uncertainty import Deterministic
 
     return ScoreSpec(Deterministic(), "class-share")
 
 
 def predicted_pixels(pool: Pool) -> np.ndarray:
-    """Pixels that the model gives to each foreground class, padding left out: (n, C - 1) float64, whole numbers.
+    """Number of pixels that the model assigns to each foreground class, without padding: (n, C - 1) float64, whole
+    numbers.
 
     Raises:
         BadInput: If no model is trained.
@@ -126,10 +128,10 @@ def predicted_pixels(pool: Pool) -> np.ndarray:
 
 
 def structures(pool: Pool) -> np.ndarray | None:
-    """How much of each foreground class a slice shows, as far as is known: (n, C - 1) float64, or None.
+    """How much of each foreground class a slice shows, from predictions or marked extents: (n, C - 1) float64, or None.
 
-    Pixels that the model predicts, 0 where they are fewer than ``PIXELS``; in volumes with a marked extent 1 for every
-    class inside it and 0 outside. None where there is neither a model nor a marked extent.
+    The number of predicted pixels, 0 if fewer than ``PIXELS``. In volumes with a marked extent, 1 for every class
+    inside the extent and 0 outside. None without a model and any marked extent.
     """
     inside = pool.extent_share()
     has_extent = ~np.isnan(inside)
@@ -142,7 +144,7 @@ def structures(pool: Pool) -> np.ndarray | None:
 
 
 def _image_pixels(pool: Pool, rows: np.ndarray) -> np.ndarray:
-    """Pixels of each slice that show the image, (n,) float64; they are the same for all slices of a volume."""
+    """Number of pixels of each slice that are not padding, (n,) float64; the same for all slices of a volume."""
     _, first, numbers = np.unique(pool.stack.volume_number[rows], return_index=True, return_inverse=True)
     counts = np.array([pool.stack.inside(rows[place : place + 1]).sum() for place in first], dtype=np.float64)
     return counts[numbers]

@@ -1,4 +1,4 @@
-"""Gradients of a pool's items by the model's weights, for strategies that look at them."""
+"""Gradients of a loss with respect to the model's weights, per item of a pool."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def gradients_of(
     loss: str = "likelihood",
     entries: Entries = "random",
 ) -> np.ndarray:
-    """Gradients of every item of a pool that has a model; of a volume, the means over its slices.
+    """Gradients of every item of a pool that has a model; for volumes, the means over their slices.
 
     Args:
         pool: The slices to choose from.
         layer: Layer, see ``UNet.convolutions``.
-        parameters: Most parameters to keep.
+        parameters: Maximum number of parameters to keep.
         rng: Source of the random subset of parameters.
         loss: Name from ``uncertainty.gradients.LOSSES``.
         entries: Which parameters to keep, see ``choose_parameters``.

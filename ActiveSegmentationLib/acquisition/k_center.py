@@ -1,6 +1,6 @@
 """k-center greedy: cover the cohort so that no slice is far from an annotated one (Sener and Savarese 2018).
 
-Also the spaces in which strategies compare slices, and the distances to what is covered.
+Also the spaces in which strategies compare slices, and distances to annotated or picked slices.
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ if TYPE_CHECKING:
     import torch
 
 TIE = 1e-6
-"""Squared distances that differ by less than this part count as equal: rounding on another device changes no pick."""
+"""Squared distances that differ by less than this relative tolerance count as equal, so that rounding on another device
+changes no pick."""
 
 NOISE = 1e-13
-"""Squared distances below this part of the squared norms are rounding: the points are the same."""
+"""Squared distances below this share of the squared norms are rounding errors: the points are identical."""
 
 BLOCK = 64
 """Centres whose distances to all points are computed at a time."""
 
 COPIES = 4
-"""Copies of the points in double precision that the distances need at their peak."""
+"""Peak memory of the distances, in copies of the points in double precision."""
 
 SPACES = {
     "segmenter": "the current model's features",
@@ -42,7 +43,7 @@ SPACES = {
 """Kinds of embedding, in words."""
 
 WITHOUT_GROUPS = "learned:nt-xent=1"
-"""The encoder that only learns to find a changed slice again, trained with the settings of the study's own."""
+"""The encoder trained with NT-Xent alone (no group losses), otherwise with the study's settings."""
 
 SpaceName = Annotated[
     str, Option("where slices are compared: segmenter, segmenter-map, pixels, learned or learned:PRESET", argument=True)
@@ -60,11 +61,11 @@ class Space(NamedTuple):
 
     @property
     def embeddings(self) -> tuple[str, ...]:
-        """Kinds of embedding that the pool may be asked for."""
+        """Kinds of embedding that the strategy may request from the pool."""
         return (self.kind, "pixels") if self._of_model else (self.kind,)
 
     def of(self, pool: Pool) -> str:
-        """The kind of embedding to use in this round: pixels stand in for the features of a model not trained yet."""
+        """The kind of embedding to use in this round: pixels replace the model's features before a model is trained."""
         return "pixels" if self._of_model and not pool.offers(self.kind) else self.kind
 
     @property
@@ -73,7 +74,7 @@ class Space(NamedTuple):
 
 
 def check_space(kind: str, strategy: str) -> None:
-    """Refuse a space that does not exist.
+    """Raise an error for a space that does not exist.
 
     Args:
         kind: One of ``SPACES``, or "learned:NAME" with a name that ``named_settings`` knows.
@@ -98,7 +99,7 @@ def in_words(kind: str) -> str:
 
 
 class SpaceStrategy(RepresentativeStrategy):
-    """A representative strategy that compares slices in the space ``kind``."""
+    """Base of representative strategies that compare slices in the space ``kind``."""
 
     requires = "an embedding; a trained model for its features"
 
@@ -118,7 +119,7 @@ class SpaceStrategy(RepresentativeStrategy):
 
     @property
     def embeddings(self) -> tuple[str, ...]:
-        """That of its space; see ``Strategy.embeddings``."""
+        """The embedding of its space; see ``Strategy.embeddings``."""
         return Space(self.kind).embeddings
 
     def features(self, pool: Pool) -> tuple[str, np.ndarray]:
@@ -128,16 +129,16 @@ class SpaceStrategy(RepresentativeStrategy):
 
 
 class KCenter(SpaceStrategy):
-    """k-center greedy in one space; subclasses say in which.
+    """k-center greedy in one space, which subclasses define.
 
-    The gain of a slice is its distance to the nearest annotated or picked one; before there is any, how much nearer it
-    is to the mean of all than the farthest slice.
+    The gain of a slice is its distance to the nearest annotated or picked one. Before there is one, the gain is how
+    much nearer the slice is to the mean of all slices than the farthest slice.
     """
 
     first: Literal["random", "typical"]
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:
-        """Choose slices; see ``Strategy.select``. Only the very first slice of all is drawn, by the pool's seed."""
+        """Select slices; see ``Strategy.select``. Only the very first slice is random (pool's seed)."""
         kind, features = self.features(pool)
         first = _first_centre(pool) if self.first == "random" else None
 
@@ -157,7 +158,7 @@ class KCenter(SpaceStrategy):
 
 First = Annotated[
     Literal["random", "typical"],
-    Option("where nothing is annotated, the very first slice is drawn at random, or is the most typical one"),
+    Option("how the very first slice is chosen if nothing is annotated: at random, or the most typical one"),
 ]
 
 
@@ -167,13 +168,13 @@ class Coreset(KCenter):
 
     ``space`` is where slices are compared:
 
-    - "segmenter": the globally averaged coarsest features of the last model, of several models side by side;
-    - "segmenter-map": the same without averaging, as Foellmer et al. have it;
-    - "pixels": 32 x 32 pixels (the released program of Vepa et al. takes all of them);
+    - "segmenter": the globally averaged coarsest features of the last model, concatenated over ensemble members;
+    - "segmenter-map": the same without averaging, as in Foellmer et al.;
+    - "pixels": 32 x 32 pixels (the released code of Vepa et al. uses all pixels);
     - "learned" or "learned:NAME": the group-contrastive metric, with the names of "group-contrastive-coreset".
 
-    Before the first model is trained, pixels stand in for its features and each reason says so. Needs the embedding;
-    cost O((annotated + budget) n d).
+    Before the first model is trained, pixels are used instead of its features and each reason says so. Needs the
+    embedding; cost O((annotated + budget) n d).
     """
 
     name = "coreset"
@@ -194,11 +195,11 @@ class GroupContrastiveCoreset(KCenter):
     """k-center greedy in a metric learned from the cohort alone (Vepa et al. 2024, "Ours"; Eq. 2-5).
 
     The encoder is trained without labels to bring slices of one patient, volume or neighbourhood together. It is
-    trained once a cohort and serves every round, the first included. ``losses`` is
+    trained once per cohort and used in every round, including the first. ``losses`` is
 
     - a preset, among them every row of the paper's ablation: "ntxent", "patient", "volume", "slice", any of them joined
       by "-" in this order as in "ntxent-patient-volume", and "all";
-    - or free weights as in "nt-xent=1+patient=0.05+volume=0.35+slice=0", with the study's own training in all else.
+    - or free weights as in "nt-xent=1+patient=0.05+volume=0.35+slice=0", otherwise with the study's settings.
 
     Needs the learned embedding (minutes of training, once); cost O((annotated + budget) n d).
     """
@@ -232,13 +233,13 @@ class Centre(NamedTuple):
 
 
 class CoverGains(Gains):
-    """Distances to the nearest annotated or picked slice, as gains.
+    """Gains that are distances to the nearest annotated or picked slice.
 
     Args:
         features: (n, d) float32 array, finite.
         covered: (n,) bool, centres that exist already (annotated slices).
         tell: Says of a pick why it was worth it, one sentence with a full stop.
-        device: Torch device for the distances, where they have the room.
+        device: Torch device for the distances, if its memory suffices.
     """
 
     def __init__(
@@ -260,17 +261,17 @@ class CoverGains(Gains):
 
 
 class KCenterGains(CoverGains):
-    """The same with the ties of the greedy cover (Vepa 2024, Eq. 2; a 2-OPT solution).
+    """k-center greedy with a first pick of its own (Vepa 2024, Eq. 2; a 2-OPT solution).
 
-    Where nothing is covered yet the first pick is ``first``, or without it the allowed point nearest to the mean of all
-    points; the papers leave the start open. Cost O((centres + budget) n d).
+    If nothing is covered yet, the first pick is ``first`` or, by default, the allowed point nearest to the mean of all
+    points; the papers do not specify the start. Cost O((centres + budget) n d).
 
     Args:
         features: (n, d) float32 array, finite.
         covered: (n,) bool, centres that exist already (annotated slices).
         tell: Says of a pick why it was worth it, one sentence with a full stop.
-        first: Position of the first pick where no point is covered. Default: the point nearest to the mean.
-        device: Torch device for the distances, where they have the room.
+        first: Position of the first pick if no point is covered. Default: the point nearest to the mean.
+        device: Torch device for the distances, if its memory suffices.
     """
 
     def __init__(
@@ -286,7 +287,7 @@ class KCenterGains(CoverGains):
         self._first = None if covered.any() else first
 
     def pick(self, allowed: np.ndarray) -> tuple[int, float | None]:
-        """The farthest slice; the first of all has no score. See ``GreedyState.pick``."""
+        """The farthest slice; the very first pick has no score. See ``GreedyState.pick``."""
         first, self._first = self._first, None
         position = self.cover.farthest(allowed) if first is None else first
         distance = self.cover.distance(position)
@@ -294,7 +295,7 @@ class KCenterGains(CoverGains):
 
 
 def _first_centre(pool: Pool) -> int | None:
-    """A slice at random: the same for all such strategies of a seed, another one for every seed."""
+    """A random slice: the same for all such strategies with one seed, another one for every seed."""
     allowed = np.flatnonzero(pool.allowance().mask)
     if not len(allowed) or pool.annotated.any():
         return None
@@ -314,10 +315,10 @@ def _reason(pool: Pool, centre: Centre, kind: str, *, drawn: bool = False) -> st
 
 
 def fitting_device(device: str, features: np.ndarray) -> str:
-    """The device where distances of these features are to be computed: the CPU, or a GPU that has the room.
+    """The device on which to compute distances of these features: the CPU, or a GPU with enough memory.
 
     Args:
-        device: Torch device that the person chose.
+        device: Torch device that the user chose.
         features: (n, d) array.
     """
     if not device.startswith("cuda"):
@@ -331,8 +332,8 @@ def fitting_device(device: str, features: np.ndarray) -> str:
 class Cover:
     """Points with their distance to the nearest centre and which centre that is.
 
-    Distances come from products of matrices, |x|^2 + |c|^2 - 2 x c, in double precision and from a point of the data
-    as origin: that is several times as fast as differences, and equal distances still tie.
+    Distances are computed by matrix products, |x|^2 + |c|^2 - 2 x c, in double precision and with a point of the data
+    as origin. That is several times as fast as differences, and equal distances still tie.
 
     Args:
         features: (n, d) float32 array, finite.
@@ -362,7 +363,7 @@ class Cover:
             self.nearest[closer] = block[which[closer]]
 
     def distance(self, position: int) -> float:
-        """Distance of a point to its nearest centre; infinite where there is no centre."""
+        """Distance of a point to its nearest centre; infinite without centres."""
         return float(self._squared[position].sqrt())
 
     def gains(self) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Learning loss: a head on the network predicts where the model will be wrong."""
+"""Learning loss: a head on the network predicts the loss of each slice."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ class LearningLoss(ScoreStrategy):
     slices (Yoo and Kweon 2019, Eq. 2-3; the baseline "Learning loss" of Gaillochet 2023, where it harmed the
     segmentation).
 
-    Scores may be negative: only their order means anything. Of several models, the mean. Needs a model trained with the
-    setting "loss_head", which every training after a request by this strategy has. Cost: somewhat longer training, and
-    the encoder's half of one prediction of every slice.
+    Scores may be negative: only their order is meaningful. Ensemble members are averaged. Needs a model trained with
+    the setting "loss_head", which is switched on for every training after a request of this strategy. Cost: slightly
+    longer training, and one pass of every slice through the encoder.
     """
 
     name = "learning-loss"
-    summary = "Slices on which a second network expects the model to be wrong; experimental, trains a head of its own."
+    summary = "Slices on which an additional head expects the model to be wrong; experimental."
     source = "Gaillochet (Yoo and Kweon 2019)"
     requires = "a model trained with the head"
     loss_head = True
     only_order = True
 
     def not_ready_reason(self, pool: Pool) -> str:
-        """No model, or one without the head: the next training gets one; see ``Strategy.not_ready_reason``."""
+        """Not ready without a model that has the head; the next training adds it. See ``Strategy.not_ready_reason``."""
         reason = super().not_ready_reason(pool)
         if reason or pool.model is None:
             return reason
         has_head = all(getattr(network, "loss_head", None) is not None for network in pool.model.networks())
-        return "" if has_head else "The present model has no head that predicts its loss, the next will have one"
+        return "" if has_head else "The current model has no head that predicts its loss; the next model will have one"
 
     def score(self, pool: Pool) -> np.ndarray:
         """Predicted losses; see ``ScoreStrategy.score``."""

@@ -10,17 +10,17 @@ import numpy as np
 from ActiveSegmentationLib.acquisition.k_center import NOISE
 
 BLOCK = 512
-"""Points whose distances to all others are computed at a time."""
+"""Number of points whose distances to all others are computed at a time."""
 
 SMALLEST_DISTANCE = 1e-5
-"""Added to a mean distance before it is inverted, so that copies of a slice have a finite density (TypiClust)."""
+"""Added to a mean distance before it is inverted, so that identical slices have a finite density (TypiClust)."""
 
 FEW_CLUSTERS = 50
-"""Up to as many clusters come from full k-means, more from k-means on batches of points (TypiClust)."""
+"""Up to this number of clusters full k-means is used, above it mini-batch k-means (TypiClust)."""
 
 
 def unit_rows(features: np.ndarray) -> np.ndarray:
-    """Rows divided by their length, rows of zeros as they are: (n, d) float -> (n, d) float64."""
+    """Rows divided by their length, rows of zeros unchanged: (n, d) float -> (n, d) float64."""
     points = np.asarray(features, dtype=np.float64)
     lengths = np.linalg.norm(points, axis=1, keepdims=True)
     return np.divide(points, lengths, out=np.zeros_like(points), where=lengths > 0)
@@ -35,7 +35,7 @@ def distance_blocks(points: np.ndarray, queries: np.ndarray, others: np.ndarray)
         others: (m,) positions.
 
     Yields:
-        Which queries, and their distances (block, m) float64; copies of one point are exactly 0 apart.
+        Query positions of the block, and their distances (block, m) float64; identical points have distance exactly 0.
     """
     targets = points[others]
     norms = (targets**2).sum(axis=1)
@@ -49,7 +49,7 @@ def distance_blocks(points: np.ndarray, queries: np.ndarray, others: np.ndarray)
 
 
 def typicality(points: np.ndarray, queries: np.ndarray, members: np.ndarray, neighbours: int) -> np.ndarray:
-    """How densely points are surrounded: one over their mean distance to the nearest others (Hacohen et al. 2022).
+    """Local density of points: one over the mean distance to their nearest neighbours (Hacohen et al. 2022).
 
     Args:
         points: (n, d) float64 array.
@@ -58,7 +58,7 @@ def typicality(points: np.ndarray, queries: np.ndarray, members: np.ndarray, nei
         neighbours: Most neighbours that count; at most half of the members do, but at least one.
 
     Returns:
-        (q,) float64 array, above 0 and at most 1e5; 1e5 also for a point that has no others around it.
+        (q,) float64 array, above 0 and at most 1e5; 1e5 also for a point without neighbours.
     """
     count = max(1, min(neighbours, len(members) // 2))
     away = np.zeros(len(queries))

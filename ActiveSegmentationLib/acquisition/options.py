@@ -1,4 +1,4 @@
-"""Options of strategies: what people write after the name, as in "usim-cosine/eta=10/passes=20".
+"""Options of strategies, which users write after the name, as in "usim-cosine/eta=10/passes=20".
 
 A strategy declares its options as typed keyword arguments of its constructor::
 
@@ -27,13 +27,13 @@ Value = bool | int | float | str
 
 @dataclass(frozen=True)
 class Option:
-    """What a constructor says about one of its keyword arguments, next to its type and default.
+    """Meaning and limits of a constructor's keyword argument, next to its type and default.
 
     Attributes:
         meaning: What it does, in plain words.
         least: Smallest number allowed, None for no limit.
         most: Largest number allowed, None for no limit.
-        argument: Whether it is written after the colon of the name, as "pixels" in "coreset:pixels".
+        argument: Whether it is written after the colon, like "pixels" in "coreset:pixels".
     """
 
     meaning: str
@@ -44,15 +44,15 @@ class Option:
 
 @dataclass(frozen=True)
 class Setting:
-    """One keyword argument of a constructor, ready to be parsed and explained.
+    """One option of a strategy: parses its values and explains them.
 
     Attributes:
-        name: Name that people write.
-        keyword: Name in the constructor; "lambda_" where people write "lambda".
+        name: Name that users write.
+        keyword: Name in the constructor, such as "lambda_" for "lambda".
         kind: Type of its values: bool, int, float or str.
-        default: Its value where none is given.
+        default: Its value if none is given.
         option: Meaning and limits.
-        choices: Words allowed, where only some are.
+        choices: Allowed words; empty if any word is allowed.
     """
 
     name: str
@@ -66,11 +66,11 @@ class Setting:
         """The value written as ``text``.
 
         Args:
-            text: What the person wrote.
+            text: What the user wrote.
             where: The strategy, for the error.
 
         Raises:
-            BadInput: If it is not such a value or out of range.
+            BadInput: If it has the wrong type or is out of range.
         """
         if self.kind is bool:
             if text not in ("yes", "no"):
@@ -84,7 +84,7 @@ class Setting:
         return value
 
     def check(self, value: Any, where: str) -> None:
-        """Refuse a value of another type or out of range.
+        """Raise an error for a value of the wrong type or out of range.
 
         Raises:
             BadInput: If it cannot be used.
@@ -103,7 +103,7 @@ class Setting:
 
     @property
     def default_text(self) -> Value:
-        """The default as people write it: "yes" or "no" for a bool."""
+        """The default as users write it: "yes" or "no" for a bool."""
         return {True: "yes", False: "no"}[self.default] if self.kind is bool else self.default
 
     def write(self, value: Any) -> str:
@@ -123,7 +123,7 @@ class Setting:
         return BadInput(f"{before}{value} is not {what}.", where=where, advice=self._advice(before))
 
     def _advice(self, before: str) -> str:
-        """What may be written after ``before``."""
+        """Advice: what may be written after ``before``."""
         words = ("yes", "no") if self.kind is bool else self.choices
         if words:
             *others, last = (before + word for word in words)
@@ -142,7 +142,7 @@ def annotations_of(cls: type) -> dict[str, Any]:
 
 
 def settings_of(cls: type) -> dict[str, Setting]:
-    """The arguments of a class's constructor that carry an ``Option``, by the name that people write."""
+    """The constructor arguments of a class that have an ``Option``, by the name that users write."""
     parameters = inspect.signature(cls).parameters
     found = {}
     for keyword, annotation in annotations_of(cls).items():
@@ -161,20 +161,20 @@ def parts_of(cls: type, base: type) -> list[str]:
 
 
 def check_values(strategy: Any, where: str) -> None:
-    """Refuse values of an object's options that are out of range; for the end of a constructor.
+    """Check that the values of an object's options are in range; called at the end of a constructor.
 
     Raises:
-        BadInput: If one cannot be used.
+        BadInput: If one is out of range.
     """
     for setting in settings_of(type(strategy)).values():
         setting.check(getattr(strategy, setting.keyword), where)
 
 
 def split_name(name: str) -> tuple[str, str | None, dict[str, str]]:
-    """Take "head:argument/option=value/..." apart.
+    """Split "head:argument/option=value/..." into its parts.
 
     Returns:
-        Head, argument (None where there is no colon) and the options as they were written.
+        Head, argument (None if there is no colon) and the options as they were written.
 
     Raises:
         BadInput: If an option is not of the form NAME=VALUE or given twice.
@@ -195,7 +195,7 @@ def unknown_option(name: str, known: Mapping[str, Any], where: str) -> BadInput:
     """The error for an option that does not exist.
 
     Args:
-        name: What the person wrote.
+        name: What the user wrote.
         known: Options that exist.
         where: The strategy.
     """
@@ -204,7 +204,7 @@ def unknown_option(name: str, known: Mapping[str, Any], where: str) -> BadInput:
 
 
 def _kind(annotation: Any) -> tuple[type, tuple[str, ...]]:
-    """The type of an argument's values, and the words allowed where only some are."""
+    """The type of an argument's values, and the allowed words if they are limited."""
     if get_origin(annotation) is Literal:
         return str, get_args(annotation)
     types = [part for part in get_args(annotation) or (annotation,) if part is not NoneType]

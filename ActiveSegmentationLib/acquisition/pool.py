@@ -1,4 +1,4 @@
-"""What a strategy may look at: the slices of the pool, what is annotated, and scores computed on demand."""
+"""The data that a strategy selects from: slices, annotations, and embeddings and scores computed on demand."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ Embedder = Callable[[np.ndarray], np.ndarray]
 """Rows of the stack (n,) -> features (n, d) float32."""
 
 UNITS = ("slice", "volume")
-"""What is asked for: single slices, or whole volumes."""
+"""Units of a request: single slices, or whole volumes."""
 
 
 class ScoreSpec(NamedTuple):
-    """A score of predictions that a strategy asks for.
+    """A score of predictions that a strategy needs.
 
     Attributes:
         sampler: Source of the predictions.
-        name: Name from ``uncertainty.SCORES`` (one number a slice) or ``uncertainty.CLASS_SCORES`` (one a class).
+        name: Name from ``uncertainty.SCORES`` (one number per slice) or ``uncertainty.CLASS_SCORES`` (one per class).
     """
 
     sampler: Sampler
@@ -41,12 +41,11 @@ class PoolStatistics:
     """What is known about a cohort in addition to its images.
 
     Attributes:
-        class_pixels: For every annotated slice its number of pixels (C,) of each class, background first, unlabelled
-            pixels left out.
-        seconds: For annotated slices, how long a person took, where that was measured.
-        extents: For volumes in which a person marked them: first and last slice index, both included, that show any
-            foreground.
-        truth: Rows of the stack (n,) -> (n, C) bool, the classes that truly are in a slice, background first; in
+        class_pixels: For every annotated slice its number of pixels (C,) of each class, background first, without
+            unlabelled pixels.
+        seconds: For annotated slices whose annotation time was measured, that time in seconds.
+        extents: For volumes with a marked extent, its first and last slice index, both included.
+        truth: Rows of the stack (n,) -> (n, C) bool, the classes in a slice's reference labels, background first; in
             experiments only.
         class_names: Name of every class, background first.
     """
@@ -60,13 +59,13 @@ class PoolStatistics:
 
 @dataclass(frozen=True)
 class RoundPlan:
-    """The round that slices are chosen for.
+    """The round for which slices are selected.
 
     Attributes:
         number: Its number, from 1.
-        planned: Number of rounds that are planned, None where that is open.
-        seed: Seed of dropout masks, augmented predictions, networks that are trained for one choice, and of the slices
-            that stand in where a strategy is not ready.
+        planned: Number of planned rounds, None if unknown.
+        seed: Seed of dropout masks, augmented predictions, networks that are trained during one selection, and of the
+            fallback slices if a strategy is not ready.
         unit: "slice" or "volume".
         constraints: Limits on the choices.
     """
@@ -80,12 +79,12 @@ class RoundPlan:
 
 @dataclass(frozen=True)
 class Sources:
-    """Where embeddings and predictions come from.
+    """Sources of embeddings and predictions.
 
     Attributes:
         model: The model of the previous round, or None before the first training.
-        embedders: Functions that compute each kind of embedding, called at most once a pool.
-        score_specs: Scores that the strategy will ask for; those of one sampler are computed in one sweep.
+        embedders: Functions that compute each kind of embedding, called at most once per pool.
+        score_specs: Scores that the strategy will ask for; scores of the same sampler are computed in one pass.
         compute: Device that strategies may compute on, and progress reporter.
     """
 
@@ -96,25 +95,25 @@ class Sources:
 
 
 class Pool:
-    """The slices that a study may ask for, in an order that depends on nothing but their identity.
+    """The slices that a study may request, in an order that depends only on their ids.
 
-    Positions 0..n-1 follow (volume id, slice index); every array below has that order, so a tie is broken by it.
+    Positions 0..n-1 follow (volume id, slice index). Every array below has that order, and it breaks ties.
 
-    With the unit "volume" the items are whole volumes, and strategies need not know:
+    With the unit "volume" the items are whole volumes; strategies need no special code for that:
 
-    - an item stands for all slices of its volume; its id is that of the volume's first slice;
+    - an item represents all slices of its volume; its id is that of the volume's first slice;
     - scores and embeddings are means over its slices (Ozdemir et al. 2021, "3D Image Volumes");
-    - it counts as annotated once any of its slices is, and may be asked for as long as others are open;
-    - limits on patients count volumes; ``slices_of`` gives the slices behind a choice.
+    - it counts as annotated once any of its slices is, and may be requested while any of its slices is open;
+    - limits per patient count volumes; ``slices_of`` returns the slices of a choice.
 
     Args:
         stack: The cohort's slices.
         rows: Rows of the stack that belong to the pool, in any order.
-        annotated: Annotated slices; those outside of the pool are ignored.
-        skipped: Slices that must not be asked for (they still are part of the space to cover).
-        statistics: What else is known about the cohort.
+        annotated: Annotated slices; those outside the pool are ignored.
+        skipped: Slices that must not be requested (they still count as slices to be covered).
+        statistics: Statistics of the cohort.
         plan: The round, its unit and its limits.
-        sources: Where embeddings and predictions come from.
+        sources: Sources of embeddings and predictions.
     """
 
     def __init__(
@@ -139,16 +138,16 @@ class Pool:
         first = np.unique(self._members, return_index=True)[1]
         self.ids: tuple[SliceId, ...] = tuple(slices.ids[position] for position in first)
         self.rows = slices.rows[first]
-        """(n,) int64: row of the stack of each item (of a volume, of its first slice)."""
+        """(n,) int64: row of the stack of each item (for a volume, of its first slice)."""
         self._open = self._any(slices.open)
         self.annotated = self._any(slices.annotated)
-        """(n,) bool: annotated items; of volumes, those with any annotated slice, which may still be asked for."""
+        """(n,) bool: annotated items; volumes count with any annotated slice, and may still be requested."""
         self.skipped = ~self._any(~slices.skipped)
-        """(n,) bool: items that must not be asked for."""
+        """(n,) bool: items that must not be requested."""
         self.volumes, self.patients = slices.volumes[first], slices.patients[first]
         """(n,) int: number of the volume and of the patient of each item."""
         self.indices = slices.indices[first]
-        """(n,) int: 0-based index of each slice in its volume; of a volume, of its first slice."""
+        """(n,) int: 0-based index of each slice in its volume; for a volume, of its first slice."""
         self.positions = self._mean(slices.positions)
         """(n,) float in (0, 1): relative position of each slice in its volume."""
         self._known: dict[object, np.ndarray] = {}
@@ -157,26 +156,26 @@ class Pool:
         return len(self.ids)
 
     def allowance(self) -> Allowance:
-        """A fresh account of which items may be picked."""
+        """A new record of which items may be picked."""
         return Allowance(self.plan.constraints, self.volumes, self.patients, self.indices, self._open, self.annotated)
 
     def slices_of(self, item: SliceId) -> list[SliceId]:
-        """The slices to annotate where ``item`` was chosen: itself, or every open slice of its volume, in order."""
+        """The slices to annotate if ``item`` was chosen: itself, or every open slice of its volume, in order."""
         if self.unit == "slice":
             return [item]
         members = np.flatnonzero(self._members == self.ids.index(item))
         return [self._slices.ids[position] for position in members if self._slices.open[position]]
 
     def rows_of(self, position: int) -> np.ndarray:
-        """Rows of the stack of all slices behind the item at ``position``, open or not: (m,) int64."""
+        """Rows of the stack of all slices of the item at ``position``, open or not: (m,) int64."""
         return self._slices.rows[self._members == position]
 
     def slice_counts(self) -> np.ndarray:
-        """Slices that each item would cost: (n,) int."""
+        """Number of slices that each item adds to the budget: (n,) int."""
         return np.bincount(self._members, weights=self._slices.open, minlength=len(self)).astype(np.int64)
 
     def offers(self, kind: str) -> bool:
-        """Whether embeddings of this kind can be had in this round."""
+        """Whether embeddings of this kind are available in this round."""
         return kind in self._sources.embedders
 
     def embeddings(self, kind: str) -> np.ndarray:
@@ -194,7 +193,7 @@ class Pool:
         return self.per_item(("embedding", kind), self._embedder(kind))
 
     def slice_embeddings(self, kind: str) -> tuple[np.ndarray, np.ndarray]:
-        """Features of every slice behind the items, for what must not be averaged over volumes first.
+        """Features of every slice of the items, not averaged over volumes.
 
         Args:
             kind: See ``embeddings``.
@@ -213,7 +212,7 @@ class Pool:
 
     @property
     def annotated_slices(self) -> np.ndarray:
-        """Whether each slice behind the items is annotated: (m,) bool, in the order of ``slice_embeddings``."""
+        """Whether each slice of the items is annotated: (m,) bool, in the order of ``slice_embeddings``."""
         return self._slices.annotated
 
     def _embedder(self, kind: str) -> Embedder:
@@ -267,11 +266,11 @@ class Pool:
         return self.model
 
     def per_item(self, key: object, compute: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        """Anything computed slice by slice, once for each key, brought to the items of the pool.
+        """Values computed slice by slice, once per key, and averaged over the slices of each item.
 
         Args:
-            key: What is computed, as a hashable value.
-            compute: Rows of the stack (m,) of all slices behind the pool -> (m,) or (m, d) float array.
+            key: Hashable name of the values.
+            compute: Rows of the stack (m,) of all slices of the pool -> (m,) or (m, d) float array.
 
         Returns:
             (n,) or (n, d) array: the values, or with the unit "volume" their means over each volume's slices.
@@ -285,13 +284,13 @@ class Pool:
 
     @property
     def annotated_rows(self) -> np.ndarray:
-        """Rows of the stack of all annotated slices of the pool, ascending by identity: (m,) int64."""
+        """Rows of the stack of all annotated slices of the pool, ascending by id: (m,) int64."""
         return self._slices.rows[self._slices.annotated]
 
     def class_pixels(self) -> np.ndarray:
         """Annotated pixels of each class, background first, summed over the slices of each item: (n, C) int64.
 
-        Zero for items that are not annotated; C is 0 where nothing at all is annotated.
+        Zero for items that are not annotated; C is 0 if nothing is annotated.
         """
         known = self.statistics.class_pixels or {}
         classes = max((len(counts) for counts in known.values()), default=0)
@@ -317,20 +316,20 @@ class Pool:
         return self._mean(inside)
 
     def true_classes(self) -> np.ndarray:
-        """Whether each class truly is in an item, background first: (n, C) bool; in experiments only.
+        """Whether each class is in an item's reference labels, background first: (n, C) bool; in experiments only.
 
         Raises:
-            BadInput: If the annotator is a person.
+            BadInput: If the annotator is not simulated.
         """
         truth = self.statistics.truth
         if truth is None:
             advice = "Choose another strategy."
-            message = "The true labels of unlabelled slices are known in experiments only."
+            message = "The reference labels of slices that are not annotated are known in experiments only."
             raise BadInput(message, where="acquisition", advice=advice)
         return self.per_item("truth", lambda rows: truth(rows).astype(np.float32)) > 0
 
     def class_name(self, number: int) -> str:
-        """Name of a class, or its number where names are not known."""
+        """Name of a class, or its number if names are not known."""
         names = self.statistics.class_names
         return f"'{names[number]}'" if number < len(names) else f"class {number}"
 
@@ -339,7 +338,7 @@ class Pool:
         return self.stack.patients[int(self.patients[position])]
 
     def describe(self, position: int) -> str:
-        """The item at ``position`` in words; people count slices from 1."""
+        """The item at ``position`` in words; slices count from 1."""
         slice_id = self.ids[position]
         return slice_id.volume if self.unit == "volume" else f"{slice_id.volume}, slice {slice_id.index + 1}"
 
@@ -373,7 +372,7 @@ class Pool:
 
 
 class _Slices:
-    """The slices behind a pool, sorted by identity."""
+    """The slices of a pool, sorted by id."""
 
     def __init__(
         self,

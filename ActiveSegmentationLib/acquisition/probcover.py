@@ -1,4 +1,4 @@
-"""ProbCover: the slices that stand for the most others like them."""
+"""ProbCover: the slices that represent the most similar others."""
 
 from __future__ import annotations
 
@@ -14,30 +14,29 @@ from ActiveSegmentationLib.acquisition.options import Option
 from ActiveSegmentationLib.acquisition.pool import Pool
 
 FARTHEST = 2.0
-"""No two points of length 1 are farther apart."""
+"""Largest distance of two points of length 1."""
 
 
 @dataclass(frozen=True)
 class ProbCover(SpaceStrategy):
     """Greedy coverage by balls of one radius (Yehuda, Dekel, Hacohen and Weinshall 2022, ProbCover).
 
-    - Slices are compared by embeddings of length 1. A slice covers every slice nearer than delta, itself always; the
-      gain of a slice is the number of slices it would cover that no annotated or picked one does (Algorithm 1).
-    - Delta is the largest radius at which a share ``purity`` of all balls holds slices of one kind only, the kinds
-      being clusters from k-means (Section 4.2). The paper's number of clusters is that of the classes of its images, 10
-      in its smallest data set. Slices have no such classes and change gradually, so that balls of the paper's purity
-      are small: on 600 artificial slices, compared by pixels, they held 2 slices whatever the number of clusters. Less
-      purity widens them.
-    - To the gain is added the distance to the nearest annotated or picked slice, scaled to stay below 1. It decides
-      between slices that cover equally many, and once all slices are covered the farthest is picked, as "coreset" does;
-      the paper picks any.
+    - Slices are compared by embeddings of length 1. A slice covers itself and every slice nearer than delta. The gain
+      of a slice is the number of slices that it would cover and no annotated or picked slice covers (Algorithm 1).
+    - Delta is the largest radius at which a share ``purity`` of all balls holds slices of one cluster of k-means only
+      (Section 4.2). The paper's number of clusters is that of the classes of its images, 10 in its smallest data set.
+      Slices have no such classes and change gradually, so balls of the paper's purity are small: on 600 artificial
+      slices, compared by pixels, they held 2 slices for every number of clusters. A lower purity widens them.
+    - The distance to the nearest annotated or picked slice, scaled to stay below 1, is added to the gain. It breaks
+      ties between slices that cover equally many; once all slices are covered, the farthest is picked, as in "coreset".
+      The paper picks any.
 
     ``space`` is as for "coreset"; the default is that of "typiclust". Needs the embedding, no model and no annotation;
-    cost O(n^2 d), memory as many numbers as there are pairs of slices nearer than delta.
+    cost O(n^2 d), memory: one number per pair of slices nearer than delta.
     """
 
     name = "probcover"
-    summary = "Slices that stand for the most others not like any annotated one; good for the very first slices."
+    summary = "Slices that represent the most others that no annotated slice resembles; good for the very first slices."
     source = "Yehuda 2022"
     requires = "training of an encoder, once, or `:pixels`"
 
@@ -54,7 +53,7 @@ class ProbCover(SpaceStrategy):
         return self.space
 
     def start(self, pool: Pool, budget: int, rng: np.random.Generator) -> BallGains:
-        """What is covered by annotated slices; see ``RepresentativeStrategy.start``."""
+        """The coverage by annotated slices; see ``RepresentativeStrategy.start``."""
         kind, features = self.features(pool)
         points = unit_rows(features)
         radius = pure_radius(points, k_means(points, self.clusters, rng), self.purity)
@@ -62,18 +61,18 @@ class ProbCover(SpaceStrategy):
 
 
 def pure_radius(points: np.ndarray, kinds: np.ndarray, purity: float) -> float:
-    """The largest radius at which enough balls hold points of one kind only (Yehuda et al. 2022, Section 4.2).
+    """The largest radius at which enough balls hold points of one cluster only (Yehuda et al. 2022, Section 4.2).
 
-    A ball is open: it is pure up to the distance to the nearest point of another kind. The radius that the paper finds
-    by trying values is therefore a quantile of these distances.
+    A ball is open: it is pure up to the distance to the nearest point of another cluster. The radius, which the paper
+    finds by trying values, is therefore a quantile of these distances.
 
     Args:
         points: (n, d) float64 array of rows of length 1.
-        kinds: (n,) integer kind of each point.
+        kinds: (n,) integer cluster of each point.
         purity: Share of balls, from 0 to 1.
 
     Returns:
-        Radius above 0; ``FARTHEST`` where all points are of one kind.
+        Radius above 0; ``FARTHEST`` if all points are in one cluster.
     """
     reach = np.full(len(points), FARTHEST)
     everyone = np.arange(len(points))
@@ -112,7 +111,7 @@ class BallGains(Gains):
             self._cover(np.flatnonzero(pool.annotated))
 
     def gains(self) -> np.ndarray:
-        """Slices newly covered, and the share of a slice that decides between equals (n,); see ``Gains.gains``."""
+        """Number of newly covered slices plus a tie-breaking fraction (n,); see ``Gains.gains``."""
         return self._covers @ self._open + self._spare()
 
     def take(self, position: int) -> str:
@@ -122,11 +121,11 @@ class BallGains(Gains):
         self._cover(np.array([position]))
         by = in_words(self._kind)
         if new > 1:
-            return f"Stands for {new} slices that are alike by {by} and unlike any annotated or requested so far."
+            return f"Represents {new} slices that are similar by {by} and unlike any annotated or requested so far."
         if new == 1:
-            return f"Like no annotated or requested slice, and like no other one left, by {by}."
+            return f"Unlike all annotated or requested slices, and unlike all others that are left, by {by}."
         return (
-            f"Nothing more to stand for by {by}: it is like slices annotated or requested already, the nearest is "
+            f"Nothing is left to represent by {by}: it resembles slices annotated or requested already, the nearest is "
             f"{self._pool.describe(int(nearest))}."
         )
 

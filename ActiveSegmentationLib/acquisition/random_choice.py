@@ -1,4 +1,4 @@
-"""Random choice: slices without looking at any image; the baselines that every other strategy must beat."""
+"""Random and evenly spaced slices, chosen without using the images: the baselines that other strategies must beat."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ActiveSegmentationLib.acquisition.pool import Pool
 
 @dataclass(frozen=True)
 class Random(Strategy):
-    """Uniform draw without replacement from the slices that may be asked for (the baseline of all four papers).
+    """Uniform draw without replacement from the slices that may be requested (the baseline of all four papers).
 
     Needs nothing; cost O(n).
     """
@@ -35,11 +35,12 @@ class BalancedRandom(Strategy):
     """Volumes in turn, those with the fewest annotated slices first, one random slice of each.
 
     At equal cost, few slices of many volumes beat many slices of few volumes (Zhang et al., MIDL 2025). This strategy
-    stands in for those that are not ready yet. Needs nothing; cost O(budget n): every pick looks at the whole pool.
+    is the fallback for those that are not ready yet. Needs nothing; cost O(budget n): every pick goes over the whole
+    pool.
     """
 
     name = "balanced-random"
-    summary = "Random slices, the same number from every volume as far as the budget goes; a strong, simple baseline."
+    summary = "Random slices, the same number from every volume if the budget allows; a strong, simple baseline."
     source = "Zhang et al. 2025"
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:
@@ -61,19 +62,19 @@ class VolumeDraw:
 
     def __init__(self, pool: Pool, rng: np.random.Generator) -> None:
         self.allowance: Allowance = pool.allowance()
-        """What may still be drawn."""
+        """The slices that may still be drawn."""
         self._pool = pool
         self._taken = np.bincount(pool.volumes[pool.annotated], minlength=int(pool.volumes.max(initial=-1)) + 1)
-        self._lottery = rng.permutation(len(pool))  # rank of each slice among all, hence within its volume
-        self._volume_lottery = rng.permutation(len(self._taken))
+        self._slice_order = rng.permutation(len(pool))  # rank of each slice among all, hence within its volume
+        self._volume_order = rng.permutation(len(self._taken))
 
     def take(self, among: np.ndarray) -> int:
-        """Take one open slice among those of (n,) bool, of which there is at least one; its position."""
+        """Draw one open slice among those of (n,) bool, at least one of them True; returns its position."""
         candidates = np.flatnonzero(among & self.allowance.mask)
         volumes = np.unique(self._pool.volumes[candidates])
-        volume = volumes[np.lexsort((self._volume_lottery[volumes], self._taken[volumes]))[0]]
+        volume = volumes[np.lexsort((self._volume_order[volumes], self._taken[volumes]))[0]]
         of_volume = candidates[self._pool.volumes[candidates] == volume]
-        position = int(of_volume[np.argmin(self._lottery[of_volume])])
+        position = int(of_volume[np.argmin(self._slice_order[of_volume])])
         self.allowance.take(position)
         self._taken[volume] += 1
         return position
@@ -91,13 +92,13 @@ def _count_reason(pool: Pool, position: int) -> str:
 class Strided(Strategy):
     """Every k-th slice of a volume (Burmeister et al. 2022), volumes with the fewest annotated slices first.
 
-    - A volume with n slices gives m of them, at floor((j + u) n / m) for j = 0..m-1, so that no gap exceeds
-      ceil(n/m) + 1. m is ``per_volume``, or the budget shared over all volumes, at least 1.
-    - The offsets u of a round's volumes are evenly spread over (0, 1) in random order, so that with m = 1 a round still
+    - From a volume with n slices, m are taken, at floor((j + u) n / m) for j = 0..m-1, so no gap exceeds ceil(n/m) + 1.
+      m is ``per_volume``, or the budget divided by the number of volumes, at least 1.
+    - The offsets u of a round's volumes are evenly spread over (0, 1) in random order, so even with m = 1 a round
       covers the whole range from the first to the last slice.
     - A slice that may not be picked is replaced by the nearest one that may, the lower at equal distance.
 
-    Needs nothing; cost O(budget n): every pick looks at the whole pool once.
+    Needs nothing; cost O(budget n): every pick goes over the whole pool once.
     """
 
     name = "strided"
@@ -118,7 +119,7 @@ class Strided(Strategy):
     def _visits(
         self, pool: Pool, allowance: Allowance, budget: int, rng: np.random.Generator
     ) -> list[tuple[int, np.ndarray]]:
-        """Volumes to visit in order, each with the slice indices wanted of it."""
+        """Volumes to visit in order, each with the wanted slice indices."""
         volumes = np.unique(pool.volumes[allowance.mask])
         per_volume = self.per_volume or -(-budget // len(volumes))
         annotated = np.bincount(pool.volumes[pool.annotated], minlength=int(volumes.max()) + 1)

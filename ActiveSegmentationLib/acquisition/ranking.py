@@ -1,4 +1,4 @@
-"""Comparing scores: ranking, ties, checks, lotteries, and a score in words."""
+"""Functions on scores: ranking, ties, checks, weighted draws, and a percentile in words."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from ActiveSegmentationLib.acquisition.pool import Pool
 
 DIGITS = 6
-"""Significant digits of a score that count in a ranking; later digits differ from one device to another."""
+"""Significant digits of a score that count in a ranking; later digits may differ between devices."""
 
 SMALLEST = 1e-300
-"""Scores closer to 0 than this count as 0: they have no digits to round to."""
+"""Scores closer to 0 than this count as 0."""
 
 FLOOR = 1e-12
 """Added to scores before the logarithm."""
@@ -69,7 +69,7 @@ def log_ranks(scores: np.ndarray) -> np.ndarray:
 
 
 def power_noise(logarithm: np.ndarray, beta: float, rng: np.random.Generator) -> np.ndarray:
-    """Log scores (n,) plus Gumbel noise of scale 1 / beta: the highest are a draw in proportion to score ** beta."""
+    """Log scores (n,) plus Gumbel noise of scale 1 / beta: taking the highest draws in proportion to score ** beta."""
     return logarithm + rng.gumbel(size=len(logarithm)) / beta
 
 

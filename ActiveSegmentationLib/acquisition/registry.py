@@ -1,8 +1,8 @@
-"""Strategies by name, ours and those of installed packages.
+"""Registry: finds strategies by name, ours and those of installed packages.
 
-A strategy of ours is one line of ``FAMILIES``; its module is imported when the strategy is asked for. Names such as
-"power:bald/beta=5/passes=20" are read here and nowhere else, by the typed arguments of the constructors: this one makes
-``Power(Bald(passes=20), beta=5.0)``.
+Each of our strategies is one line of ``FAMILIES``; its module is imported when the strategy is first used. Names such
+as "power:bald/beta=5/passes=20" are parsed only here, according to the typed arguments of the constructors: this one
+creates ``Power(Bald(passes=20), beta=5.0)``.
 """
 
 from __future__ import annotations
@@ -87,13 +87,13 @@ ENTRY_POINT_GROUP = "activesegmentation.strategies"
 
 @dataclass(frozen=True)
 class StrategyInfo:
-    """What people are told about a strategy before they use it.
+    """Description of a strategy for users who choose one.
 
     Attributes:
-        name: Name under which people call it.
+        name: Name that users type.
         summary: One line that says when to use it.
-        options: Options that it takes, with those of what it wraps.
-        unavailable_reason: Why it cannot be used in the situation asked about, "" where it can.
+        options: Options that it takes, including those of the strategies that it wraps.
+        unavailable_reason: Why it cannot be used in the given situation, "" if it can.
     """
 
     name: str
@@ -102,7 +102,8 @@ class StrategyInfo:
     unavailable_reason: str
 
     def to_json(self) -> dict[str, Any]:
-        """The same as JSON values; the key "hindrance" is that of files and messages of all versions."""
+        """The same as JSON values; the key of the reason is "hindrance", for compatibility with existing files and
+        messages."""
         options = {
             name: {"default": setting.default_text, "meaning": setting.meaning}
             for name, setting in self.options.items()
@@ -117,10 +118,10 @@ def strategy_names() -> list[str]:
 
 
 def strategies(situation: Situation | None = None) -> list[StrategyInfo]:
-    """What people are told about every known strategy, in the order of ``strategy_names``.
+    """Descriptions of every known strategy, in the order of ``strategy_names``.
 
     Args:
-        situation: What there is, for the reasons. Default: a situation in which everything can be used.
+        situation: What the study offers, for the reasons. Default: a situation in which everything can be used.
 
     Returns:
         A strategy of another package that cannot be loaded is listed with its error as the reason.
@@ -131,7 +132,7 @@ def strategies(situation: Situation | None = None) -> list[StrategyInfo]:
             strategy = create_strategy(name)
             reason = strategy.unavailable_reason(situation) if situation else ""
             found.append(StrategyInfo(name, type(strategy).summary, known_options(name), reason))
-        except Exception as error:  # whatever another package raises must not hide the other strategies
+        except Exception as error:  # an error of another package must not hide the other strategies
             if name in BUILT_IN:
                 raise
             summary = f"From the package {package_of(_entry_point(name))}."
@@ -143,7 +144,7 @@ def strategy_class(name: str) -> type[Strategy]:
     """The class of the strategy called ``name``, without argument and options.
 
     Raises:
-        BadInput: If there is none of that name, or its package is broken.
+        BadInput: If there is no strategy of that name, or its package is broken.
     """
     known = BUILT_IN.get(name)
     if known is None:
@@ -155,10 +156,10 @@ def strategy_class(name: str) -> type[Strategy]:
 
 
 def create_strategy(name: str) -> Strategy:
-    """Make the strategy called ``name``.
+    """Create the strategy called ``name``.
 
     Args:
-        name: A name, or "name:argument" as in "coreset:pixels", either followed by options as in
+        name: A name, or "name:argument" as in "coreset:pixels", optionally followed by options as in
             "power:entropy/beta=5".
 
     Raises:
@@ -182,7 +183,7 @@ def known_options(head: str, argument: str | None = None) -> dict[str, Setting]:
 
     Args:
         head: Name without argument and options.
-        argument: What follows the colon; it may name what is wrapped.
+        argument: The text after the colon; it may name the wrapped strategy.
 
     Raises:
         BadInput: If there is no such strategy.
@@ -196,7 +197,7 @@ def known_options(head: str, argument: str | None = None) -> dict[str, Setting]:
 
 
 def _built(head: str, argument: str | None, options: dict[str, str]) -> Strategy:
-    """The strategy with these options, all of which are known to it or to what it wraps."""
+    """The strategy with these options; each belongs to it or to a strategy that it wraps."""
     cls, where = strategy_class(head), f"strategy {head}"
     own = _own_options(cls)
     keywords: dict[str, Any] = {
@@ -216,7 +217,7 @@ def _built(head: str, argument: str | None, options: dict[str, str]) -> Strategy
 
 
 def _part(name: str, left: dict[str, str]) -> Strategy:
-    """The wrapped strategy called ``name``, with its options taken out of those that are left."""
+    """The wrapped strategy called ``name``; its options are removed from the remaining ones."""
     head, argument, _ = split_name(name)
     options = {option: left.pop(option) for option in list(left) if option in known_options(head, argument)}
     return _built(head, argument, options)
@@ -238,10 +239,10 @@ def _part_names(cls: type[Strategy], head: str, argument: str | None) -> tuple[s
 
 
 def _halves(text: str, head: str) -> tuple[str, str]:
-    """The two names joined by "+"; a plus within an argument is left alone.
+    """The two names joined by "+"; a plus within an argument does not count.
 
     Raises:
-        BadInput: If the text does not join two known names.
+        BadInput: If the text is not two known names joined by "+".
     """
     known = strategy_names()
     for place in (n for n, letter in enumerate(text) if letter == "+"):
@@ -249,16 +250,16 @@ def _halves(text: str, head: str) -> tuple[str, str]:
         if all(split_name(half)[0] in known for half in halves):
             return halves
     advice = f"Write for example {head}:coreset+entropy."
-    raise BadInput(f"'{text}' does not join two strategies.", where=f"strategy {head}", advice=advice)
+    raise BadInput(f"'{text}' does not combine two strategies.", where=f"strategy {head}", advice=advice)
 
 
 def _assigned(keywords: list[str], parts: list[Strategy], head: str, argument: str | None) -> dict[str, Strategy]:
-    """Which strategy is which constructor argument; of two, either may be written first."""
+    """Assign strategies to constructor arguments; two strategies may be written in either order."""
     if len(parts) == 1:
         return dict(zip(keywords, parts, strict=True))
     cover, score = parts if isinstance(parts[0], RepresentativeStrategy) else reversed(parts)
     if not (isinstance(cover, RepresentativeStrategy) and isinstance(score, ScoreStrategy)):
-        message = f"'{argument}' does not join one representative strategy and one that scores slices."
+        message = f"'{argument}' does not combine one representative strategy and one that scores slices."
         raise BadInput(message, where=f"strategy {head}", advice=f"Write for example {head}:coreset+entropy.")
     return {"cover": cover, "scorer": score}
 

@@ -1,4 +1,4 @@
-"""The sample ratio: what is typical of the cohort and under-represented among the annotated slices."""
+"""The sample ratio: prefers slices that are typical of the cohort and under-represented among the annotated ones."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from ActiveSegmentationLib.acquisition.pool import Pool
 from ActiveSegmentationLib.common.errors import BadInput
 
 FLOOR = 1e-3
-"""Least deviation of the annotated slices as a part of the cohort's: a few alike slices must not decide alone."""
+"""Minimum deviation of the annotated slices as a share of the cohort's, so that a few similar slices do not
+dominate."""
 
 
 class Gaussian:
-    """A normal distribution with a diagonal covariance, fitted to points that may be added one by one.
+    """A normal distribution with diagonal covariance, fitted to points that can be added one by one.
 
     Args:
         points: (n, d) float array of points to start with.
-        wide: (d,) deviations to use while there are fewer than two points, and whose part ``FLOOR`` is the least; None
-            for the points' own.
+        wide: (d,) standard deviations used while there are fewer than two points; the share ``FLOOR`` of them is the
+            minimum. None uses the points' own.
     """
 
     def __init__(self, points: np.ndarray, wide: np.ndarray | None = None) -> None:
@@ -35,14 +36,14 @@ class Gaussian:
 
     @property
     def deviation(self) -> np.ndarray:
-        """(d,) deviation, by n, never 0."""
+        """(d,) standard deviation (divided by n), never 0."""
         own = np.sqrt(self._squares / max(1, self._count))
         if self._wide is not None:
             own = self._wide if self._count < 2 else np.maximum(own, FLOOR * self._wide)
         return np.where(own > 0, own, 1.0)
 
     def add(self, point: np.ndarray) -> None:
-        """Take in one more point (d,), following Welford."""
+        """Add one point (d,), by Welford's algorithm."""
         self._count += 1
         difference = point - self.mean
         self.mean = self.mean + difference / self._count
@@ -51,8 +52,8 @@ class Gaussian:
     def log_likelihood(self, points: np.ndarray) -> np.ndarray:
         """Logarithm of the product over the dimensions of 1 + erf(-|z - mean| / (deviation sqrt 2)): (n, d) -> (n,).
 
-        Each factor (Ozdemir et al. 2021, Eq. 8) is the share of the distribution that lies farther out. The sum of
-        logarithms stays finite where the product is 0 in any float.
+        Each factor (Ozdemir et al. 2021, Eq. 8) is the share of the distribution that is farther out. The sum of
+        logarithms stays finite when the product underflows.
         """
         from scipy.special import log_ndtr
 
@@ -61,12 +62,12 @@ class Gaussian:
 
 
 class SampleRatioGains(Gains):
-    """Log ratios of all items, cohort over annotated: of a slice its own, of a volume the mean over its slices.
+    """Log ratios of all items, cohort over annotated; for volumes, the mean over their slices.
 
     Args:
         points: (m, d) float array, finite: the slices of the whole cohort.
         annotated: (m,) bool, at least one is True.
-        items: (m,) int, the item of each slice, 0 to n - 1; None where each is an item of its own.
+        items: (m,) int, the item of each slice, 0 to n - 1; None if each slice is an item.
         greedy: Whether ``take`` counts a pick as annotated.
     """
 
@@ -82,12 +83,13 @@ class SampleRatioGains(Gains):
         self._greedy = greedy
 
     def ratios(self) -> np.ndarray:
-        """(n,) float64: the logarithm that Eq. 7 maximises; negative where an item is better known than typical."""
+        """(n,) float64: the logarithm that Eq. 7 maximises; negative if an item is more typical of the annotated slices
+        than of the cohort."""
         ratios = self._typical - self._known.log_likelihood(self._points)
         return np.bincount(self._items, ratios) / np.bincount(self._items)
 
     def gains(self) -> np.ndarray:
-        """The ratios above the lowest one, see ``Gains.gains``."""
+        """Ratios minus the lowest one, see ``Gains.gains``."""
         ratios = self.ratios()
         return ratios - ratios.min()
 
@@ -102,7 +104,7 @@ class SampleRatioGains(Gains):
 
 
 def sample_ratio_gains(pool: Pool, kind: str, *, greedy: bool) -> SampleRatioGains:
-    """The ratios of a pool's items; the distributions are fitted to slices, also where volumes are asked for."""
+    """The ratios of a pool's items; the distributions are fitted to slices, also if volumes are requested."""
     points, items = pool.slice_embeddings(kind)
     return SampleRatioGains(points, pool.annotated_slices, items, greedy=greedy)
 
@@ -145,16 +147,16 @@ class AutoencoderStrategy(Strategy):
 class SampleRatio(AutoencoderStrategy, RepresentativeStrategy):
     """Ratio of likelihoods in the latent space of an infoVAE (Ozdemir et al. 2021, Eq. 7 and 8, without uncertainty).
 
-    - One normal distribution with a diagonal covariance is fitted to the latent vectors of the whole cohort, another
-      to those of the annotated slices; the slices that are likely under the first and unlikely under the second are
-      asked for. With a single annotated slice the second takes the deviations of the first.
-    - A cohort of several clusters (two scanners, say) is not normally distributed, and the ratio then prefers what lies
+    - One normal distribution with a diagonal covariance is fitted to the latent vectors of the whole cohort, another to
+      those of the annotated slices; slices that are likely under the first and unlikely under the second are requested.
+      With a single annotated slice the second distribution uses the deviations of the first.
+    - A cohort of several clusters (two scanners, say) is not normally distributed, and the ratio then prefers slices
       between them.
-    - Each pick counts as annotated for the next ones; without ``greedy`` all are picked at once, as in the paper.
-    - The gain of a slice is its log ratio above the lowest one of the cohort; log ratios of whole volumes are means
+    - Each pick counts as annotated for the following picks; without ``greedy`` all are picked at once, as in the paper.
+    - The gain of a slice is its log ratio minus the lowest one of the cohort; log ratios of whole volumes are means
       over their slices.
 
-    Needs an annotated slice and the autoencoder (label-free, once a cohort, about a minute of training on small
+    Needs an annotated slice and the autoencoder (trained without labels once per cohort, about a minute on small
     slices); cost O(budget n d).
     """
 
@@ -167,11 +169,11 @@ class SampleRatio(AutoencoderStrategy, RepresentativeStrategy):
     greedy: Greedy = True
 
     def start(self, pool: Pool, budget: int, rng: np.random.Generator) -> SampleRatioGains:
-        """The ratios given what is annotated; see ``RepresentativeStrategy.start``."""
+        """The ratios given the annotated slices; see ``RepresentativeStrategy.start``."""
         return sample_ratio_gains(pool, self.embeddings[0], greedy=self.greedy)
 
 
 def _reason(ratio: float) -> str:
     if ratio > 0:
-        return "Typical of the cohort, and under-represented among what is annotated."
-    return "Nothing under-represented is left: at least as typical of what is annotated as of the cohort."
+        return "Typical of the cohort, and under-represented among the annotated slices."
+    return "Nothing under-represented is left: at least as typical of the annotated slices as of the cohort."

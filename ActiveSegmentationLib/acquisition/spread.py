@@ -1,4 +1,4 @@
-"""Positions that are spread evenly over volumes, or more densely where structures are."""
+"""Positions that are spread evenly over volumes, or more densely over slices with structures."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ SPECK = 0.1
 
 
 class StretchedVolumes:
-    """Volumes stretched to length 1 so that every slice is as long as its weight.
+    """Volumes stretched to length 1, with every slice as long as its weight.
 
-    A share ``foreground`` of each volume's weight lies on the slices that show predicted structures, equally on every
-    class, the rest evenly on all slices but those trimmed from either end. A volume in which nothing is predicted has
-    even weights.
+    A share ``foreground`` of each volume's weight is on the slices that show predicted structures, equally divided
+    among the classes; the rest is evenly spread over all slices except those trimmed from either end. A volume without
+    predicted structures has even weights.
 
     Args:
         pool: The pool.
-        trim: Part of a volume, as far as it is in the pool, at either end without weight, 0 to below 0.5.
-        foreground: Share of the weight on predicted structures, 0 to 1.
-        pixels: (n, C) predicted pixels of each foreground class, or None where they are not known.
+        trim: Share of a volume's slices in the pool that have no weight, at either end, 0 to below 0.5.
+        foreground: Share of the weight that is on predicted structures, 0 to 1.
+        pixels: (n, C) predicted pixels of each foreground class, or None if unknown.
     """
 
     def __init__(self, pool: Pool, trim: float, foreground: float = 0.0, pixels: np.ndarray | None = None) -> None:
@@ -35,7 +35,7 @@ class StretchedVolumes:
         inside = np.minimum(starts + 1 / counts, 1 - trim) - np.maximum(starts, trim)
         weights = even = self._of_volume(np.maximum(inside, 0))
         self.shown = np.zeros(len(pool), dtype=bool)
-        """(n,) bool: slices whose structures count."""
+        """(n,) bool: slices with predicted structures that count."""
         if pixels is not None and foreground > 0:
             shown = self._shown(pixels)
             self.shown = shown.sum(axis=1) > 0
@@ -55,7 +55,7 @@ class StretchedVolumes:
         return (away <= half) | (beyond <= beyond.min())
 
     def _of_volume(self, weights: np.ndarray) -> np.ndarray:
-        """Weights as shares of their volume's sum, 0 where that is 0."""
+        """Weights as shares of their volume's sum, 0 if the sum is 0."""
         sums = np.bincount(self._volumes, weights)[self._volumes]
         return np.divide(weights, sums, out=np.zeros(len(weights)), where=sums > 0)
 
@@ -87,7 +87,8 @@ class SpreadPositions:
         self._left = list(rng.permutation((np.arange(count) + rng.random()) / count))
 
     def next(self, volume: int) -> float:
-        """A position for a pick of this volume: the next one, or the farthest from its annotated and picked slices."""
+        """A position for a pick in this volume: the next one, or the one farthest from its annotated and picked
+        slices."""
         seen = self._seen.get(volume)
         if not seen:
             return self._left.pop()

@@ -1,4 +1,4 @@
-"""Two stages: the slices that the model is least sure of, and among them those that stand for others.
+"""Two stages: first the slices that the model is least sure of, then representative ones among them.
 
 Both strategies of Ozdemir et al. (2021) share the first stage.
 """
@@ -35,7 +35,7 @@ from ActiveSegmentationLib.acquisition.uncertain import DropoutProbability
 Factor = Annotated[float, Option("how many uncertain slices are looked at for each one asked for", least=1)]
 Passes = Annotated[int, Option("predictions of each slice with dropout left on", least=2, most=1000)]
 
-UNSURE = "One of those the model is least sure of"
+UNSURE = "One of the slices that the model is least sure of"
 
 
 class TwoStages(Strategy):
@@ -57,8 +57,8 @@ class TwoStages(Strategy):
     def shortlist(self, pool: Pool, budget: int) -> np.ndarray:
         """The ``factor * budget`` most uncertain slices that may be picked together: (n,) bool.
 
-        Limits hold for the list as a whole, so that any part of it may be picked: the second stage never runs out of
-        slices that a limit would have let through.
+        Limits apply to the whole list, so any part of it may be picked and the second stage never runs out of allowed
+        slices.
         """
         scores = checked_scores(pool.scores(self.score_specs[0]), pool)
         listed = np.zeros(len(pool), dtype=bool)
@@ -70,11 +70,11 @@ class TwoStages(Strategy):
 class SuggestiveAnnotation(TwoStages, ModelStrategy):
     """FCN_Baseline of Ozdemir et al. (2021, Sec. 2.4, Eq. 9 and 10), after Yang et al. (MICCAI 2017).
 
-    - Candidates are the ``factor`` times as many slices as wanted whose predictions vary most with dropout (Yang et al.
-      vote with bootstrapped networks instead). Limits hold for the candidates already.
-    - Of these, greedily those that add most to the sum, over all slices that may be asked for, of the largest cosine to
-      a picked slice; features are the model's coarsest ones, averaged over the plane. The sum starts from cosine -1,
-      see ``Facilities``, and as in the papers annotated slices stand for nothing.
+    - The candidates are the slices whose predictions vary most with dropout, ``factor`` times the budget (Yang et al.
+      let bootstrapped networks vote instead). Limits already apply to the candidates.
+    - Among them, slices are picked greedily that add most to the sum, over all slices that may be requested, of the
+      largest cosine to a picked slice; features are the model's coarsest ones, averaged over the plane. The sum starts
+      from cosine -1, see ``Facilities``, and as in the papers annotated slices do not count.
 
     Needs a model with dropout; cost: 17 predictions of the pool, and O(factor budget n (d + budget)).
     """
@@ -96,7 +96,7 @@ class SuggestiveAnnotation(TwoStages, ModelStrategy):
 
 
 class _Listed(GreedyState):
-    """What each candidate adds in standing for all slices that may be asked for.
+    """How much better each candidate would represent all slices that may be requested.
 
     Args:
         pool: The pool.
@@ -109,7 +109,7 @@ class _Listed(GreedyState):
         self._facilities = Facilities(features[is_open], features[listed])
 
     def pick(self, allowed: np.ndarray) -> tuple[int, float | None]:
-        """The candidate of the largest gain; see ``GreedyState.pick``."""
+        """The candidate with the largest gain; see ``GreedyState.pick``."""
         gains = self._facilities.gains()
         number = best(gains, allowed[self._listed])
         return int(self._listed[number]), float(gains[number])
@@ -126,15 +126,15 @@ class _Listed(GreedyState):
 class BayesianSampleQuerying(TwoStages, AutoencoderStrategy):
     """FCN_BSQ of Ozdemir et al. (2021, Sec. 2.3 and 2.4): uncertainty first, then the sample ratio of Eq. 7 and 8.
 
-    - Candidates are the ``factor`` times as many slices as wanted whose predictions vary most with dropout (Eq. 2:
-      variance over 17 passes, mean over pixels and classes). Limits hold for them already. Before the first training
-      all slices are candidates, and each reason says so.
-    - Of these, those with the highest ratio of likelihoods, cohort over annotated, in the latent space of an infoVAE.
-      All are picked at once as in the paper; with ``greedy`` each pick counts as annotated for the next ones, which
-      avoids asking for near-copies.
+    - The candidates are the slices whose predictions vary most with dropout (Eq. 2: variance over 17 passes, mean over
+      pixels and classes), ``factor`` times the budget. Limits already apply to them. Before the first training all
+      slices are candidates, and each reason says so.
+    - Among them, slices with the highest ratio of likelihoods, cohort over annotated, in the latent space of an infoVAE
+      are picked. All are picked at once as in the paper; with ``greedy`` each pick counts as annotated for the
+      following ones, which avoids near-duplicates.
 
-    Needs an annotated slice, models with dropout, and the autoencoder (trained once a cohort, label-free); cost: 17
-    predictions of the pool, and O(budget n d).
+    Needs an annotated slice, models with dropout, and the autoencoder (trained without labels once per cohort); cost:
+    17 predictions of the pool, and O(budget n d).
     """
 
     name = "bayesian-sample-querying"
@@ -157,18 +157,18 @@ class BayesianSampleQuerying(TwoStages, AutoencoderStrategy):
 
 
 class _Ratios(GreedyState):
-    """The slice of the highest ratio next.
+    """Greedy state that picks the slice with the highest ratio.
 
     Args:
         state: The ratios.
-        why: What each reason begins with.
+        why: Beginning of each reason.
     """
 
     def __init__(self, state: SampleRatioGains, why: str) -> None:
         self._state, self._why = state, why
 
     def pick(self, allowed: np.ndarray) -> tuple[int, float | None]:
-        """The allowed slice of the highest ratio; see ``GreedyState.pick``."""
+        """The allowed slice with the highest ratio; see ``GreedyState.pick``."""
         ratios = self._state.ratios()
         position = best(ratios, allowed)
         return position, float(ratios[position])

@@ -1,4 +1,4 @@
-"""TypiClust: the most typical slice of every kind of slice that is not annotated yet."""
+"""TypiClust: the most typical slice of each cluster that has no annotated slice yet."""
 
 from __future__ import annotations
 
@@ -16,31 +16,32 @@ from ActiveSegmentationLib.acquisition.pool import Pool
 
 @dataclass(frozen=True)
 class TypiClust(SpaceStrategy):
-    """The densest slice of each cluster that has the fewest annotated ones (Hacohen et al. 2022, TypiClust).
+    """The most typical slices of the clusters with the fewest annotated slices (Hacohen et al. 2022, TypiClust).
 
     - Slices are compared by embeddings of length 1 and divided into K = min(annotated + budget, ``clusters``) clusters
       by k-means.
-    - The next pick is from the cluster with the fewest annotated or picked slices, of those the largest. (The released
-      program settles the order once a round; the two differ where a round goes over all clusters more than once.)
-    - Of that cluster it is the slice of the highest typicality (Eq. 1)
+    - The next pick is from the cluster with the fewest annotated or picked slices; among equals, from the largest. (The
+      released code orders the clusters once per round; the two differ only if a round goes over all clusters more than
+      once.)
+    - It is the slice of that cluster with the highest typicality (Eq. 1)
 
         t(x) = 1 / (mean distance of x to its k nearest neighbours + 1e-5)
 
       where k = ``neighbours``, at most half of the cluster, and neighbours are of the same cluster.
-    - Clusters of fewer than ``smallest`` slices come last, by typicality in the whole pool; where all are that small
-      they count like any other.
+    - Clusters of fewer than ``smallest`` slices come last, by typicality in the whole pool; if all are that small, they
+      are treated like any other.
 
     The gain is 1/2 + t / (2 + 2 t) for the cluster whose turn it is and halves from each cluster to the next, which
-    ranks all slices: where the limits, or a combination's candidates, leave a cluster nothing to pick, the next one
-    takes its turn.
+    ranks all slices: if limits, or the candidates of a combination, leave nothing to pick in a cluster, the next
+    cluster follows.
 
     ``space`` is as for "coreset"; the default "learned:nt-xent=1" is an encoder trained without the losses of patients
-    and volumes, as in the paper and in Vepa 2024. Needs the embedding, no model and no annotation; cost O(K n d) a
-    round of k-means and O(sum of squared cluster sizes times d).
+    and volumes, as in the paper and in Vepa 2024. Needs the embedding, no model and no annotation; cost O(K n d) per
+    iteration of k-means and O(sum of squared cluster sizes times d).
     """
 
     name = "typiclust"
-    summary = "The most typical slice of each kind of slice not annotated yet; good for the very first slices."
+    summary = "The most typical slice of each cluster that has none annotated yet; good for the very first slices."
     source = "Vepa (Hacohen 2022)"
     requires = "training of an encoder, once, or `:pixels`"
 
@@ -65,7 +66,7 @@ class TypiClust(SpaceStrategy):
 
 
 class RoundRobin(Gains):
-    """Which cluster is next, and its most typical slice, as gains.
+    """Gains that prefer the next cluster and its most typical slice.
 
     Args:
         points: (n, d) float64 embeddings.
@@ -115,6 +116,6 @@ class RoundRobin(Gains):
         self._done[cluster] += 1
         by = in_words(self._kind)
         if self._small[cluster]:
-            return f"The most typical of the slices that are left, by {by}; it belongs to no large group."
+            return f"The most typical of the slices that are left, by {by}; it belongs to no large cluster."
         state = "none of them is annotated or requested yet" if done == 0 else f"{done} annotated or requested so far"
-        return f"The most typical slice left in a group of {others + 1} alike by {by}; {state}."
+        return f"The most typical slice left in a group of {others + 1} similar ones by {by}; {state}."

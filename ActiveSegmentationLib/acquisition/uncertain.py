@@ -1,6 +1,6 @@
-"""Uncertainty: slices on which the model's predictions are least sure, by one score of one sampler's predictions.
+"""Uncertainty strategies: each scores slices by one uncertainty map of one sampler's predictions.
 
-Strategies that differ only by sampler, map and sentence are rows of the table at the end.
+Strategies that differ only by sampler, map and reason are rows of the table at the end.
 """
 
 from __future__ import annotations
@@ -26,18 +26,16 @@ Aggregate = Annotated[
         "or the single least certain one (max)"
     ),
 ]
-Passes = Annotated[int, Option("predictions drawn of every slice; more are steadier and slower", least=2, most=1000)]
+Passes = Annotated[int, Option("predictions drawn per slice; more are less noisy and slower", least=2, most=1000)]
 DropoutProbability = Annotated[
-    float, Option("dropout probability while drawing; 0 for that of the training", least=0, most=0.95)
+    float, Option("dropout probability of these predictions; 0 for the training's", least=0, most=0.95)
 ]
 Formula = Annotated[
     Literal["minus", "plus"],
-    Option(
-        "minus for the divergence of the paper, plus for half the sum of both entropies as its released program has it"
-    ),
+    Option("minus for the paper's divergence, plus for half the sum of both entropies as in its released code"),
 ]
 DIVERGENCES = {"minus": "mutual-information", "plus": "half-sum-of-entropies"}
-"""Map that each formula of the Jensen-Shannon divergence averages."""
+"""Uncertainty map of each formula of the Jensen-Shannon divergence."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ class Uncertain(ScoreStrategy):
 
     Attributes:
         map_name: Name of the map from ``uncertainty.SCORES``.
-        finding: The reason, a sentence with "{others}" where "97 % of the other slices" goes.
+        finding: The reason, a sentence with "{others}" as the placeholder of "97 % of the other slices".
     """
 
     map_name: ClassVar[str]
@@ -84,10 +82,10 @@ class Uncertain(ScoreStrategy):
 
 @dataclass(frozen=True)
 class Predicted(Uncertain):
-    """Uncertainty of one prediction without dropout; of several models, of their mean."""
+    """Uncertainty of one prediction without dropout; with several ensemble members, of their mean."""
 
     def sampler(self) -> Sampler:
-        """The model as it is."""
+        """A single prediction per slice."""
         from ActiveSegmentationLib.uncertainty import Deterministic
 
         return Deterministic()
@@ -95,11 +93,11 @@ class Predicted(Uncertain):
 
 @dataclass(frozen=True)
 class DropoutUncertain(Uncertain):
-    """Uncertainty of predictions with dropout left on; of several models, of the passes of all of them."""
+    """Uncertainty of predictions with dropout; with several ensemble members, over the passes of all of them."""
 
     needs = frozenset({"dropout"})
     requires = "a model with dropout"
-    finding = "Predictions with parts of the model switched off at random agree less on this slice than on {others}."
+    finding = "Predictions with randomly disabled parts of the model agree less on this slice than on {others}."
 
     passes: Passes = 10
     p: DropoutProbability = 0.0
@@ -113,13 +111,13 @@ class DropoutUncertain(Uncertain):
 
 @dataclass(frozen=True)
 class EnsembleUncertain(Uncertain):
-    """Uncertainty of the predictions of several models, without dropout."""
+    """Uncertainty of the predictions of several ensemble members, without dropout."""
 
     needs = frozenset({"members"})
     requires = "two or more ensemble members"
 
     def sampler(self) -> Sampler:
-        """One prediction a model."""
+        """One prediction per ensemble member."""
         from ActiveSegmentationLib.uncertainty import EnsembleSampler
 
         return EnsembleSampler()
@@ -150,12 +148,12 @@ class MeanStd(DropoutUncertain):
     """Standard deviation of each class over passes with dropout, mean over classes and pixels (Kendall et al. 2017; the
     baseline "Mean STD" of ALUNET: 10 passes, p = 0.1).
 
-    With statistic="var" it is the variance, as in the program released with ALUNET. Needs a trained model with dropout.
+    With statistic="var" it is the variance, as in the code released with ALUNET. Needs a trained model with dropout.
     Cost: ``passes`` predictions of every slice by every model.
     """
 
     name = "mean-std"
-    summary = "Slices whose predicted probabilities scatter most with dropout."
+    summary = "Slices whose predicted probabilities have the largest standard deviation with dropout."
     source = "Foellmer 2024"
 
     p: DropoutProbability = 0.1
@@ -168,22 +166,22 @@ class MeanStd(DropoutUncertain):
 
 @dataclass(frozen=True)
 class AugmentationJsd(Uncertain):
-    """Jensen-Shannon divergence of the predictions of a slice as it is and of rotated, noisy copies of it, mean over
-    the pixels that no rotation loses (the baseline "TTA" of Gaillochet 2023: 7 copies and the slice itself, rotations
-    from U(-10, 10) degrees, noise of standard deviation 0.01).
+    """Jensen-Shannon divergence of the predictions of a slice and of rotated, noisy copies of it, mean over the pixels
+    that all rotations keep (the baseline "TTA" of Gaillochet 2023: 7 copies and the slice itself, rotations from U(-10,
+    10) degrees, noise of standard deviation 0.01).
 
     Needs a trained model, no dropout. Cost: ``passes`` + 1 predictions of every slice.
     """
 
     name = "tta-jsd"
-    summary = "Slices on which the prediction changes when they are turned a little; needs no dropout."
+    summary = "Slices whose prediction changes when they are rotated slightly; needs no dropout."
     source = "Gaillochet 2023"
-    finding = "The prediction changes more when this slice is turned a little than with {others}."
+    finding = "Rotating this slice slightly changes its prediction more than for {others}."
 
     passes: Annotated[
-        int, Option("predictions drawn of every slice; more are steadier and slower", least=1, most=1000)
+        int, Option("predictions drawn per slice; more are less noisy and slower", least=1, most=1000)
     ] = 7
-    rotation: Annotated[float, Option("largest rotation in degrees, either way", least=0, most=90)] = 10.0
+    rotation: Annotated[float, Option("largest rotation in degrees, in either direction", least=0, most=90)] = 10.0
     noise: Annotated[
         float, Option("standard deviation of the noise, in units of the normalised images", least=0, most=10)
     ] = 0.01
@@ -205,12 +203,12 @@ class ClassEntropy(ScoreStrategy):
     """Mean over the foreground classes of u_c / mean(u_c), where u_c is the class-weighted entropy of ClaSP PE (2026):
     the mean over the pixels of the probability of class c times the entropy. Its mean is taken over the cohort.
 
-    A small or rare organ thus draws as much attention as a large one. Needs a trained model. Cost: one prediction of
-    every slice.
+    A small or rare organ thus counts as much as a large one. Needs a trained model. Cost: one prediction of every
+    slice.
     """
 
     name = "class-entropy"
-    summary = "Slices where the model is unsure of some organ; a small organ counts as much as a large one."
+    summary = "Slices on which the model is unsure of an organ; small organs count as much as large ones."
     source = "ours, after ClaSP PE"
 
     @property
@@ -237,15 +235,15 @@ Row = TypeVar("Row", bound=Uncertain)
 
 
 def _row(base: type[Row], cls: str, name: str, map_name: str, about: str, **words: Any) -> type[Row]:
-    """A strategy of the table.
+    """Create a strategy class of the table.
 
     Args:
-        base: Says where predictions come from.
+        base: Base class, which defines the sampler.
         cls: Name of the class.
         name: Name of the strategy.
         map_name: Map from ``uncertainty.SCORES`` whose mean is the score.
         about: Docstring.
-        words: "summary", "source" and "finding" as in ``Uncertain``; "passes" where the default is another.
+        words: "summary", "source" and "finding" as in ``Uncertain``; "passes" if the default differs.
     """
     fields = [("passes", Passes, words.pop("passes"))] if "passes" in words else []
     namespace = {"name": name, "map_name": map_name, "__doc__": about, "__module__": __name__, **words}
@@ -262,7 +260,7 @@ Entropy = _row(
     "entropy",
     "entropy",
     f"Mean over pixels of H(p) = -sum_c p_c ln p_c (the baseline of Gaillochet 2023 and others). {ONE_PASS}",
-    summary="Slices on which the model is least sure; often near copies of one another.",
+    summary="Slices on which the model is least sure; often near-duplicates of one another.",
     source="Gaillochet, Foellmer, Vepa",
 )
 Margin = _row(
@@ -283,7 +281,7 @@ LeastConfidence = _row(
     f"Mean over pixels of one minus the highest class probability (Lewis and Gale 1994). {ONE_PASS}",
     summary="Slices whose predicted labels are the least probable on average.",
     source="benchmarks",
-    finding="The model gives its labels of this slice less probability than those of {others}.",
+    finding="The model gives its labels on this slice a lower probability than on {others}.",
 )
 DropoutEntropy = _row(
     DropoutUncertain,
@@ -321,9 +319,10 @@ VarianceRatio = _row(
     "VarianceRatio",
     "variance-ratio",
     "variance-ratio",
-    "Part of the models that do not vote for the most voted class, 1 - f / M, mean over pixels (Freeman 1965; the "
-    f"baseline of Vepa 2024, whose program compares differently augmented copies; these are aligned). {OF_MEMBERS}",
-    summary="Slices in which several models vote for different labels; needs two or more models a round.",
+    "Share of the ensemble members that do not vote for the most frequent class, 1 - f / M, mean over pixels (Freeman "
+    "1965; the baseline of Vepa 2024, whose code compares differently augmented copies; here the members see the same "
+    f"image). {OF_MEMBERS}",
+    summary="Slices in which ensemble members vote for different labels; needs two or more members.",
     source="Vepa 2024",
     finding="The models vote for different labels in a larger part of this slice than of {others}.",
 )
@@ -334,7 +333,7 @@ EnsembleEntropy = _row(
     "entropy",
     "Entropy of the models' mean prediction, mean over pixels (Beluch et al. 2018; the uncertainty under the "
     f"stochastic batches of Vepa 2024). {OF_MEMBERS}",
-    summary="Slices on which the average of several models is least sure; needs two or more models a round.",
+    summary="Slices on which the average of the ensemble members is least sure; needs two or more members.",
     source="Vepa 2024",
     finding="The models together are less sure of this slice than of {others}.",
 )

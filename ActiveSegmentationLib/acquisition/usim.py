@@ -1,4 +1,4 @@
-"""USIM: a batch that stands for the slices the model is unsure of, in a space of gradients (Foellmer et al. 2024)."""
+"""USIM: a batch that represents the slices the model is unsure of, in a space of gradients (Foellmer et al. 2024)."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from ActiveSegmentationLib.acquisition.pool import Pool, ScoreSpec
 from ActiveSegmentationLib.acquisition.ranking import checked_scores
 
 QUERIES_PER_PICK = 5
-"""The query set has at least this many members for each slice wanted, as the paper's program has it."""
+"""Minimum number of members of the query set per requested slice, as in the paper's code."""
 
 UNCERTAINTY = "class-variance"
-"""Variance over dropout passes, mean over the pixels, one number a class."""
+"""Variance over dropout passes, mean over the pixels, one number per class."""
 
 
 class QuerySet(NamedTuple):
-    """Slices that the batch has to stand for.
+    """Slices that the batch must represent.
 
     Attributes:
-        positions: (q,) int64 positions of its different members, ascending.
+        positions: (q,) int64 positions of its distinct members, ascending.
         counts: (q,) int64 how often each was drawn, at least 1.
     """
 
@@ -39,14 +39,14 @@ class QuerySet(NamedTuple):
 FISHER_LAYER = "decoder"
 
 FISHER_SLICES = 200
-"""Slices of the query set that the Fisher information is the mean over, as in the paper's program."""
+"""Maximum number of slices of the query set over which the Fisher information is averaged, as in the paper's code."""
 
 
 @dataclass(frozen=True)
 class Usim(ModelStrategy):
-    """Draws a query set of uncertain slices, then picks what stands for it in a space of gradients.
+    """Draws a query set of uncertain slices, then picks slices that represent it in a space of gradients.
 
-    Subclasses say in which space by ``points``.
+    Subclasses define the space by ``points``.
     """
 
     needs = frozenset({"dropout"})
@@ -109,43 +109,46 @@ class Usim(ModelStrategy):
 
 @dataclass(frozen=True)
 class UsimCosine(Usim):
-    """A query set of uncertain slices, and the batch that stands for it by the directions of gradients (Foellmer et
-    al. 2024, "USIMC", Eq. 1 and 2).
+    """A query set of uncertain slices, and the batch that represents it by the directions of gradients (Foellmer et al.
+    2024, "USIMC", Eq. 1 and 2).
 
     - The uncertainty of a slice is the variance of each foreground class over dropout passes, weighted by the inverse
       of the class's annotated pixels.
-    - The query set is drawn from it with replacement, as many as the knee of the sorted scores tells and at least 5 for
-      each slice wanted.
-    - Slices are similar whose gradients of the mean log-probability of the model's own labels point the same way at the
-      last convolution of the coarsest level. FLQMI is maximised exactly, stochastically where the pool is very large.
-    - Of the layer a random subset of 10,000 weights is kept. The paper takes the first ones, those of a few output
-      channels (entries="first").
+    - The query set is drawn with replacement in proportion to it. Its size is the knee of the sorted scores, at least 5
+      per requested slice.
+    - The similarity of two slices is the cosine of their gradients of the mean log-probability of the model's own
+      labels, at the last convolution of the coarsest level. FLQMI is maximised exactly, or stochastically for very
+      large pools.
+    - A random subset of 10,000 weights of the layer is kept. The paper takes the first ones, which belong to a few
+      output channels (entries="first").
 
     Of several models the uncertainty comes from all, the gradients from the first. Needs a U-Net trained with dropout;
     costs ``passes`` forward passes and one backward pass a slice, then O(budget n q).
     """
 
     name = "usim-cosine"
-    summary = "Few slices that stand for the many the model is unsure of, rare structures first; copies are left out."
+    summary = (
+        "Few slices that represent the many the model is unsure of, rare structures first; avoids near-duplicates."
+    )
 
     entries: Annotated[Entries, Option("which weights of the layer are kept")] = "random"
 
     def points(self, pool: Pool, queries: QuerySet, rng: np.random.Generator) -> np.ndarray:
-        """Gradients of length 1, see ``Usim.points``; a gradient of 0 is like nothing."""
+        """Gradients of length 1, see ``Usim.points``; a gradient of 0 resembles nothing."""
         return of_unit_length(gradients_of(pool, "bottleneck", self.parameters, rng, entries=self.entries))
 
 
 @dataclass(frozen=True)
 class UsimFisher(Usim):
-    """A query set of uncertain slices, and the batch that stands for it by its influence on the model (Foellmer et al.
+    """A query set of uncertain slices, and the batch that represents it by its influence on the model (Foellmer et al.
     2024, "USIMF", Eq. 1, 3 and 4).
 
     - The query set is drawn as by "usim-cosine".
     - The Fisher information F of every weight of the decoder's convolutions is the mean squared gradient of the mean
       log-probability of the model's own labels over up to 200 members of the query set.
     - ``parameters`` weights are drawn in proportion to F. The similarity of two slices is the product of their
-      gradients there, each weight divided by F + damping x mean F. Long gradients count for more, unless ``normalise``
-      gives all the same length.
+      gradients there, each weight divided by F + damping x mean F. Long gradients count more unless ``normalise`` gives
+      all gradients the same length.
 
     Of several models the uncertainty comes from all, the gradients from the first. Needs a U-Net trained with dropout;
     costs ``passes`` forward passes and one backward pass through the decoder a slice, then O(budget n q).
@@ -169,7 +172,8 @@ class UsimFisher(Usim):
         return of_unit_length(points) if self.normalise else points
 
     def _fisher(self, pool: Pool, queries: QuerySet, rng: np.random.Generator) -> np.ndarray:
-        """Mean squared gradients over slices drawn from the query set, copies counted: (parameters,) float64."""
+        """Mean squared gradients over slices drawn from the query set, repeated draws counted: (parameters,)
+        float64."""
         from ActiveSegmentationLib.uncertainty.gradients import mean_squared_gradients
 
         drawn = np.repeat(queries.positions, queries.counts)
@@ -187,7 +191,7 @@ class UsimFisher(Usim):
 
 
 def of_unit_length(points: np.ndarray) -> np.ndarray:
-    """Points (n, d) float32 divided by their length where that is not 0."""
+    """Points (n, d) float32 divided by their length unless it is 0."""
     lengths = np.sqrt(np.einsum("ij,ij->i", points, points, dtype=np.float64))[:, None]
     return np.divide(points, lengths, out=np.zeros_like(points), where=lengths > 0, casting="same_kind")
 
@@ -198,7 +202,7 @@ def class_weights(pixels: np.ndarray, classes: int) -> np.ndarray:
     Adding one (Laplace) keeps the weight of a class finite that is not annotated yet; it then counts most.
 
     Args:
-        pixels: (c,) annotated pixels of the classes, background first; classes beyond have none.
+        pixels: (c,) annotated pixels of the classes, background first; further classes have none.
         classes: Classes including background.
 
     Returns:
@@ -222,16 +226,16 @@ def query_count(uncertainty: np.ndarray, budget: int) -> int:
 
 
 def knee(values: np.ndarray) -> int | None:
-    """Number of values before the falling curve of all of them flattens out.
+    """Position of the knee of the falling curve of all values, in number of values.
 
-    That is where the curve, both axes scaled to 0..1, lies farthest below the chord between its ends (the elbow of
-    Thorndike 1953, without a program's settings).
+    The knee is where the curve, both axes scaled to 0..1, is farthest below the chord between its ends (the elbow of
+    Thorndike 1953).
 
     Args:
         values: (n,) finite float array, in any order.
 
     Returns:
-        1 or more; None where no point lies below the chord: fewer than three values, all alike, or no knee.
+        1 or more; None if no point is below the chord: fewer than three values, all equal, or no knee.
     """
     falling = np.sort(np.asarray(values, dtype=np.float64))[::-1]
     if len(falling) < 3 or falling[0] == falling[-1]:
@@ -248,7 +252,7 @@ def _tell(unit: str) -> Callable[[float, bool], str]:
 
     def tell(share: float, first: bool) -> str:
         if share < 0.005:
-            return f"Little is left: the picks before it stand for {unsure}."
-        return f"Stands for {share:.0%} of {unsure}{'' if first else ', better than the picks before it'}."
+            return f"Little is left: earlier picks represent {unsure}."
+        return f"Represents {share:.0%} of {unsure}{'' if first else ' better than earlier picks'}."
 
     return tell

@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from ActiveSegmentationLib.embedding import VaalSettings
 
 NOISE = 0.05
-"""Accuracies closer than this to chance mean that the scores say little."""
+"""Accuracies closer than this to chance mean that the scores are hardly informative."""
 
 
 @dataclass(frozen=True)
 class Vaal(ScoreStrategy):
     """Variational adversarial active learning (Sinha, Ebrahimi and Darrell, ICCV 2019).
 
-    - In every round an autoencoder and a discriminator are trained on all slices of the pool: one learns to hide which
-      slices are annotated, the other to tell.
+    - In every round an autoencoder and a discriminator are trained on all slices of the pool: the autoencoder learns to
+      hide which slices are annotated, the discriminator to tell.
     - The score is -log of the discriminator's probability that a slice is annotated. This is the paper's order, lowest
-      probability first, and still distinct where probabilities round to 0.
-    - Annotated slices have the target 1 and others 0; public code that gives 1 to both scores at random.
-    - A message says when the discriminator does hardly better than chance.
+      probability first, but scores still differ when probabilities round to 0.
+    - Annotated slices have the target 1 and others 0. (Public code gives 1 to both, which makes its scores random.)
+    - A message warns if the discriminator is hardly better than chance.
 
     Networks are smaller than the paper's by default; ``network="original"`` is for a GPU and more ``steps``. Needs an
     annotated slice, but no model. Cost: a training every round, at most ``steps`` steps and ten passes of the pool (10
@@ -49,12 +49,12 @@ class Vaal(ScoreStrategy):
     ] = "small"
 
     def not_ready_reason(self, pool: Pool) -> str:
-        """Nothing is annotated; see ``Strategy.not_ready_reason``."""
+        """Not ready before a slice is annotated; see ``Strategy.not_ready_reason``."""
         return "" if len(pool.annotated_rows) else "No slice is annotated yet"
 
     def score(self, pool: Pool) -> np.ndarray:
-        """-log of the probability of being annotated; 0 for all where no slice is left to ask for."""
-        pool.per_item(("vaal", "means"), lambda rows: _means(pool, rows))  # a broken image must not spoil the others
+        """-log of the probability of being annotated; 0 for all if no slice is left to request."""
+        pool.per_item(("vaal", "means"), lambda rows: _means(pool, rows))  # a broken image must not affect the others
         settings = self.settings()
         return pool.per_item(("vaal", settings), lambda rows: _surprise(pool, rows, settings))
 
@@ -68,13 +68,13 @@ class Vaal(ScoreStrategy):
         return settings
 
     def reason(self, pool: Pool, position: int, score: float) -> str:
-        """How likely the slice is annotated by its looks; see ``ScoreStrategy.reason``."""
+        """The discriminator's probability that the slice is annotated; see ``ScoreStrategy.reason``."""
         likely = f"{np.exp(-score):.0%}" if np.exp(-score) >= 0.01 else "below 1%"
-        return f"A network that tells annotated from other slices gives it a chance of {likely} of being annotated."
+        return f"A network that distinguishes annotated from other slices finds it annotated with probability {likely}."
 
 
 def _means(pool: Pool, rows: np.ndarray) -> np.ndarray:
-    """Mean of each image, not finite where a pixel is not: (m,) -> (m,)."""
+    """Mean of each image, not finite if any pixel is not: (m,) -> (m,)."""
     found = [
         pool.stack.batches(part).double().mean((1, 2, 3)).numpy() for part in np.array_split(rows, len(rows) // 256 + 1)
     ]
@@ -91,7 +91,7 @@ def _surprise(pool: Pool, rows: np.ndarray, settings: VaalSettings) -> np.ndarra
     outcome = train_vaal(pool.stack, rows, annotated, settings, seed=seed, compute=pool.compute)
     if abs(outcome.accuracy - 0.5) < NOISE:
         pool.compute.progress.message(
-            f"The scores of vaal are close to noise: it tells annotated from other slices in {outcome.accuracy:.0%} of "
-            "pairs, by chance in 50%."
+            "The scores of vaal are close to noise: it ranks annotated and other slices correctly in "
+            f"{outcome.accuracy:.0%} of pairs, by chance in 50%."
         )
     return outcome.surprise

@@ -1,4 +1,4 @@
-"""Wrappers: strategies that take the scores of another strategy and choose by them in their own way."""
+"""Wrappers: strategies that use the scores of another strategy in their own way."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from ActiveSegmentationLib.common.errors import BadInput
 
 @dataclass(frozen=True)
 class ScoreWrapper(Strategy):
-    """A strategy around one that scores slices, as ``Power(Bald())``, written "power:bald".
+    """A strategy that wraps one that scores slices, such as ``Power(Bald())``, written "power:bald".
 
-    What it wraps says what it needs and which scores and embeddings it asks for.
+    Its needs, scores and embeddings are those of the wrapped strategy.
 
     Attributes:
         wrapped: The strategy that scores slices.
-        advice_for_orders: What to do instead where only the order of the scores means anything.
+        advice_for_orders: What to do instead if only the order of the scores is meaningful.
     """
 
     advice_for_orders: ClassVar[str] = "Use for example stochastic-batches, which compares sums."
@@ -36,15 +36,15 @@ class ScoreWrapper(Strategy):
         """Check the options, and that the wrapped strategy gives scores that can be used.
 
         Raises:
-            BadInput: If it does not.
+            BadInput: If they cannot be used.
         """
         super().__post_init__()
         where = f"strategy {self.name}"
         if not isinstance(self.wrapped, ScoreStrategy):
-            message = f"'{self.wrapped.name}' gives slices no scores that could be used here."
+            message = f"'{self.wrapped.name}' does not give slices scores that could be used here."
             raise BadInput(message, where=where, advice=f"Use for example '{self.name}:entropy'.")
         if self.needs_sizes and self.wrapped.only_order:
-            message = f"Only the order of the scores of '{self.wrapped.name}' means anything, not their size."
+            message = f"Only the order of the scores of '{self.wrapped.name}' is meaningful, not their size."
             raise BadInput(message, where=where, advice=self.advice_for_orders)
 
     @property
@@ -74,7 +74,7 @@ class ScoreWrapper(Strategy):
 
     @property
     def uses_extents(self) -> bool:
-        """Whether the wrapped strategy does; see ``Strategy.uses_extents``."""
+        """Whether the wrapped strategy uses them; see ``Strategy.uses_extents``."""
         return self.wrapped.uses_extents
 
     def unavailable_reason(self, situation: Situation) -> str:
@@ -107,14 +107,14 @@ REDUCTIONS: dict[str, Callable[[np.ndarray], float]] = {
 
 @dataclass(frozen=True)
 class StochasticBatches(ScoreWrapper):
-    """Random batches of the budget's size, of which the one with the largest mean score is asked for as a whole
-    (Gaillochet et al. 2023, Sec. 3, Alg. 1).
+    """Draws random batches of the budget's size and requests the batch with the largest mean score (Gaillochet et al.
+    2023, Sec. 3, Alg. 1).
 
-    - The slices that may be asked for are shuffled and cut into Q = floor(n / budget) batches; the rest of the division
-      is left out.
-    - With ``batches`` above 0, so many batches are drawn independently and may overlap (the paper's Sec. 5.2.4); 1 is a
-      random batch.
-    - Every batch keeps to the limits by itself, so none is rejected. Of equal batches the first counts.
+    - The slices that may be requested are shuffled and divided into Q = floor(n / budget) batches; the remainder is
+      left out.
+    - With ``batches`` above 0, that number of batches is drawn independently, and they may overlap (the paper's Sec.
+      5.2.4); 1 is a random batch.
+    - Every batch respects the limits, so none is rejected. Among equal batches the first is used.
 
     Needs what the score needs. Cost: that of the score, and O(n) for the batches.
     """
@@ -124,12 +124,13 @@ class StochasticBatches(ScoreWrapper):
     source = "Gaillochet 2023"
 
     batches: Annotated[
-        int, Option("random batches, drawn apart; 0 cuts the cohort into as many as fit", least=0, most=100_000)
+        int,
+        Option("number of independent random batches; 0 divides the cohort into as many as fit", least=0, most=100_000),
     ] = 0
     reduce: Annotated[Literal["mean", "max", "sum"], Option("how the scores of a batch are reduced to one")] = "mean"
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:
-        """Choose the best batch, its slices by falling score; see ``Strategy.select``."""
+        """Select the best batch, its slices by falling score; see ``Strategy.select``."""
         scores = self.scores(pool)
         batches = list(self._batches(pool, budget, rng))
         if not batches:
@@ -147,7 +148,7 @@ class StochasticBatches(ScoreWrapper):
         ]
 
     def _batches(self, pool: Pool, budget: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-        """Positions (budget,) ascending of one batch after the other; shorter where the limits allow no more."""
+        """Positions (budget,) ascending of one batch after the other; shorter if the limits allow no more."""
         open_slices = np.flatnonzero(pool.allowance().mask)
         if self.batches:
             for _ in range(self.batches):
@@ -163,36 +164,37 @@ class StochasticBatches(ScoreWrapper):
             yield np.sort(batch)
 
 
-LOTTERY = "Drawn by a lottery that favours high scores."
+DRAWN = "Drawn at random, with higher chances for higher scores."
 
 
 @dataclass(frozen=True)
 class Power(ScoreWrapper):
-    """The highest of log s + g / beta, g from a standard Gumbel distribution: draws without replacement with chances
-    proportional to s ** beta (Kirsch et al. 2023; "PowerBALD" and "PowerPE" with the scores bald and entropy).
+    """The highest of log s + g / beta, g from a standard Gumbel distribution: draws without replacement with
+    probabilities proportional to s ** beta (Kirsch et al. 2023; "PowerBALD" and "PowerPE" with the scores bald and
+    entropy).
 
-    A large beta takes the highest scores, a beta near 0 draws at random. With ``rank``, -log of the rank stands for log
-    s ("SoftRank"), which takes scores of any sign. The score of a choice is that of the wrapped strategy, without the
+    A large beta takes the highest scores, a beta near 0 draws at random. With ``rank``, -log of the rank replaces log s
+    ("SoftRank"), which allows scores of any sign. The score of a choice is that of the wrapped strategy, without the
     noise that ordered them. Needs what the score needs. Cost: that of the score.
     """
 
     name = "power"
-    summary = "Unsure slices with a little chance, so that a batch is less alike; add a score as in power:bald."
+    summary = "Unsure slices with some randomness, which makes a batch more diverse; add a score as in power:bald."
     source = "Kirsch 2023"
     advice_for_orders = "Add the option rank=yes."
 
     beta: Annotated[
-        float, Option("large to take the highest scores, near 0 to draw at random", least=1e-6, most=1e12)
+        float, Option("large values take the highest scores, values near 0 draw at random", least=1e-6, most=1e12)
     ] = 1.0
     rank: Annotated[bool, Option("whether only the order of the scores counts")] = False
 
     @property
     def needs_sizes(self) -> bool:
-        """Whether the lottery goes by the size of the scores."""
+        """Whether the size of the scores is used, not only their ranks."""
         return not self.rank
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:
-        """Choose the highest noisy scores; see ``Strategy.select``."""
+        """Select the highest noisy scores; see ``Strategy.select``."""
         scores = self.scores(pool)
         if self.rank:
             logarithm = log_ranks(scores)
@@ -202,42 +204,44 @@ class Power(ScoreWrapper):
         else:
             logarithm = np.log(scores + FLOOR)
         picks = pool.allowance().take_in_order(ranking(power_noise(logarithm, self.beta, rng)), budget)
-        return [Choice(pool.ids[p], float(scores[p]), f"{LOTTERY} {self.reason_of(pool, p, scores)}") for p in picks]
+        return [Choice(pool.ids[p], float(scores[p]), f"{DRAWN} {self.reason_of(pool, p, scores)}") for p in picks]
 
 
 CLASS_SHARE = 0.66
-"""Part of the budget that is divided among the foreground classes."""
+"""Share of the budget that is divided among the foreground classes."""
 
 LAST_BETA = 100.0
-"""Exponent of the scores in the last round; it is 1 in the first that has a model, the second."""
+"""Exponent of the scores in the last round; it is 1 in round 2, the first with a model."""
 
 ROUNDS = 10
-"""Number of rounds where none is planned."""
+"""Assumed number of rounds if none is planned."""
 
 
 @dataclass(frozen=True)
 class ClaspPe(ScoreWrapper):
-    """Class-stratified scheduled power predictive entropy (ClaSP PE, 2026), brought from patches to slices.
+    """Class-stratified scheduled power predictive entropy (ClaSP PE, 2026), adapted from patches to slices.
 
-    - 66 % of the budget is divided evenly among the foreground classes (what is left of the division goes to classes
-      drawn at random); each takes its slices by the mean over pixels of p_c H(p), p the mean prediction of all models.
-    - The rest is taken by the mean of H(p).
-    - All are drawn by a lottery as in "power", with beta rising from 1 in round 2, the first that has a model, to 100
-      in the last as 100 ** ((round - 2) / (rounds - 2)), and staying there. A benchmark knows its last round; where
-      annotation goes on for as long as people like, the tenth counts as the last unless ``rounds`` says otherwise.
+    - 66 % of the budget is divided evenly among the foreground classes (the remainder goes to random classes). For each
+      class c, slices are scored by the mean over pixels of p_c H(p), where p is the mean prediction of all ensemble
+      members.
+    - The other slices are scored by the mean of H(p).
+    - All are drawn at random as in "power", with beta = 100 ** ((round - 2) / (rounds - 2)), which rises from 1 in
+      round 2, the first with a model, to 100 in the last round and stays there. A benchmark knows its last round;
+      otherwise the tenth counts as the last unless ``rounds`` is given.
 
-    Another uncertainty than entropy may be wrapped. Its map then stands for H, weighted with p_c for the classes in the
-    same way; variance and deviation of dropout are those of the class instead. It is averaged over all pixels, whatever
-    its option "aggregate". Needs a trained model, and what that uncertainty needs. Cost: that of the uncertainty.
+    Other uncertainties than entropy may be wrapped. Their map then replaces H and is weighted with p_c in the same way;
+    for variance and standard deviation of dropout, those of the class are used instead. The option "aggregate" is
+    ignored: the mean is over all pixels. Needs a trained model, and what that uncertainty needs. Cost: that of the
+    uncertainty.
     """
 
     name = "clasp-pe"
-    summary = "Unsure slices for every label in equal parts, small structures too; chance counts less in later rounds."
+    summary = "Unsure slices for every label in equal shares, including small structures; less random in later rounds."
     source = "ClaSP PE 2026"
     requires = "a trained model"
 
     rounds: Annotated[
-        int, Option("round in which the lottery is at its sharpest; 0: a benchmark's last, else 10", least=0)
+        int, Option("round from which randomness is lowest; 0: a benchmark's last round, otherwise 10", least=0)
     ] = 0
 
     def __post_init__(self) -> None:
@@ -251,35 +255,37 @@ class ClaspPe(ScoreWrapper):
 
     @property
     def score_specs(self) -> tuple[ScoreSpec, ...]:
-        """The uncertainty, and the same by class; see ``Strategy.score_specs``."""
+        """The uncertainty, overall and by class; see ``Strategy.score_specs``."""
         plain = self._uncertain().spec
         return plain, ScoreSpec(plain.sampler, f"class-{plain.name.partition(':')[0]}")
 
     def beta(self, round_number: int, planned: int | None = None) -> float:
-        """Exponent of the scores in a round, counted from 1, of so many planned ones (None: open)."""
+        """Exponent of the scores in a round, counted from 1, given the number of planned rounds (None: unknown)."""
         steps = (self.rounds or planned or ROUNDS) - 2
         return float(LAST_BETA ** (min(max(round_number - 2, 0), steps) / steps)) if steps > 0 else 1.0
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:
-        """Choose for one class after the other, then by the plain scores; see ``Strategy.select``."""
+        """Select for one class after the other, then by the overall scores; see ``Strategy.select``."""
         scores, of_classes = self.scores(pool), pool.scores(self.score_specs[1])
         allowance, beta = pool.allowance(), self.beta(pool.plan.number, pool.plan.planned)
         choices: list[Choice] = []
         for of_class, wanted in _counts(budget, of_classes.shape[1], rng):
             values = checked_scores(of_classes[:, of_class], pool)
             noisy = power_noise(np.log(values + FLOOR), beta, rng)
-            reason = f"Drawn by a lottery that favours slices with uncertain pixels of {pool.class_name(of_class)}."
+            reason = (
+                f"Drawn at random, with higher chances for slices with uncertain pixels of {pool.class_name(of_class)}."
+            )
             for position in allowance.take_in_order(ranking(noisy), wanted):
                 choices.append(Choice(pool.ids[position], float(values[position]), reason))
         noisy = power_noise(np.log(scores + FLOOR), beta, rng)
         for position in allowance.take_in_order(ranking(noisy), budget - len(choices)):
-            why = f"{LOTTERY} {self.reason_of(pool, position, scores)}"
+            why = f"{DRAWN} {self.reason_of(pool, position, scores)}"
             choices.append(Choice(pool.ids[position], float(scores[position]), why))
         return choices
 
     def _uncertain(self) -> Uncertain:
         if not isinstance(self.wrapped, Uncertain):
-            message = f"'{self.wrapped.name}' does not tell in which label's pixels the model is unsure."
+            message = f"'{self.wrapped.name}' has no uncertainty per label."
             raise BadInput(message, where=f"strategy {self.name}", advice=f"Use for example '{self.name}:entropy'.")
         return self.wrapped
 
@@ -294,32 +300,32 @@ def _counts(budget: int, classes: int, rng: np.random.Generator) -> list[tuple[i
 
 
 ENOUGH = 5
-"""Timed annotations from which seconds are fitted."""
+"""Minimum number of timed annotations from which seconds are fitted."""
 
 
 @dataclass(frozen=True)
 class PerSecond(ScoreWrapper, ScoreStrategy):
     """Score over expected seconds to the power ``weight`` (ours).
 
-    - Expected seconds of a slice are a + b l, where l is the sum over the foreground classes of the root of their
-      expected area, which grows as their outlines do.
-    - a and b, neither below 0, are fitted to the active seconds of the annotated slices once five are timed. Until then
-      looking at a slice and drawing are taken to share an average slice's time in halves, which ranks slices without
-      knowing seconds.
-    - Uncertain slices are mostly those with much to draw, so that methods that look best per slice may not be so per
-      hour (nnActive 2025).
+    - The expected time of a slice is a + b l seconds, where l is the sum over the foreground classes of the square root
+      of their expected area, which grows like the length of their outlines.
+    - a and b, both at least 0, are fitted to the active seconds of the annotated slices once five are timed. Until
+      then, viewing and drawing are assumed to take half of an average slice's time each, which ranks slices without
+      times.
+    - Uncertain slices tend to have much to draw, so methods that are best per slice may not be best per hour (nnActive
+      2025).
 
     Scores must not be negative. Needs what the score needs, and a trained model. Cost: that of the score, and one
     prediction of every slice.
     """
 
     name = "per-second"
-    summary = "Slices that are worth most for the time they will take to draw; add a score as in per-second:bald."
+    summary = "Slices with the highest score per expected drawing time; add a score as in per-second:bald."
     source = "ours"
     requires = "what the score needs"
     needs_sizes = True
 
-    weight: Annotated[float, Option("how much time counts: 0 not at all, 1 as score a second", least=0, most=10)] = 1.0
+    weight: Annotated[float, Option("weight of the time: 0 ignores it, 1 is score per second", least=0, most=10)] = 1.0
 
     @property
     def score_specs(self) -> tuple[ScoreSpec, ...]:
@@ -327,7 +333,7 @@ class PerSecond(ScoreWrapper, ScoreStrategy):
         return merged(self.wrapped.score_specs, (_areas(),))
 
     def not_ready_reason(self, pool: Pool) -> str:
-        """The wrapped strategy is not ready, or there is no model; see ``Strategy.not_ready_reason``."""
+        """Not ready if the wrapped strategy is not, or without a model; see ``Strategy.not_ready_reason``."""
         return self.wrapped.not_ready_reason(pool) or ("" if pool.model is not None else NO_MODEL)
 
     def score(self, pool: Pool) -> np.ndarray:
@@ -343,7 +349,7 @@ class PerSecond(ScoreWrapper, ScoreStrategy):
         return scores / expected_seconds(pool)[0] ** self.weight
 
     def reason(self, pool: Pool, position: int, score: float) -> str:
-        """How long the slice will take, and why it is worth it; see ``ScoreStrategy.reason``."""
+        """The expected time of the slice and the wrapped reason; see ``ScoreStrategy.reason``."""
         seconds, measured = expected_seconds(pool)
         taken = float(seconds[position])
         time = f"{taken:.0f} seconds" if measured else f"{taken:.1f} times that of an average slice"
@@ -351,10 +357,10 @@ class PerSecond(ScoreWrapper, ScoreStrategy):
 
 
 def expected_seconds(pool: Pool) -> tuple[np.ndarray, bool]:
-    """How long every item will take to annotate, by the present model's prediction; see ``PerSecond``.
+    """Expected time to annotate every item, from the current model's prediction; see ``PerSecond``.
 
     Returns:
-        (n,) float64, positive, and whether these are seconds; else they are parts of an average slice's time.
+        (n,) float64, positive, and whether these are seconds; otherwise they are multiples of an average slice's time.
     """
     outline = np.sqrt(pool.scores(_areas())[:, 1:].astype(np.float64)).sum(axis=1)
     known = pool.statistics.seconds or {}

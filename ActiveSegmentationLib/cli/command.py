@@ -21,11 +21,11 @@ SUMMARIES = {
     "strategies": "list the strategies, and with a study which of them it can use now",
     "new": "make a study of a cohort",
     "suggest": "choose the slices to annotate next",
-    "annotate": "take annotations from label maps or from reference labels",
+    "annotate": "import annotations from label maps or from reference labels",
     "train": "train on everything annotated so far",
     "predict": "write one label map per volume, in the volume's geometry",
     "evaluate": "score the latest model against the cohort's reference masks",
-    "export": "write the annotations for other tools",
+    "export": "export the annotations to formats of other tools",
     "status": "show what is annotated, open, skipped and trained",
     "skip": "record that a slice cannot be judged; it is not requested again",
     "mark": "record between which slices of a volume the structures lie",
@@ -43,7 +43,7 @@ Options = SimpleNamespace
 
 
 class Help(click.HelpFormatter):
-    """Help with bold headings and coloured names, where a terminal shows them."""
+    """Help with bold headings and coloured names if the terminal supports them."""
 
     def write_heading(self, heading: str) -> None:
         """Write the heading of a section."""
@@ -78,7 +78,7 @@ class Command(click.Command):
     context_class = Context
 
     def invoke(self, context: click.Context) -> None:
-        """Run the command; what to do next goes to stderr."""
+        """Run the command; the advice goes to stderr."""
         options = Options(**context.params)
         assert self.callback is not None
         next_step = self.callback(options)
@@ -99,7 +99,7 @@ class Command(click.Command):
 
 
 def command(name: str) -> Callable[[Callable[[Options], str]], Command]:
-    """Make a command of a function that takes its options and returns what to do next ("" for nothing).
+    """Make a command of a function that takes its options and returns advice on the next step ("" for none).
 
     Every command has ``--json``, ``--quiet`` and ``--config``.
 
@@ -108,7 +108,7 @@ def command(name: str) -> Callable[[Callable[[Options], str]], Command]:
     """
     summary = SUMMARIES[name]
     common = (
-        option("--json", is_flag=True, help="answer in JSON on stdout; slices count from 0 in it, else from 1"),
+        option("--json", is_flag=True, help="print JSON to stdout; slices count from 0 in JSON, otherwise from 1"),
         option("--quiet", is_flag=True, help="no progress bars and no advice; warnings and errors are still shown"),
         config_option,
     )
@@ -150,5 +150,5 @@ def tell(kind: str, text: str, colour: str) -> None:
 
 
 def usage_error(text: str) -> NoReturn:
-    """Refuse options that do not go together, with exit code 2."""
+    """Reject options that cannot be combined, with exit code 2."""
     raise click.UsageError(text, ctx=click.get_current_context())

@@ -63,14 +63,14 @@ def _parameters_of_all(context: click.Context) -> dict[str, click.Parameter]:
 
 
 def _names_of(parameter: click.Parameter) -> list[str]:
-    """How a parameter may be named in the file: its option without dashes in front, or the argument's name."""
+    """Names of a parameter in the file: its option without leading dashes, or the argument's name."""
     if parameter.param_type_name == "argument":
         return [str(parameter.name)]
     return [name.lstrip("-") for name in parameter.opts if name.startswith("--") and name != "--config"]
 
 
 def _as_typed(value: Any, parameter: click.Parameter) -> Any:
-    """The value as click takes it: a list is joined by commas where the option is given once."""
+    """The value as click expects it: a list is joined by commas if the option cannot be repeated."""
     repeatable = parameter.nargs != 1 or getattr(parameter, "multiple", False)
     return ",".join(map(str, value)) if isinstance(value, list) and not repeatable else value
 
@@ -82,6 +82,6 @@ config_option = click.option(
     is_eager=True,
     expose_value=False,
     callback=_load,
-    help="take options from this file: those above all tables for every command, those of [COMMAND] for one; "
+    help="read options from this file: those before the first table apply to every command, those in [COMMAND] to one; "
     "the command line overrides it",
 )

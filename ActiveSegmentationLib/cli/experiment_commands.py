@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     "--initial",
     default="random",
     metavar="S",
-    help="strategy of the first round, the same slices for all strategies of a seed; 'own' lets each choose",
+    help="strategy of the first round, whose slices all strategies of a seed share; 'own' lets each strategy choose",
 )
 @option(
     "--initial-seed",
@@ -72,7 +72,7 @@ def benchmark(options: Options) -> str:
     with closing(shared.progress_of(options)) as progress:
         outcome = run_benchmark(benchmark_options(options, progress), progress)
     show_outcome(outcome, options)
-    return f"open {outcome.report} in a browser; more --seeds or --strategies join what is finished."
+    return f"open {outcome.report} in a browser; more --seeds or --strategies are added to the finished runs."
 
 
 @command("demo")
@@ -86,7 +86,7 @@ def demo(options: Options) -> str:
     with closing(shared.progress_of(options)) as progress:
         outcome = run_demo(options.out, device=options.device, seed=options.seed, progress=progress)
     show_outcome(outcome, options)
-    return f"open {outcome.report} in a browser; {command_line('index', 'FOLDER')} shows what your own images hold."
+    return f"open {outcome.report} in a browser; {command_line('index', 'FOLDER')} shows your own images."
 
 
 def benchmark_options(options: Options, progress: TqdmProgress) -> BenchmarkOptions:
@@ -101,7 +101,9 @@ def benchmark_options(options: Options, progress: TqdmProgress) -> BenchmarkOpti
     initial = "" if options.initial == "own" else options.initial
     if options.initial_sets is not None and options.initial_seed is not None:
         advice = "Leave one of them out."
-        raise BadInput("--initial-sets says which slices, --initial-seed draws them.", where="seeds", advice=advice)
+        raise BadInput(
+            "--initial-sets lists the first slices, --initial-seed draws them.", where="seeds", advice=advice
+        )
     check_request(strategies, initial, metrics, options.rounds)
     return BenchmarkOptions(
         seeds=tuple(_seed(word) for word in shared.words_of(options.seeds, "seeds")),
@@ -129,7 +131,7 @@ def benchmark_options(options: Options, progress: TqdmProgress) -> BenchmarkOpti
 
 
 def _scorable(cohort: Cohort, split: Path | None, progress: TqdmProgress) -> Cohort:
-    """Leave out a layout's own test part where none of it has masks, so that patients of the pool are held back."""
+    """Leave out a layout's own test part if none of it has masks; test patients are then taken from the pool."""
     from ActiveSegmentationLib.cohort import Role
 
     own = [volume for volume in cohort.volumes if volume.role == Role.TEST]
@@ -146,7 +148,7 @@ def _seed(word: str) -> int:
 
 
 def show_outcome(outcome: Outcome, options: Options) -> None:
-    """Print the table of a finished benchmark, or its answer in JSON."""
+    """Print the table of a finished benchmark, or its result as JSON."""
     if options.json:
         shared.print_json(outcome.to_json())
     else:

@@ -36,14 +36,14 @@ def doctor(options: Options) -> str:
         if "torch" in report["missing"]:
             advice += " (pytorch.org says how to get the smaller build for Linux without CUDA)"
         raise JobFailed(f"Not installed: {', '.join(report['missing'])}.", where="doctor", advice=advice)
-    return f"{command_line('index', 'FOLDER')} shows what your images hold."
+    return f"{command_line('index', 'FOLDER')} shows your images."
 
 
 @command("index")
 @click.argument("cohort", type=shared.PATH, metavar="COHORT", help="folder, CSV/TSV table or image file")
 @shared.cohort_reading
 def index(options: Options) -> str:
-    """Show what a cohort holds."""
+    """Show the volumes, labels and problems of a cohort."""
     from ActiveSegmentationLib.cohort import (
         describe_axes,
         describe_turns,
@@ -83,7 +83,7 @@ def index(options: Options) -> str:
 
 
 def _as_given(options: Options) -> list[str]:
-    """The options that say how the cohort is read, as they were given."""
+    """The options about reading the cohort, as they were given."""
     names = ("layout", "axis", "pattern", "split")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     return [word for name, value in given.items() for word in (f"--{name}", str(value))]

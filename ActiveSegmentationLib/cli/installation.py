@@ -1,4 +1,4 @@
-"""What is installed and which device computes, found without importing torch."""
+"""Reports what is installed and which device is used, without importing torch."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NEEDED_FOR = {
     "torch": "training, predicting and most strategies",
     "tqdm": "progress bars",
 }
-"""The distributions that ``pyproject.toml`` requires, and what needs them."""
+"""The packages that ``pyproject.toml`` requires, and what they are needed for."""
 
 OPTIONAL = {"highdicom": "reading DICOM segmentations (SEG)"}
 
@@ -46,10 +46,10 @@ def report_of(device: str) -> dict[str, Any]:
     """Versions, what is missing, the device and the free disk, as JSON values.
 
     Args:
-        device: "auto", or a torch device, which torch is asked for then.
+        device: "auto", or a torch device; then torch is imported to check it.
 
     Raises:
-        BadInput: If that device is not there.
+        BadInput: If there is no such device.
     """
     found = versions() | {name: _version(name) for name in (*NEEDED_FOR, *OPTIONAL)}
     missing = sorted(name for name in NEEDED_FOR if found[name] is None)

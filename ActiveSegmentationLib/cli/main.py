@@ -19,8 +19,8 @@ from ActiveSegmentationLib.common.memory import is_out_of_memory
 
 DESCRIPTION = "Which slice should the expert annotate next? Slice-based active learning for 3D segmentation."
 EPILOG = (
-    "Exit code 0: done; 1: the work failed; 2: the input cannot be used; 130: interrupted (Ctrl-C), what was finished "
-    "is kept. Progress, messages and what to do next go to stderr."
+    "Exit code 0: done; 1: failed; 2: the input cannot be used; 130: interrupted (Ctrl-C), finished work "
+    "is kept. Progress, messages and advice go to stderr."
 )
 
 GENERAL = ("doctor", "index", "strategies")
@@ -38,14 +38,14 @@ class Program(click.Group):
         return list(SUMMARIES)
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        """The command of this name, None where there is none."""
+        """The command of this name, None if there is none."""
         if name not in SUMMARIES:
             return None
         module = importlib.import_module(f"ActiveSegmentationLib.cli.{_module_of(name)}")
         return getattr(module, name.replace("-", "_"))
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the commands with what they do."""
+        """Write the list of commands with their summaries."""
         with formatter.section("Commands"):
             formatter.write_dl(list(SUMMARIES.items()))
 
@@ -78,13 +78,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except BrokenPipeError:  # the reader of a pipe (head, less) has left
+    except BrokenPipeError:  # the reader of a pipe (head, less) has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except click.Abort:  # click's name for Ctrl-C
-        print("cancelled: what was finished is kept; the same command goes on from there.", file=sys.stderr)
+        print("cancelled: finished work is kept; run the same command to continue.", file=sys.stderr)
         return 130
-    except Exception as error:  # a person gets one line, and the traceback with --debug
+    except Exception as error:  # show one line, and the traceback with --debug only
         if "--debug" in takewhile(lambda word: word.startswith("-"), words):
             raise
         return _report(error)
@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _accept_any_character() -> None:
     """Show characters that a console or a redirected stream lacks as codes such as \\u60a3, without an error."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # tests put other streams there
+        if isinstance(stream, io.TextIOWrapper):  # tests replace the streams
             stream.reconfigure(errors="backslashreplace")
 
 

@@ -1,4 +1,4 @@
-"""What to do next after a command, in one line."""
+"""Advice on the next step after a command, in one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they mean."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -123,8 +123,8 @@ absent = option(
     "--absent",
     type=LateChoice(_absent_rules),
     default="nan",
-    help="Dice of a class that neither reference nor prediction has, in a volume or for dice2d in a slice: left out of "
-    "the mean (nan), 1 (as Gaillochet 2023 count) or 0 (as the program of Vepa 2024 does)",
+    help="Dice of a class that is in neither reference nor prediction of a volume (dice2d: of a slice): left out of "
+    "the mean (nan), 1 (as in Gaillochet 2023) or 0 (as in the code of Vepa 2024)",
 )
 
 device = option("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda, cuda:1 ...")
@@ -143,10 +143,10 @@ cohort_reading = together(
         show_default="that of the acquisition",
         help="slice axis: axial, coronal, sagittal, 0 to 2 (0 = first image axis), or own: each volume's own",
     ),
-    option("--pattern", help="regular expression over file names with the group (?P<patient>...)"),
+    option("--pattern", help="regular expression for file names with the group (?P<patient>...)"),
     option("--split", type=PATH, metavar="FILE", help="JSON file with the lists train, val and test"),
 )
-"""How a cohort is read. The lists of ``--split`` name patients or volumes."""
+"""Options about reading a cohort. The lists of ``--split`` name patients or volumes."""
 
 limits = together(
     option(
@@ -154,14 +154,14 @@ limits = together(
         type=POSITIVE,
         metavar="M",
         section="Limits on the choice",
-        help="most slices of one volume in a round",
+        help="maximum number of slices of one volume in a round",
     ),
     option(
         "--max-per-patient",
         type=POSITIVE,
         metavar="M",
         section="Limits on the choice",
-        help="most slices of one patient in a round",
+        help="maximum number of slices of one patient in a round",
     ),
     option(
         "--min-gap",
@@ -169,7 +169,7 @@ limits = together(
         default=0,
         metavar="G",
         section="Limits on the choice",
-        help="least distance between slices of a volume",
+        help="minimum distance between two slices of a volume",
     ),
     option("--include-blank", is_flag=True, section="Limits on the choice", help="allow slices without image content"),
 )
@@ -178,13 +178,13 @@ unit = option(
     "--unit",
     type=LateChoice(_units),
     default="slice",
-    help="ask for single slices, or for whole volumes by the mean over their slices",
+    help="request single slices, or whole volumes by the mean score of their slices",
 )
 
 
 def annotation_kind(**settings: Any) -> Callable[[Any], Any]:
     """The option ``--annotation``, required or with a default."""
-    text = "what an annotator draws: every pixel (mask) or some (scribble)"
+    text = "what annotators draw: every pixel (mask) or a few strokes (scribble)"
     return option("--annotation", type=LateChoice(_annotation_kinds), help=text, **settings)
 
 
@@ -199,7 +199,7 @@ settings = together(
         type=float,
         metavar="MM",
         show_default="by the cohort",
-        help="in-plane pixel size; 0 keeps the images' own",
+        help="in-plane pixel size in mm; 0 keeps the images' own",
     ),
     _setting(
         "--size",
@@ -211,16 +211,14 @@ settings = together(
     _setting(
         "--crop/--no-crop",
         default=None,
-        help="use only the centre of planes that are larger than a prepared slice, rather than whole planes",
+        help="use only the centre of planes that are larger than a prepared slice, instead of the whole plane",
     ),
     _setting("--metric", type=LateChoice(_embedding_presets), default="auto", help="losses of the learned metric"),
     _setting("--metric-steps", type=POSITIVE, metavar="N", help="training steps of the learned metric"),
     _setting("--training", type=LateChoice(_training_presets), default="default", help="how models are trained"),
     _setting("--steps", type=POSITIVE, metavar="N", show_default="by --training", help="training steps of each model"),
-    _setting(
-        "--batch-size", type=POSITIVE, metavar="N", show_default="by --training", help="slices in a training step"
-    ),
-    _setting("--models", type=POSITIVE, default=1, metavar="N", help="ensemble members trained in a round"),
+    _setting("--batch-size", type=POSITIVE, metavar="N", show_default="by --training", help="slices per training step"),
+    _setting("--models", type=POSITIVE, default=1, metavar="N", help="number of ensemble members to train per round"),
     _setting("--warm-start", is_flag=True, help="start from the model of the round before"),
     _setting(
         "--select",
@@ -241,7 +239,7 @@ def words_of(text: str, where: str) -> tuple[str, ...]:
     """Words separated by commas.
 
     Raises:
-        BadInput: If there is none, or one comes twice.
+        BadInput: If the text is empty, or a word is given twice.
     """
     words = tuple(word.strip() for word in text.split(",") if word.strip())
     if not words or len(set(words)) < len(words):
@@ -277,7 +275,7 @@ def settings_of(options: Options, *, seed: int = 0) -> LoopSettings:
 
 
 def read_cohort(options: Options, path: Path, progress: TqdmProgress) -> Cohort:
-    """Discover the cohort, show its problems on stderr and give its volumes their roles.
+    """Discover the cohort, show its problems on stderr and assign roles to its volumes.
 
     Raises:
         BadInput: If no volume can be used, or the split does not fit.
@@ -296,7 +294,9 @@ def read_cohort(options: Options, path: Path, progress: TqdmProgress) -> Cohort:
         taken = [volume.id for volume in cohort.volumes if volume.role == Role.POOL and volume.id in official]
         if taken:
             named = ", ".join(taken[:3]) + (" ..." if len(taken) > 3 else "")
-            progress.message(f"warning: the split puts volumes into the pool that the layout holds back: {named}.")
+            progress.message(
+                f"warning: the split uses volumes as pool that the layout reserves for validation or test: {named}."
+            )
     progress.message(split_text(cohort, options.split))
     return cohort
 
@@ -309,7 +309,7 @@ def roles_of(cohort: Cohort) -> dict[Role, int]:
 
 
 def print_json(value: Any) -> None:
-    """Print a JSON value on stdout; in ASCII where the stream cannot hold every character."""
+    """Print a JSON value on stdout; in ASCII if the stream cannot encode every character."""
     is_unicode = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "").startswith("utf")
     json.dump(value, sys.stdout, indent=1, ensure_ascii=not is_unicode, allow_nan=False)
     print()

@@ -1,4 +1,4 @@
-"""Commands on what a study holds: status, export, skip, mark, exclude, relocate, audit, clear-cache."""
+"""Commands on the content of a study: status, export, skip, mark, exclude, relocate, audit, clear-cache."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _locked(folder: Path) -> Iterator[Study]:
 @command("status")
 @shared.study
 def status(options: Options) -> str:
-    """Show how far a study is."""
+    """Show the state of a study."""
     from ActiveSegmentationLib.loop import study_overview
     from ActiveSegmentationLib.study import Study
 
@@ -55,14 +55,14 @@ def status(options: Options) -> str:
 @command("clear-cache")
 @shared.study
 def clear_cache(options: Options) -> str:
-    """Remove what can be computed again."""
+    """Delete files that can be computed again."""
     from ActiveSegmentationLib.study import Study
 
     freed = Study.open(options.study).clear_cache()
     if options.json:
         shared.print_json({"freed bytes": freed})
     else:
-        print(f"Freed {freed} bytes ({bytes_text(freed)}); what is needed again is made again.")
+        print(f"Freed {freed} bytes ({bytes_text(freed)}); the cache is rebuilt when needed.")
     return command_line("status", options.study)
 
 
@@ -86,9 +86,9 @@ def audit(options: Options) -> str:
 @shared.study
 @click.argument("volumes", nargs=-1, required=True, metavar="VOLUME...", help="ids of the volumes")
 @option("--reason", default="", help="why, for the record")
-@option("--undo", is_flag=True, help="take the volumes back")
+@option("--undo", is_flag=True, help="use the volumes again")
 def exclude(options: Options) -> str:
-    """Leave volumes out, or take them back."""
+    """Leave volumes out, or use them again."""
     with _locked(options.study) as study:
         for volume in options.volumes:
             if options.undo:
@@ -108,7 +108,7 @@ def exclude(options: Options) -> str:
 @click.argument("volume", metavar="VOLUME", help="id of the volume")
 @click.argument("slice", type=shared.POSITIVE, metavar="SLICE", help="number of the slice, counted from 1")
 @option("--reason", required=True, help="why, for the record")
-@option("--annotator", default="annotator", metavar="NAME", help="who says so")
+@option("--annotator", default="annotator", metavar="NAME", help="name of the annotator")
 def skip(options: Options) -> str:
     """Record that a slice cannot be judged."""
     from ActiveSegmentationLib.cohort import SliceId
@@ -128,13 +128,13 @@ def skip(options: Options) -> str:
 @option("--volume", required=True, metavar="V", help="id of the volume")
 @option("--from", "first", type=shared.POSITIVE, metavar="A", help="first slice, counted from 1")
 @option("--to", "last", type=shared.POSITIVE, metavar="B", help="last slice, counted from 1")
-@option("--clear", is_flag=True, help="take back what was marked")
+@option("--clear", is_flag=True, help="delete the extent")
 def mark(options: Options) -> str:
-    """Record where the structures of a volume begin and end."""
+    """Record the extent of the structures in a volume."""
     ends = (options.first, options.last)
     if (ends != (None, None)) if options.clear else (None in ends):
         advice = "Name both --from and --to, or --clear alone."
-        raise BadInput("What to mark is not clear.", where="mark", advice=advice)
+        raise BadInput("The extent to mark is incomplete.", where="mark", advice=advice)
     with _locked(options.study) as study:
         if options.clear:
             study.extents.clear(options.volume)
@@ -146,16 +146,16 @@ def mark(options: Options) -> str:
     elif options.clear:
         print(f"Nothing is marked in {options.volume}.")
     else:
-        print(f"Marked: the structures in {options.volume} reach from slice {options.first} to {options.last}.")
+        print(f"Marked: structures in {options.volume} from slice {options.first} to {options.last}.")
     return command_line("suggest", options.study, "--count", "10")
 
 
 @command("relocate")
 @shared.study
-@click.argument("cohort", type=shared.PATH, metavar="COHORT", help="where the cohort's folder is now")
-@option("--accept-changed", is_flag=True, help="take images whose content changed as they are now")
+@click.argument("cohort", type=shared.PATH, metavar="COHORT", help="the new location of the cohort's folder")
+@option("--accept-changed", is_flag=True, help="accept images whose content changed")
 def relocate(options: Options) -> str:
-    """Tell a study where its images are now."""
+    """Set the new location of a study's images."""
     from ActiveSegmentationLib.study import relocate as relocated
 
     study = relocated(options.study, options.cohort)
@@ -178,7 +178,7 @@ def relocate(options: Options) -> str:
 @option("--format", type=shared.LateChoice(_export_formats), required=True, help="file type")
 @option("--out", type=shared.PATH, required=True, metavar="DIR", help="folder of the files")
 def export(options: Options) -> str:
-    """Write the annotations for other tools."""
+    """Export the annotations to formats of other tools."""
     from ActiveSegmentationLib.loop import export_study
     from ActiveSegmentationLib.study import Study
 

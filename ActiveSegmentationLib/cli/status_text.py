@@ -1,4 +1,4 @@
-"""The state of a study in words."""
+"""Text of the commands status and evaluate."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def status_text(study: str, status: Mapping[str, Any]) -> str:
 
     Args:
         study: Name of the study.
-        status: The answer of ``study_overview``.
+        status: The result of ``study_overview``.
     """
     return "\n".join(_lines(study, status))
 
@@ -80,7 +80,7 @@ def _lines(study: str, status: Mapping[str, Any]) -> Iterator[str]:
     for volume, reason in status["excluded"].items():
         yield f"Excluded: {volume}" + (f" ({reason})." if reason else ".")
     for volume, (first, last) in status["extents"].items():
-        yield f"Marked: the structures in {volume} reach from slice {first + 1} to {last + 1}."
+        yield f"Marked: structures in {volume} from slice {first + 1} to {last + 1}."
     yield _model_line(status["model"])
     yield f"Cache: {bytes_text(status['cache bytes'])} (the command clear-cache frees them)."
 

@@ -54,10 +54,10 @@ def opened(options: Options) -> Iterator[StudyLoop]:
     type=shared.NATURAL,
     default=0,
     metavar="K",
-    help="seed of what is trained (learned metrics, autoencoders, models); suggest has one for its draws",
+    help="seed of all training (learned metrics, autoencoders, models); suggest has its own seed",
 )
 def new(options: Options) -> str:
-    """Make a study of a cohort."""
+    """Create a study of a cohort."""
     from ActiveSegmentationLib.cohort import AnnotationKind
     from ActiveSegmentationLib.study import Study, label_set_for
 
@@ -85,7 +85,7 @@ def new(options: Options) -> str:
     default=DEFAULT_STRATEGY,
     metavar="S",
     shell_complete=_complete_strategy,
-    help="one that the command strategies lists",
+    help="strategy; the command strategies lists them",
 )
 @option("--seed", type=shared.NATURAL, default=0, metavar="K", help="seed of random draws")
 @shared.unit
@@ -113,12 +113,12 @@ def suggest(options: Options) -> str:
 @command("annotate")
 @shared.study
 @option("--from", "source", type=shared.PATH, metavar="FOLDER", help="label maps named by volume")
-@option("--oracle", is_flag=True, help="answer the open requests from the cohort's labels")
+@option("--oracle", is_flag=True, help="annotate the open requests with the cohort's reference labels")
 @option("--annotator", default="annotator", metavar="NAME", help="who drew them")
 @option("--ignore-value", type=shared.NATURAL, metavar="V", help="stored value of unlabelled pixels")
-@option("--all-slices", is_flag=True, help="count empty slices of the maps as background")
+@option("--all-slices", is_flag=True, help="commit empty slices of the maps as background")
 def annotate(options: Options) -> str:
-    """Take annotations from label maps or from reference labels."""
+    """Import annotations from label maps or from reference labels."""
     from ActiveSegmentationLib.api import annotate as commit
     from ActiveSegmentationLib.study import Study
 
@@ -198,7 +198,7 @@ def predict(options: Options) -> str:
     else:
         print(f"Wrote {counted(len(files), 'file')} to {options.out}.")
     scored = command_line("evaluate", options.study)
-    return f"look at them in 3D Slicer; {scored} scores them where there are reference masks."
+    return f"look at them in 3D Slicer; {scored} scores them if there are reference masks."
 
 
 @command("evaluate")
@@ -207,7 +207,7 @@ def predict(options: Options) -> str:
 @option(
     "--role",
     type=shared.LateChoice(_roles),
-    show_default="test volumes where there are some, else the pool",
+    show_default="test volumes if there are any, otherwise the pool",
     help="volumes to score",
 )
 @shared.absent
@@ -215,7 +215,7 @@ def predict(options: Options) -> str:
     "--out",
     type=shared.PATH,
     metavar="TABLE.csv",
-    help="also write one row a volume, class and metric to this CSV file",
+    help="also write one row per volume, class and metric to this CSV file",
 )
 @shared.device
 def evaluate(options: Options) -> str:

@@ -64,7 +64,7 @@ class OffersPanel(Panel):
             REQUESTS: _("Open the first requested slice; strokes on this one are kept."),
         }
         label = labels.get(offer.kind, _("Suggest next slices"))
-        tip = tips.get(offer.kind, _("Ask for the next slices as set under Suggest."))
+        tip = tips.get(offer.kind, _("Suggest the next slices with the settings under Suggest."))
         return Item(offer.text, label, tip, lambda: self.work.accept(offer), lambda: self.work.decline(offer))
 
     def _unusables(self) -> list[Item]:

@@ -273,7 +273,7 @@ class Wiring:
         return self.session.nextRow() is None
 
     def _offerSuggestions(self, text: str, stillSo: Callable[[], bool]) -> None:
-        tip = _("Ask for the next slices as set under Suggest.")
+        tip = _("Suggest the next slices with the settings under Suggest.")
         suggest = self.suggest.act(self.suggest.suggest)
         self.messages.offer(text, _("Suggest next slices"), suggest, tip, self._isOpen(stillSo))
 

@@ -34,7 +34,7 @@ def test_the_share_shows_foreground(share, expected):
     stack = FakeStack(10, 20)
     pool = fake_pool(stack, statistics=truth_of(stack, {1: np.flatnonzero(stack.index == 4), 2: stack.index > 17}))
     choices = chosen(f"foreground-random:oracle/share={share}", pool, 20)
-    truly = [c for c in choices if "truly show" in c.reason]
+    truly = [c for c in choices if "reference labels contain" in c.reason]
     assert len(choices) == 20
     assert len(truly) == expected
     for choice in truly:
@@ -54,7 +54,7 @@ def test_an_exhausted_class_leaves_its_part_to_the_others_and_then_to_chance():
     stack = FakeStack(4, 10)
     pool = fake_pool(stack, statistics=truth_of(stack, {1: [3], 2: [11, 25]}))
     choices = chosen("foreground-random:oracle/share=1", pool, 10)
-    assert [("truly show" in c.reason) for c in choices] == [True] * 3 + [False] * 7
+    assert [("reference labels contain" in c.reason) for c in choices] == [True] * 3 + [False] * 7
 
 
 def test_volumes_take_turns():
@@ -114,7 +114,7 @@ def test_what_each_source_needs():
     person = Situation()
     assert create_strategy("foreground-random").unavailable_reason(person) == ""
     assert "marked" in create_strategy("foreground-random:marked").unavailable_reason(person)
-    assert "true labels" in create_strategy("foreground-random:oracle").unavailable_reason(person)
+    assert "reference labels" in create_strategy("foreground-random:oracle").unavailable_reason(person)
     assert create_strategy("foreground-random:marked").unavailable_reason(Situation(extents=True)) == ""
     assert create_strategy("foreground-random:oracle").unavailable_reason(Situation(experiment=True)) == ""
     with pytest.raises(BadInput, match="experiments only"):
@@ -128,4 +128,4 @@ def test_before_the_first_model_it_is_balanced_random_and_says_so():
     assert all(c.reason.startswith("No model is trained yet, so drawn at random") for c in choices)
     stack = FakeStack()
     oracle = chosen("foreground-random:oracle", fake_pool(stack, statistics=fake_statistics(stack)), 3)
-    assert "truly" in oracle[0].reason  # knows without a model
+    assert "reference labels" in oracle[0].reason  # knows without a model

@@ -63,8 +63,8 @@ def test_the_largest_group_first_then_the_rest_and_then_the_farthest():
     choices = choose_slices(create_strategy("probcover/clusters=3"), pool, 5, generator(0, "test"))
     assert [choice.slice.index for choice in choices[:3]] == [0, 6, 7]  # of equals the farthest from those picked
     assert [int(choice.score) for choice in choices] == [4, 3, 1, 0, 0]
-    assert choices[0].reason.startswith("Stands for 4 slices")
-    assert choices[2].reason.startswith("Like no annotated")
+    assert choices[0].reason.startswith("Represents 4 slices")
+    assert choices[2].reason.startswith("Unlike all annotated")
     assert "volume00" in choices[3].reason
     assert choices[3].slice.index == 3  # the farthest of those left
 

@@ -76,13 +76,13 @@ def test_balanced_random_equals_its_description(seed):
     annotated = [SliceId("volume00", 0), SliceId("volume00", 1), SliceId("volume03", 4)]
     pool = fake_pool(annotated=annotated, constraints=Constraints(max_per_volume=8))
     rng = generator(seed, "test")
-    lottery, volume_lottery = rng.permutation(60), rng.permutation(6)
+    slice_order, volume_order = rng.permutation(60), rng.permutation(6)
     taken, expected = [2, 0, 0, 1, 0, 0], []
     while len(expected) < 40:
         open_slices = [i for i in range(60) if not pool.annotated[i] and i not in expected]
         limited = {v for v in range(6) if sum(i // 10 == v for i in expected) == 8}
-        volume = min({i // 10 for i in open_slices} - limited, key=lambda v: (taken[v], volume_lottery[v]))
-        expected.append(min((i for i in open_slices if i // 10 == volume), key=lambda i: lottery[i]))
+        volume = min({i // 10 for i in open_slices} - limited, key=lambda v: (taken[v], volume_order[v]))
+        expected.append(min((i for i in open_slices if i // 10 == volume), key=lambda i: slice_order[i]))
         taken[volume] += 1
     assert picked("balanced-random", pool, 40, seed) == [pool.ids[i] for i in expected]
 

@@ -111,7 +111,7 @@ def test_gains_rank_the_next_clusters_too():
     best = [gains[STARTS[g] : STARTS[g + 1]].max() for g in range(4)]
     least = [gains[STARTS[g] : STARTS[g + 1]].min() for g in range(4)]
     assert best[1] >= least[1] > best[2] > least[2] > best[3] > least[3] > best[0] > least[0] > 0
-    assert "12 alike" in state.take(int(STARTS[1]))
+    assert "12 similar" in state.take(int(STARTS[1]))
     assert state.gains()[STARTS[2]] > state.gains()[STARTS[1]]
 
 
@@ -120,7 +120,7 @@ def test_small_clusters_come_last_unless_all_are_small():
     picks = choose_slices(create_strategy("typiclust/clusters=4/smallest=9"), pool, 22, generator(0, "test"))
     assert set(groups_of(picks)[:21]) == {1, 2}
     assert groups_of(picks)[21] in {0, 3}
-    assert "no large group" in picks[21].reason
+    assert "no large cluster" in picks[21].reason
     picks = choose_slices(create_strategy("typiclust/clusters=4/smallest=100"), pool, 4, generator(0, "test"))
     assert groups_of(picks) == [1, 2, 3, 0]
 

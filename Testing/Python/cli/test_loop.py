@@ -390,7 +390,7 @@ def test_commands_on_a_study_answer_in_json(tmp_path, phantom_cohort):
     outside = run_cli("skip", study, second, 6, "--reason", "dark")
     assert (outside.code, "There is no slice 6. Its slices are 1 to 5." in outside.err) == (2, True)
     assert answer("mark", study, "--volume", second, "--from", 2, "--to", 4) == {"extents": {second: [1, 3]}}
-    assert f"Marked: the structures in {second} reach from slice 2 to 4." in done("status", study).out
+    assert f"Marked: structures in {second} from slice 2 to 4." in done("status", study).out
     assert run_cli("mark", study, "--volume", second, "--from", 2).code == 2
     assert run_cli("mark", study, "--volume", second, "--from", 2, "--to", 3, "--clear").code == 2
     assert run_cli("mark", study, "--volume", second, "--from", 2, "--to", 99).code == 2

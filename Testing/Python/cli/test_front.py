@@ -17,34 +17,13 @@ from ActiveSegmentationLib.cli import installation
 from ActiveSegmentationLib.cli.command import SUMMARIES
 from ActiveSegmentationLib.study import Study
 
-SECONDS = 0.6
-"""CPU time that a command which computes nothing may take."""
-
-INDEX_SECONDS = 0.8
-"""The same for index, half of which is the import of SimpleITK and nibabel."""
-
-START_SECONDS = 0.18
-"""The same for importing the program and NumPy, on the machine that the limits are for; on slower ones they grow."""
-
-MEASURE = """
-import resource, sys
+WITHOUT_TORCH = """
+import sys
 
 sys.modules["torch"] = None  # what Python takes for a module that is not there
 from ActiveSegmentationLib.cli.main import main
-code = main(sys.argv[1:]) if len(sys.argv) > 1 else __import__("numpy") and 0
-used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-print(code, sum(one.ru_utime + one.ru_stime for one in used), file=sys.stderr)
+sys.exit(main(sys.argv[1:]))
 """
-
-
-def cpu_seconds(*words: str) -> float:
-    """CPU time of a command in a fresh Python without torch; without words, of importing the program and NumPy."""
-    command = [sys.executable, "-c", MEASURE, *words]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
-    code, used = done.stderr.splitlines()[-1].split()
-    assert code == "0", done.stderr
-    assert bool(done.stdout) == bool(words)
-    return float(used)
 
 
 @pytest.fixture(scope="module")
@@ -57,19 +36,17 @@ def study(tmp_path_factory, phantom_cohort):
     return folder
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="CPU time is measured with POSIX's getrusage")
 @pytest.mark.parametrize(
     "words",
     [["--help"], ["status", "STUDY"], ["strategies"], ["strategies", "STUDY"], ["index", "COHORT"], ["doctor"]],
     ids=" ".join,
 )
-def test_what_computes_nothing_is_quick_and_needs_no_torch(study, phantom_cohort, words):
+def test_what_computes_nothing_needs_no_torch(study, phantom_cohort, words):
     places = {"STUDY": str(study), "COHORT": str(phantom_cohort)}
-    given = [places.get(word, word) for word in words]
-    measured = [(cpu_seconds(), cpu_seconds(*given)) for _ in range(3)]  # the first run may compile modules
-    slower = max(1.0, min(start for start, _ in measured) / START_SECONDS)
-    limit = INDEX_SECONDS if words[0] == "index" else SECONDS
-    assert min(command for _, command in measured) < limit * slower
+    command = [sys.executable, "-c", WITHOUT_TORCH, *(places.get(word, word) for word in words)]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
 
 
 def test_doctor_says_what_is_missing_what_for_and_how_to_get_it(monkeypatch):

@@ -1,4 +1,4 @@
-"""Pictures of the module at every step of its flow, in Slicer or, where there is none, in the test host.
+"""Pictures of the module at every step of its flow, in Slicer or, if there is none, in the test host.
 
 In Slicer (whole windows, as the screen shows them):
 ``Slicer --testing --no-splash --python-script scripts/capture_screenshots.py -- --out DIR --cohort C --size 1280x720``.

@@ -256,7 +256,7 @@ class Gains(GreedyState):
 
 
 class RepresentativeStrategy(Strategy):
-    """A strategy that picks, again and again, the slice that adds most to the picks so far.
+    """A strategy that repeatedly picks the slice that adds most to the picks so far.
 
     Combinations build on it.
     """

@@ -107,7 +107,7 @@ class FacilityLocation(SpaceStrategy):
     source = "Yang 2017"
 
     space: SpaceName = "segmenter"
-    annotated: Annotated[bool, Option("whether annotated slices already stand for those like them")] = True
+    annotated: Annotated[bool, Option("whether annotated slices already represent similar ones")] = True
 
     @property
     def kind(self) -> str:

@@ -130,7 +130,9 @@ class Pool:
         self.plan, self.statistics = plan or RoundPlan(), statistics or PoolStatistics()
         self.unit = self.plan.unit
         if self.unit not in UNITS:
-            raise BadInput(f"'{self.unit}' cannot be asked for.", where="unit", advice=f"Use {' or '.join(UNITS)}.")
+            raise BadInput(
+                f"'{self.unit}' is not a unit of requests.", where="unit", advice=f"Use {' or '.join(UNITS)}."
+            )
         self.stack, self._sources = stack, sources or Sources()
         self.model, self.compute = self._sources.model, self._sources.compute
         self._slices = slices = _Slices(stack, rows, annotated, skipped, self.plan.constraints.blank)
@@ -306,7 +308,7 @@ class Pool:
         )
 
     def extent_share(self) -> np.ndarray:
-        """Share of each item's slices that lie in the marked extent of their volume; NaN where none is marked: (n,)."""
+        """Share of each item's slices that lie in the marked extent of their volume; NaN if none is marked: (n,)."""
         extents = self.statistics.extents or {}
         inside = np.full(len(self._slices.ids), np.nan)
         for position, slice_id in enumerate(self._slices.ids):

@@ -32,7 +32,7 @@ from ActiveSegmentationLib.acquisition.sample_ratio import (
 )
 from ActiveSegmentationLib.acquisition.uncertain import DropoutProbability
 
-Factor = Annotated[float, Option("how many uncertain slices are looked at for each one asked for", least=1)]
+Factor = Annotated[float, Option("number of uncertain candidates per requested slice", least=1)]
 Passes = Annotated[int, Option("predictions of each slice with dropout left on", least=2, most=1000)]
 
 UNSURE = "One of the slices that the model is least sure of"

@@ -155,7 +155,7 @@ class UsimFisher(Usim):
     """
 
     name = "usim-fisher"
-    summary = "Few slices that stand for the many the model is unsure of, by how much they would change it."
+    summary = "Few slices that represent the many the model is unsure of, by how much they would change it."
     damping: Annotated[float, Option("what keeps weights of little influence from counting much", least=1e-9)] = 1e-3
     normalise: Annotated[bool, Option("whether all slices' gradients get the same length")] = False
 

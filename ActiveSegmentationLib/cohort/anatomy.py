@@ -44,7 +44,7 @@ def share_inside(labels: np.ndarray, value: int, wall: int) -> float:
         wall: Label value of what may surround it.
 
     Returns:
-        0 to 1, NaN where the structure is absent.
+        0 to 1, NaN if the structure is absent.
     """
     own = labels == value
     grown = own.copy()

@@ -38,7 +38,7 @@ class Candidate:
         mask: Reference masks, paths absolute.
         scribble: Reference scribbles, paths absolute.
         role: Role of the volume by the layout.
-        headers: Header of each channel, None for those that the layout has not read; empty where it has read none.
+        headers: Header of each channel, None for those that the layout has not read; empty if it has read none.
         warnings: Warnings for the user: (message, advice).
         expected_channels: Number of channels by the layout, or None; a file with several components has as many.
     """

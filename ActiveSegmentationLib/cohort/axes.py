@@ -2,11 +2,11 @@
 
 The axis comes from the acquisition: the slice direction of a DICOM series, the axis whose spacing is the odd one out
 (pixels are square), or a spacing much larger than the others. Volumes that do not tell, such as isotropic ones, follow
-the cohort. All volumes are sliced across the same direction in the patient, the one that most were acquired along,
-whatever the order in which they are stored: each along its axis that is nearest to it, so that oblique volumes keep the
-axis of their acquisition. Where a volume was acquired along another one, a warning says so. One-slice volumes and
-frames keep their own. Planes that are stored in another in-plane order than most are turned in the slice stack; a slice
-is still named by its index in the stored array, and labels are written in the stored order.
+the cohort. All volumes are sliced across the same direction in the patient, the one that most were acquired along, in
+any stored order: each along its axis that is nearest to it, so that oblique volumes keep the axis of their acquisition.
+Where a volume was acquired along another one, a warning says so. One-slice volumes and frames keep their own. Planes
+that are stored in another in-plane order than most are turned in the slice stack; a slice is still named by its index
+in the stored array, and labels are written in the stored order.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def describe_axes(cohort: Cohort) -> list[AxisSummary]:
 
 
 def describe_turns(cohort: Cohort) -> str | None:
-    """A line on volumes whose planes are turned, or None where all are as stored."""
+    """A line on volumes whose planes are turned, or None if all are as stored."""
     turned = [volume.id for volume in cohort.volumes if volume.turn]
     if not turned:
         return None
@@ -185,7 +185,7 @@ def _orientation(volume: Volume) -> np.ndarray:
 
 
 def _turn(own: np.ndarray, usual: Sequence[np.ndarray]) -> Turn:
-    """The turn to the most usual orientation of planes of about the same normal, none where it hardly helps."""
+    """The turn to the most usual orientation of planes of about the same normal, none if it hardly helps."""
     wanted = next((frame for frame in usual if abs(own[0] @ frame[0]) > ALIKE * np.linalg.norm(frame[0])), own)
     turns = [Turn(*parts) for parts in itertools.product((False, True), repeat=3)]  # as stored comes first
 
@@ -200,7 +200,7 @@ def _turn(own: np.ndarray, usual: Sequence[np.ndarray]) -> Turn:
 
 
 def _acquired(volume: Volume, layout: str) -> tuple[int, str] | None:
-    """Axis of acquisition and how it is known, or None where it is unknown."""
+    """Axis of acquisition and how it is known, or None if it is unknown."""
     geometry = volume.geometry
     single = [axis for axis in (2, 1, 0) if geometry.size[axis] == 1]
     if single:

@@ -146,7 +146,7 @@ class _Line:
 
     def nearest(self) -> np.ndarray:
         """Native pixel nearest to each grid pixel, the one on the right or below where two are equally near."""
-        # The millionth resolves ties in the same way on every machine, whatever the rounding.
+        # The millionth resolves ties in the same way on every machine, regardless of rounding.
         return np.clip(np.floor(self.grid_places() + 0.5 + 1e-6).astype(np.int64), 0, self.native - 1)
 
 

@@ -72,7 +72,7 @@ def read_header(path: Path, *, channels: bool = False) -> Header:
 def data_files(path: Path) -> tuple[Path, ...]:
     """Separate files with the pixels of an image.
 
-    None where the file has them itself, or where its header cannot be read, which is reported when the image is read.
+    None if the file has them itself, or where its header cannot be read, which is reported when the image is read.
     """
     try:
         if is_nifti(path) and not path.name.lower().removesuffix(".gz").endswith(".nii"):
@@ -199,7 +199,7 @@ def _type_name(pixel_id: int) -> str:
 
 
 def _library_reason(error: RuntimeError) -> str:
-    """The last line of SimpleITK's message without addresses and paths, or "" where it has no information."""
+    """The last line of SimpleITK's message without addresses and paths, or "" if it has no information."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     line = lines[-1] if lines else ""
     if not line or any(line.startswith(start) for start in _NOT_A_REASON):

@@ -61,7 +61,7 @@ def read_labels(cohort: Cohort, volume: Volume, kind: AnnotationKind) -> np.ndar
     In masks of a cohort with one label, 255 stands for that label where it is the only value other than 0.
 
     Returns:
-        (k, j, i) uint8 label values, 255 where unlabelled; None where the volume has none.
+        (k, j, i) uint8 label values, 255 where unlabelled; None if the volume has none.
 
     Raises:
         BadInput: Naming the file, if it cannot be read, has another grid, values that are not labels, or components
@@ -182,7 +182,7 @@ def _require_finite(path: Path, values: np.ndarray) -> None:
 
 
 def _read_source(cohort: Cohort, source: Source, volume: Volume, *, labels: bool = False) -> np.ndarray:
-    """(k, j, i), or (k, j, i, C) where there are components."""
+    """(k, j, i), or (k, j, i, C) if there are components."""
     geometry = volume.geometry
     paths = [cohort.path(name) for name in source.paths]
     read = _read_label_file if labels else read_pixels
@@ -228,7 +228,7 @@ def read_pixels(path: Path) -> np.ndarray:
     """Read the values of one file.
 
     Returns:
-        (k, j, i), or (k, j, i, C) where there are components. Any type; NaN stays NaN.
+        (k, j, i), or (k, j, i, C) if there are components. Any type; NaN stays NaN.
 
     Raises:
         BadInput: If it cannot be read, or pixels are missing or damaged.
@@ -251,7 +251,7 @@ def _read(path: Path) -> Any:
 
 
 def _array_of(image: Any) -> np.ndarray:
-    """(k, j, i), or (k, j, i, C) where there are components; a fourth dimension of length 1 is dropped."""
+    """(k, j, i), or (k, j, i, C) if there are components; a fourth dimension of length 1 is dropped."""
     sitk = simpleitk()
 
     array = sitk.GetArrayFromImage(image)

@@ -126,7 +126,7 @@ def require_scribbles(values: np.ndarray, labels: LabelSource, path: Path) -> No
         path: Their file.
 
     Raises:
-        BadInput: If every pixel is labelled, or if 0 and 255 stand for not drawn and drawn.
+        BadInput: If every pixel is labelled, or if 0 and 255 mean not drawn and drawn.
     """
     unlabelled = int((values == IGNORE_LABEL).sum())
     if not unlabelled:

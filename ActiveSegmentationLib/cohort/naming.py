@@ -20,7 +20,7 @@ def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
 
 
 def image_suffix(path: Path) -> str | None:
-    """The image suffix of a file name, or None where it is not a volume file."""
+    """The image suffix of a file name, or None if it is not a volume file."""
     name = path.name.lower()
     return next((suffix for suffix in IMAGE_SUFFIXES if name.endswith(suffix)), None)
 

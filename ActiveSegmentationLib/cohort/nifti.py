@@ -74,7 +74,7 @@ def is_nifti(path: Path) -> bool:
 
 
 def read_nifti(path: Path) -> Nifti:
-    """Read the header of a NIfTI-1, NIfTI-2 or Analyze file, compressed or not, whatever its suffix.
+    """Read the header of a NIfTI-1, NIfTI-2 or Analyze file, compressed or not, regardless of its suffix.
 
     Raises:
         BadInput: If it is another format, has an unsupported voxel type, or its second file is missing.
@@ -134,7 +134,7 @@ def read_nifti_pixels(path: Path) -> np.ndarray:
     """Read the values of a file, scaled as its header says.
 
     Returns:
-        (k, j, i), or (k, j, i, C) where there are components. The type on disk where nothing is scaled; NaN stays NaN.
+        (k, j, i), or (k, j, i, C) if there are components. The type on disk where nothing is scaled; NaN stays NaN.
 
     Raises:
         BadInput: If pixels are missing or damaged.

@@ -81,7 +81,7 @@ def transform_warning(nifti: Nifti, geometry: Geometry) -> str | None:
 
 
 def transforms_of(nifti: Nifti) -> Transforms | None:
-    """Both transforms of a file; None where it is Analyze, which has none, or they are not finite."""
+    """Both transforms of a file; None if it is Analyze, which has none, or they are not finite."""
     header = nifti.header
     if "sform_code" not in header:
         return None
@@ -134,7 +134,7 @@ def _unit(header: Any) -> float:
 
 
 def _sform(header: Any) -> np.ndarray | None:
-    """The sform in LPS mm, or None where the header holds none."""
+    """The sform in LPS mm, or None if the header holds none."""
     rows = np.array([header[name] for name in _ROWS], dtype=float)
     if not rows.any() or not np.isfinite(rows).all():
         return None
@@ -142,7 +142,7 @@ def _sform(header: Any) -> np.ndarray | None:
 
 
 def _qform(header: Any) -> np.ndarray | None:
-    """The qform in LPS mm, or None where the header holds none."""
+    """The qform in LPS mm, or None if the header holds none."""
     from nibabel.spatialimages import HeaderDataError
 
     values = [float(header[name]) for name in _QUATERNION]

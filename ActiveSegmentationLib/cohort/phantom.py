@@ -39,7 +39,7 @@ def write_phantom(
 
     Patients take turns through the groups of ACDC (healthy, dilated, thick-walled, infarcted, right ventricle dilated)
     and differ in shape, pose, contrast, coil sensitivity and noise. Slices run from above the base to below the apex,
-    so that some hold no heart. Patient n of a seed is the same whatever the number of patients.
+    so that some hold no heart. Patient n of a seed is the same regardless of the number of patients.
 
     Args:
         folder: Folder to write to; created if needed. Files of the same names are replaced, others stay.

@@ -27,7 +27,7 @@ def read_label_picture(path: Path) -> np.ndarray | None:
     8.
 
     Returns:
-        (j, i) uint8, or None where the picture has neither, so that SimpleITK's values are those that were stored.
+        (j, i) uint8, or None if the picture has neither, so that SimpleITK's values are those that were stored.
 
     Raises:
         BadInput: If it cannot be read.

@@ -30,7 +30,7 @@ class PixelFiles:
     Attributes:
         header: The header file.
         files: Files with pixels, in order; the header itself where they follow it.
-        offset: Bytes before the pixels in each file, or None where they are the last bytes of it.
+        offset: Bytes before the pixels in each file, or None if they are the last bytes of it.
         encoding: "raw", "zlib" (MetaImage), "gzip" (NRRD), "text", or another encoding of NRRD.
         stored: Compressed size by the header, or None.
         pieces: Number of files by the header's sizes.
@@ -215,7 +215,7 @@ def _metaimage(path: Path, start: bytes) -> PixelFiles:
 
 
 def _number(fields: dict[str, str], name: str, path: Path) -> int:
-    """The whole number of a field, 0 where there is none."""
+    """The whole number of a field, 0 if there is none."""
     text = fields.get(name, "") or "0"
     try:
         return int(text)

@@ -45,7 +45,7 @@ class StackSettings:
         size: Rows and columns of a prepared slice, and of the window that moves over larger planes; None takes what
             holds most of the cohort.
         channels: Numbers of the channels to take, in this order; None takes all.
-        stretch: Scale every plane to exactly ``size`` whatever its proportions; ``spacing`` is then without effect.
+        stretch: Scale every plane to exactly ``size``, ignoring its aspect ratio; ``spacing`` then has no effect.
         crop: Use only the centre of planes that are larger than ``size``: what lies beyond is neither learned nor
             predicted. By default such planes take part whole.
 
@@ -83,7 +83,7 @@ class StackSettings:
     def from_json(cls, value: dict[str, Any]) -> StackSettings:
         """Inverse of ``to_json``; what is missing takes its default.
 
-        Settings of earlier versions do not say ``crop``: a size that was asked for cropped, as it still does for them.
+        Settings of earlier versions do not say ``crop``: an explicit size then meant cropping, and still does for them.
 
         Raises:
             BadInput: If a field is unknown or a value is invalid.
@@ -199,7 +199,7 @@ def is_whole(volume: Volume, settings: StackSettings) -> bool:
 
 
 def settings_key(settings: StackSettings, volumes: Sequence[Volume]) -> dict[str, Any]:
-    """The settings on which prepared slices depend; ``crop`` is included only where it matters.
+    """The settings on which prepared slices depend; ``crop`` is included only if it matters.
 
     Where every plane fits the grid, or is cropped, it is what earlier versions kept, and so are the keys made of it.
     """

@@ -27,10 +27,10 @@ class Preview:
 
     Attributes:
         slice: The slice.
-        file: Its picture (PNG), or None where the image cannot be read.
+        file: Its picture (PNG), or None if the image cannot be read.
         lowest: Smallest value of the volume, 0 where it cannot be read.
         highest: Largest value of the volume, 0 where it cannot be read.
-        problem: Why the image cannot be read, "" where it can.
+        problem: Why the image cannot be read, "" if it can.
     """
 
     slice: SliceId

@@ -83,7 +83,7 @@ def segments_in(metadata: Mapping[str, str], path: Path) -> list[Segment]:
 
 
 def read_segments_of(path: Path) -> list[Segment]:
-    """Segments that a file's header describes; none where it is not an NRRD file or describes none.
+    """Segments that a file's header describes; none if it is not an NRRD file or describes none.
 
     Raises:
         BadInput: If the file cannot be read, or its segments contradict each other.
@@ -111,9 +111,9 @@ def segment_fields(image: Any) -> dict[str, str]:
 def match_segments(cohort: Cohort) -> Cohort:
     """Unify the meaning of values in a cohort whose masks are segmentations with named segments.
 
-    Slicer numbers the segments of each file by their order, so that a value can stand for another structure in every
-    file. Files are matched by the names of their segments: to the names that the layout knows, or to those of the first
-    file. A name that the layout does not know leaves its file's values as they are.
+    Slicer numbers the segments of each file by their order, so a value can mean a different structure in every file.
+    Files are matched by the names of their segments: to the names that the layout knows, or to those of the first file.
+    A name that the layout does not know leaves its file's values as they are.
     """
     tables, problems = _tables(cohort)
     if not tables and not problems:

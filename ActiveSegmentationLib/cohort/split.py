@@ -84,7 +84,7 @@ def split_text(cohort: Cohort, source: Path | None = None) -> str:
 
     Args:
         cohort: The cohort with its roles.
-        source: The split file, or None where the roles are from the layout.
+        source: The split file, or None if the roles are from the layout.
     """
     parts = []
     for role in Role:

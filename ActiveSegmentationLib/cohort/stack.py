@@ -50,7 +50,7 @@ class SliceStack:
         key: Hash of the content of the images and labels, the settings and the format; equal keys, equal slices.
         settings: Settings with every automatic value resolved.
         images: (N, C, H, W) float16, memory-mapped, read only, finite.
-        whole: The planes that are larger than H x W, or None where all fit.
+        whole: The planes that are larger than H x W, or None if all fit.
         blank: (N,) bool, slices with next to no contrast compared with their volume.
         volumes: The volumes.
         patients: Ids of the patients, in the order of ``patient_number``.
@@ -213,7 +213,7 @@ class SliceStack:
         """Reference labels of a volume as they were when the stack was built.
 
         Returns:
-            (S, h, w) uint8 label values, 255 unlabelled, read only; None where the volume has none that can be used.
+            (S, h, w) uint8 label values, 255 unlabelled, read only; None if the volume has none that can be used.
 
         Raises:
             BadInput: If the stack has no such volume, or the file is damaged.

@@ -147,7 +147,7 @@ def volume_from_record(value: dict[str, Any], size: tuple[int, int]) -> StackVol
 
 
 def read_truth(folder: Path, volume_id: str, kind: str) -> np.ndarray | None:
-    """Read reference labels of a volume, (S, h, w) uint8, read only; None where it has none of this kind.
+    """Read reference labels of a volume, (S, h, w) uint8, read only; None if it has none of this kind.
 
     Args:
         folder: Folder of the stack.

@@ -31,7 +31,7 @@ class PreparedVolume:
 
     Attributes:
         images: (S, C, H, W) float16, finite; of planes larger than the grid a smaller picture, see ``overview_grid``.
-        whole: (S, C, h, w) float16, the planes that are larger than the grid; None where they fit.
+        whole: (S, C, h, w) float16, the planes that are larger than the grid; None if they fit.
         blank: (S,) bool, slices with next to no contrast in any channel.
         truth: Reference labels by kind, (S, h, w) uint8 label values.
         problems: Reference labels that could not be used.

@@ -39,7 +39,7 @@ class Reusable:
     record: dict[str, Any]
 
     def read(self) -> PreparedVolume | None:
-        """The volume's slices and labels, or None where they are no longer available.
+        """The volume's slices and labels, or None if they are no longer available.
 
         Another process may finish, move or remove that stack at any time, and its files may be damaged; the volume is
         then prepared from the images again.

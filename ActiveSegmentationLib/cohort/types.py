@@ -80,7 +80,7 @@ class Geometry:
         return self.spacing[rows], self.spacing[columns]
 
     def difference(self, other: Geometry, tolerance: float = 1e-3) -> str | None:
-        """The difference between two grids in words, or None where they agree.
+        """The difference between two grids in words, or None if they agree.
 
         Args:
             other: Geometry to compare with.
@@ -138,7 +138,7 @@ class Source:
             time or place), "segmentation" (DICOM segmentations), "channels" (one 4D file whose fourth axis is the
             channel), "structures" (one binary label map per structure; the n-th, counted from 1, has the stored value
             n).
-        paths: Paths relative to the cohort's root with "/" between parts, or absolute where they lie outside of it.
+        paths: Paths relative to the cohort's root with "/" between parts, or absolute where they lie outside it.
         frames: For a series of multi-frame files: the 0-based frame of each path; otherwise empty.
     """
 
@@ -236,7 +236,7 @@ class Volume:
         return self.mask if kind == AnnotationKind.MASK else self.scribble
 
     def to_json(self) -> dict[str, Any]:
-        """The volume as JSON values; "axis_reason" and "turn" only where there is one."""
+        """The volume as JSON values; "axis_reason" and "turn" only if there is one."""
         reason = {"axis_reason": self.axis_reason} if self.axis_reason else {}
         turn = {"turn": self.turn.to_json()} if self.turn else {}
         return {

@@ -1,4 +1,4 @@
-"""Named random streams: every part of the program gets its own from one seed, whatever the order of use."""
+"""Named random streams: every part of the program gets its own from one seed, regardless of the order of use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Embeddings of slices, which say which slices are alike: learned metric, autoencoders, graph network, pixels."""
+"""Embeddings, vectors that are near for similar slices: learned metric, autoencoders, graph network, pixels."""
 
 from typing import TYPE_CHECKING
 

@@ -49,7 +49,7 @@ def random_views(images: torch.Tensor, settings: ViewSettings, generator: torch.
 
     - The order is that of the paper's code: resized crop, mirroring, affine map (these three in one resampling), blur,
       erasing.
-    - Pixels outside of the slice and erased pixels get the slice's minimum. That is 0 in the paper, and air instead of
+    - Pixels outside the slice and erased pixels get the slice's minimum. That is 0 in the paper, and air instead of
       mid-grey where images are z-scores.
 
     Args:

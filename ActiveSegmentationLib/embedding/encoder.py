@@ -13,7 +13,8 @@ from ActiveSegmentationLib.embedding.trained_network import TrainedNetwork, load
 
 
 class Encoder(TrainedNetwork[EncoderNetwork, EmbeddingSettings]):
-    """The learned metric: slices as vectors whose Euclidean distance says how alike they are (Vepa et al. 2024, Eq. 3).
+    """The learned metric: slices as vectors whose Euclidean distance measures how similar they are (Vepa et al. 2024,
+    Eq. 3).
 
     Its record holds collapse diagnostics too.
     """

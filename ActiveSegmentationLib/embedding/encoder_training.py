@@ -34,7 +34,7 @@ from ActiveSegmentationLib.training import (
 )
 
 DIAGNOSED = 512
-"""Number of slices that the collapse diagnostics look at."""
+"""Maximum number of slices for the collapse diagnostics."""
 
 WARM_UP = 0.05
 """Share of the steps over which the learning rate of the cosine schedule rises."""
@@ -67,7 +67,7 @@ def train_encoder(
     Raises:
         BadInput: If there is no slice, a batch is too small, or the folder cannot be written.
         JobFailed: If the loss is not finite, or the disk is full.
-        Cancelled: If the person asked to stop; the last checkpoint is kept.
+        Cancelled: If the user asked to stop; the last checkpoint is kept.
 
     Example:
         >>> encoder = train_encoder(stack, stack.rows, seed=0, folder=Path("encoders"))
@@ -104,7 +104,7 @@ class EncoderLearner(Learner):
         device: PyTorch device.
 
     Attributes:
-        warning: One line for the person where the cohort has too few patients, or None.
+        warning: One line for the user if the cohort has too few patients, or None.
     """
 
     advice: ClassVar[str] = "Lower the learning rate of the learned metric, and look for broken images in the cohort."
@@ -168,7 +168,7 @@ class EncoderLearner(Learner):
 
 
 def _diagnosed(encoder: Encoder, stack: EmbeddableSlices, rows: np.ndarray, compute: Compute) -> dict[str, float]:
-    """Collapse diagnostics of an encoder on some of its slices; warns where it has collapsed."""
+    """Collapse diagnostics of an encoder on some of its slices; warns if it has collapsed."""
     chosen = rows[np.linspace(0, len(rows) - 1, min(DIAGNOSED, len(rows))).astype(np.int64)]
     diagnostics = collapse_diagnostics(encoder.embed(stack, chosen, Compute(compute.device)))
     rank = diagnostics["effective rank"]

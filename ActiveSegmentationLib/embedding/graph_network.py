@@ -20,14 +20,14 @@ WEIGHT_DECAY = 5e-4
 """Network and training of Caramalau, Bhattarai and Kim (2021)."""
 
 SMALLEST_DEGREE = 1e-10
-"""Sums of similarities below this count as 0: such a slice is like no other one."""
+"""Sums of similarities below this count as 0: such a slice resembles no other."""
 
 
 class Graph:
     """Slices and their similarities as the adjacency matrix A = S D^-1 + I, which is applied but never stored.
 
     S = X X^T with a diagonal of 0 holds the cosine similarities of the slices, D = diag(column sums of S). For a matrix
-    Z, A Z = X (X^T D^-1 Z) - D^-1 Z + Z, so that all slices of a large pool take part.
+    Z, A Z = X (X^T D^-1 Z) - D^-1 Z + Z, so all slices of a large pool can be used.
 
     Args:
         features: (n, d) float array, finite. Positive and negative parts become features of their own, so that no
@@ -82,7 +82,7 @@ class GraphNetwork(nn.Module):
 
 
 class GraphLearner(Learner):
-    """Trains a graph network to tell annotated slices from the others.
+    """Trains a graph network to distinguish annotated slices from the others.
 
     The loss is -mean log sigmoid(y) over the annotated slices - weight * mean log(1 - sigmoid(y)) over the others.
 
@@ -147,7 +147,7 @@ def graph_features(
 
     Raises:
         JobFailed: If the loss is not finite.
-        Cancelled: If the person asked to stop.
+        Cancelled: If the user asked to stop.
     """
     compute = compute or Compute()
     learner = GraphLearner(features, annotated, weight=weight, steps=steps, seed=seed, device=compute.device)

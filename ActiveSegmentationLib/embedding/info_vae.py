@@ -98,7 +98,7 @@ def train_info_vae(
 ) -> InfoVae:
     """Train an infoVAE on slices without labels; load it if it is trained, resume an interrupted training.
 
-    The loss is the mean squared error of a pixel plus ``mmd_weight`` times the squared maximum mean discrepancy between
+    The loss is the mean squared error per pixel plus ``mmd_weight`` times the squared maximum mean discrepancy between
     the latent vectors of a batch and draws from N(0, I) (Ozdemir et al. 2021, Eq. 6). The same arguments give
     bit-identical weights on the same machine's CPU with the same number of threads, with or without interruptions.
     PyTorch's global state stays as it is.
@@ -115,7 +115,7 @@ def train_info_vae(
     Raises:
         BadInput: If there is no slice, or the folder cannot be written.
         JobFailed: If the loss is not finite, or the disk is full.
-        Cancelled: If the person asked to stop; the last checkpoint is kept.
+        Cancelled: If the user asked to stop; the last checkpoint is kept.
 
     Example:
         >>> vectors = train_info_vae(stack, rows, seed=0, folder=Path("autoencoders")).embed(stack, rows)

@@ -29,7 +29,7 @@ class InfoVaeSettings(Settings):
         prior_samples: Number of draws from N(0, I) that a batch is compared with.
         batch_size: Slices per batch.
         epochs: Number of times that every slice is used.
-        max_steps: Largest number of steps, even if the epochs are not finished, or None.
+        max_steps: Maximum number of steps, even if the epochs are not finished, or None.
         steps: Number of steps, which overrides ``epochs`` and ``max_steps``, or None.
         learning_rate: Learning rate of Adam.
     """
@@ -52,7 +52,7 @@ class InfoVaeSettings(Settings):
     def _blocks_halve_the_side(self) -> Self:
         block = 2 ** len(self.channels)
         if self.side is not None and (self.side < block or self.side % block):
-            raise ValueError(f"'side' must be a multiple of {block} where there are {len(self.channels)} 'channels'.")
+            raise ValueError(f"'side' must be a multiple of {block} with {len(self.channels)} 'channels'.")
         return self
 
     def resolved(self, grid: tuple[int, int]) -> InfoVaeSettings:

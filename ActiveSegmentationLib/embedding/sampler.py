@@ -86,7 +86,7 @@ class GroupBatchSampler:
     Attributes:
         tuple_size: Slices per tuple.
         tuples_per_batch: Tuples in a full batch.
-        warning: One line for the person where the cohort has too few patients, or None.
+        warning: One line for the user if the cohort has too few patients, or None.
         unused: Number of tuples that the last epoch left out.
 
     Raises:
@@ -199,7 +199,7 @@ def _ranges(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _draw_others(start: np.ndarray, stop: np.ndarray, tuples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A random position in each range that is not in the tuple; the tuple's first element where there is none.
+    """A random position in each range that is not in the tuple; the tuple's first element if there is none.
 
     Args:
         start: (n,) first positions.

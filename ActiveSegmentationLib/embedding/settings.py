@@ -36,7 +36,7 @@ class EmbeddingSettings(Settings):
         anchors: Reading of Eq. 4, see ``group_contrastive_loss``.
         batch_size: Slices per batch (two views each), rounded down to whole tuples.
         epochs: Number of times that every slice is the anchor of a tuple.
-        max_steps: Largest number of steps, even if the epochs are not finished, or None.
+        max_steps: Maximum number of steps, even if the epochs are not finished, or None.
         steps: Number of steps, which overrides ``epochs`` and ``max_steps``, or None.
         learning_rate: Learning rate of Adam.
         weight_decay: L2 penalty of Adam.

@@ -1,4 +1,4 @@
-"""A trained network that embeds slices, and how it is trained once and then loaded."""
+"""Trained networks that embed slices: trained once, then loaded."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def load_network(
 
 
 def training_record(seed: int, device: str, slices: int, history: History) -> dict[str, Any]:
-    """What is known of a training, as JSON values."""
+    """The record of a training, as JSON values."""
     return {
         "seed": seed,
         "device": device,
@@ -154,7 +154,7 @@ def trained_once(
         progress: Progress reporter; called while another process trains the same network.
         what: What the other process is doing, see ``sole_user``.
         load: Reads the finished network of a folder.
-        train: Trains in a folder, from its checkpoint where there is one.
+        train: Trains in a folder, from its checkpoint if there is one.
 
     Raises:
         BadInput: If the folder cannot be written.

@@ -1,4 +1,4 @@
-"""VAAL: a variational autoencoder and a discriminator that tells annotated slices from the others, as adversaries."""
+"""VAAL: a variational autoencoder trained against a discriminator that distinguishes annotated slices from others."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class VaalSettings(Settings):
 
 
 class VaalOutcome(NamedTuple):
-    """What the trained discriminator says of the slices.
+    """Scores of the slices by the trained discriminator.
 
     Attributes:
         surprise: (n,) float64, 0 or more: -log of the probability that a slice is annotated.
@@ -89,7 +89,7 @@ def train_vaal(
     - The divergence is a sum over the latent space and a mean over the batch, as the error is a sum over the pixels.
       There it was summed over the batch too, and the latent space collapsed.
     - Logits instead of probabilities; small images and networks.
-    - Normalisation that mixes no slices, because the statistics of a batch would tell which kind it is of.
+    - Normalisation does not mix slices, because batch statistics would reveal if a batch is annotated.
 
     Args:
         stack: The cohort's slices, all finite.
@@ -102,7 +102,7 @@ def train_vaal(
     Raises:
         ValueError: If all slices are annotated, or none.
         JobFailed: If the training diverges.
-        Cancelled: If the person asked to stop.
+        Cancelled: If the user asked to stop.
     """
     if annotated.all() or not annotated.any():
         raise ValueError("both annotated and other slices are needed")
@@ -206,7 +206,7 @@ class VaalLearner(Learner):
         return VaalOutcome(np.logaddexp(0.0, -logits), _pair_accuracy(logits, self._annotated))
 
     def _autoencoder_loss(self, images: torch.Tensor) -> torch.Tensor:
-        """Negative evidence lower bound, a pixel, plus the adversarial loss."""
+        """Negative evidence lower bound per pixel, plus the adversarial loss."""
         settings = self._settings
         mean, log_variance = self.network.encode(images)
         draws = torch.randn(mean.shape, generator=self._noise, device=mean.device)

@@ -29,7 +29,7 @@ class Curve:
         volumes: Ids of the test volumes, (v).
         annotated: (b,) int, numbers of annotated slices, increasing.
         percent: (b,) float, the same in percent of the pool.
-        scores: (s, v, b) float, mean over the classes where the metric is defined; NaN where there is none.
+        scores: (s, v, b) float, mean over the classes where the metric is defined; NaN if there is none.
     """
 
     cohort: str
@@ -48,7 +48,7 @@ class Curve:
 
     @property
     def mean(self) -> np.ndarray:
-        """(b,) mean over volumes of the mean over seeds; NaN where there are no scores."""
+        """(b,) mean over volumes of the mean over seeds; NaN if there are no scores."""
         return mean_without_nan(mean_without_nan(self.scores, axis=0), axis=0)
 
     @property
@@ -147,7 +147,7 @@ def showcase_volumes(rows: Iterable[ResultRow], *, metric: str = "dice") -> list
         metric: Name of the metric, higher is better.
 
     Returns:
-        ("best" | "median" | "worst", volume id, score): three, or fewer where there are fewer volumes.
+        ("best" | "median" | "worst", volume id, score): three, or fewer if there are fewer volumes.
     """
     values: dict[str, list[float]] = {}
     for row in rows:

@@ -31,7 +31,7 @@ class MetricValue:
         class_value: Value of the class in the label maps.
         class_name: Its name.
         metric: One of ``METRICS``.
-        value: Dice in 0..1, distances in mm, ``missed`` 0 or 1; NaN where it is not defined.
+        value: Dice in 0..1, distances in mm, ``missed`` 0 or 1; NaN if it is not defined.
     """
 
     class_value: int
@@ -112,7 +112,7 @@ def surface_distances(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Distances between the contours of two masks.
 
-    The contour of a mask is its pixels that have a neighbour outside of the mask or of the array. Along an
+    The contour of a mask is its pixels that have a neighbour outside the mask or of the array. Along an
     axis with one pixel there are no neighbours: the contour of a mask in a single slice is its outline.
 
     Args:

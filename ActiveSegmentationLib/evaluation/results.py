@@ -30,7 +30,7 @@ class ResultRow:
         volume: Id of the test volume.
         class_name: Name of the class.
         metric: Name of the metric.
-        value: Its value; NaN where it is not defined.
+        value: Its value; NaN if it is not defined.
     """
 
     cohort: str
@@ -59,7 +59,7 @@ class RequestRow:
         volume: Id of the volume.
         axis: Image axis of the slices, 0, 1 or 2 for i, j, k.
         slice: Index of the slice, from 0.
-        score: The strategy's score; NaN where it has none.
+        score: The strategy's score; NaN if it has none.
         reason: Why it was chosen, in words.
     """
 

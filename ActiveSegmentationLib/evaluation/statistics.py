@@ -71,7 +71,7 @@ class ClusteredMean:
 
 
 def mean_without_nan(values: np.ndarray, axis: int | tuple[int, ...] | None = None) -> np.ndarray:
-    """Mean along ``axis`` of the values that are not NaN; NaN, without a warning, where there are none."""
+    """Mean along ``axis`` of the values that are not NaN; NaN, without a warning, if there are none."""
     known = ~np.isnan(values)
     count = known.sum(axis=axis)
     total = np.where(known, values, 0.0).sum(axis=axis)
@@ -110,7 +110,7 @@ def area_under_learning_curve(budgets: Sequence[float] | np.ndarray, scores: np.
         scores: (..., n) float.
 
     Returns:
-        (...) areas in the unit of the scores; NaN where a score is NaN.
+        (...) areas in the unit of the scores; NaN if a score is NaN.
 
     Raises:
         ValueError: If the budgets do not increase or do not fit the scores.

@@ -232,7 +232,7 @@ def headline(rows: Iterable[ResultRow]) -> list[str]:
 
 
 def _common_budgets(curves: Sequence[Curve], curve: Curve) -> np.ndarray:
-    """(b,) bool: the budgets that all curves have, or those of ``curve`` where there is no such budget."""
+    """(b,) bool: the budgets that all curves have, or those of ``curve`` if there is no such budget."""
     common = np.logical_and.reduce([other.present for other in curves])
     return common if common.any() else curve.present
 

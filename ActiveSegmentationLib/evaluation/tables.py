@@ -79,7 +79,7 @@ def comparison_table(rows: Sequence[Comparison]) -> Table:
 
 
 def _joint_column(rows: Sequence[Comparison]) -> list[tuple[str, bool, list[str]]]:
-    """The intervals for all pairs, where there are several."""
+    """The intervals for all pairs, if there are several."""
     if all(row.pairs == 1 for row in rows):
         return []
     return [("all pairs", True, [_interval(row.joint.low, row.joint.high) for row in rows])]

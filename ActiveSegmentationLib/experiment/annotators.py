@@ -73,7 +73,7 @@ class OracleAnnotator:
             return own[slice_id.index]
         mask = self._truth(slice_id.volume, AnnotationKind.MASK)
         if mask is None or self._kind == AnnotationKind.MASK:
-            advice = "Use a cohort with reference labels for every volume that may be asked for."
+            advice = "Use a cohort with reference labels for every volume of the pool."
             raise BadInput(f"There is no reference {self._kind} to answer with.", where=slice_id.volume, advice=advice)
         rng = generator(self._seed, "scribble", slice_id.volume, slice_id.index)
         return scribble_from_mask(mask[slice_id.index], rng, ignore_label=IGNORE_LABEL)

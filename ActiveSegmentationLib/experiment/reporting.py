@@ -139,7 +139,7 @@ def _slice_view(benchmark: Benchmark, slice_id: SliceId, labels: np.ndarray) -> 
 
 
 def _without_border(benchmark: Benchmark, labels: np.ndarray, volume_id: str) -> np.ndarray:
-    """Labels on the grid, with background instead of the ignore label outside of the image."""
+    """Labels on the grid, with background instead of the ignore label outside the image."""
     on_grid = benchmark.stack.to_overview(labels, volume_id)
     on_grid[on_grid == IGNORE_LABEL] = BACKGROUND
     return on_grid

@@ -1,4 +1,4 @@
-"""The embeddings that a strategy may ask for, computed on demand and cached on disk where that is slow."""
+"""Embeddings for strategies, computed on demand and cached on disk if slow to compute."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class Embeddings:
 
         Args:
             model: The model of the previous round, or None.
-            kinds: Kinds that are asked for; free weights of the losses are available only if they are named here.
+            kinds: Kinds that are needed; free weights of the losses are available only if they are named here.
         """
         available = {kind: partial(self._learned, kind) for kind in (*LEARNED, *filter(is_learned, kinds))}
         found: dict[str, Embedder] = {**available, "pixels": partial(pixel_features, self.stack)}

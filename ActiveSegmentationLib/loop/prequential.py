@@ -35,7 +35,7 @@ class PrequentialScore:
 
     @property
     def mean(self) -> float | None:
-        """Mean over the classes that have a Dice, or None where none has."""
+        """Mean over the classes that have a Dice, or None if none has."""
         known = [value for value in self.dice.values() if value is not None]
         return float(np.mean(known)) if known else None
 

@@ -33,7 +33,7 @@ class VolumeReview:
         labels: Path of the label map (NRRD, label values, the volume's grid).
         uncertainty: Path of the uncertainty map (NRRD, float32): entropy of the class probabilities divided by its
             largest value, from 0 (certain) to 1.
-        mean_uncertainty: Mean of the map over the pixels that may belong to a structure, 0 where there are none.
+        mean_uncertainty: Mean of the map over the pixels that may belong to a structure, 0 if there are none.
         slice_uncertainties: The same for each slice.
     """
 
@@ -108,7 +108,7 @@ def predictions_folder(loop: StudyLoop, model: Ensemble) -> Path:
 
 
 def known_review(loop: StudyLoop, model: Ensemble, volume: Volume) -> VolumeReview | None:
-    """The cached prediction of a volume, or None where there is none or it can no longer be read."""
+    """The cached prediction of a volume, or None if there is none or it can no longer be read."""
     record = _record(loop, volume, predictions_folder(loop, model))
     if not record.is_file():
         return None

@@ -31,7 +31,7 @@ class ScoreSummary:
     Attributes:
         class_name: Name of the class, or ``ALL_CLASSES`` for the mean over the classes of each volume.
         metric: Name of the metric.
-        mean: Mean over the volumes where it is defined, in its unit (Dice 0..1, distances mm); NaN where it never is.
+        mean: Mean over the volumes where it is defined, in its unit (Dice 0..1, distances mm); NaN if it never is.
         sd: Standard deviation (n - 1) over these volumes; NaN with fewer than two.
         volumes: Number of these volumes.
         undefined: Number of volumes where it is not defined.

@@ -49,7 +49,7 @@ class SelectionRequest:
         budget: Number of slices wanted; with the unit "volume" the number of volumes, unless ``in_slices``.
         seed: Seed of the strategy's random draws, of dropout masks and of networks that it trains for this selection.
         round: Number of the round; part of the random stream, so that rounds differ.
-        rounds: Number of rounds that are planned, or None where it is not known.
+        rounds: Number of rounds that are planned, or None if it is not known.
         constraints: Limits on the choice.
         unit: "slice" or "volume".
         in_slices: Whether the budget counts slices where volumes are selected: as many volumes are selected as needed,

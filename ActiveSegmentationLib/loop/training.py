@@ -27,7 +27,7 @@ from ActiveSegmentationLib.study import LabelSet, SliceAnnotation
 
 @dataclass(frozen=True)
 class VolumeScore:
-    """One evaluation metric of one class in one volume; ``value`` is NaN where the metric is undefined."""
+    """One evaluation metric of one class in one volume; ``value`` is NaN if the metric is undefined."""
 
     volume: str
     class_name: str
@@ -43,7 +43,7 @@ class TrainingData:
         stack: The cohort's slices.
         annotations: All annotations, masks and scribbles mixed as they are.
         labels: The label set.
-        validation_rows: Slices with reference masks that pick the best weights; used only where the settings ask for
+        validation_rows: Slices with reference masks that pick the best weights; used only if the settings ask for
             it.
     """
 
@@ -69,7 +69,7 @@ def train(
         folder: Folder of the models and their checkpoints. A finished training is loaded, an interrupted one is
             resumed, and until it is finished an earlier model stays in use.
         compute: Device and progress reporter. Default: the CPU.
-        initial: Models to start from where the settings ask for a warm start.
+        initial: Models to start from if the settings ask for a warm start.
 
     Raises:
         BadInput: If nothing is annotated, or the best weights are wanted and there is nothing to validate on.

@@ -66,7 +66,7 @@ class LabelButtons:
         self._frame.setVisible(bool(self.entries))
 
     def choose(self, number: int) -> bool:
-        """Select a label by its number, from 0; false where there is none."""
+        """Select a label by its number, from 0; false if there is none."""
         if not 0 <= number < len(self.entries):
             return False
         self._choose(self.entries[number].segment)

@@ -74,7 +74,7 @@ class Panel:
 
         Args:
             widget: The widget.
-            reasons: Why it cannot be used now, each "" where it does not apply; the first one is shown.
+            reasons: Why it cannot be used now, each "" if it does not apply; the first one is shown.
         """
         tip = self._tips.setdefault(widget.objectName, widget.toolTip)
         reason = next(filter(None, reasons), "")
@@ -83,7 +83,7 @@ class Panel:
         self._reasons[widget.objectName] = reason
 
     def reason(self, widget: Any) -> str:
-        """Why a widget cannot be used now, "" where it can; as of the last update."""
+        """Why a widget cannot be used now, "" if it can; as of the last update."""
         return self._reasons.get(widget.objectName, "")
 
     def openSlice(self, sliceId: SliceId) -> bool:

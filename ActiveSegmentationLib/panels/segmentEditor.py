@@ -90,7 +90,7 @@ class SegmentEditor(Editor):
             self._widget.setActiveEffectByName(tool.effect)
 
     def brush(self) -> float | None:
-        """Diameter of the brush in millimetres, or None where the user set it in percent."""
+        """Diameter of the brush in millimetres, or None if the user set it in percent."""
         node = self._widget.mrmlSegmentEditorNode()
         diameter = node.GetAttribute(BRUSH_DIAMETER) if node is not None else None
         if diameter is None or node.GetAttribute(BRUSH_RELATIVE) != "0":

@@ -23,7 +23,7 @@ class SlicerViews:
         return slicer.app.layoutManager() is None
 
     def annotationView(self) -> View | None:
-        """The view to annotate in, or None where the layout shows no slice view."""
+        """The view to annotate in, or None if the layout shows no slice view."""
         name = _annotationViewName()
         return None if name is None else _view(name)
 

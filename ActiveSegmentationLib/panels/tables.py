@@ -39,7 +39,7 @@ def fillTable(table: Any, rows: Sequence[Sequence[Any]], identities: Sequence[st
 
 
 def identityOf(table: Any, row: int) -> str:
-    """Identity of a row, "" where there is no such row."""
+    """Identity of a row, "" if there is no such row."""
     item = table.item(row, 0)
     return str(item.data(IDENTITY)) if item is not None else ""
 

@@ -231,7 +231,7 @@ class Wiring:
         self._claimWidth()
 
     def _claimWidth(self) -> None:
-        """Claim the width that the contents need; a scroll area does not ask for it."""
+        """Reserve the width that the contents need; a scroll area does not do that."""
         needed = self.ui.panelContents.layout().minimumSize().width() + SCROLL_BAR_WIDTH
         if self.ui.panelScrollArea.minimumWidth != min(needed, MOST_WIDTH):
             self.ui.panelScrollArea.setMinimumWidth(min(needed, MOST_WIDTH))
@@ -292,14 +292,14 @@ class Wiring:
     def enter(self) -> None:
         """The module is shown."""
         self.editor.enter()
-        self._wheel.watch(self.ui.panelContents)  # anew each time: effects of the editor come with their own boxes
+        self._wheel.watch(self.ui.panelContents)  # again each time: effects of the editor add their own boxes
         self.annotate.start()
         if self.shortcuts is not None:
             self.shortcuts.setEnabled(True)
         self.update()
 
     def exit(self) -> None:
-        """The module is left; the worker goes on."""
+        """The user leaves the module; the worker keeps running."""
         self.annotate.stop()
         self.editor.exit()
         if self.shortcuts is not None:
@@ -327,7 +327,7 @@ class Wiring:
             self.shortcuts.remove()
         for signal in self._changes():
             signal.disconnect(self.scheduleUpdate)
-        self.work.failed.disconnect(self.messages.error)  # that a running job is stopped is no news any more
+        self.work.failed.disconnect(self.messages.error)  # stopping a running job is not an error here
         self.session.later = atOnce
         self.logic.close()
         removeCharts()

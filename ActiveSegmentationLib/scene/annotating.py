@@ -28,7 +28,7 @@ class Annotating:
         self._session = session
 
     def _open(self) -> tuple[Study, Case, Task]:
-        """Study, volume and slice, where the slice is in view.
+        """Study, volume and slice, if the slice is in view.
 
         Raises:
             OffSlice: If another one is.
@@ -111,7 +111,7 @@ class Annotating:
         return [*latest, *reversed(record.versions)]
 
     def _ownFile(self, study: Study, case: Case) -> SliceFile | None:
-        """What is known of the slices of the volume under this annotator's name."""
+        """Records of the volume's slices under this annotator's name."""
         stem = annotator_stem(self._session.annotator)
         return next(
             (file for file in study.slice_files(case.volume.id) if annotator_stem(file.annotator) == stem), None
@@ -150,7 +150,7 @@ class Annotating:
             case.revert(index, None if found is None else found.labels)
 
     def skip(self, reason: str) -> SliceId:
-        """Leave the slice out; it is not asked for again.
+        """Leave the slice out; it is not requested again.
 
         Raises:
             OffSlice: If another slice is in view.
@@ -197,7 +197,7 @@ class Annotating:
 
 
 def _planeOf(case: Case, task: Task, empty: bool) -> np.ndarray:
-    """What is to be committed, (rows, columns) uint8 label values.
+    """The label values to commit, (rows, columns) uint8.
 
     Raises:
         BadInput: If nothing is drawn although ``empty`` is false, something although it is true, or the drawing cannot

@@ -1,4 +1,4 @@
-"""One volume opened for annotation: its nodes, the committed slices, and what has been drawn since."""
+"""One volume opened for annotation: its nodes, committed slices and uncommitted strokes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Case:
         study: The study.
         volume: The volume.
         annotator: Whose annotations are shown and changed.
-        channel: Channel of the image to show, 0-based; the last one where there are fewer.
+        channel: Channel of the image to show, 0-based; the last one if there are fewer.
 
     Attributes:
         volume: The volume.
@@ -157,7 +157,7 @@ class Case:
     def needsReload(self) -> bool:
         """Whether the volume has to be opened again: nodes or segments are gone, or image or segmentation were moved.
 
-        False where that would lose strokes: a segmentation on another grid stays until it is corrected.
+        False if that would lose strokes: a segmentation on another grid stays until it is corrected.
         """
         if not self.intact:
             return True
@@ -264,7 +264,7 @@ class Case:
         return _digest(self.planes(index))
 
     def isEmpty(self, index: int) -> bool:
-        """Whether nothing is drawn on a slice; false where it cannot be read."""
+        """Whether nothing is drawn on a slice; false if it cannot be read."""
         try:
             return not segmentPlanes(self.segmentationNode, self._grid, self.volume.axis, index)
         except BadInput:
@@ -347,7 +347,7 @@ class Case:
         removeNodes(self.nodes())
 
     def release(self) -> None:
-        """Leave the nodes in the scene as the user's own, with the strokes that could not be saved."""
+        """Keep the nodes in the scene, no longer managed by the module, with the strokes that could not be saved."""
         for node in self.nodes():
             disown(node)
 

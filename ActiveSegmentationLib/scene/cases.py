@@ -115,7 +115,7 @@ class Cases:
             session.tellFailure(problem)
 
     def lose(self) -> None:
-        """Somebody else removes the nodes of the open volume: keep what is drawn while it can still be read."""
+        """Another program part removes the nodes of the open volume: save the strokes while they can still be read."""
         session = self._session
         if session.case is None:
             return
@@ -125,7 +125,7 @@ class Cases:
             session.tellFailure(problem)
 
     def _end(self, case: Case, *, restoreView: bool) -> tuple[Case, ActiveSegmentationError | None]:
-        """Keep what is drawn, then let go of the open volume; returns it, and why drafts could not be written."""
+        """Save the strokes, then release the open volume; returns it, and why drafts could not be written."""
         session = self._session
         session.leaveSlice()
         session.habits.note(session.editor, case)
@@ -137,6 +137,8 @@ class Cases:
             problem = error
         session.scene.unwatch()
         with session.scene.ownChanges():
-            session.editor.setNodes(None, None)  # first: an editor whose segmentation goes chooses another by itself
+            session.editor.setNodes(
+                None, None
+            )  # first: an editor selects another segmentation automatically when its own is removed
             session.display.clear(restore=restoreView)
         return case, problem

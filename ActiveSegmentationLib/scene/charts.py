@@ -124,7 +124,7 @@ class SliceMapChart:
             self._rows[series.GetID()] = rows
 
     def picked(self, seriesId: str, row: int) -> int | None:
-        """Number of the dot (0 to n - 1) in a row of a series, or None where the series is not ours."""
+        """Number of the dot (0 to n - 1) in a row of a series, or None if the series is not ours."""
         rows = self._rows.get(seriesId)
         return int(rows[min(row, len(rows) - 1)]) if rows is not None and row >= 0 else None
 

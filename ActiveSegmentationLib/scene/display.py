@@ -22,7 +22,7 @@ from ActiveSegmentationLib.study import LabelSet
 
 
 class Display:
-    """Shows things in the views for a session, and removes them again.
+    """Shows slice, frame, text and overlays in the views, and removes them again.
 
     Args:
         views: Where volumes are shown.
@@ -64,17 +64,17 @@ class Display:
 
     @property
     def predictionModel(self) -> str:
-        """Key of the model whose prediction is shown, "" where none is."""
+        """Key of the model whose prediction is shown, "" if none is."""
         return self._models["prediction"] if self.predictionShown else ""
 
     @property
     def uncertaintyModel(self) -> str:
-        """Key of the model whose uncertainty is shown, "" where none is."""
+        """Key of the model whose uncertainty is shown, "" if none is."""
         return self._models["uncertainty"] if self.uncertaintyShown else ""
 
     @property
     def predictionNode(self) -> Any:
-        """The segmentation node of the prediction, or None where none is shown."""
+        """The segmentation node of the prediction, or None if none is shown."""
         return self._prediction
 
     @property
@@ -119,7 +119,7 @@ class Display:
             self._watch = None
 
     def shownIndex(self, case: Case) -> int | None:
-        """0-based index of the slice that the view to annotate in shows, or None where it shows none of them."""
+        """0-based index of the slice that the view to annotate in shows, or None if it shows none of them."""
         view = self.views.annotationView()
         if view is None:
             return None
@@ -192,7 +192,7 @@ class Display:
         return shown
 
     def clear(self, *, restore: bool = True) -> None:
-        """Remove everything; nodes that are gone already are no problem.
+        """Remove everything; nodes that are already gone are ignored.
 
         Args:
             restore: Let the view show what it showed before; false where another volume is shown next.

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Drafts:
-    """Knows which slices have uncommitted strokes, and writes them to the study.
+    """Tracks which slices have uncommitted strokes, and saves them to the study.
 
     Args:
         session: The session.
@@ -37,7 +37,7 @@ class Drafts:
     def otherSlices(self) -> list[int]:
         """Other slices of the open volume with uncommitted changes (0-based), as of the last save.
 
-        Comparing all slices takes time that a stroke should not cost.
+        Comparing all slices is too slow to do after every stroke.
         """
         case, task = self._session.case, self._session.task
         if case is None:
@@ -55,7 +55,7 @@ class Drafts:
         self._dirty = None
 
     def save(self) -> int:
-        """Keep everything that is drawn and not committed; the number of slices. Called every half a minute."""
+        """Save all uncommitted strokes; returns the number of slices. Called every half minute."""
         case, task = self._session.case, self._session.task
         if case is None or not self.edited:
             return 0
@@ -75,7 +75,7 @@ class Drafts:
         study, annotator = self._session.requireStudy(), self._session.annotator
         dirty = self._dirty = case.dirtySlices()
         if dirty:
-            study.excluded()  # refuses where the folder is gone: a draft must not make it anew
+            study.excluded()  # raises an error if the folder is gone: a draft must not create it again
         names = {}
         for index in dirty:
             names[case.sliceId(index)] = study.drafts.save(case.draft(index), annotator)

@@ -68,11 +68,11 @@ class Brush:
         self._modify(segmentId, axis, index, mask, slicer.vtkSlicerSegmentEditorLogic.ModificationModeRemove)
 
     def undo(self) -> None:
-        """Undo the last stroke; does nothing where there is none."""
+        """Undo the last stroke; does nothing if there is none."""
         self._logic.Undo()
 
     def redo(self) -> None:
-        """Redo the last stroke that was undone; does nothing where there is none."""
+        """Redo the last stroke that was undone; does nothing if there is none."""
         self._logic.Redo()
 
     def saveStateForUndo(self) -> None:

@@ -22,7 +22,7 @@ class Tool:
 
 
 class Editor:
-    """What a session needs of the Segment Editor. This class does nothing, for runs without a user interface.
+    """Interface of a session to the Segment Editor; this class does nothing, for runs without a user interface.
 
     Attributes:
         toolChanged: Emitted when another segment is selected.
@@ -54,7 +54,7 @@ class Editor:
         """Activate the effect of a tool, if there is one."""
 
     def brush(self) -> float | None:
-        """Diameter of the brush in millimetres, or None where it is set in percent of the view or unknown."""
+        """Diameter of the brush in millimetres, or None if it is set in percent of the view or unknown."""
         return None
 
     def setBrush(self, diameter: float) -> None:

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 
 class Extents:
-    """The extents of the open study, as of the last ``read``: panels ask at every stroke, which must not read files.
+    """The extents of the open study, as of the last ``read``: panels use them at every stroke, which must not read
+    files.
 
     Args:
         session: The session.
@@ -26,7 +27,7 @@ class Extents:
 
     @property
     def current(self) -> tuple[int, int] | None:
-        """Extent of the open volume (0-based), or None where there is none."""
+        """Extent of the open volume (0-based), or None if there is none."""
         case = self._session.case
         return self._extents.get(case.volume.id) if case is not None else None
 

@@ -53,7 +53,7 @@ class SliceHighlight:
 
     @property
     def text(self) -> str:
-        """The text that is shown, or "" where nothing is highlighted."""
+        """The text that is shown, or "" if nothing is highlighted."""
         return self._line if self._marked is not None else ""
 
     @property

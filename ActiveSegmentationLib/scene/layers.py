@@ -217,7 +217,7 @@ def _storedPlane(layer: Layer, shape: tuple[int, ...], axis: int, index: int) ->
 
 
 def _boundingBox(planes: Mapping[int, np.ndarray], axis: int) -> np.ndarray | None:
-    """(3, 2) first and last index along (i, j, k) of nonzero pixels, or None where all are 0."""
+    """(3, 2) first and last index along (i, j, k) of nonzero pixels, or None if all are 0."""
     drawn = [index for index, plane in planes.items() if plane.any()]
     if not drawn:
         return None

@@ -53,7 +53,7 @@ class ModelOverlays:
         self._session.changed.emit()
 
     def review(self) -> dict[str, Any] | None:
-        """What the latest model says of the open volume, or None where that is not computed yet."""
+        """What the latest model says of the open volume, or None if that is not computed yet."""
         case = self._session.case
         return self.reviews.get(case.volume.id) if case is not None else None
 

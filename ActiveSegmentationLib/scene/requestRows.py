@@ -137,11 +137,11 @@ class RequestRows:
         return self.rows[number - 1]
 
     def rowOf(self, sliceId: SliceId) -> RequestRow | None:
-        """The request of a slice, or None where this round does not request it."""
+        """The request of a slice, or None if this round does not request it."""
         return self._rowOf.get(sliceId)
 
     def next(self, here: int, step: int = 1) -> RequestRow | None:
-        """The next open request after number ``here``, cyclically; None where all are answered.
+        """The next open request after number ``here``, cyclically; None if all are answered.
 
         Args:
             here: Number to start from, 0 for the beginning.

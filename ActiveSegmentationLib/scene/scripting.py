@@ -73,7 +73,7 @@ def waitFor(finished: Callable[[], bool], seconds: float | None = None) -> bool:
 
 
 def runScript(main: Callable[[list[str]], int]) -> None:
-    """Run a script's ``main`` with the command-line words, then end Slicer, or Python where there is no Slicer.
+    """Run a script's ``main`` with the command-line words, then end Slicer, or Python if there is no Slicer.
 
     Slicer would go on running after an error. Here an error is printed and the exit code is 1.
 

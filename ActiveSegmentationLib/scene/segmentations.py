@@ -145,7 +145,7 @@ def writePlanes(
     - Masks: background pixels are in no segment; unlabelled pixels go to a segment "Unlabelled", added if needed.
     - Scribbles: unlabelled pixels are in no segment; background goes to the segment "Background".
 
-    Save the editor's state before, if the user shall be able to undo it.
+    Save the editor's state first if the user should be able to undo it.
 
     Args:
         segmentationNode: Segmentation of ``createSegmentation`` for this label set and kind.

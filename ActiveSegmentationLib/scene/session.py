@@ -31,7 +31,7 @@ from ActiveSegmentationLib.study.names import annotator_stem
 
 
 def atOnce(action: Callable[[], None]) -> None:
-    """Do something now: ``Session.later`` where there is no event loop."""
+    """Do something now: ``Session.later`` if there is no event loop."""
     action()
 
 
@@ -241,7 +241,7 @@ class Session:
         return self.requests.statusOf(sliceId)
 
     def nextRow(self, step: int = 1) -> RequestRow | None:
-        """The next open request after the current one, cyclically; None where all are answered.
+        """The next open request after the current one, cyclically; None if all are answered.
 
         - After a slice that the user chose, the request that was left comes first.
         - Without an open slice, it is the request after the last one tried, whose image may be unreadable.

@@ -17,7 +17,7 @@ class OffSlice(BadInput):
     """The view shows another slice than the open one.
 
     Attributes:
-        shown: 0-based index of the slice in view, or None where the view shows no slice of the volume.
+        shown: 0-based index of the slice in view, or None if the view shows no slice of the volume.
         wanted: 0-based index of the open slice.
     """
 
@@ -60,7 +60,7 @@ class SliceInView:
         return session.task is not None and (session.display.isHeadless or self.index == session.task.slice.index)
 
     def offSliceText(self) -> str:
-        """Which slice is in view instead of the open one, in words; "" where the open one is, or none is open."""
+        """Which slice is in view instead of the open one, in words; "" if the open one is, or none is open."""
         task = self._session.task
         if task is None or self.isOnSlice:
             return ""

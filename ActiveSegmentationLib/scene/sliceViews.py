@@ -85,7 +85,7 @@ def shownSlice(sliceNode: Any, geometry: Geometry, axis: int) -> int | None:
         axis: Image axis across which slices are counted (0 = i, 1 = j, 2 = k).
 
     Returns:
-        Its 0-based index; None where the view is not parallel to the slices, lies outside of the volume, or exactly
+        Its 0-based index; None if the view is not parallel to the slices, lies outside the volume, or exactly
         between two slices.
     """
     grid = viewMatrix(ijkToRas(geometry))

@@ -30,7 +30,7 @@ def placeUnderPatient(node: Any, studyId: str, patient: str) -> None:
 
 
 def patientItem(node: Any) -> int:
-    """Our patient item above a node, 0 where there is none."""
+    """Our patient item above a node, 0 if there is none."""
     hierarchy = _hierarchy()
     if hierarchy is None or hierarchy.GetItemByDataNode(node) == hierarchy.GetInvalidItemID():
         return 0
@@ -58,7 +58,7 @@ def tidyPatient(node: Any, folder: int) -> None:
 
 
 def patientOf(node: Any) -> str:
-    """Name of the patient item above a node, "" where it is not one of ours."""
+    """Name of the patient item above a node, "" if it is not one of ours."""
     folder = patientItem(node)
     return _hierarchy().GetItemName(folder) if folder else ""
 

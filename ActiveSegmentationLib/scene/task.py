@@ -14,8 +14,8 @@ class Task:
 
     Attributes:
         slice: Which slice.
-        row: The request it answers, or None where the user chose the slice.
-        round: Round that asked for it, or None.
+        row: The request it answers, or None if the user chose the slice.
+        round: Round that requested it, or None.
     """
 
     slice: SliceId

@@ -26,7 +26,7 @@ class ViewWatch:
         moved: Called when the view shows another slice or none, or has to be settled.
 
     Attributes:
-        index: 0-based index of the slice that the view shows, or None where it shows none of them.
+        index: 0-based index of the slice that the view shows, or None if it shows none of them.
     """
 
     def __init__(self, sliceNode: Any, case: Case, moved: Callable[[], None]) -> None:

@@ -13,7 +13,7 @@ class View:
     Attributes:
         sliceNode: Its vtkMRMLSliceNode.
         sliceLogic: Its vtkMRMLSliceLogic.
-        renderer: The first renderer of its window, or None where it does not render.
+        renderer: The first renderer of its window, or None if it does not render.
         render: Requests a redraw; takes no arguments.
     """
 
@@ -31,7 +31,7 @@ class Views(Protocol):
         """Whether there is no screen (no main window); then every open slice counts as being in view."""
 
     def annotationView(self) -> View | None:
-        """The view to annotate in, or None where there is none (no main window, a layout without slice views)."""
+        """The view to annotate in, or None if there is none (no main window, a layout without slice views)."""
 
     def others(self) -> list[View]:
         """The other slice views that are shown."""

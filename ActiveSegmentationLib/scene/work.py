@@ -91,7 +91,7 @@ class Work(Jobs):
             self.readStrategies()
 
     def unavailableReason(self, strategy: str) -> str:
-        """Why the open study cannot use a strategy now; "" where it can, or where that is unknown.
+        """Why the open study cannot use a strategy now; "" if it can, or where that is unknown.
 
         Args:
             strategy: Its name, with or without argument and options.

@@ -24,7 +24,7 @@ def augment(
 
     Returns:
         Images of the same shape, interpolated bilinearly and continued at the border; labels of the same shape, nearest
-        neighbour, 255 where the content comes from outside of the slice.
+        neighbour, 255 where the content comes from outside the slice.
     """
     images, labels = move(images, labels, _placements(images, settings, generator))
     return change_intensities(images, settings, generator), labels

@@ -82,7 +82,7 @@ class Ensemble(Predictor):
 
 
 def _of_unit_spread(features: np.ndarray) -> np.ndarray:
-    """Features (n, d) divided by the root of their total variance, where they vary at all."""
+    """Features (n, d) divided by the root of their total variance, unless it is 0."""
     spread = float(np.sqrt(features.var(axis=0, dtype=np.float64).sum())) if len(features) else 0.0
     return features / np.float32(spread) if spread > 0 else features
 
@@ -99,14 +99,14 @@ def fit_ensemble(
 
     - Each member has a folder that is named by its key.
     - An earlier ensemble in the folder stays in use until all members are trained, and is removed then.
-    - Member i is the same whatever the number of members.
+    - Member i is the same regardless of the number of members.
 
     Args:
         task: What to train on and how; every member has a seed of its own that follows from the task's.
         members: Number of ensemble members, at least 1.
         folder: Folder of the ensemble.
         compute: Device and progress reporter. Default: the CPU.
-        initial: Ensemble to start from where the settings ask for a warm start: member i starts from its member i, or
+        initial: Ensemble to start from if the settings ask for a warm start: member i starts from its member i, or
             from its first where it has fewer.
 
     Raises:
@@ -117,7 +117,7 @@ def fit_ensemble(
         >>> ensemble = fit_ensemble(task, 5, folder=Path("model"), compute=Compute("cuda"))
     """
     if members < 1:
-        raise BadInput("An ensemble needs at least one model.", where="members", advice="Ask for 1 or more.")
+        raise BadInput("An ensemble needs at least one model.", where="members", advice="Use 1 or more.")
     trained = []
     for number in range(members):
         first = None if initial is None else initial.members[number if number < len(initial.members) else 0]

@@ -135,7 +135,7 @@ def examples_from_annotations(
         of the image are unlabelled. Planes larger than the grid are kept whole.
 
     Raises:
-        BadInput: If an annotation holds a label value outside of the label set.
+        BadInput: If an annotation holds a label value outside the label set.
     """
     ordered = sorted((stack.row(slice_id), slice_id) for slice_id in annotations)
     dense = np.array([annotations[s].kind == AnnotationKind.MASK for _, s in ordered], dtype=bool)

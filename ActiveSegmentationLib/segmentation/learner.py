@@ -1,4 +1,4 @@
-"""The learner of segmentations: its data on the device, and one optimisation step after the other."""
+"""The base of segmentation learners: keeps the data on the device and does the optimisation steps."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class SegmentationLearner(Learner):
         return {"loss": float(loss.detach()) if bool(torch.isfinite(total)) else math.nan}
 
     def after_step(self, history: History) -> None:
-        """Validate from time to time, and keep the weights where the Dice is the best so far."""
+        """Validate from time to time, and keep the weights if the Dice is the best so far."""
         settings, done = self._settings, history.step
         if self._validation is None or (done % settings.validate_every and done != self.steps):
             return
@@ -177,7 +177,7 @@ class SegmentationLearner(Learner):
         return torch.randperm(len(self._dense), generator=generator, device=self.device)
 
     def _descend(self, loss: torch.Tensor) -> None:
-        """Change the weights; each optimiser has parameters of its own, whose gradients are clipped apart."""
+        """Update the weights; gradients are clipped separately for each optimiser."""
         self.network.zero_grad(set_to_none=True)
         loss.backward()
         parts = {TASK: self.network.net, HEAD: self.network.loss_head}

@@ -60,7 +60,7 @@ def ranking_loss(predicted: torch.Tensor, losses: torch.Tensor) -> torch.Tensor:
         losses: (n,) losses, used without gradient.
 
     Returns:
-        Scalar, 0 where there is no pair.
+        Scalar, 0 if there is no pair.
     """
     pairs = len(predicted) // 2
     order = torch.sign(losses - losses.flip(0)).detach()[:pairs]

@@ -41,7 +41,7 @@ class SegmentationLoss:
 
     @classmethod
     def of(cls, settings: TrainingSettings, class_weights: torch.Tensor | None = None) -> Self:
-        """The loss that the settings of a training ask for."""
+        """The loss that the settings of a training define."""
         return cls(
             background=settings.dice_background,
             squared=settings.dice_squared,
@@ -117,7 +117,7 @@ def partial_cross_entropy(
 def _slice_cross_entropies(
     logits: torch.Tensor, labels: torch.Tensor, class_weights: torch.Tensor | None
 ) -> torch.Tensor:
-    """(n,) mean over the labelled pixels of each slice, 0 where it has none."""
+    """(n,) mean over the labelled pixels of each slice, 0 if it has none."""
     targets = labels.long()
     losses = functional.cross_entropy(
         logits, targets, weight=class_weights, ignore_index=IGNORE_LABEL, reduction="none"

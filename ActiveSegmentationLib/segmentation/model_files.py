@@ -1,4 +1,4 @@
-"""The files of trained models and ensembles, as far as they can be read without PyTorch."""
+"""Files of trained models and ensembles; reads all but the weights, without PyTorch."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ class UNet(SegmentationNetwork):
         return self.net.get_submodule("final_conv")(features)[..., : size[0], : size[1]]
 
     def convolutions(self, part: str) -> list[nn.Conv2d]:
-        """The 3 x 3 convolutions of a part of the network, in the order in which they compute.
+        """The 3 x 3 convolutions of a part of the network, in the order of computation.
 
         Args:
             part: "last", the one before the final 1 x 1 convolution; "bottleneck", the last one of the coarsest level;
@@ -147,7 +147,7 @@ def _blocks(channels: int, classes: int, settings: TrainingSettings) -> nn.Modul
 
 
 class _Entered(nn.Module):
-    """Two convolutions with dropout on what enters them."""
+    """Two convolutions with dropout on their input."""
 
     def __init__(self, convolutions: nn.Module, dropout: nn.Module) -> None:
         super().__init__()

@@ -15,7 +15,7 @@ from ActiveSegmentationLib.segmentation.slices import Slices
 
 
 class Sampler(Protocol):
-    """A way to draw several predictions of the same images; the room ``uncertainty`` has several."""
+    """A way to draw several predictions of the same images; the package ``uncertainty`` has several."""
 
     def draws(self, model: Predictor, images: torch.Tensor, batch: int) -> Iterator[torch.Tensor]:
         """Yield probabilities (n, classes, H, W) float32, one tensor per draw.
@@ -33,7 +33,7 @@ class VolumePrediction:
 
     Attributes:
         labels: (S, h, w) uint8 most probable class.
-        probabilities: (classes, S, h, w) float32, summing to 1 over the classes; empty where they are not kept.
+        probabilities: (classes, S, h, w) float32, summing to 1 over the classes; empty if they are not kept.
     """
 
     labels: np.ndarray
@@ -75,7 +75,7 @@ def predict_volume(
     """Predict every slice of a volume.
 
     Probabilities, not labels, are resampled to the volume's own pixels, so that outlines are as fine as the images.
-    Planes larger than the stack's grid are predicted whole. Where slices are cropped, what lies outside of the grid is
+    Planes larger than the stack's grid are predicted whole. Where slices are cropped, pixels outside the grid are
     background.
 
     Args:

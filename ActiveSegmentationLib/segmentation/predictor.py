@@ -1,4 +1,4 @@
-"""What models and ensembles have in common: probabilities of slices, batch by batch or all at once."""
+"""Base of models and ensembles: predicts probabilities of slices, batch by batch or all at once."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Predictor(ABC):
         """
 
     def predict_loss(self, images: torch.Tensor) -> torch.Tensor:
-        """How large the loss on images will be, as the loss head predicts it.
+        """The loss on images, as predicted by the loss head.
 
         Args:
             images: (n, channels, H, W) float32 on the networks' device.
@@ -56,7 +56,7 @@ class Predictor(ABC):
             BadInput: If the model was trained without a loss head.
         """
         advice = "Train again with the setting 'loss_head', or choose another strategy."
-        raise BadInput("The present model has no head that predicts its loss.", where="model", advice=advice)
+        raise BadInput("The current model has no head that predicts its loss.", where="model", advice=advice)
 
     def predicted_losses(self, stack: Slices, rows: np.ndarray, compute: Compute | None = None) -> np.ndarray:
         """Predicted losses (n,) float32 of all ``rows``; see ``predict_loss`` and ``probabilities``.

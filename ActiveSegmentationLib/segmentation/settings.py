@@ -63,7 +63,7 @@ class TrainingSettings(Settings):
     """Settings of the training of a segmentation model.
 
     Attributes:
-        steps: Number of optimisation steps, whatever the number of examples.
+        steps: Number of optimisation steps, regardless of the number of examples.
         batch_size: Slices per step; with fewer examples, each is used several times with different augmentation.
         learning_rate: Peak learning rate.
         weight_decay: Weight decay.

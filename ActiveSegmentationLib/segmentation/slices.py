@@ -76,10 +76,10 @@ class Slices(ImageStack, Protocol):
         """Rows of a volume's slices, in their order."""
 
     def to_grid(self, labels: Any, volume_id: str, /) -> np.ndarray:
-        """(h, w) uint8 labels of a slice -> (H, W) uint8, nearest neighbour; 255 outside of the image."""
+        """(h, w) uint8 labels of a slice -> (H, W) uint8, nearest neighbour; 255 outside the image."""
 
     def inside(self, rows: Any, /) -> np.ndarray:
         """Which pixels of the rows are inside the image, not padding: (n, H, W) bool."""
 
     def from_grid(self, values: Any, volume_id: str, /) -> np.ndarray:
-        """(n, C, H, W) float32 probabilities -> (n, C, h, w) in the volume's plane; background outside of the grid."""
+        """(n, C, H, W) float32 probabilities -> (n, C, h, w) in the volume's plane; background outside the grid."""

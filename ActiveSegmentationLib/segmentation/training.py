@@ -30,8 +30,8 @@ class TrainingTask:
         classes: Number of classes including background.
         settings: Settings of the training.
         seed: Seed of initial weights, batches, augmentation and dropout.
-        validation: Slices that pick the best weights; used only where the settings select "best".
-        initial: Model to start from; used only where the settings ask for a warm start.
+        validation: Slices that pick the best weights; used only if the settings select "best".
+        initial: Model to start from; used only if the settings ask for a warm start.
 
     Raises:
         BadInput: If there is nothing to learn from, the labels are not the classes, the best weights are wanted and
@@ -99,7 +99,7 @@ def fit(
 
     Raises:
         JobFailed: If the loss is not finite, or the disk is full.
-        Cancelled: If the person asked to stop; the last checkpoint is kept.
+        Cancelled: If the user asked to stop; the last checkpoint is kept.
 
     Example:
         >>> examples = examples_from_annotations(stack, annotations, labels)

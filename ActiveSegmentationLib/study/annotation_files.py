@@ -126,7 +126,7 @@ class AnnotationFiles:
         return labels
 
     def read_slices(self, volume: Volume) -> tuple[bytes, SliceFile] | None:
-        """Content of the slices file, raw and parsed, or None where there is none.
+        """Content of the slices file, raw and parsed, or None if there is none.
 
         Raises:
             BadInput: If it is damaged or belongs to another volume or grid.

@@ -29,7 +29,7 @@ class ChangedMeanwhile(BadInput):
     """A slice was committed under the same name since it was last read: by another Slicer, most likely.
 
     Attributes:
-        version: The commit that would be replaced, or None where the slice is no longer committed.
+        version: The commit that would be replaced, or None if the slice is no longer committed.
     """
 
     def __init__(
@@ -260,7 +260,7 @@ def _require_expected(file: SliceFile, slice_id: SliceId, expected: Mapping[Slic
 
 
 def _names(folder: Path) -> list[str]:
-    """Sorted names in a folder; none where the folder does not exist."""
+    """Sorted names in a folder; none if the folder does not exist."""
     with explained(folder):
         return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
 

@@ -28,7 +28,7 @@ class SliceAnnotation:
         labels: (rows, columns) uint8 label values in the array order of the volume: 0 background, 255 unlabelled.
         kind: Mask or scribble.
         annotator: Name of the annotator.
-        round: Number of the round that requested it, or None where it was not requested.
+        round: Number of the round that requested it, or None if it was not requested.
         seconds: Time spent on it, 0 or more.
         committed_at: Time in ISO 8601. Default: the time of the commit.
         prelabel: Key of the model whose prediction was the starting point, or None.

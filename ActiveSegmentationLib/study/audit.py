@@ -55,7 +55,7 @@ class Audit:
         """Check every chain, and every committed slice against its record.
 
         Returns:
-            One sentence per problem; empty where the trail is complete and nothing was changed outside of it. Records
+            One sentence per problem; empty if the trail is complete and nothing was changed outside it. Records
             that were cut off the end of a chain are detected by stored slices without a record.
         """
         problems: list[str] = []

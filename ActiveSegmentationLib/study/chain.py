@@ -68,7 +68,7 @@ class HashChain:
         return {**record, "hash": hash_json(record)}
 
     def last(self) -> dict[str, Any] | None:
-        """The last complete record, or None where there is none.
+        """The last complete record, or None if there is none.
 
         Raises:
             BadInput: If it is damaged.
@@ -125,7 +125,7 @@ class HashChain:
         return [record for _, record in self._lines() if isinstance(record, dict)]
 
     def _lines(self) -> Iterator[tuple[int, Any]]:
-        """Line numbers from 1 with the parsed line, None where it is not JSON; without an incomplete last line."""
+        """Line numbers from 1 with the parsed line, None if it is not JSON; without an incomplete last line."""
         with explained(self.path):
             data = self.path.read_bytes() if self.path.is_file() else b""
         *lines, rest = data.split(b"\n")
@@ -135,7 +135,7 @@ class HashChain:
             yield number, _parsed(line)
 
     def problems(self) -> list[str]:
-        """Problems of the chain, one sentence each; empty where it is complete and unchanged."""
+        """Problems of the chain, one sentence each; empty if it is complete and unchanged."""
         found: list[str] = []
         previous, seq = self._start, 0
         for number, record in self._lines():

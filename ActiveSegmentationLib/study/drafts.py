@@ -151,7 +151,7 @@ class DraftStore:
         return draft
 
     def discard(self, slice_id: SliceId, annotator: str) -> None:
-        """Delete the draft of a slice; does nothing where there is none, or another process has written it since."""
+        """Delete the draft of a slice; does nothing if there is none, or another process has written it since."""
         own = self._path(slice_id, annotator)
         path = self._path(slice_id, self._moved.pop(own, annotator))
         if not self._is_foreign(path):

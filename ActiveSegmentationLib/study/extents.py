@@ -82,7 +82,7 @@ class ExtentStore:
         self._change(lambda known: {**known, volume_id: (first, last)}, event)
 
     def clear(self, volume_id: str) -> None:
-        """Delete the extent of a volume; does nothing where there is none.
+        """Delete the extent of a volume; does nothing if there is none.
 
         Raises:
             BadInput: If there is no such volume, or the study cannot be written.

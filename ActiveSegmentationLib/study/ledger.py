@@ -165,7 +165,7 @@ class Writer:
         """Finish or undo the change that a crash interrupted, if there is one.
 
         Raises:
-            BadInput: If the journal is damaged or names files outside of the study.
+            BadInput: If the journal is damaged or names files outside the study.
         """
         sweep(self._journal, self._chain.path)
         if not self._journal.is_file():

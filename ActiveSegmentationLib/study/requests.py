@@ -230,6 +230,6 @@ class RequestStore:
         return path
 
     def read_record(self, number: int, name: str) -> dict[str, Any] | None:
-        """Read ``<name>.json`` of a round, or None where there is none."""
+        """Read ``<name>.json`` of a round, or None if there is none."""
         path = self.round_folder(number) / f"{check_record_name(name)}.json"
         return read_json(path) if path.is_file() else None

@@ -123,7 +123,7 @@ class SliceFile:
     slices: Mapping[int, SliceRecord] = field(default_factory=dict)
 
     def record(self, index: int) -> SliceRecord:
-        """The record of a slice, an empty one where there is none."""
+        """The record of a slice, an empty one if there is none."""
         return self.slices.get(index, SliceRecord(SliceStatus.FLAGGED))
 
     def with_record(self, index: int, record: SliceRecord) -> SliceFile:

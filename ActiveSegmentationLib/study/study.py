@@ -281,7 +281,7 @@ class Study:
             volume: Only commits on this volume; no other file is read. Default: all volumes.
 
         Raises:
-            BadInput: If a file is damaged, was changed outside of the study, or belongs to no volume of the cohort.
+            BadInput: If a file is damaged, was changed outside the study, or belongs to no volume of the cohort.
         """
         stem = None if annotator is None else annotator_stem(annotator)
         excluded = {} if include_excluded else self.excluded()
@@ -354,7 +354,7 @@ class Study:
         )
 
     def include(self, volume_id: str) -> None:
-        """Include an excluded volume again; does nothing where it is not excluded.
+        """Include an excluded volume again; does nothing if it is not excluded.
 
         Raises:
             BadInput: If there is no such volume.

@@ -25,15 +25,15 @@ Batch = TypeVar("Batch")
 
 
 class Learner(ABC):
-    """What trains: a network with its data, its losses and its optimisers.
+    """Base of all learners: a network with its data, losses and optimisers.
 
     A training resumes from a checkpoint to the same weights only if every random draw of a step is from a stream that
     is named by the number of the step. Learners that are trained without checkpoints may draw from one generator.
 
     Attributes:
         history_file: Name of the file that keeps the losses.
-        advice: What the person can do if a loss is not finite.
-        stage: What the training is called in progress reports, such as "Training the autoencoder".
+        advice: What the user can do if a loss is not finite.
+        stage: Name of the training in progress reports, such as "Training the autoencoder".
         steps: Number of steps of the whole training.
         device: PyTorch device.
         network: The network.
@@ -60,7 +60,7 @@ class Learner(ABC):
         """
 
     def after_step(self, history: History) -> None:  # noqa: B027 - most learners need nothing here
-        """Do what follows a step, for example a validation. Default: nothing."""
+        """Called after each step, for example to validate. Default: does nothing."""
 
     def shown_values(self, losses: Losses) -> Losses:
         """Values that progress reports show after a step. Default: all losses, to four digits."""
@@ -71,7 +71,7 @@ class Learner(ABC):
         return history.to_json()
 
     def state(self) -> dict[str, Any]:
-        """All that a training needs to continue as if it had never stopped: tensors, numbers and texts."""
+        """Everything that a training needs to continue as if it had never stopped: tensors, numbers and texts."""
         optimisers = {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()}
         return {"network": self.network.state_dict(), "optimisers": optimisers}
 
@@ -83,12 +83,12 @@ class Learner(ABC):
 
 
 def run_training(learner: Learner, progress: Progress, checkpoints: Checkpoints | None = None) -> History:
-    """Do the steps of a training that are left, and leave the trained network in the learner.
+    """Do the remaining steps of a training; the trained network is then in the learner.
 
-    PyTorch's global random generators are as before afterwards.
+    PyTorch's global random generators are unchanged afterwards.
 
     Args:
-        learner: What trains.
+        learner: The learner.
         progress: Progress reporter; called after every step.
         checkpoints: Where to save the state, and to resume from. Default: the training is not saved.
 
@@ -97,7 +97,7 @@ def run_training(learner: Learner, progress: Progress, checkpoints: Checkpoints 
 
     Raises:
         JobFailed: If a loss is not finite, or the disk is full.
-        Cancelled: If the person asked to stop; the last checkpoint is kept.
+        Cancelled: If the user asked to stop; the last checkpoint is kept.
     """
     history = History(learner.steps) if checkpoints is None else checkpoints.resume(learner, progress)
     before, begun = history.seconds, time.monotonic()
@@ -121,7 +121,7 @@ def endless_batches(batches_of_epoch: Callable[[int], Iterable[Batch]], first: i
 
     Args:
         batches_of_epoch: The batches of an epoch, given its number from 0.
-        first: Number of batches to skip, those of the steps that are done.
+        first: Number of batches to skip: those of the finished steps.
     """
     batches = itertools.chain.from_iterable(batches_of_epoch(epoch) for epoch in itertools.count())
     return itertools.islice(batches, first, None)

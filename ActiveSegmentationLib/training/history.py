@@ -1,4 +1,4 @@
-"""What a training reports about itself: the loss of every step, validation scores, time spent."""
+"""History of a training: the loss of every step, validation scores, time spent."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class ModelFiles:
     Attributes:
         stem: Name of the files without suffix.
         format: Version of the files; files of another version are refused.
-        advice: What the person can do about damaged files.
+        advice: What the user can do about damaged files.
     """
 
     stem: str
@@ -44,7 +44,7 @@ class ModelFiles:
         """Write weights and description; the description comes last, so that a model that has one is complete.
 
         Args:
-            folder: Folder of this network alone; made where it is missing.
+            folder: Folder of this network alone; created if missing.
             network: The network.
             description: JSON values, among them the "key" of the network.
 
@@ -101,7 +101,7 @@ class ModelFiles:
         network.eval()
 
     def saved_key(self, folder: Path) -> str | None:
-        """Key of the finished network in a folder, or None where there is none."""
+        """Key of the finished network in a folder, or None if there is none."""
         if not (folder / self.description).exists():
             return None
         return read_json(folder / self.description).get("key")

@@ -1,4 +1,4 @@
-"""Random numbers of PyTorch that follow a seed and leave its global generators as they were."""
+"""Seeded random numbers of PyTorch that leave its global generators unchanged."""
 
 from __future__ import annotations
 

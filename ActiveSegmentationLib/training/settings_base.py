@@ -33,7 +33,7 @@ _RULES = {
     "too_short": "be a list of {min_length} or more values",
     "too_long": "be a list of {max_length} or fewer values",
 }
-"""What a setting must fulfil, by the type of pydantic's error."""
+"""The rule that a setting must satisfy, by the type of pydantic's error."""
 
 _UNKNOWN = {"unexpected_keyword_argument", "extra_forbidden"}
 
@@ -96,7 +96,7 @@ def _adapter(cls: type) -> pydantic.TypeAdapter:
 def settings(cls: Cls) -> Cls:
     """Make a frozen dataclass of settings whose values are validated whenever one is made.
 
-    Lists are taken for tuples, whole numbers for floats; nothing else is converted. Errors are ``BadInput``.
+    Lists are converted to tuples and whole numbers to floats; nothing else is converted. Errors are ``BadInput``.
 
     Example:
         >>> @settings

@@ -95,8 +95,8 @@ def accumulate(
     """Draw predictions of slices, batch by batch.
 
     Valid pixels are those inside the image at which the sampler's draws are valid. The padding around a plane that is
-    smaller than the grid is left out: no annotation covers it, so that predictions there are arbitrary and would hide
-    those of the image.
+    smaller than the grid is left out: no annotation covers it, so predictions there are arbitrary and would mask those
+    of the image.
 
     Args:
         model: A model or an ensemble.

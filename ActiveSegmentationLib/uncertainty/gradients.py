@@ -65,7 +65,7 @@ def gradient_embeddings(
 
     - Gradients are taken without dropout, over the pixels inside the image.
     - Planes larger than the grid are used whole, window by window.
-    - Only the first member of an ensemble is used, as the papers use one model.
+    - Only the first member of an ensemble is used, because the papers use one model.
 
     Source: Ash et al. 2020 (BADGE); Foellmer et al. 2024, Appendix A.
 
@@ -188,7 +188,7 @@ def sample_gradients(
     summed over the pixels, is the gradient of the weight. Mode, parameters and ``.grad`` stay as they were.
 
     Args:
-        network: The network; it computes without dropout and with running statistics, whatever its mode.
+        network: The network; it computes without dropout and with running statistics, regardless of its mode.
         images: (n, channels, H, W) float on the network's device, of its precision.
         layer: "last", "bottleneck" or "decoder".
         loss: Name from ``LOSSES``.
@@ -257,7 +257,7 @@ def _of_windows(
         share = own.flatten(1).sum(1) / total
         found = share[:, None] * sample_gradients(network, images[..., rows, columns], inside=own, **options)
         result = found if result is None else result + found
-    assert result is not None  # a plane has a window
+    assert result is not None  # every plane has at least one window
     return result
 
 
@@ -276,7 +276,8 @@ def _inputs_and_output_gradients(
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
     inside: torch.Tensor | None,
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """Of each convolution its input (n, C, h, w) and the gradient of the loss by its output (n, O, h, w)."""
+    """For each convolution, its input (n, C, h, w) and the gradient of the loss with respect to its output (n, O, h,
+    w)."""
     inputs: dict[nn.Module, torch.Tensor] = {}
     outputs: dict[nn.Module, torch.Tensor] = {}
 
@@ -305,7 +306,7 @@ def _inputs_and_output_gradients(
 
 
 def _weight_gradients(conv: nn.Conv2d, inputs: torch.Tensor, deltas: torch.Tensor) -> torch.Tensor:
-    """Products of output gradients and what each weight saw, summed over the pixels: (n, O, C, rows, columns).
+    """Products of output gradients and the inputs of each weight, summed over the pixels: (n, O, C, rows, columns).
 
     One weight position at a time, which needs a ninth of the memory of unfolding the input.
     """

@@ -31,7 +31,7 @@ STUCK_SECONDS = 20.0
 """Time without a sign of life after which the worker counts as stuck."""
 
 STOP_MILLISECONDS = 2000
-"""Time for the worker to end by itself before it is killed."""
+"""Time that the worker gets to exit before it is killed."""
 
 WATCH_SECONDS = 1.0
 """Time between two checks for signs of life."""
@@ -85,7 +85,7 @@ class Job:
     Attributes:
         name: Name of the job, see ``worker.jobs``.
         options: Its options, JSON values.
-        about: What it concerns: "study", "volume" and "slice", as far as they matter.
+        about: What it concerns: "study", "volume" and "slice", if relevant.
         id: Number of the job as text, "" before it is submitted.
         active: Whether it runs or waits.
         result: Its result, or None before it is done.
@@ -167,7 +167,7 @@ class WorkerClient:
         self._jobs[number] = job
         if self._process is None:
             self._start()
-        if job.active:  # false where the start failed at once, which was reported already
+        if job.active:  # false if the start failed at once, which was reported already
             self._process.write(line)
 
     def cancel(self, job: Job) -> None:
@@ -181,7 +181,7 @@ class WorkerClient:
         self._watch.stop()
         if process is None:
             return
-        process.closeWriteChannel()  # the worker leaves at the end of its input, whatever it is doing
+        process.closeWriteChannel()  # the worker exits at the end of its input, even during a job
         if self.state == STUCK or not process.waitForFinished(STOP_MILLISECONDS):
             self._kill(process)
         process.deleteLater()

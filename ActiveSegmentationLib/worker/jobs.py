@@ -42,8 +42,8 @@ def describe(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
 
 def index(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """Index the cohort at ``path`` (with ``layout``, ``axis``, ``pattern``, ``split``): its ``root`` and ``cohort``,
-    ``labels`` (None where the cohort has none), and ``previews``, pictures of a few slices in the folder
-    ``pictures`` (none where no folder is given).
+    ``labels`` (None if the cohort has none), and ``previews``, pictures of a few slices in the folder
+    ``pictures`` (none if no folder is given).
     """
     from ActiveSegmentationLib.cohort import discover, read_split, with_roles, write_previews
     from ActiveSegmentationLib.study import label_set_for
@@ -62,7 +62,7 @@ def index(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
 
 def strategies(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """The known strategies: ``strategies`` is a list of name, summary, options and ``hindrance``: why the study at
-    ``study`` cannot use it now ("" where it can, and where no study is given).
+    ``study`` cannot use it now ("" if it can, and where no study is given).
     """
     from ActiveSegmentationLib import acquisition
     from ActiveSegmentationLib.loop import study_situation

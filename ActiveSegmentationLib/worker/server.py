@@ -104,7 +104,7 @@ class Server:
             self._send(event="done", id=number, result=result)
         except Cancelled:
             self._send(event="cancelled", id=number)
-        except BaseException as error:  # noqa: BLE001 - the worker survives whatever a job does (sys.exit)
+        except BaseException as error:  # noqa: BLE001 - no job may end the worker (sys.exit)
             self._send(event="error", id=number, **explain(error))
         finally:
             self._cancelled.discard(number)

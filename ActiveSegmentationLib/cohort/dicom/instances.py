@@ -89,7 +89,7 @@ class Instance:
         sop_class: SOP class UID.
         kind: "image", "localizer", "screenshot", "segmentation", "contours", "directory" or "other".
         name: Name of the object where it is "other".
-        patient: Patient ID; empty where it is missing.
+        patient: Patient ID; empty if it is missing.
         person: Name and date of birth, for comparison only.
         study: Study instance UID.
         series: Series instance UID.
@@ -97,7 +97,7 @@ class Instance:
         number: Series number.
         modality: Modality.
         photometric: Photometric interpretation.
-        planes: One plane per frame; empty where the file cannot be used.
+        planes: One plane per frame; empty if the file cannot be used.
         problem: Why the file cannot be used, or None.
         advice: What to do about it.
         references: For segmentations and contours: UIDs of the series they were drawn on.
@@ -144,7 +144,7 @@ def read_instance(path: Path) -> Instance | None:
     """Read the header of a file.
 
     Returns:
-        The header, with ``problem`` set where the file cannot be used; None where it is not a DICOM file.
+        The header, with ``problem`` set where the file cannot be used; None if it is not a DICOM file.
 
     Raises:
         BadInput: If the file cannot be opened.

@@ -53,7 +53,7 @@ def not_an_image(sop_class: str, modality: str, has_pixels: bool) -> str | None:
 
 
 def class_name(sop_class: str) -> str:
-    """The standard's name of a SOP class without "Storage"; empty where it is unknown."""
+    """The standard's name of a SOP class without "Storage"; empty if it is unknown."""
     from pydicom.uid import UID
 
     name = UID(sop_class).name

@@ -45,9 +45,9 @@ class Plane:
         position: LPS position of the first pixel in mm; empty for a picture without a position.
         orientation: Direction cosines of the rows, then of the columns; empty as above.
         spacing: Millimetres between rows and between columns; empty for a picture without it.
-        distance: Millimetres between slices as the file tells them, for a single slice; None where it does not.
-        marks: Values of ``MARKS`` as text, as far as the file tells them.
-        times: Values of ``TIMES``, as far as the file tells them.
+        distance: Millimetres between slices as the file tells them, for a single slice; None if it does not.
+        marks: Values of ``MARKS`` as text, if the file has them.
+        times: Values of ``TIMES``, if the file has them.
     """
 
     path: Path
@@ -93,7 +93,7 @@ def planes_of(path: Path, dataset: Any, *, needs_place: bool) -> list[Plane]:
 
 
 def rescale_of(dataset: Any, frame: int | None) -> tuple[float, float] | None:
-    """Slope and intercept of a plane, or None where the file has none.
+    """Slope and intercept of a plane, or None if the file has none.
 
     Raises:
         BadValue: If one is not a number.
@@ -188,7 +188,7 @@ def _single_times(dataset: Any) -> dict[str, float | None]:
 
 
 def _clock(value: str) -> float | None:
-    """A date and time as an increasing number; None where it is not one."""
+    """A date and time as an increasing number; None if it is not one."""
     try:
         return float(value.partition("+")[0].replace(":", ""))
     except ValueError:

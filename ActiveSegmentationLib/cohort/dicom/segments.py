@@ -49,7 +49,7 @@ def read_segmentations(paths: Sequence[Path], geometry: Geometry) -> np.ndarray:
         geometry: Grid of the image.
 
     Returns:
-        (k, j, i) int32: 0 where there is no segment, otherwise its number, ``FILE_STEP`` higher with each further file.
+        (k, j, i) int32: 0 if there is no segment, otherwise its number, ``FILE_STEP`` higher with each further file.
 
     Raises:
         BadInput: Naming the file, if it cannot be read, has overlapping segments or another grid.

@@ -28,7 +28,7 @@ class Series:
     Attributes:
         patient: Name of the patient.
         name: Unique name of the series.
-        uid: Series instance UID; empty where it is missing.
+        uid: Series instance UID; empty if it is missing.
         instances: The files.
     """
 

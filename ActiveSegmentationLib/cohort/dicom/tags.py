@@ -49,7 +49,7 @@ def quiet() -> Iterator[None]:
 
 
 def text(dataset: Any, keyword: str) -> str:
-    """An element as one line of text; several values are joined by a backslash, empty where there is none.
+    """An element as one line of text; several values are joined by a backslash, empty if there is none.
 
     Bytes that do not fit the file's character set are read as UTF-8 if valid, otherwise as Latin-1, so that different
     names stay different.
@@ -75,7 +75,7 @@ def text(dataset: Any, keyword: str) -> str:
 
 
 def numbers(dataset: Any, keyword: str, count: int) -> tuple[float, ...] | None:
-    """An element as finite numbers, or None where it is missing or empty.
+    """An element as finite numbers, or None if it is missing or empty.
 
     Raises:
         BadValue: If it has another number of values or one is not a number.
@@ -93,7 +93,7 @@ def numbers(dataset: Any, keyword: str, count: int) -> tuple[float, ...] | None:
 
 
 def number(dataset: Any, keyword: str) -> float | None:
-    """An element as one number; None where it is missing or is not one."""
+    """An element as one number; None if it is missing or is not one."""
     try:
         found = numbers(dataset, keyword, 1)
     except BadValue:

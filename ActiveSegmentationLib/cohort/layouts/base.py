@@ -30,7 +30,7 @@ class Layout:
 
 
 def folders(path: Path) -> list[Path]:
-    """Visible folders in a folder, unsorted; none where the path is not a folder."""
+    """Visible folders in a folder, unsorted; none if the path is not a folder."""
     return (
         [entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
         if path.is_dir()

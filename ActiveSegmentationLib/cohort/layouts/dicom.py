@@ -57,7 +57,7 @@ def _read(path: Path, progress: Progress) -> Draft:
 
 
 def named_volume(path: Path) -> Candidate | None:
-    """The volume of a DICOM file or folder; None where there is no DICOM.
+    """The volume of a DICOM file or folder; None if there is no DICOM.
 
     Raises:
         BadInput: If it holds no usable volume, or several.

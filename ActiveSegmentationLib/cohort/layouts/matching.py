@@ -169,7 +169,7 @@ class Matcher:
         return fits if len(fits) == 1 and None not in grids else images
 
     def _grid(self, path: Path) -> Geometry | None:
-        """The grid of a file, read once; None where it cannot be read, which is reported for the file."""
+        """The grid of a file, read once; None if it cannot be read, which is reported for the file."""
         if path not in self._grids:
             try:
                 self._grids[path] = read_header(path).geometry

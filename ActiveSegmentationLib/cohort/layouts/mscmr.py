@@ -69,7 +69,7 @@ def _is_label(file: Path, root: Path) -> bool:
 
 
 def _own(root: Path, image: Path, labels: list[Path], draft: Draft) -> Path | None:
-    """The label file of an image; none where there are several."""
+    """The label file of an image; none if there are several."""
     if len(labels) > 1:
         named = ", ".join(file.relative_to(root).as_posix() for file in labels)
         advice = "Keep one of them, or name it in a table."

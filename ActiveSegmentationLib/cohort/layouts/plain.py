@@ -105,7 +105,7 @@ def _unmatched(match: Match, root: Path) -> Problem:
 
 
 def _structures(found: Iterable[Sequence[Match]], draft: Draft) -> dict[str, int]:
-    """Label value of each structure, where an image has a label file for each; empty where none has, or too many."""
+    """Label value of each structure, where an image has a label file for each; empty if none has, or too many."""
     found = list(found)
     if not any(len(matches) > 1 and _are_structures(matches) for matches in found):
         return {}

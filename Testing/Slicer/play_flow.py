@@ -359,7 +359,7 @@ class Player:
 def main(arguments: list[str]) -> int:
     """Play; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--cohort", type=Path, metavar="DIR", help="images with masks; the sample cohort unless given")
+    parser.add_argument("--cohort", type=Path, metavar="DIR", help="images with masks; default: the sample cohort")
     parser.add_argument("--annotation", choices=("mask", "scribble"), default="mask")
     parser.add_argument("--requests", type=int, default=10, metavar="N")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the places where strokes lie")

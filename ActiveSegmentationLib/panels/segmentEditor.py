@@ -65,7 +65,8 @@ class SegmentEditor(Editor):
         if segmentationNode is None:
             self._widget.setActiveEffect(None)
         self._widget.setSegmentationNode(segmentationNode)
-        self._widget.setSourceVolumeNode(volumeNode)
+        if segmentationNode is not None:  # without one the widget refuses a volume, and has dropped its own
+            self._widget.setSourceVolumeNode(volumeNode)
 
     def selectSegment(self, segmentId: str) -> None:
         """Select the segment to draw."""

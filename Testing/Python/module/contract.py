@@ -351,7 +351,7 @@ def checkStrategies(module, folder):
     ui, work, parameters = widget.ui, widget.logic.work, widget.logic.getParameterNode()
     words = {"summary": "What it is for.", "options": {"beta": {"default": 1.0, "meaning": "how sharply"}}}
     work.strategies = [{"name": name, "hindrance": "", **words} for name in ("recommended", "power", "vote")]
-    work.hindrance = lambda strategy: "Needs two models." if strategy.startswith("vote") else ""
+    work.unavailableReason = lambda strategy: "Needs two models." if strategy.startswith("vote") else ""
     widget.wiring.update()
     box, line = ui.strategyComboBox, ui.strategyOptionsLineEdit
     model = box.model()
@@ -371,7 +371,7 @@ def checkStrategies(module, folder):
     assert not ui.suggestButton.enabled
     assert "Needs two models." in ui.suggestButton.toolTip  # Slicer puts tooltips into paragraphs
     assert "Needs two models." in ui.strategyLabel.text
-    del work.hindrance
+    del work.unavailableReason
     widget.logic.session.closeStudy()
 
 

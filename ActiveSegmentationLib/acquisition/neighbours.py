@@ -93,8 +93,8 @@ def k_means(points: np.ndarray, clusters: int, rng: np.random.Generator) -> np.n
         method = KMeans(wanted, n_init=3, random_state=seed)
     else:
         method = MiniBatchKMeans(wanted, n_init=3, batch_size=5000, random_state=seed)
-    # One thread adds up in one order, so that the same seed gives the same clusters. That points are too alike for so
-    # many clusters is not an error: fewer come back.
+    # One thread sums in a fixed order, so equal seeds give equal clusters. Fewer distinct points than clusters are
+    # not an error: fewer clusters are returned.
     with threadpool_limits(limits=1, user_api="openmp"), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         found = method.fit_predict(points)

@@ -15,7 +15,7 @@ class Compute:
         device: PyTorch device, such as "cpu" or "cuda:1".
         batch_size: Slices computed at once. Default: as many as fit, by the size of the slices.
         progress: Progress reporter, called after every batch or training step; it also stops the computation when the
-            person cancels it. Default: reports nothing.
+            user cancels it. Default: reports nothing.
 
     Example:
         >>> Compute("cuda", progress=TqdmProgress())

@@ -3,4 +3,4 @@
 from __future__ import annotations
 
 DEFAULT_STRATEGY = "recommended"
-"""Name of the strategy that is used where no other is chosen."""
+"""Name of the strategy that is used unless another is chosen."""

@@ -128,7 +128,7 @@ def remove_tree(path: Path) -> None:
 
 
 def tree_size(path: Path) -> int:
-    """Bytes of all files in a folder, 0 where it does not exist; unreadable files do not count."""
+    """Bytes of all files in a folder, 0 if it does not exist; unreadable files do not count."""
     total = 0
     for folder, _, names in os.walk(path):
         for name in names:

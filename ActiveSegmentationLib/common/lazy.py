@@ -1,7 +1,7 @@
-"""Packages that import a module of theirs when one of its names is first used.
+"""Lazy packages, which import one of their modules only when one of its names is first used.
 
 Without this, ``from ActiveSegmentationLib.cohort import Role`` would import every module of the package, and ``--help``
-would wait for torch. A package lists what it offers once, where type checkers and editors read it too::
+would wait for torch. A package lists its public names once, in a form that type checkers and editors read too::
 
     if TYPE_CHECKING:
         from ActiveSegmentationLib.cohort.types import Role
@@ -40,7 +40,7 @@ def lazy_names(package: str) -> tuple[Callable[[str], Any], Callable[[], list[st
 
 
 def _listed(package: str) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Each name that the package offers, with its module and its name there."""
+    """Each public name of the package, with its module and its name there."""
     spec: Any = sys.modules[package].__spec__
     for block in ast.parse(spec.loader.get_source(package)).body:
         if isinstance(block, ast.If) and isinstance(block.test, ast.Name) and block.test.id == "TYPE_CHECKING":

@@ -19,7 +19,7 @@ def installed_plugins(group: str) -> list[EntryPoint]:
 
 
 def package_of(point: EntryPoint) -> str:
-    """Name of the package that added an entry point, or what it refers to where that is not known."""
+    """Name of the package that added an entry point, or what it refers to if the package is unknown."""
     return point.dist.name if point.dist is not None else point.value
 
 

@@ -12,7 +12,7 @@ from ActiveSegmentationLib.common.errors import Cancelled
 class Progress:
     """Progress reporter that shows nothing; base of all others.
 
-    Long functions take ``progress: Progress | None`` and call ``update`` at least once a batch.
+    Long functions take ``progress: Progress | None`` and call ``update`` at least once per batch.
 
     Args:
         cancelled: Called at every update; when it returns True, ``update`` raises ``Cancelled``.

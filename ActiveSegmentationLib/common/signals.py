@@ -41,6 +41,6 @@ class Signal(Generic[P]):
         self._listeners.remove(listener)
 
     def emit(self, *args: P.args, **kwargs: P.kwargs) -> None:
-        """Call every listener; one that is connected or disconnected meanwhile counts from the next time on."""
+        """Call every listener; changes to the listeners meanwhile take effect at the next call."""
         for listener in tuple(self._listeners):
             listener(*args, **kwargs)

@@ -73,7 +73,7 @@ def read_any_json(path: Path) -> Any:
     def fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
         if twice:
-            raise BadInput(f"The field '{twice[0]}' is there twice.", where=path, advice=advice)
+            raise BadInput(f"The field '{twice[0]}' occurs twice.", where=path, advice=advice)
         return dict(pairs)
 
     try:
@@ -117,7 +117,7 @@ def read_table(path: Path, known: Collection[str]) -> Table:
     columns = [_column(cell) for cell in lines[0][1]]
     twice = [name for name, count in Counter(filter(None, columns)).items() if count > 1]
     if twice:
-        raise BadInput(f"The column '{twice[0]}' is there twice.", where=path, advice="Rename or remove one of them.")
+        raise BadInput(f"The column '{twice[0]}' occurs twice.", where=path, advice="Rename or remove one of them.")
     rows = []
     for number, cells in lines[1:]:
         row = dict(zip(columns, cells, strict=False))

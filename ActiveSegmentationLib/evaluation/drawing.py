@@ -23,7 +23,7 @@ LINE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9",
 LINE_STYLES = ("-", "--", "-.", ":")
 MARKERS = "osD^vPX"
 
-# the bright ones first: contours lie on grey images
+# the bright ones first: contours are drawn on grey images
 LABEL_COLORS: tuple[Color, ...] = (
     (1.00, 0.62, 0.00),
     (0.35, 0.78, 1.00),
@@ -83,7 +83,7 @@ def grey_levels(image: np.ndarray) -> np.ndarray:
 
 
 def tidy(axes: Axes) -> None:
-    """Remove what shows no data from a chart."""
+    """Remove chart elements that show no data."""
     axes.spines[["right"]].set_visible(False)
     axes.spines[["left", "bottom", "top"]].set_color("#b0b0b0")
     axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)

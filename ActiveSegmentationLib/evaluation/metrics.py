@@ -54,8 +54,8 @@ def volume_metrics(
 
     Unlabelled reference pixels (255) are ignored everywhere, and a border between them and a class is not a contour.
 
-    - ``dice``: 2|P and G| / (|P| + |G|) over the volume. A class that only the reference or only the prediction has
-      scores 0, so that an empty prediction is never perfect. A class that neither has follows ``absent``.
+    - ``dice``: 2|P and G| / (|P| + |G|) over the volume. A class in only one of reference and prediction scores 0, so
+      an empty prediction is never perfect. For a class in neither, see ``absent``.
     - ``dice2d``: mean of the same over the slices. With ``absent="nan"``, slices in which neither has the class are
       left out.
     - ``hd95``: 95th percentile Hausdorff distance in mm, the larger of both directions (Gaillochet 2023, Eq. 6).
@@ -71,8 +71,8 @@ def volume_metrics(
         spacing: Distance of neighbouring pixels along (k, j, i) in mm.
         slice_axis: Array axis (0, 1, 2 for k, j, i) along which the volume is cut into slices.
         metrics: Names from ``METRICS``.
-        absent: Dice of a class that neither has: "nan" (nnU-Net; left out of means), "one" (MONAI with
-            ignore_empty=False; Gaillochet 2023) or "zero" (the released code of Vepa 2024).
+        absent: Dice of a class in neither reference nor prediction: "nan" (nnU-Net; left out of means), "one" (MONAI
+            with ignore_empty=False; Gaillochet 2023) or "zero" (the released code of Vepa 2024).
 
     Returns:
         One value for every class and metric, class by class in the order given.
@@ -86,12 +86,12 @@ def volume_metrics(
     """
     _check(prediction, truth, classes, spacing, slice_axis, absent)
     wanted = _wanted(metrics)
-    decided = truth != IGNORE_LABEL
+    labelled = truth != IGNORE_LABEL
     values = []
     for class_value, class_name in classes.items():
-        predicted = (prediction == class_value) & decided
+        predicted = (prediction == class_value) & labelled
         real = truth == class_value
-        scores = _class_metrics(predicted, real, decided, spacing, slice_axis, wanted, absent)
+        scores = _class_metrics(predicted, real, labelled, spacing, slice_axis, wanted, absent)
         values += [MetricValue(class_value, class_name, metric, scores[metric]) for metric in wanted]
     return values
 
@@ -108,19 +108,19 @@ def surface_distances(
     spacing: Sequence[float],
     *,
     structure: np.ndarray = _HD95_CONTOUR,
-    decided: np.ndarray | None = None,
+    labelled: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Distances between the contours of two masks.
 
-    The contour of a mask is its pixels that have a neighbour outside the mask or of the array. Along an
-    axis with one pixel there are no neighbours: the contour of a mask in a single slice is its outline.
+    The contour of a mask is its pixels that have a neighbour outside the mask or the array. Along an axis with one
+    pixel there are no neighbours: the contour of a mask in a single slice is its outline.
 
     Args:
         prediction: (k, j, i) bool.
         truth: (k, j, i) bool.
         spacing: Distance of neighbouring pixels along (k, j, i) in mm.
         structure: (3, 3, 3) bool, which pixels are neighbours.
-        decided: (k, j, i) bool; elsewhere neither mask may be True and makes no contour; all is decided if None.
+        labelled: (k, j, i) bool; neither mask is True elsewhere, and no contour is drawn there. Default: all pixels.
 
     Returns:
         Distances in mm from every pixel of the prediction's contour to the nearest of the reference's, and in the other
@@ -130,7 +130,7 @@ def surface_distances(
     if not box:
         return np.empty(0), np.empty(0)
     window = tuple(slice(max(0, side.start - 1), side.stop + 1) for side in box[0])
-    unknown = np.zeros((), bool) if decided is None else ~decided[window]
+    unknown = np.zeros((), bool) if labelled is None else ~labelled[window]
     neighbours = _along(structure, prediction.shape)
     points = [_contour_points(mask[window], unknown, neighbours, spacing) for mask in (prediction, truth)]
     if not len(points[0]) or not len(points[1]):
@@ -157,7 +157,7 @@ def _contour_points(
 def _class_metrics(
     prediction: np.ndarray,
     truth: np.ndarray,
-    decided: np.ndarray,
+    labelled: np.ndarray,
     spacing: Sequence[float],
     slice_axis: int,
     wanted: Sequence[str],
@@ -165,16 +165,16 @@ def _class_metrics(
 ) -> dict[str, float]:
     scores: dict[str, float] = {}
     if "dice" in wanted:
-        scores["dice"] = dice(prediction, truth, absent=absent) if decided.any() else np.nan
+        scores["dice"] = dice(prediction, truth, absent=absent) if labelled.any() else np.nan
     if "dice2d" in wanted:
-        scores["dice2d"] = _dice_of_slices(prediction, truth, decided, slice_axis, absent)
+        scores["dice2d"] = _dice_of_slices(prediction, truth, labelled, slice_axis, absent)
     if "missed" in wanted:
         scores["missed"] = float(not prediction.any()) if truth.any() else np.nan
     if "hd95" in wanted:
-        pair = surface_distances(prediction, truth, spacing, structure=_HD95_CONTOUR, decided=decided)
+        pair = surface_distances(prediction, truth, spacing, structure=_HD95_CONTOUR, labelled=labelled)
         scores["hd95"] = max(float(np.percentile(side, 95)) for side in pair) if pair[0].size else np.nan
     if "msd" in wanted:
-        pair = surface_distances(prediction, truth, spacing, structure=_MSD_CONTOUR, decided=decided)
+        pair = surface_distances(prediction, truth, spacing, structure=_MSD_CONTOUR, labelled=labelled)
         scores["msd"] = float(np.concatenate(pair).mean()) if pair[0].size else np.nan
     return scores
 
@@ -185,12 +185,12 @@ def _dice(overlap: np.ndarray | int, total: np.ndarray | int, absent: AbsentRule
 
 
 def _dice_of_slices(
-    prediction: np.ndarray, truth: np.ndarray, decided: np.ndarray, slice_axis: int, absent: AbsentRule
+    prediction: np.ndarray, truth: np.ndarray, labelled: np.ndarray, slice_axis: int, absent: AbsentRule
 ) -> float:
     plane = tuple(axis for axis in range(3) if axis != slice_axis)
     total = prediction.sum(axis=plane) + truth.sum(axis=plane)
     scores = _dice((prediction & truth).sum(axis=plane), total, absent)
-    scores = scores[decided.any(axis=plane) & ~np.isnan(scores)]
+    scores = scores[labelled.any(axis=plane) & ~np.isnan(scores)]
     return float(scores.mean()) if scores.size else np.nan
 
 

@@ -72,7 +72,7 @@ class Report:
         predictions: Pictures of predictions.
         settings: Settings, versions, seeds, device: JSON values of any depth.
         commands: Command lines that make the results again.
-        notes: What else a reader must know: the split, whether validation labels were used and counted, ...
+        notes: Further information for readers: the split, whether validation labels were used and counted, ...
         tables: More tables (timings, ...).
     """
 

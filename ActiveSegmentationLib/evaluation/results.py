@@ -145,7 +145,7 @@ def _write(path: Path, kind: type[_Row], rows: Sequence[_Row]) -> None:
 def _read(path: Path, kind: type[_Row]) -> list[_Row]:
     with explained(path):
         content = Path(path).read_bytes()
-    advice = "Make the file again, or restore it."
+    advice = "Create the file again, or restore it."
     try:
         lines = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
         header = next(lines, [])
@@ -168,7 +168,7 @@ def _row(kind: type[_Row], cells: Sequence[str], places: Sequence[int], where: s
             values.append(_PARSERS[str(field.type)](cell))
         except ValueError as error:
             message = f"The column {_HEADERS.get(field.name, field.name)} cannot be read ({error})."
-            raise BadInput(message, where=where, advice="Make the file again, or restore it.") from error
+            raise BadInput(message, where=where, advice="Create the file again, or restore it.") from error
     return kind(*values)
 
 

@@ -196,7 +196,7 @@ def clustered_mean(
     """
     numbers = np.asarray(values, dtype=np.float64)
     if numbers.ndim != 1 or len(numbers) != len(clusters):
-        raise ValueError(f"One cluster a value is needed, not {len(clusters)} for {numbers.shape}.")
+        raise ValueError(f"One cluster per value is needed, not {len(clusters)} for {numbers.shape}.")
     known = ~np.isnan(numbers)
     _, place = np.unique(np.asarray(clusters)[known], return_inverse=True)
     numbers = numbers[known]

@@ -135,7 +135,7 @@ def format_text(table: Table) -> str:
 
 
 def _table(columns: Sequence[tuple[str, bool, list[str]]], caption: str) -> Table:
-    """A table of the columns, without that of the cohort where there is only one."""
+    """A table of the columns, without the cohort's column if there is only one cohort."""
     shown = [column for place, column in enumerate(columns) if place > 0 or len(set(column[2])) > 1]
     header, numeric, cells = zip(*shown, strict=True)
     return Table(tuple(header), tuple(zip(*cells, strict=True)), tuple(numeric), caption)

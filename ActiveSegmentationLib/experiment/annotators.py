@@ -16,7 +16,7 @@ from ActiveSegmentationLib.study import SliceAnnotation
 
 
 class Annotator(Protocol):
-    """Answers requests, as a person in a viewer or an oracle does."""
+    """Answers requests: a person in a viewer, or an oracle."""
 
     def annotate(self, slices: Iterable[SliceId], round_number: int) -> list[SliceAnnotation]:
         """Annotate the slices, in order."""

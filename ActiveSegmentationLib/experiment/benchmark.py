@@ -79,10 +79,10 @@ class Benchmark:
         self._annotator = annotator
 
     def execute(self, *, workers: int = 1, progress: Progress | None = None) -> None:
-        """Do the rounds that are not done yet, and write the tables.
+        """Run the remaining rounds, and write the tables.
 
         Args:
-            workers: Number of runs at a time; more than one run in processes of their own.
+            workers: Number of runs at a time; with more than one, each run has its own process.
             progress: Progress reporter. Default: reports nothing.
 
         Raises:
@@ -177,11 +177,11 @@ class Benchmark:
     def _settle_design(self) -> None:
         path = self.out / "benchmark.json"
         design = self.plan.design.to_json() | {"stack": self.stack.key}
-        design = json.loads(json.dumps(design))  # as it will be read back
+        design = json.loads(json.dumps(design))  # in the form in which it is read back
         sessions: list[dict[str, Any]] = []
         foreign = sorted(name for name in OUTPUTS if (self.out / name).exists())
         if foreign and not path.is_file():
-            message = f"The folder holds {', '.join(foreign)} from something else, which would be overwritten."
+            message = f"The folder holds {', '.join(foreign)} from another source, which would be overwritten."
             raise BadInput(message, where=self.out, advice="Choose a new or empty folder with --out.")
         if path.is_file():
             record = read_json(path)

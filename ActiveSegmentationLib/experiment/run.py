@@ -121,7 +121,7 @@ class Design:
 
 @dataclass(frozen=True)
 class RunContext:
-    """What all runs of an experiment work with.
+    """Data and settings that all runs of an experiment share.
 
     Attributes:
         design: What all runs share.
@@ -148,7 +148,7 @@ class Run:
         folder: The run's folder.
         strategy: Name of the strategy.
         seed: Seed of the choices, of learned networks and of the training, unless the design has a seed for them.
-        context: What all runs work with.
+        context: What all runs share.
     """
 
     def __init__(self, folder: Path, strategy: str, seed: int, context: RunContext) -> None:
@@ -170,7 +170,7 @@ class Run:
         return count
 
     def execute(self, progress: Progress | None = None, finished: Callable[[], None] | None = None) -> None:
-        """Do the rounds that are not done yet.
+        """Run the remaining rounds.
 
         Args:
             progress: Progress reporter.
@@ -222,7 +222,7 @@ class Run:
         return self.folder / f"model-{number}"
 
     def _take_first_round(self, target: int, progress: Progress) -> None:
-        """Do the first round that all strategies of a seed share, or copy it if another run has done it."""
+        """Run the first round, which all strategies of a seed share, or copy it if another run has done it."""
         known = hash_json([self._design.to_json(), self._settings.to_json(), self._stack.key])[:16]
         folder = self._cache / "first-rounds" / f"{known}-seed{self.seed}"
         shared = copy.copy(self)

@@ -1,4 +1,4 @@
-"""Several runs at a time, each in a process of its own, with Dask."""
+"""Runs several runs in parallel, each in its own process, with Dask."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def execute_in_processes(runs: Sequence[Run], workers: int, progress: Progress) 
     ):
         try:
             dask.compute(*tasks, scheduler="processes", pool=pool, chunksize=1)
-        except RemoteException as error:  # raised where tblib is missing; its message is a whole traceback
+        except RemoteException as error:  # raised if tblib is missing; its message is a whole traceback
             raise error.exception from error
         except KeyboardInterrupt:
             stop.set()  # leaving the pool waits for its processes, which may not have been interrupted
@@ -67,7 +67,7 @@ def _begin(threads: int, parent: int, stop: Event) -> None:
 
 
 def _end_when_told(parent: int, stop: Event) -> None:
-    """End this process when its parent asks or has ended, so that a killed benchmark does not write any longer."""
+    """End this process when its parent asks or has ended, so that a killed benchmark stops writing."""
     while os.getppid() == parent and not stop.wait(0.5):
         pass
     os._exit(1)

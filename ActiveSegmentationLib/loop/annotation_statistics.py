@@ -1,4 +1,4 @@
-"""What a strategy may know in addition to the images: from annotations, and in experiments from reference masks."""
+"""Pool statistics for strategies: from annotations, and in experiments from reference masks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def pool_statistics(
     Args:
         annotations: Annotated slices.
         labels: The label set.
-        extents: First and last slice index with any foreground of the volumes where a person marked them.
+        extents: First and last slice index that show a structure, for the volumes in which a person marked them.
         truth: See ``PoolStatistics.truth``; ``true_classes`` makes one.
     """
     pixels = {}
@@ -44,7 +44,7 @@ def true_classes(stack: SliceStack, labels: LabelSet) -> Callable[[np.ndarray], 
         labels: The label set.
 
     Returns:
-        A function that raises ``BadInput`` where a volume has no reference mask.
+        A function that raises ``BadInput`` if a volume has no reference mask.
     """
     known: dict[str, np.ndarray] = {}
 

@@ -17,7 +17,7 @@ def resolve_device(name: str = "auto") -> str:
     """The PyTorch device to use.
 
     Args:
-        name: "auto" (a CUDA GPU where there is one, else the CPU), or a PyTorch device such as "cpu" or "cuda:1".
+        name: "auto" (a CUDA GPU if there is one, otherwise the CPU), or a PyTorch device such as "cpu" or "cuda:1".
 
     Raises:
         BadInput: If the device is unknown or not available.
@@ -46,7 +46,7 @@ def describe_device(device: str) -> str:
 
 
 def versions() -> dict[str, Any]:
-    """Versions of this program, of Python and of the packages that results depend on (None where one is missing)."""
+    """Versions of this program, of Python and of the packages that results depend on (None for a missing one)."""
     found: dict[str, Any] = {"activesegmentation": __version__, "python": platform.python_version()}
     for name in LIBRARIES:
         try:

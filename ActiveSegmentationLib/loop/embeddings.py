@@ -53,7 +53,7 @@ class Embeddings:
         stack: The cohort's slices.
         rows: Rows that the learned metric and the autoencoder are trained on, without labels.
         settings: Settings of the loop.
-        cache: Folder of what can be computed again.
+        cache: Folder of the cache, which can be computed again.
         compute: Device and progress reporter.
         keys: Keys of the trained networks used so far, by kind of embedding.
     """
@@ -66,10 +66,11 @@ class Embeddings:
     keys: dict[str, str] = field(default_factory=dict)
 
     def network(self, kind: str) -> Encoder | InfoVae:
-        """The trained network of an embedding: trained once per cohort, then used for volumes that come or go as well.
+        """The trained network of an embedding: trained once per cohort, and kept when volumes are added or excluded.
 
         The first network of these settings stays the cohort's until the cache is cleared. Distances of different rounds
-        can therefore be compared, and leaving a volume out needs no new training. No two processes train the same one.
+        can therefore be compared, and leaving a volume out needs no new training. Two processes never train the same
+        network.
 
         Args:
             kind: A kind for which ``is_learned`` is true: "learned" for the learned metric with the settings' own

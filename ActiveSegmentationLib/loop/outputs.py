@@ -52,8 +52,8 @@ def predict_study(
 
     Args:
         loop: The study.
-        out: Folder to write to: ``<volume><suffix>`` with label values, and as asked
-            ``<volume>_probabilities<suffix>`` (float32, one component a class, background first) and
+        out: Folder to write to: ``<volume><suffix>`` with label values, and if requested
+            ``<volume>_probabilities<suffix>`` (float32, one component per class, background first) and
             ``<volume>_uncertainty<suffix>`` (float32, entropy in nats from 0 to ln of the number of classes).
         volumes: Ids of the volumes. Default: all.
         probabilities: Whether to write probabilities.
@@ -94,7 +94,7 @@ def _maps_of(
 ) -> dict[str, np.ndarray]:
     """Predictions of a volume by the ending of the file: "" for label values.
 
-    A prediction in the cache is used where only label values are wanted.
+    A cached prediction is used if only label values are needed.
     """
     known = None if probabilities or uncertainty else known_review(loop, model, volume)
     if known is not None:
@@ -120,8 +120,8 @@ def evaluate_study(
     Args:
         loop: The study.
         metrics: Names of the evaluation metrics.
-        role: Role of the volumes to score. Default: the test volumes where the cohort has some, otherwise the pool,
-            whose slices may have been trained on.
+        role: Role of the volumes to score. Default: the test volumes if the cohort has any, otherwise the pool, whose
+            slices may have been trained on.
         absent: Dice of a class that neither the reference nor the prediction has, see ``volume_metrics``.
 
     Returns:
@@ -165,9 +165,9 @@ def export_study(study: Study, out: Path, format_name: str) -> list[Path]:
     Args:
         study: The study.
         out: Folder to write to.
-        format_name: "nifti" or "nrrd" (one label map a volume, 255 where unlabelled), "nnunet" (a raw data set
-            for nnU-Net v2 whose unlabelled pixels are its ignore label), "csv" (one row an annotated slice; slices
-            count from 1).
+        format_name: "nifti" or "nrrd" (one label map per volume, 255 where unlabelled), "nnunet" (a raw data set for
+            nnU-Net v2 whose unlabelled pixels are its ignore label), "csv" (one row per annotated slice; slices count
+            from 1).
 
     Returns:
         The files written.

@@ -9,7 +9,8 @@ from ActiveSegmentationLib.study import Study
 
 
 def study_overview(study: Study) -> dict[str, Any]:
-    """What ``Study.status`` counts, the newest model and the cache, as JSON values; reads no image and no weights.
+    """The counts of ``Study.status``, the newest model and the size of the cache, as JSON values; reads no image and no
+    weights.
 
     Returns:
         The status, "cache bytes" and "model": None before the first training, otherwise its "round", its "key", and the

@@ -1,7 +1,7 @@
 """Prequential score: test a model on slices that were annotated after its training, then train on them.
 
 Every new annotation is first a test of the model, then training data ("test, then train"), which gives a learning curve
-without reference masks. The slices are those that a strategy requested, often the hard ones, so that this is a cautious
+without reference masks. The slices are those that a strategy requested, often the hard ones, so this is a cautious
 estimate and does not replace the score of a fixed test set.
 """
 
@@ -27,7 +27,7 @@ class PrequentialScore:
 
     Attributes:
         slices: Number of slices.
-        dice: Dice of each class over the labelled pixels of all slices together (0..1), None where neither has it.
+        dice: Dice of each class over the labelled pixels of all slices together (0..1), None if neither has the class.
     """
 
     slices: int

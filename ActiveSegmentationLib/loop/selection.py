@@ -1,4 +1,4 @@
-"""Select the slices to annotate next, from a slice stack and what is annotated so far."""
+"""Select the slices to annotate next, from a slice stack and its annotations so far."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from ActiveSegmentationLib.loop.settings import LoopSettings
 from ActiveSegmentationLib.segmentation import Ensemble
 
 NOT_READY = "balanced-random"
-"""Strategy that stands in for those that are not ready yet."""
+"""Fallback for strategies that are not ready yet."""
 
 LOSS_HEAD = "loss head"
 """In the provenance of requests: whether models that learn from the answers are to predict their loss."""
@@ -46,7 +46,7 @@ class SelectionRequest:
 
     Attributes:
         strategy: Name of the strategy.
-        budget: Number of slices wanted; with the unit "volume" the number of volumes, unless ``in_slices``.
+        budget: Number of slices to select; with the unit "volume" the number of volumes, unless ``in_slices`` is True.
         seed: Seed of the strategy's random draws, of dropout masks and of networks that it trains for this selection.
         round: Number of the round; part of the random stream, so that rounds differ.
         rounds: Number of rounds that are planned, or None if it is not known.
@@ -169,10 +169,10 @@ def _provenance(pool: Pool, state: SelectionState, device: str) -> dict[str, Any
 
 
 def choose_slices(strategy: Strategy, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:
-    """Let a strategy choose slices; where it is not ready yet, draw balanced random ones, and the reasons say so.
+    """Let a strategy select slices; if it is not ready yet, draw balanced random ones, and the reasons say so.
 
-    These are the slices that "balanced-random" draws with the pool's seed in this round, whichever strategy they stand
-    in for: all strategies that need a model start from the same slices.
+    The fallback slices are those that "balanced-random" draws with the pool's seed in this round, so all strategies
+    that need a model start from the same slices.
 
     Args:
         strategy: The strategy.
@@ -201,7 +201,7 @@ def require_usable(name: str, situation: Situation) -> None:
 
 
 def settings_for(name: str, settings: LoopSettings) -> LoopSettings:
-    """The settings, changed to what a strategy needs of the training.
+    """The settings, adapted to what a strategy needs from the training.
 
     Raises:
         BadInput: If there is no such strategy.
@@ -220,7 +220,7 @@ def _require_sense(request: SelectionRequest) -> None:
     limits = request.constraints
     if request.unit == "volume" and (limits.max_per_volume is not None or limits.min_gap > 1):
         advice = "Leave them out, or request slices; the limit on patients counts volumes."
-        message = "Limits on the slices of a volume have no meaning where whole volumes are requested."
+        message = "Limits on the slices of a volume do not apply to requests of whole volumes."
         raise BadInput(message, where="max_per_volume, min_gap", advice=advice)
 
 

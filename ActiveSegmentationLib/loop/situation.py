@@ -1,4 +1,4 @@
-"""What a study has that strategies may need, read from its files without loading a model."""
+"""What a study offers to strategies, read from its files without loading a model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def study_settings(study: Study) -> LoopSettings:
 
 
 def study_situation(study: Study) -> Situation:
-    """What a study has that strategies may need: of its newest model, or of those that its settings will train.
+    """What a study offers to strategies: its newest model, or the models that its settings will train.
 
     Raises:
         BadInput: If the study's settings or the description of its model are damaged.

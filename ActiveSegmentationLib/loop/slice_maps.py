@@ -47,8 +47,8 @@ def slice_map(loop: StudyLoop, *, method: str = "pca", embedding: str = "auto") 
     Args:
         loop: The study.
         method: One of ``METHODS``.
-        embedding: One of ``EMBEDDINGS``. "auto" uses the model's features where a model is trained, otherwise
-            down-sampled pixels, neither of which needs a training.
+        embedding: One of ``EMBEDDINGS``. "auto" uses the model's features if a model is trained, otherwise down-sampled
+            pixels, neither of which needs a training.
 
     Raises:
         BadInput: If an option is unknown, or the model's features are requested before the first training.

@@ -92,7 +92,7 @@ class StudyLoop:
             name, problem = next(iter(self.left_out.items()))
             message = f"No volume can be used. {name}: {problem.message}"
             raise BadInput(message, where=problem.where, advice=problem.advice)
-        advice = "Include a volume again, or make a new study of another cohort."
+        advice = "Include a volume again, or create a new study of another cohort."
         raise BadInput("Every volume of the cohort is excluded.", where=self.study.folder, advice=advice)
 
     @cached_property
@@ -178,8 +178,8 @@ class StudyLoop:
 
         - The same call again, while none of its requests is answered, returns the same requests, so that an interrupted
           command can simply be repeated.
-        - Any other call makes a new round; open requests of earlier rounds stay with them. That includes the same call
-          where the strategy uses marked extents and these have changed.
+        - Any other call makes a new round; open requests of earlier rounds stay with them. The same call also makes a
+          new round if the strategy uses marked extents and these have changed.
 
         Args:
             count: Number of slices, or of volumes with the unit "volume"; at least 1.
@@ -236,7 +236,7 @@ class StudyLoop:
     def train(
         self, *, ensemble_members: int | None = None, steps: int | None = None, seed: int | None = None
     ) -> tuple[int, Ensemble]:
-        """Train on everything annotated; the model belongs to the latest round.
+        """Train on all annotations; the model belongs to the latest round.
 
         Args:
             ensemble_members: Number of models to train. Default: the study's setting.
@@ -289,7 +289,7 @@ class StudyLoop:
         """Scores of the models of all trained rounds, for a learning curve.
 
         Returns:
-            One entry a round, in order, with
+            One entry per round, in order, with
             - "round": its number;
             - "annotated": number of slices trained on;
             - "unseen": mean Dice on the slices that were annotated next, 0..1, see ``prequential_score``;

@@ -1,4 +1,4 @@
-"""Thumbnails of slices, for lists in which a person should recognise a slice."""
+"""Thumbnails of slices, for lists in which users recognise slices."""
 
 from __future__ import annotations
 

@@ -137,8 +137,7 @@ class Cases:
             problem = error
         session.scene.unwatch()
         with session.scene.ownChanges():
-            session.editor.setNodes(
-                None, None
-            )  # first: an editor selects another segmentation automatically when its own is removed
+            # first: an editor selects another segmentation automatically when its own is removed
+            session.editor.setNodes(None, None)
             session.display.clear(restore=restoreView)
         return case, problem

@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 
 class ModelOverlays:
-    """Shows what is wanted of the model on every volume that is opened.
+    """Shows prediction and uncertainty, if switched on, on every volume that is opened.
 
     Args:
         session: The session.
 
     Attributes:
-        reviews: What the latest model says of volumes, by id; see ``VolumeReview`` of the library.
-        predictionWanted: Whether the prediction is to be shown on every volume, as soon as it is there.
-        uncertaintyWanted: Opacity of the uncertainty on every volume, 0 where it is not wanted.
+        reviews: Results of the latest model by volume id; see ``VolumeReview`` of the library.
+        predictionWanted: Whether the prediction is shown on every volume, as soon as it is computed.
+        uncertaintyWanted: Opacity of the uncertainty on every volume, 0 to hide it.
     """
 
     def __init__(self, session: Session) -> None:
@@ -39,7 +39,7 @@ class ModelOverlays:
     # The model's output
 
     def setReviews(self, reviews: Sequence[Mapping[str, Any]]) -> None:
-        """Take reviews of volumes, as the worker answers, and show what is wanted of them."""
+        """Accept reviews of volumes from the worker, and show what is switched on."""
         if any(review["model"] not in {known["model"] for known in self.reviews.values()} for review in reviews):
             self.reviews = {}
         self.reviews |= {review["volume"]: dict(review) for review in reviews}
@@ -53,7 +53,7 @@ class ModelOverlays:
         self._session.changed.emit()
 
     def review(self) -> dict[str, Any] | None:
-        """What the latest model says of the open volume, or None if that is not computed yet."""
+        """The latest model's review of the open volume, or None if it is not computed yet."""
         case = self._session.case
         return self.reviews.get(case.volume.id) if case is not None else None
 
@@ -68,7 +68,7 @@ class ModelOverlays:
         """Replace what is drawn on the slice by the model's prediction, as one undo step.
 
         Returns:
-            Whether something was drawn; where the model predicts nothing on the slice, everything stays as it is.
+            Whether something was drawn; if the model predicts nothing on the slice, nothing changes.
 
         Raises:
             OffSlice: If another slice is in view.
@@ -88,21 +88,21 @@ class ModelOverlays:
     # What is shown of it
 
     def wantPrediction(self, wanted: bool) -> None:
-        """Show the model's prediction as outlines on every volume, as soon as it is there, or no more."""
+        """Show the model's prediction as outlines on every volume, as soon as it is computed, or stop doing so."""
         self.predictionWanted = wanted
         self.showWanted()
         self._session.changed.emit()
 
     def wantUncertainty(self, opacity: float) -> None:
-        """Show the model's uncertainty over every volume that is opened, as soon as it is there; 0 for no more."""
+        """Show the model's uncertainty over every volume that is opened, as soon as it is computed; 0 hides it."""
         self.uncertaintyWanted = opacity
         self.showWanted()
         self._session.changed.emit()
 
     def showWanted(self) -> None:
-        """Show on the open volume what is wanted and known; ``reviewMissing`` is emitted where it is not known.
+        """Show what is switched on for the open volume; emits ``reviewMissing`` if it is not computed yet.
 
-        What cannot be read is wanted no more.
+        An overlay that cannot be read is switched off.
         """
         case = self._session.case
         if case is None or not case.intact:

@@ -1,4 +1,4 @@
-"""Offers: late results and next steps, which nothing but the user's click carries out."""
+"""Offers: late results and next steps, which are carried out only if the user clicks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ActiveSegmentationLib.cohort import SliceId
 
 PREDICTION, REQUESTS, SUGGEST = "prediction", "requests", "suggest"
-"""Kinds of offers: start from a prediction, open the first request, ask for the next slices."""
+"""Kinds of offers: start from a prediction, open the first request, suggest the next slices."""
 
 
 @dataclass(frozen=True)

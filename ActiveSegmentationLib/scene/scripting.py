@@ -21,7 +21,7 @@ def resultOf(work: Work, start: Callable[[], Job]) -> dict[str, Any]:
     """Start a job, process events until it has ended, and return its result.
 
     Args:
-        work: What runs the job.
+        work: The worker's jobs.
         start: Starts it.
 
     Raises:
@@ -46,7 +46,7 @@ def resultOf(work: Work, start: Callable[[], Job]) -> dict[str, Any]:
 
 
 def asException(error: WorkerError | ActiveSegmentationError) -> ActiveSegmentationError:
-    """The exception that a worker's error stands for."""
+    """The exception for an error of the worker."""
     if isinstance(error, ActiveSegmentationError):
         return error
     kind = BadInput if error.kind == "bad input" else JobFailed
@@ -58,7 +58,7 @@ def waitFor(finished: Callable[[], bool], seconds: float | None = None) -> bool:
 
     Args:
         finished: The condition.
-        seconds: Longest time to wait. Default: no limit.
+        seconds: Maximum time to wait. Default: no limit.
 
     Returns:
         Whether it held in time.

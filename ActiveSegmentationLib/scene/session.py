@@ -1,4 +1,4 @@
-"""A study open in Slicer: what the panels show, the logic offers to scripts, and headless runs use."""
+"""The session: a study open in Slicer, used by the panels, by scripts and by headless runs."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ class Session:
     """Opens and closes studies, volumes and slices, and keeps study, scene and views together.
 
     Its parts do the rest: ``cases`` opens and closes volumes, ``annotating`` commits and skips, ``drafts`` keeps
-    uncommitted strokes, ``extents`` marks where the structures lie, ``overlays`` shows what the model predicts,
-    ``view`` knows which slice is in view, ``scene`` watches what others change.
+    uncommitted strokes, ``extents`` marks the extent of the structures, ``overlays`` shows what the model predicts,
+    ``view`` tracks which slice is in view, ``scene`` observes changes by others.
 
     Args:
         views: Where volumes are shown. Default: nowhere.
-        editor: What draws. Default: nothing.
+        editor: Segment editor to draw with. Default: none.
 
     Attributes:
         study: The open study, or None.
@@ -60,7 +60,7 @@ class Session:
         strategiesOutdated: Emitted when the first extent is marked or the last one deleted, so that other strategies
             can be used.
         failed: Emitted with an error that has no caller to report it.
-        later: Called with what can wait for the next turn of the event loop. Default: do it at once.
+        later: Called with functions that can wait for the next turn of the event loop. Default: call them at once.
     """
 
     def __init__(self, views: Views | None = None, editor: Editor | None = None) -> None:
@@ -93,7 +93,7 @@ class Session:
         self.scene.closing.connect(self.cases.lose)
 
     def tellFailure(self, error: Exception) -> None:
-        """Emit ``failed``, or raise the error where nothing is connected."""
+        """Emit ``failed``, or raise the error if nothing is connected."""
         if not self.failed:
             raise error
         self.failed.emit(error)
@@ -103,10 +103,10 @@ class Session:
     def createStudy(
         self, folder: Path, cohort: Cohort, labels: LabelSet, kind: AnnotationKind, settings: Mapping[str, Any]
     ) -> Study:
-        """Make a study and open it.
+        """Create a study and open it.
 
         Args:
-            folder: Folder that is empty or not there yet.
+            folder: Folder that is empty or does not exist yet.
             cohort: Its images.
             labels: What is annotated.
             kind: Masks or scribbles.
@@ -159,7 +159,7 @@ class Session:
             BadInput: If none is open.
         """
         if self.study is None:
-            raise BadInput("No study is open.", where="study", advice="Make one or open one first (Study).")
+            raise BadInput("No study is open.", where="study", advice="Create or open one first (Study).")
         return self.study
 
     def setAnnotator(self, name: str) -> None:
@@ -176,7 +176,7 @@ class Session:
             self.refresh()
 
     def excludeVolume(self, volumeId: str, reason: str) -> None:
-        """Leave a volume out of everything; commits and drafts on it are kept. See ``includeVolume``.
+        """Exclude a volume; its commits and drafts are kept. See ``includeVolume``.
 
         Raises:
             BadInput: If no study is open, or it has no such volume.
@@ -188,7 +188,7 @@ class Session:
         self.refresh()
 
     def includeVolume(self, volumeId: str) -> None:
-        """Take an excluded volume back.
+        """Include an excluded volume again.
 
         Raises:
             BadInput: If no study is open, or it has no such volume.
@@ -222,13 +222,13 @@ class Session:
         self.changed.emit()
 
     def refreshVolume(self, volumeId: str) -> None:
-        """Read the status of the slices of one volume again; cheap, however many volumes there are."""
+        """Read the status of the slices of one volume again; fast for any number of volumes."""
         self.requests.readVolume(self.requireStudy(), volumeId)
         self._renewTask()
         self.changed.emit()
 
     def _renewTask(self) -> None:
-        """Let the task have its row as it is now."""
+        """Update the task's row."""
         if self.task is not None:
             row = self.requests.rowOf(self.task.slice)
             self.task = replace(self.task, row=row, round=self.requests.round if row else None)
@@ -296,7 +296,7 @@ class Session:
         self.changed.emit()
 
     def mark(self) -> None:
-        """Frame the open slice in the view and write there what it is."""
+        """Frame the open slice in the view and label it."""
         if self.case is not None and self.task is not None:
             self.display.mark(self.case, self.task.slice.index, self.describeTask(), self.task.isAnswered)
 
@@ -307,7 +307,7 @@ class Session:
         return self.task.describe(self.case.volume, len(self.requests.rows))
 
     def leaveSlice(self) -> None:
-        """Note the seconds spent on the open slice, and take frame and text away."""
+        """Record the seconds spent on the open slice, and remove frame and text."""
         if self.task is not None and self.case is not None:
             self.case.setSeconds(self.task.slice.index, self.timer.stop())
         self.display.unmark()
@@ -336,7 +336,11 @@ class Session:
 def _requireSlice(study: Study, sliceId: SliceId) -> None:
     volume = study.cohort.volume(sliceId.volume)
     if volume.id in study.excluded():
-        raise BadInput(f"Volume '{volume.id}' is excluded.", where="study", advice="Take it back first.")
+        raise BadInput(
+            f"Volume '{volume.id}' is excluded.",
+            where="study",
+            advice="Include it first (Study, Images, Take it back).",
+        )
     if not 0 <= sliceId.index < volume.slice_count:
         advice = f"Use 1 to {volume.slice_count}."
         raise BadInput(f"There is no slice {sliceId.index + 1}.", where=volume.id, advice=advice)

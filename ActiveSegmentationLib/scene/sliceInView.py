@@ -1,4 +1,4 @@
-"""Which slice the view shows: nothing may be committed, skipped or undone on a slice that is not in view."""
+"""Tracks which slice the view shows: a slice that is not in view must not be committed, skipped or changed by undo."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ class SliceInView:
         self._session.display.settle()
 
     def _onMoved(self) -> None:
-        """Another slice is in view: what is undone from now on must be on it."""
+        """Another slice is in view: from now on, undo must change only that slice."""
         if self.index != self._shown:
             self._shown = self.index
             self._session.editor.clearUndo()

@@ -43,7 +43,7 @@ def alignToSlice(sliceNode: Any, geometry: Geometry, axis: int, index: int, cent
     """Show exactly one array slice, turned as nearly as possible to Slicer's standard view of that plane.
 
     - The zoom never changes; see ``fitting`` for showing the whole slice.
-    - The pan stays where the view already has this orientation and its centre is within the slice.
+    - The pan stays if the view already has this orientation and its centre is within the slice.
     - Otherwise the view is centred on the slice.
 
     Args:
@@ -102,7 +102,7 @@ def shownSlice(sliceNode: Any, geometry: Geometry, axis: int) -> int | None:
 
 
 def saveView(sliceNode: Any) -> SavedView:
-    """What ``restoreView`` needs to let the view show again what it shows now."""
+    """Save the state of a view for ``restoreView``."""
     return SavedView(
         tuple(viewMatrix(sliceNode.GetSliceToRAS()).ravel().tolist()),
         tuple(sliceNode.GetFieldOfView()),
@@ -112,7 +112,7 @@ def saveView(sliceNode: Any) -> SavedView:
 
 
 def restoreView(sliceNode: Any, saved: SavedView) -> None:
-    """Let a view show what it showed at ``saveView``; its size on screen may have changed."""
+    """Restore a view to the state of ``saveView``; its size on screen may have changed."""
     width, height, depth = saved.fieldOfView
     modifying = sliceNode.StartModify()
     _setMatrix(sliceNode, np.reshape(saved.sliceToRas, (4, 4)), saved.xyzOrigin)

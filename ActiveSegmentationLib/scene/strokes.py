@@ -1,4 +1,4 @@
-"""What is drawn on one slice, by segment and with overlaps: for drafts, and to detect changes."""
+"""The strokes on one slice, by segment and with overlaps: for drafts, and to detect changes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ActiveSegmentationLib.scene.segmentations import addSegment
 
 
 def segmentPlanes(segmentationNode: Any, volumeNode: Any, axis: int, index: int) -> dict[str, np.ndarray]:
-    """Read what each segment has on a slice.
+    """Read the pixels of each segment on a slice.
 
     Args:
         segmentationNode: The segmentation.
@@ -33,7 +33,7 @@ def segmentPlanes(segmentationNode: Any, volumeNode: Any, axis: int, index: int)
 
 
 def layerPlanes(layer: Layer, volumeNode: Any, axis: int, index: int) -> dict[str, np.ndarray]:
-    """Read what each segment of one label map has on a slice; arguments and result as ``segmentPlanes``."""
+    """Read the pixels of each segment of one label map on a slice; arguments and result as ``segmentPlanes``."""
     stored = readPlane(layer, volumeNode, axis, index)
     planes = {segmentId: stored == value for segmentId, value in layer.values.items()}
     return {segmentId: plane for segmentId, plane in planes.items() if plane.any()}
@@ -42,7 +42,7 @@ def layerPlanes(layer: Layer, volumeNode: Any, axis: int, index: int) -> dict[st
 def writeSegmentPlanes(
     segmentationNode: Any, volumeNode: Any, axis: int, index: int, planes: Mapping[str, np.ndarray]
 ) -> None:
-    """Replace what all segments have on a slice; the inverse of ``segmentPlanes``.
+    """Replace the pixels of all segments on a slice; the inverse of ``segmentPlanes``.
 
     Args:
         segmentationNode: The segmentation.

@@ -58,9 +58,9 @@ def batch_dice(logits: torch.Tensor, labels: torch.Tensor) -> float:
 def _counts(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Number of pixels by class: in both prediction and target, the sum of both, in the target: (3, classes)."""
     classes = logits.shape[1]
-    decided = (target != IGNORE_LABEL).flatten()
-    found = functional.one_hot(logits.argmax(1).flatten()[decided], classes)
-    truth = functional.one_hot(target.flatten()[decided].long(), classes)
+    labelled = (target != IGNORE_LABEL).flatten()
+    found = functional.one_hot(logits.argmax(1).flatten()[labelled], classes)
+    truth = functional.one_hot(target.flatten()[labelled].long(), classes)
     return torch.stack([(found * truth).sum(0), (found + truth).sum(0), truth.sum(0)]).cpu().double()
 
 

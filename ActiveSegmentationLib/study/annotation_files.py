@@ -122,7 +122,7 @@ class AnnotationFiles:
         except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise BadInput("The earlier version is damaged.", where=path, advice=advice) from error
         if hash_labels(labels) != labels_sha256:
-            raise BadInput("The earlier version is not what was committed.", where=path, advice=advice)
+            raise BadInput("The earlier version differs from what was committed.", where=path, advice=advice)
         return labels
 
     def read_slices(self, volume: Volume) -> tuple[bytes, SliceFile] | None:
@@ -189,7 +189,7 @@ class AnnotationFiles:
         return hash_file(self.pending)
 
     def clean(self) -> None:
-        """Remove what killed writers of these files left behind; requires the writer's lock."""
+        """Remove leftovers of killed writers of these files; requires the writer's lock."""
         sweep(self.slices, self.segments, self.pending)
         with explained(self.versions):
             for left in self.versions.glob(".tmp-*"):

@@ -82,7 +82,7 @@ class AnnotationStore:
             twice = sorted({index + 1 for index in indices if indices.count(index) > 1})
             if twice:
                 where = f"{volume_id}, slice {twice[0]}"
-                advice = "Commit a slice once, or one after the other."
+                advice = "Commit each slice only once."
                 raise BadInput("The slice occurs twice in one commit.", where=where, advice=advice)
         for (volume_id, stem), group in groups.items():
             self._commit(self._volumes[volume_id], stem, group, expected or {})
@@ -254,7 +254,10 @@ def _require_expected(file: SliceFile, slice_id: SliceId, expected: Mapping[Slic
         return
     when = "" if found is None else f" at {found.committed_at}"
     message = f"'{file.annotator}' committed this slice{when}, after it was opened here; another Slicer uses this name."
-    advice = "Commit again to replace it (the other version is kept), or Revert to see it. Give every annotator a name."
+    advice = (
+        "Commit again to replace it (the other version is kept), or Revert to see it. "
+        "Give every annotator a different name."
+    )
     where = f"{slice_id.volume}, slice {slice_id.index + 1}"
     raise ChangedMeanwhile(message, where=where, advice=advice, version=found)
 

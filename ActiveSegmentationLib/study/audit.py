@@ -1,4 +1,4 @@
-"""The audit trail of a study: who did what and when, and whether the files still agree with it."""
+"""The audit trail of a study: who did what and when, and checks that the files still agree with it."""
 
 from __future__ import annotations
 
@@ -73,7 +73,9 @@ class Audit:
     def _chain_problems(self) -> list[str]:
         problems = [problem for stem in self._ledger.stems() for problem in self._ledger.chain(stem).problems()]
         for stem in self._ledger.interrupted():
-            problems.append(f"{stem}: a change was interrupted; it is settled when the study is opened for writing.")
+            problems.append(
+                f"{stem}: a change was interrupted; it is finished or undone when the study is opened for writing."
+            )
         return problems
 
     def _slice_problems(self) -> list[str]:
@@ -108,7 +110,7 @@ def _mismatch(recorded: str | None, stored: str | None) -> str:
     if recorded is None:
         return "has no audit record."
     if stored is None:
-        return "is in the audit and no longer in the study."
+        return "is in the audit but no longer in the study."
     return "is not what the audit recorded."
 
 

@@ -26,7 +26,7 @@ class HashChain:
 
     Args:
         path: The file; it need not exist.
-        belongs_to: Names the study and the chain, so that no record can be moved to another.
+        belongs_to: Name of the study and the chain, so no record can be moved to another.
     """
 
     def __init__(self, path: Path, belongs_to: Sequence[str]) -> None:

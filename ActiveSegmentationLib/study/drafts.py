@@ -1,4 +1,4 @@
-"""Drafts: uncommitted strokes, kept so that a crash costs at most the last seconds."""
+"""Drafts: saved uncommitted strokes, so that a crash loses at most the last seconds."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class DraftStore:
         A draft that another process has written since it was read here is not replaced.
 
         Returns:
-            The name under which it is kept: the annotator's, or "NAME 2" and so on where that file belongs to another
+            The name under which it is kept: the annotator's, or "NAME 2" and so on if that file belongs to another
             process.
 
         Raises:
@@ -99,7 +99,7 @@ class DraftStore:
         return name
 
     def _name_for(self, slice_id: SliceId, annotator: str) -> str:
-        """The annotator, or the first free name where another process has written that draft."""
+        """The annotator, or the first free name if another process has written that draft."""
         own = self._path(slice_id, annotator)
         names = itertools.chain([self._moved.get(own, annotator)], _numbered(annotator))
         name = next(name for name in names if not self._is_foreign(self._path(slice_id, name)))

@@ -230,16 +230,16 @@ def _require_unlabelled(planes: np.ndarray, path: Path, study: Study, kind: Anno
 
 def _chosen(planes: np.ndarray, slices: Slices, partial: bool, volume: Volume) -> list[int]:
     """Indices of the slices to import."""
-    decided = (planes != IGNORE_LABEL).any(axis=(1, 2))
+    labelled = (planes != IGNORE_LABEL).any(axis=(1, 2))
     if not isinstance(slices, str):
-        wrong = [n for n in slices if not 0 <= n < volume.slice_count or not decided[n]]
+        wrong = [n for n in slices if not 0 <= n < volume.slice_count or not labelled[n]]
         if wrong:
             advice = "Choose slices on which something is drawn."
             raise BadInput(f"Slice {wrong[0] + 1} (counted from 1) cannot be imported.", where=volume.id, advice=advice)
         return sorted(set(slices))
     if slices == "non-empty" and not partial:
-        decided &= (planes > 0).any(axis=(1, 2))
-    return [int(n) for n in np.flatnonzero(decided)]
+        labelled &= (planes > 0).any(axis=(1, 2))
+    return [int(n) for n in np.flatnonzero(labelled)]
 
 
 def _same(known: SliceAnnotation | None, labels: np.ndarray, kind: AnnotationKind) -> bool:

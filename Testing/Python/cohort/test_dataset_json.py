@@ -326,7 +326,7 @@ def test_fields_that_cannot_be_used(tmp_path, fields, word):
 def test_fields_named_twice_and_no_object(tmp_path):
     raw(tmp_path)
     (tmp_path / "dataset.json").write_text('{"labels": {"background": 0, "a": 1, "a": 2}, "channel_names": ["x"]}')
-    with pytest.raises(BadInput, match="'a' is there twice"):
+    with pytest.raises(BadInput, match="'a' occurs twice"):
         discover(tmp_path)
     (tmp_path / "dataset.json").write_text("[]")
     with pytest.raises(BadInput, match=r"dataset\.json"):

@@ -59,7 +59,7 @@ def test_channels_paths_of_windows_and_other_names_of_columns(files):
     ("text", "word"),
     [
         ("", "empty"),
-        ("patient,volume,image,Image\np,v,b.nii.gz,b.nii.gz\n", "'image' is there twice"),
+        ("patient,volume,image,Image\np,v,b.nii.gz,b.nii.gz\n", "'image' occurs twice"),
         ("patient,volume,image,mask,label\np,v,b.nii.gz,,\n", "mask and label both"),
         ("patient;volume\np;v\n", "image"),
         ('patient,volume,image\np,v,"b.nii.gz\n' + "x" * 200_000, "cannot be read"),

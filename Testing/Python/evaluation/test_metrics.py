@@ -158,7 +158,7 @@ def test_unlabelled_pixels_count_nowhere():
 def test_the_border_of_the_unlabelled_part_is_no_contour():
     truth = np.ones((7, 9, 12), np.uint8)
     truth[:, :, 6:] = 255
-    contour, _ = surface_distances(truth == 1, truth == 1, (1, 1, 1), decided=truth != 255)
+    contour, _ = surface_distances(truth == 1, truth == 1, (1, 1, 1), labelled=truth != 255)
     assert (
         len(contour) == 7 * 9 * 6 - 5 * 7 * 5
     )  # all labelled pixels, without those inside of the class or next to unlabelled ones
@@ -169,7 +169,7 @@ def test_the_border_of_the_unlabelled_part_is_no_contour():
     assert np.isnan(found["one", "hd95"])  # the border is unknown
 
 
-def test_a_volume_nobody_decided_has_no_score():
+def test_a_volume_without_labelled_pixels_has_no_score():
     found = score(np.ones((2, 3, 3), np.uint8), np.full((2, 3, 3), 255, np.uint8), absent="one")
     assert all(np.isnan(value) for value in found.values())
 

@@ -181,7 +181,7 @@ def test_results_of_something_else_are_not_overwritten(make_options, name):
     options = make_options(rounds="2")
     options.out.mkdir(parents=True)
     (options.out / name).write_text("mine", encoding="utf-8")
-    with pytest.raises(BadInput, match=f"holds {name} from something else"):
+    with pytest.raises(BadInput, match=f"holds {name} from another source"):
         run_benchmark(options)
     assert (options.out / name).read_text(encoding="utf-8") == "mine"
     assert not (options.out / "benchmark.json").exists()

@@ -148,7 +148,7 @@ def test_an_edited_label_map_is_found(study):
 
 def test_removed_annotations_are_found(study):
     shutil.rmtree(study.folder / "annotations" / "v001")
-    assert study.audit.verify() == ["v001, slice 2: what anna committed is in the audit and no longer in the study."]
+    assert study.audit.verify() == ["v001, slice 2: what anna committed is in the audit but no longer in the study."]
 
 
 @settings(max_examples=30, deadline=None)

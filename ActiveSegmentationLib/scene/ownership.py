@@ -1,4 +1,4 @@
-"""Which nodes of the scene are ours, and removing them completely."""
+"""Finds the nodes of the scene that are ours, and removes them completely."""
 
 from __future__ import annotations
 
@@ -65,6 +65,6 @@ def markOwned(node: Any, studyId: str, volumeId: str) -> None:
 
 
 def disown(node: Any) -> None:
-    """Leave a node to the user."""
+    """Stop managing a node; it belongs to the user from now on."""
     for name in (OWNER, VOLUME, NODE):
         node.RemoveAttribute(name)

@@ -18,7 +18,7 @@ class RequestRow:
     """A request as a list shows it.
 
     Attributes:
-        number: Its place in the round, from 1.
+        number: Its number in the round, from 1.
         request: The request.
         status: "open", "committed" or "skipped".
         flagged: Whether it is flagged for review.

@@ -22,11 +22,11 @@ EDITS = (
     slicer.vtkSegmentation.SegmentAdded,
     slicer.vtkSegmentation.SegmentRemoved,
 )
-"""Events of a segmentation that change what is drawn, or what can be committed; undo and redo send the second only."""
+"""Events of a segmentation that change the strokes, or what can be committed; undo and redo send the second only."""
 
 
 class SceneWatch(VTKObservationMixin):
-    """Emits signals for changes that the user or another module makes; see ``ownChanges`` for our own.
+    """Emits signals for changes by the user or another module; see ``ownChanges`` for our own changes.
 
     Attributes:
         edited: Emitted when something on the watched volume is drawn, erased or undone.

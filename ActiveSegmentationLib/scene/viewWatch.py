@@ -16,14 +16,14 @@ from ActiveSegmentationLib.scene.sliceViews import shownSlice, viewMatrix
 class ViewWatch:
     """Observes a slice node; create it once the view is fitted to a slice of the volume.
 
-    When the view changes its size on the screen (another layout, a larger window) it has to be fitted again, unless the
-    user has zoomed or panned since. ``settle`` does that: within the event itself Slicer would ignore it, because the
-    node is updating its matrices.
+    When the view changes its size on the screen (another layout, a larger window) it must be fitted again, unless the
+    user has zoomed or panned. ``settle`` does that; within the event itself Slicer would ignore it, because the node is
+    updating its matrices.
 
     Args:
         sliceNode: vtkMRMLSliceNode of the view.
         case: The open volume.
-        moved: Called when the view shows another slice or none, or has to be settled.
+        moved: Called when the view shows another slice or none, or needs ``settle``.
 
     Attributes:
         index: 0-based index of the slice that the view shows, or None if it shows none of them.

@@ -1,4 +1,4 @@
-"""The interface to the slice views: Slicer has some, a headless run has none."""
+"""The interface to the slice views; a headless run has none."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class View:
 
 
 class Views(Protocol):
-    """Where volumes are shown."""
+    """The slice views in which volumes are shown."""
 
     @property
     def headless(self) -> bool:

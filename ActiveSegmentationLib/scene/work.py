@@ -31,7 +31,7 @@ class Work(Jobs):
         missing: Modules that are missing in the worker's Python.
         strategies: Known strategies, each with name, summary, options and why it is unavailable; see the job
             "strategies".
-        automatic: Gives when and how to train automatically, or None for never.
+        automatic: Returns when and how to train automatically, or None for never.
         suggestionsWanted: Emitted when the user accepts the offer of the next suggestions.
     """
 
@@ -60,11 +60,11 @@ class Work(Jobs):
 
     @property
     def sliceMap(self) -> dict[str, Any] | None:
-        """The latest map of the open study: volumes, slices, places, embedding; None while there is none."""
+        """The latest map of the open study: volumes, slices, places, embedding; None before it is computed."""
         return self._sliceMap if self._study is self.session.study else None
 
     def describe(self, then: Then | None = None) -> Job:
-        """Ask what the worker's Python provides: sets ``deviceText``, ``missing`` and ``strategies``."""
+        """Query what the worker's Python provides; sets ``deviceText``, ``missing`` and ``strategies``."""
 
         def done(answer: dict[str, Any]) -> None:
             self.missing = answer["missing"]
@@ -75,7 +75,7 @@ class Work(Jobs):
         return self._start("describe", {"device": self.device}, done, then)
 
     def readStrategies(self) -> Job:
-        """Ask for the strategies, and which of them the open study can use now: sets ``strategies``."""
+        """Fetch the strategies, and which of them the open study can use now; sets ``strategies``."""
         study = self.session.study
 
         def done(answer: dict[str, Any]) -> None:
@@ -86,7 +86,7 @@ class Work(Jobs):
         return self._start("strategies", options, done, study=study, about=about)
 
     def _onStrategiesOutdated(self) -> None:
-        """Ask again for the strategies: what is known, or being computed, is outdated."""
+        """Fetch the strategies again; known or running results are outdated."""
         if self._judged is self.session.study or self.isRunning("strategies"):
             self.readStrategies()
 
@@ -143,8 +143,8 @@ class Work(Jobs):
             constraints: Limits per volume and patient, and the minimum distance; see the job "suggest".
             then: Called with the result.
             unit: "slice", or "volume" for whole volumes.
-            openFirst: Open the first request when the result is there; offer it instead where the user has opened
-                another slice or has drawn since.
+            openFirst: Open the first request when the result is there; offer it instead if the user has opened another
+                slice or has drawn since.
         """
         asked = self.session.task.slice if self.session.task is not None else None
 
@@ -156,13 +156,13 @@ class Work(Jobs):
                 self._openOrOffer(asked)
             self.readStrategies()
 
-        self._withdraw(SUGGEST)  # the user does this now
+        self._withdraw(SUGGEST)  # the user is doing this now
         options = {"count": count, "strategy": strategy, "seed": seed, "constraints": dict(constraints or {})}
         options["unit"] = unit
         return self._startForStudy("suggest", options, done, then)
 
     def fetchThumbnails(self) -> Job | None:
-        """Ask for the thumbnails of the latest round, if another run of Slicer suggested it."""
+        """Fetch the thumbnails of the latest round, if another run of Slicer suggested it."""
         session = self.session
         if session.study is None or not session.requests.rows or all(row.thumbnail for row in session.requests.rows):
             return None
@@ -188,7 +188,7 @@ class Work(Jobs):
             self._offer(REQUESTS, f"{count} slices are requested. Open the first?", row.request.slice)
 
     def train(self, models: int = 1, steps: int = 0, then: Then | None = None) -> Job:
-        """Train on what is committed now; annotation can continue."""
+        """Train on all committed slices; annotation can continue."""
 
         def done(answer: dict[str, Any]) -> None:
             self._noteLeftOut(answer)
@@ -365,13 +365,13 @@ class Work(Jobs):
         return self._startForStudy("slice_map", {"method": method}, done, then)
 
     def mapSlice(self, number: int) -> SliceId:
-        """The slice that a dot of the map stands for."""
+        """The slice that a dot of the map represents."""
         if self.sliceMap is None or not 0 <= number < len(self.sliceMap["volumes"]):
             raise BadInput("There is no such dot.", where="map", advice="Show the map again.")
         return SliceId(self.sliceMap["volumes"][number], self.sliceMap["slices"][number])
 
     def _forgetOther(self) -> None:
-        """Drop what belongs to a study that was open earlier."""
+        """Discard everything that belongs to a study that was open earlier."""
         if self._study is not self.session.study:
             self._study, self._curve, self._sliceMap, self._leftOut = self.session.study, [], None, {}
 

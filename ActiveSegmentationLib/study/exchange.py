@@ -158,7 +158,7 @@ def _checked(
 
 
 def _with_kept(error: ActiveSegmentationError, counts: Mapping[str, Imported]) -> ActiveSegmentationError:
-    """The same error with a sentence on what was committed before it."""
+    """The same error, extended by what was committed before it."""
     new = {volume: count.new for volume, count in counts.items() if count.new}
     kept = f"{sum(new.values())} slices of {', '.join(new)} are committed" if new else "Nothing is committed"
     message = f"{error.message} {kept}; run the same command again for the rest."
@@ -209,7 +209,7 @@ def _require_drawn(asked: _Import, labels: np.ndarray, path: Path) -> None:
 def _require_unlabelled(planes: np.ndarray, path: Path, study: Study, kind: AnnotationKind) -> None:
     """Refuse a map with no values but 0 and 255 unless 255 can only mean unlabelled.
 
-    In masks it does where every slice is either labelled completely or not at all, in scribbles where little is
+    In masks that is so if every slice is labelled either completely or not at all, in scribbles if few pixels are
     labelled.
     """
     unlabelled = planes == IGNORE_LABEL
@@ -221,7 +221,7 @@ def _require_unlabelled(planes: np.ndarray, path: Path, study: Study, kind: Anno
         return
     values = " or ".join(f"{label.value} ({label.name})" for label in study.labels.labels)
     advice = (
-        f"Save the map with {values} in place of 255; if 255 does stand for unlabelled pixels, "
+        f"Save the map with {values} in place of 255; if 255 does mean unlabelled pixels, "
         "import it with --ignore-value 255."
     )
     message = "The only value of the label map other than 0 is 255, which means unlabelled."
@@ -264,7 +264,7 @@ def _maps(study: Study, source: Path) -> list[tuple[Volume, Path]]:
         if name is None:
             raise BadInput("The label map does not belong to a volume of the study.", where=path, advice=expected)
         if name in excluded:
-            advice = "Take the volume back (exclude --undo), or remove the map."
+            advice = "Include the volume again (exclude --undo), or remove the map."
             raise BadInput(f"Volume '{name}' is excluded.", where=path, advice=advice)
         if name in found:
             advice = f"Keep this one or {found[name].name}."

@@ -41,7 +41,7 @@ class ExtentStore:
         self._excluded = excluded
 
     def all(self) -> Extents:
-        """The extents of the volumes that take part, in order of volumes.
+        """The extents of the volumes that are not excluded, in order of volumes.
 
         Raises:
             BadInput: If the file is damaged, or names a slice or volume that the cohort does not have.
@@ -70,7 +70,7 @@ class ExtentStore:
         Args:
             volume_id: The volume.
             first: First slice that shows any structure, counted from 0.
-            last: Last slice that does, not before ``first``.
+            last: Last slice that shows any structure, not before ``first``.
 
         Raises:
             BadInput: If there is no such volume or slice, the volume is excluded, or the study cannot be written.
@@ -94,13 +94,13 @@ class ExtentStore:
     def _check(self, volume_id: str, first: int, last: int) -> None:
         volume = require_volume(self._volumes, volume_id)
         if first > last:
-            advice = "Name the first slice first."
+            advice = "Give the first slice first."
             raise BadInput(f"Slice {first + 1} comes after slice {last + 1}.", where=volume_id, advice=advice)
         if not 0 <= first <= last < volume.slice_count:
             raise BadInput(
                 f"Slices {first + 1} to {last + 1} are not in the volume, which has {volume.slice_count}.",
                 where=volume_id,
-                advice=f"Name a first and a last slice between 1 and {volume.slice_count}, in this order.",
+                advice=f"Give a first and a last slice between 1 and {volume.slice_count}, in this order.",
             )
 
     def _change(self, change: Callable[[Extents], Extents], event: dict[str, Any]) -> None:

@@ -80,7 +80,7 @@ class LabelSet:
         ):
             twice = sorted({item for item in found if found.count(item) > 1})
             if twice:
-                advice = f"Give every label a {what} of its own."
+                advice = f"Give every label a different {what}."
                 raise BadInput(f"Two labels share the {what} {', '.join(twice)}.", where="labels", advice=advice)
 
     @classmethod

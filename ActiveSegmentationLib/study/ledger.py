@@ -69,14 +69,15 @@ class Ledger:
 
     @contextlib.contextmanager
     def writing(self, stem: str, wait: float = WAIT) -> Iterator[Writer]:
-        """Be the only writer of this chain within the block; changes that a crash interrupted are settled first.
+        """Be the only writer of this chain within the block; changes that a crash interrupted are finished or undone
+        first.
 
         Raises:
             BadInput: If another process writes to it for longer than ``wait`` seconds, or its last record is damaged.
         """
 
         def busy() -> BadInput:
-            advice = "Let the other program finish, and give every annotator a name of their own."
+            advice = "Let the other program finish, and give every annotator a different name."
             return BadInput(f"Another process is writing as '{stem}'.", where=self._study, advice=advice)
 
         with file_lock(self._folder / f".{stem}.lock", wait, busy):
@@ -86,7 +87,7 @@ class Ledger:
             yield writer
 
     def recover(self) -> None:
-        """Settle interrupted changes of all chains; chains that are in use are skipped.
+        """Finish or undo interrupted changes of all chains; chains that are in use are skipped.
 
         Raises:
             BadInput: If there is something to settle and the folder cannot be written.
@@ -139,7 +140,7 @@ class Writer:
         self._journal = journal
 
     def apply(self, change: Change) -> None:
-        """Make the change; after an error or a crash it is finished or undone when it is settled.
+        """Make the change; after an error or a crash, ``settle`` finishes or undoes it.
 
         Raises:
             BadInput: If a file cannot be written.
@@ -220,5 +221,5 @@ class Writer:
     def _inside(self, relative: str) -> Path:
         path = self._study / relative
         if not path.resolve().is_relative_to(self._study.resolve()):
-            raise ValueError(f"{relative} is outside of the study")
+            raise ValueError(f"{relative} is outside the study")
         return path

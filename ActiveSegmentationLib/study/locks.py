@@ -23,7 +23,7 @@ def file_lock(path: Path, wait: float, busy: Callable[[], ActiveSegmentationErro
     Args:
         path: The lock file.
         wait: Seconds to wait for another process to release it.
-        busy: Makes the error to raise when it does not.
+        busy: Creates the error to raise if it is not released.
 
     Raises:
         BadInput: If the folder cannot be written.
@@ -63,7 +63,7 @@ def _acquire(lock: Any, path: Path, wait: float, busy: Callable[[], ActiveSegmen
 
 
 class StudyLock:
-    """The lock that one job at a time holds on a study; re-entrant within the same object.
+    """The lock on a study, which one job at a time can hold; re-entrant within the same object.
 
     Args:
         folder: Folder of the study.

@@ -1,4 +1,4 @@
-"""Requests: which slices to annotate next, why, and how they were chosen."""
+"""Requests: the slices to annotate next, with the reason for each and how they were chosen."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class RequestList:
         seed: Its random seed.
         parameters: Its other parameters, as JSON values.
         requests: The requests, the most important first.
-        provenance: What it was computed from, as JSON values.
+        provenance: Record of the data and versions used, as JSON values.
     """
 
     round: int
@@ -151,7 +151,7 @@ class RequestStore:
         return self.round_folder(number) / "request.json"
 
     def write(self, requests: RequestList) -> None:
-        """Store the requests of a round for good; writing the same again does nothing.
+        """Store the requests of a round permanently; writing the same again does nothing.
 
         Raises:
             BadInput: If the round has other requests, is not the next one, or a request is not of this study.

@@ -27,7 +27,7 @@ class SliceStatus(StrEnum):
 
 @dataclass(frozen=True)
 class Version:
-    """A commit of a slice; pixels of earlier ones are kept apart, see ``Study.version_labels``.
+    """A commit of a slice; pixels of earlier commits are stored separately, see ``Study.version_labels``.
 
     Attributes:
         labels_sha256: Hash of its label values.
@@ -80,7 +80,7 @@ class SliceRecord:
         return cls(status, None if committed is None else Version(**committed), versions, **fields)
 
     def answers(self, round_number: int) -> bool:
-        """Whether it answers a request of this round: made for it, for a later one, or for none in particular."""
+        """Whether it answers a request of this round: it was made for this round, a later one, or no specific round."""
         rounds = [self.committed.round] if self.committed else []
         if self.skipped_at:
             rounds.append(self.skip_round)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def study_status(study: Study) -> dict[str, Any]:
-    """The answer of ``Study.status``."""
+    """The result of ``Study.status``."""
     excluded = study.excluded()
     volumes = [volume for volume in study.cohort.volumes if volume.id not in excluded]
     files = list(study.slice_files())

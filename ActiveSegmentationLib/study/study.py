@@ -48,7 +48,7 @@ class Study:
     """An open study, from ``Study.create`` or ``Study.open``.
 
     Several processes and annotators may have it open. Commits, skips and flags of different annotators do not wait for
-    each other; ``lock`` is for jobs (suggest, train) of which one should run at a time.
+    each other; ``lock`` is for jobs (suggest, train) that must not run at the same time.
 
     Attributes:
         folder: Folder of the study.
@@ -113,7 +113,7 @@ class Study:
         check_label_names(labels)
         check_volume_ids(volume.id for volume in cohort.volumes)
         if not cohort.volumes:
-            advice = "Look at the problems that indexing it reports."
+            advice = "Run the command index and repair the problems that it reports."
             raise BadInput("The cohort has no usable volume.", where=cohort.root, advice=advice)
         record = StudyRecord(
             id=str(uuid.uuid4()),
@@ -128,7 +128,7 @@ class Study:
 
     @classmethod
     def open(cls, folder: str | Path) -> Study:
-        """Open a study. Interrupted changes are settled, older versions are migrated.
+        """Open a study; interrupted changes are finished or undone, older versions are migrated.
 
         Raises:
             BadInput: If there is no study, it is damaged or made by a newer version, or its images are elsewhere.
@@ -167,7 +167,7 @@ class Study:
 
     @property
     def cache_folder(self) -> Path:
-        """Folder for what can be computed again; it may be deleted at any time."""
+        """Folder of the cache, which can be computed again; it may be deleted at any time."""
         return self.folder / "cache"
 
     def cache_size(self) -> int:
@@ -199,12 +199,12 @@ class Study:
     ) -> None:
         """Store annotated slices; when this returns they are on disk.
 
-        All are checked first, then stored volume by volume: after a crash each volume is as before or as after. Label
-        values of replaced commits are kept, see ``version_labels``.
+        All are checked first, then stored volume by volume: after a crash, each volume has either all of its new
+        commits or none. Label values of replaced commits are kept, see ``version_labels``.
 
         Args:
             annotations: What to store.
-            expected: Expected present hash of the label values (``hash_labels``) of slices, None for not committed;
+            expected: Expected current hash of the label values (``hash_labels``) of slices, None for not committed;
                 other slices are not compared.
 
         Raises:
@@ -320,8 +320,8 @@ class Study:
     def open_requests(self, number: int, annotator: str | None = None) -> list[Request]:
         """The open requests of a round, in their order.
 
-        A commit or a skip answers a request if it was made for this round or a later one, or for none in particular.
-        Requests of excluded volumes are not open.
+        A commit or a skip answers a request if it was made for this round, a later one, or no specific round. Requests
+        of excluded volumes are not open.
 
         Args:
             number: Number of the round.
@@ -342,7 +342,7 @@ class Study:
         return dict(read_study(self.folder).excluded)
 
     def exclude(self, volume_id: str, reason: str) -> None:
-        """Exclude a volume from everything; commits on it are kept.
+        """Exclude a volume from suggestions, training and prediction; its commits are kept.
 
         Raises:
             BadInput: If there is no such volume.

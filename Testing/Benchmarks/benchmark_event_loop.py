@@ -1,4 +1,4 @@
-"""How long the event loop is held up while volumes open, slices are committed, and the worker works.
+"""How long the event loop is blocked while volumes open, slices are committed, and the worker runs.
 
 In Slicer: ``Slicer --testing --no-splash --additional-module-paths ActiveSegmentation --python-script
 Testing/Benchmarks/benchmark_event_loop.py -- --cohort DIR``. Without Slicer, in the test host (no panels are drawn
@@ -24,7 +24,7 @@ import slicer  # noqa: E402 - the library and the test host are found by the lin
 from ActiveSegmentationLib.scene.scripting import runScript  # noqa: E402
 
 STEPS = 100_000
-"""More training steps than anybody waits for."""
+"""So many training steps that the training never ends during a measurement."""
 
 TICK_MILLISECONDS = 5
 
@@ -45,7 +45,7 @@ runpy.run_module("ActiveSegmentationLib.worker", run_name="__main__")
 
 
 class Loop:
-    """Times between the ticks of a timer, which are longer where something holds the event loop up."""
+    """Times between the ticks of a timer, which are longer when something blocks the event loop."""
 
     def __init__(self) -> None:
         import qt
@@ -74,7 +74,7 @@ class Loop:
             time.sleep(0.001)
 
     def wait(self, condition: Callable[[], Any]) -> None:
-        """Run the event loop until something holds.
+        """Run the event loop until a condition holds.
 
         Raises:
             TimeoutError: If it takes too long.
@@ -82,7 +82,7 @@ class Loop:
         end = time.monotonic() + LONGEST_JOB
         while not condition():
             if time.monotonic() > end:
-                raise TimeoutError("A job of the worker did not come to its end.")
+                raise TimeoutError("A job of the worker did not finish.")
             self.turn(0.02)
 
 
@@ -113,7 +113,7 @@ def measure(widget: Any, cohort: Path, folder: Path, options: argparse.Namespace
 
 
 def during(loop: Loop, jobs: Any, start: Callable[[], Any], steps: int, ui: Any, seconds: float) -> list[float]:
-    """Gaps while the worker does what a button asks for, from its first progress on; then it is cancelled."""
+    """Gaps while the worker runs a job, from its first progress report on; then it is cancelled."""
     if steps:
         ui.stepsSpinBox.value = steps
     start()

@@ -1,12 +1,12 @@
-"""Seconds that every strategy takes to choose, next to those of one prediction of every slice, in one run.
+"""Measures the seconds that every strategy takes to select, and those of one prediction of every slice.
 
 Each strategy chooses 20 slices of generated pools of growing size, every measurement in a process of its own. Sizes
 whose time would exceed the limit, by the growth between the sizes before, are not run; the table shows the expected
 seconds with a "~". Networks have random weights, and embeddings that are trained once a cohort (the learned metric, the
 infoVAE) are random numbers of the right width: their training is not part of a round. With ``--given`` the scores of
-predictions and the model's features are random numbers too: what is left is the choice itself, to which the sweeps that
-a strategy needs are to be added, each as long as the "one prediction" of that many slices and passes. Strategies that
-ask the model for something else (learning-loss for its head, badge and usim for gradients) are as slow as without.
+predictions and the model's features are random numbers too: only the selection itself is measured. Add the predictions
+that a strategy needs, each pass as long as "one prediction". Strategies that ask the model for something else
+(learning-loss for its head, badge and usim for gradients) are as slow as without.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def make_pool(slices: int, side: int, strategy: Any, device: str, given: bool = 
 
 
 def measure(name: str, slices: int, side: int, device: str, threads: int, given: bool, answer: Any) -> None:
-    """Send the seconds of one choice, or of one prediction of every slice."""
+    """Send the seconds of one selection, or of one prediction of every slice."""
     import torch
 
     from ActiveSegmentationLib.uncertainty import Deterministic
@@ -149,7 +149,7 @@ def measure(name: str, slices: int, side: int, device: str, threads: int, given:
 
 
 def run(name: str, slices: int, options: argparse.Namespace) -> float | None:
-    """Seconds, None where the process died or ran past three times the limit."""
+    """Seconds, None if the process died or exceeded three times the limit."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     settings = (options.side, options.device, options.threads, options.given)
@@ -174,15 +174,15 @@ def expected(sizes: list[int], seconds: list[float], size: int) -> float:
 
 
 def main() -> None:
-    """Print a table, and write it where ``--out`` says."""
+    """Print a table, and write it to ``--out``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--strategies", default="", help="names, separated by commas; default: all")
     parser.add_argument("--slices", default="1500,6000,100000", help="sizes of the pool, ascending")
     parser.add_argument("--side", type=int, default=48, help="rows and columns of a slice")
-    parser.add_argument("--limit", type=float, default=120, help="seconds that a measurement may take by expectation")
+    parser.add_argument("--limit", type=float, default=120, help="maximum expected seconds of a measurement")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--given", action="store_true", help="take predictions as given: the choice alone")
+    parser.add_argument("--given", action="store_true", help="take predictions as given and measure the selection only")
     parser.add_argument("--out", type=Path, help="CSV file for the table")
     options = parser.parse_args()
     names = [BASELINE, *(options.strategies.split(",") if options.strategies else strategy_names())]

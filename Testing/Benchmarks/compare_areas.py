@@ -2,8 +2,8 @@
 
 Each benchmark folder is one column; within it the mean over its seeds. The last columns are the mean difference to the
 baseline over all (folder, seed) pairs that both have, its standard error and 95 % t interval, and the numbers of pairs
-and of clusters. Pairs whose results name the same cohort share its patients and are one cluster (--cluster folder: all
-pairs of a folder are, which says nothing of other patients). Of a single folder the seeds are the clusters.
+and of clusters. Pairs whose results name the same cohort share its patients and are one cluster (--cluster folder: each
+folder is one cluster, which says nothing about other patients). With a single folder, the seeds are the clusters.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What reproductions of single experiments share: a cohort, some annotated slices and the model trained on them."""
+"""Shared setup of the reproductions: a cohort, some annotated slices and the model trained on them."""
 
 from __future__ import annotations
 

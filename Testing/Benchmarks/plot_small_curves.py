@@ -1,4 +1,4 @@
-"""Learning curves of many strategies as small multiples: each in a panel of its own, before all the others in grey."""
+"""Learning curves of many strategies as small multiples: each in its own panel, with all others in grey behind it."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Does the sample ratio even out what is annotated? Ozdemir et al. (2021), Appendix A, on scikit-learn's digits.
 
 Ten digits are annotated to start with, three classes being ten times rarer among them than in the cohort; then digits
-are asked for by the sample ratio in the latent space of an infoVAE, and at random. The figure is the entropy of the
-class histogram of all that is annotated: ln 10 = 2.303 where every class is there equally often.
+are requested by the sample ratio in the latent space of an infoVAE, and at random. The score is the entropy of the
+class histogram of the annotated digits: ln 10 = 2.303 if all classes are equally frequent.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What strategies do where one case is in the pool many times over.
+"""What strategies select if one case is in the pool many times.
 
 Foellmer et al. 2024, Appendix E: one scan of the hippocampus cohort is copied 100 times after the first round; of a
 query set of 1,000 slices 45 % are of that scan, of a batch of 100 picked for it by USIMF 18 %, of a batch drawn evenly
@@ -24,7 +24,7 @@ from ActiveSegmentationLib.evaluation.drawing import FAINT, INK, LINE_COLORS, ne
 from ActiveSegmentationLib.uncertainty import Deterministic
 
 EVEN_DRAWS = 200
-"""Batches drawn evenly from the query set, of which the mean is told."""
+"""Number of batches drawn uniformly from the query set; the mean is reported."""
 
 
 class Copied:
@@ -60,7 +60,7 @@ class Copied:
         return SliceId(self.volumes[self.volume_number[row]].id, int(self.index[row]))
 
     def inside(self, rows: np.ndarray) -> np.ndarray:
-        """Pixels of rows that show the image."""
+        """Which pixels of the rows are not padding."""
         return self._stack.inside(self.source[rows])
 
     def batches(self, rows: np.ndarray, device: str = "cpu"):  # a tensor

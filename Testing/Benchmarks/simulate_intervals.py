@@ -1,4 +1,4 @@
-"""How often an interval says that two equally good strategies differ: it should be in 5 % of cases or fewer.
+"""How often an interval says that two equally good strategies differ; it should be at most 5 %.
 
 Scores of strategies without any difference are drawn again and again: every run (strategy and seed) has an effect of
 its own on all test volumes, and every score has noise; in some variants a strategy also suits single volumes better

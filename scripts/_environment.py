@@ -1,4 +1,4 @@
-"""The environment ``.venv`` behind demo.py and test.py. This file parses on Python 3.8, to tell people to update."""
+"""The environment ``.venv`` of demo.py and test.py. This file parses on Python 3.8, so it can ask users to update."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ MINIMUM = (3, 11)
 
 
 def say(text: str) -> None:
-    """Show a line on standard error; standard output belongs to the command that is run in the end."""
+    """Print a line on standard error; standard output is for the command that is run."""
     print(text, file=sys.stderr, flush=True)
 
 
 def run(*command: object, **options: Any) -> int:
-    """Run a command to its end and return its exit code, 128 + signal number where a signal ended it."""
+    """Run a command and return its exit code, 128 + signal number if a signal ended it."""
     led_astray = ("PYTHONHOME", "PYTHONPATH")
     kept = {name: value for name, value in os.environ.items() if name not in led_astray}
     environment = {**kept, "PYTHONUTF8": "1", "PIP_USER": "0", **options.pop("env", {})}
@@ -31,18 +31,18 @@ def run(*command: object, **options: Any) -> int:
             try:
                 code = process.wait()
                 return code if code >= 0 else 128 - code
-            except KeyboardInterrupt:  # Ctrl-C reaches the command too, which ends in its own way
+            except KeyboardInterrupt:  # Ctrl-C also reaches the command, which ends by itself
                 continue
 
 
 def prepare(extra: str = "") -> None:
-    """Have the package and its dependencies in ``.venv``; if they are there, this needs no network.
+    """Install the package and its dependencies into ``.venv``; needs no network if they are already there.
 
     Args:
         extra: Name of optional dependencies in ``pyproject.toml`` that are needed too.
 
     Raises:
-        SystemExit: If that cannot be done; its message says why.
+        SystemExit: If the installation fails; its message says why.
     """
     if sys.version_info < MINIMUM:
         sys.exit(f"error: Python 3.11 or newer is needed; this is {sys.version.split()[0]} ({sys.executable}).")
@@ -52,12 +52,12 @@ def prepare(extra: str = "") -> None:
         return
     if unfinished.exists() or not _works():
         _make()
-    say("Installing what is needed into .venv; the first time this takes some minutes and 2 to 3 GB.")
+    say("Installing packages into .venv; the first time this takes some minutes and 2 to 3 GB.")
     package = f".[{extra}]" if extra else "."
     unfinished.touch()
     words = ("-m", "pip", "install", "--disable-pip-version-check", "-c", "scripts/constraints.txt", "-e", package)
     code = run(PYTHON, *words, cwd=ROOT, stdout=sys.stderr)
-    if code < 128:  # pip came to its own end and left nothing half done
+    if code < 128:  # pip ended normally and left nothing half installed
         unfinished.unlink()
     if code:
         sys.exit("error: The installation failed; pip says why above. Only the first run needs a network.")
@@ -66,7 +66,7 @@ def prepare(extra: str = "") -> None:
 
 
 def _fingerprint() -> str:
-    """Hash of all that decides what is installed."""
+    """Hash of everything that determines what is installed."""
     import tomllib
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -80,8 +80,10 @@ def _works() -> bool:
 
 
 def _make() -> None:
-    say(f"Making the environment {FOLDER} with Python {sys.version.split()[0]}.")
+    say(f"Creating the environment {FOLDER} with Python {sys.version.split()[0]}.")
     if run(sys.executable, "-m", "venv", "--clear", FOLDER, stdout=sys.stderr):
         shutil.rmtree(FOLDER, ignore_errors=True)
         package = "python{}.{}-venv".format(*sys.version_info[:2])
-        sys.exit(f"error: No environment could be made (see above). On Debian and Ubuntu: sudo apt install {package}")
+        sys.exit(
+            f"error: The environment could not be created (see above). On Debian and Ubuntu: sudo apt install {package}"
+        )

@@ -1,4 +1,4 @@
-"""Pictures of the module at every step of its flow, in Slicer or, if there is none, in the test host.
+"""Take screenshots of the module at every step, in Slicer or, without Slicer, in the test host.
 
 In Slicer (whole windows, as the screen shows them):
 ``Slicer --testing --no-splash --python-script scripts/capture_screenshots.py -- --out DIR --cohort C --size 1280x720``.
@@ -162,7 +162,7 @@ class SlicerStage:
 
 
 class Tour:
-    """Goes through the module and takes pictures.
+    """Steps through the module and takes screenshots.
 
     Args:
         stage: Where the module runs.
@@ -224,7 +224,7 @@ class Tour:
         self.map()
 
     def start(self) -> None:
-        """Make the study."""
+        """Create the study."""
         stage, ui = self.stage, self.ui
         self.only("study", "suggest")
         stage.panel("01-first-run")
@@ -239,7 +239,7 @@ class Tour:
         ui.createStudyButton.click()
 
     def suggest(self) -> None:
-        """Ask for slices."""
+        """Suggest slices."""
         self.ui.countSpinBox.value = REQUESTS
         self.stage.settle()
         self.ui.suggestButton.click()
@@ -267,7 +267,7 @@ class Tour:
             self.commit()
 
     def train(self) -> None:
-        """Train, watched."""
+        """Train, and take pictures of the progress."""
         self.ui.stepsSpinBox.value = MASK_STEPS
         self.only("suggest", "train")
         self.ui.trainButton.click()
@@ -276,7 +276,7 @@ class Tour:
         self.finish()
 
     def review(self) -> None:
-        """Ask for more, and look at what the model makes of it."""
+        """Suggest more slices, and show the model's prediction and uncertainty."""
         stage, ui = self.stage, self.ui
         ui.suggestButton.click()
         self.finish()

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Install what is needed into .venv, then show the whole loop on a generated cohort of beating hearts."""
+"""Install the package into .venv, then run the whole loop on a generated cohort of beating hearts."""
 
 from __future__ import annotations
 

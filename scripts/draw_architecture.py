@@ -62,7 +62,7 @@ def reachable(graph: Graph, part: str) -> set[str]:
 
 
 def reduced(graph: Graph) -> dict[str, list[str]]:
-    """The graph without the arrows that follow from others."""
+    """The graph without arrows that follow from others (transitive reduction)."""
     return {
         part: sorted(
             name for name in used if not any(name in reachable(graph, other) for other in used if other != name)
@@ -84,7 +84,7 @@ def drawing() -> str:
 
 
 def _node(part: str) -> str:
-    """A part as Mermaid names it: no dots in names, which a label can have."""
+    """A part as a Mermaid node; names must not contain dots, labels may."""
     return part if "." not in part else f"{part.replace('.', '_')}[{part}]"
 
 
@@ -104,7 +104,7 @@ def main() -> int:
 
 
 def drawn() -> str:
-    """The drawing that the document has now."""
+    """The current drawing in the document."""
     found = re.search(re.escape(START) + ".*?" + re.escape(END), DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
     return found.group() if found else ""
 

@@ -2,8 +2,8 @@
 
     Slicer --no-splash --no-main-window --python-script scripts/slicer_benchmark.py -- --cohort C --strategies A,B ...
 
-Options, exit codes and numbers are those of ``activesegmentation benchmark``. Where there is no Slicer, it runs as
-``python scripts/slicer_benchmark.py --cohort C ...`` on Slicer's scene from the package ``slicer-core``.
+Options, exit codes and numbers are those of ``activesegmentation benchmark``. Without Slicer, run it as ``python
+scripts/slicer_benchmark.py --cohort C ...`` with Slicer's scene from the package ``slicer-core``.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ def main(words: Sequence[str]) -> int:
         benchmark(words)
         sys.stdout.flush()
     except KeyboardInterrupt:
-        print("cancelled: what was finished is kept; the same command goes on from there.", file=sys.stderr)
+        print("cancelled: finished work is kept; run the same command to continue.", file=sys.stderr)
         return 130
-    except BaseException as error:  # noqa: BLE001 - Slicer would go on for ever
+    except BaseException as error:  # noqa: BLE001 - Slicer would keep running
         return report(error)
     return 0
 
@@ -71,7 +71,7 @@ def benchmark(words: Sequence[str]) -> None:
     parsed = Options(**command.make_context(PROGRAM, given).params)
     if parsed.workers > 1:
         advice = "Use --workers 1, or the plain command, whose numbers are the same."
-        raise BadInput("One scene cannot be drawn into by several processes.", where="workers", advice=advice)
+        raise BadInput("Several processes cannot draw into one scene.", where="workers", advice=advice)
     provideScene()
     with closing(progress_of(parsed)) as progress:
         options = benchmark_options(parsed, progress)
@@ -81,7 +81,7 @@ def benchmark(words: Sequence[str]) -> None:
 
 
 def annotatorFactory(options: BenchmarkOptions) -> Callable[[SliceStack, AnnotationKind], Annotator]:
-    """What makes the annotator of the benchmark: one that draws into the scene what the oracle says."""
+    """Returns the function that creates the annotator, which draws the oracle's annotations into the scene."""
     from ActiveSegmentationLib.experiment import OracleAnnotator
     from ActiveSegmentationLib.scene.sceneAnnotator import SceneAnnotator
     from ActiveSegmentationLib.study import label_set_for
@@ -95,7 +95,7 @@ def annotatorFactory(options: BenchmarkOptions) -> Callable[[SliceStack, Annotat
 
 
 def report(error: BaseException) -> int:
-    """Tell a person what went wrong, in a line where it was foreseen, and return the exit code."""
+    """Print what went wrong, in one line if the error is expected, and return the exit code."""
     if isinstance(error, ModuleNotFoundError):
         packages = " ".join(PACKAGES)
         advice = f"in Slicer, type into the Python console: slicer.util.pip_install({packages!r})"
@@ -120,7 +120,7 @@ def report(error: BaseException) -> int:
 
 
 def provideScene() -> None:
-    """Have a scene in which segmentations can be drawn, also where this is not Slicer but its classes alone."""
+    """Provide a scene in which segmentations can be drawn, also without Slicer, with its classes alone."""
     import slicer
 
     if hasattr(slicer, "app"):
@@ -130,7 +130,7 @@ def provideScene() -> None:
 
 
 def leave(code: int) -> None:
-    """End with an exit code; in Slicer, which would go on for ever, this returns and Slicer ends after it."""
+    """End with an exit code; in Slicer, which would keep running, this returns and Slicer ends afterwards."""
     slicer: Any = sys.modules.get("slicer")
     if hasattr(slicer, "app"):
         slicer.util.exit(code)

@@ -1,6 +1,6 @@
 """Write the table of all strategies in docs/strategies.md from the strategies themselves.
 
-Run it after adding or changing a strategy; a test compares the page with what it would write.
+Run it after adding or changing a strategy; a test compares the page with its output.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ BEGIN, END = "<!-- table of strategies: scripts/strategy_table.py writes it -->"
 
 
 def table() -> str:
-    """One table a family; a row for every strategy."""
+    """One table per family, one row per strategy."""
     from ActiveSegmentationLib.acquisition import strategy_class
     from ActiveSegmentationLib.acquisition.registry import FAMILIES
 
@@ -29,7 +29,7 @@ def table() -> str:
 
 
 def _options(cls: type) -> str:
-    """Names of the options, what follows the colon first."""
+    """Names of the options, the argument after the colon first."""
     from ActiveSegmentationLib.acquisition.options import settings_of
 
     found = sorted(settings_of(cls).values(), key=lambda setting: not setting.option.argument)
@@ -37,7 +37,7 @@ def _options(cls: type) -> str:
 
 
 def page(text: str) -> str:
-    """The page with the present table."""
+    """The page with the current table."""
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}\n{table()}\n{END}{after}"

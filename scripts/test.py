@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Install what the tests need into .venv, then run ruff, mypy and all tests."""
+"""Install the tests' packages into .venv, then run ruff, mypy and all tests."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if sys.platform == "linux":
 
 
 def provide_system_packages() -> None:
-    """Have OpenGL without a screen and a font; installed with apt-get where that is allowed, otherwise named."""
+    """Provide OpenGL without a display, and a font; installs them with apt-get if allowed, otherwise names them."""
     if _draws():
         return
     command = f"apt-get install -y {SYSTEM_PACKAGES}"

@@ -1,4 +1,4 @@
-"""What every test may ask for: the real cohorts, and a small generated one."""
+"""Fixtures for all tests: the real cohorts, and a small generated one."""
 
 from __future__ import annotations
 

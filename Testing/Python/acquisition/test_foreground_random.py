@@ -1,4 +1,4 @@
-"""Foreground-aware random: shares, classes, volumes, and what tells where the foreground is."""
+"""Foreground-aware random: shares, classes, volumes, and sources of the foreground."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stochastic batches, power and ClaSP PE: their properties whatever the scores."""
+"""Stochastic batches, power and ClaSP PE: properties that hold for all scores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""VAAL: on slices that plainly differ it asks for the different ones."""
+"""VAAL: on clearly different slices it requests the different ones."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from ActiveSegmentationLib.cli.main import main
 ROOT = Path(__file__).parents[3]
 
 TINY = ["--size", "32x32", "--spacing", "4.5", "--metric-steps", "3", "--steps", "6", "--batch-size", "4"]
-"""Settings that make every step a matter of a second."""
+"""Settings with which every step takes about a second."""
 
 
 class Result(NamedTuple):

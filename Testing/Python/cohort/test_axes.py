@@ -1,4 +1,4 @@
-"""Slice axis and in-plane order: from the acquisition, the same for a cohort, whatever the order on disk."""
+"""Slice axis and in-plane order: from the acquisition, the same for a cohort, for any order on disk."""
 
 from __future__ import annotations
 

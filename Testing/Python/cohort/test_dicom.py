@@ -1,4 +1,4 @@
-"""Folders of DICOM files: what devices, archives and anonymisers make of them."""
+"""Folders of DICOM files as devices, archives and anonymisers write them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Label maps of a cohort: no value changes its meaning in silence, nothing of a picture is dropped."""
+"""Label maps of a cohort: no value changes its meaning silently, no part of a picture is dropped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folders that are no layout of their own: labels find their image, none is offered as one, patients stay apart."""
+"""Plain folders: labels are matched to images, no label is taken for an image, patients are kept apart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Test and validation parts that a layout names, and the names of labels held against anatomy."""
+"""Test and validation parts that a layout names, and label names checked against anatomy."""
 
 from __future__ import annotations
 

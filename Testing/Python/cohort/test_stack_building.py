@@ -1,4 +1,4 @@
-"""Building a stack: what it holds, what goes wrong, what survives a kill, and what is not done twice."""
+"""Building a stack: content, errors, resuming after a kill, and reuse."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Planes larger than the stack's grid take part whole; cropping is a choice that is told."""
+"""Planes larger than the stack's grid are used whole; cropping is optional and reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Packages import their modules late: every name is there, nothing hides it, and an unknown one is an error."""
+"""Packages import their modules lazily: every name exists, nothing hides it, and an unknown name is an error."""
 
 from __future__ import annotations
 

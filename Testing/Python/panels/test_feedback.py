@@ -1,4 +1,4 @@
-"""What is told stays in view, a busy button stops its job, and a key is judged by what is drawn when it is pressed."""
+"""Messages stay in view, a busy button stops its job, and a key acts on the strokes at the time it is pressed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The worker's jobs need no more than what the module installs in Slicer: they run with everything else blocked."""
+"""The worker's jobs need only the packages that the module installs in Slicer: they run with all others blocked."""
 
 from __future__ import annotations
 

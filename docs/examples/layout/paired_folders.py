@@ -1,4 +1,4 @@
-"""A cohort layout in a package of its own: ``scans/PATIENT.nii.gz`` with masks in ``truth/PATIENT.nii.gz``."""
+"""A cohort layout in its own package: ``scans/PATIENT.nii.gz`` with masks in ``truth/PATIENT.nii.gz``."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ def recognises(path: Path) -> bool:
 
 
 def read(path: Path) -> Draft:
-    """Every scan is a volume of a patient of its own."""
+    """Every scan is one volume of one patient."""
     images = sorted((path / "scans").glob("*.nii.gz"))
     return Draft([_candidate(image, path / "truth" / image.name) for image in images])
 

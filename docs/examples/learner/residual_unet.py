@@ -1,4 +1,4 @@
-"""A learner in a package of its own: the training of this library with a U-Net of residual blocks."""
+"""A learner in its own package: the training of this library with a U-Net of residual blocks."""
 
 import torch
 from torch import nn

@@ -1,4 +1,4 @@
-"""A strategy in a package of its own: the slice with the most slices between it and any annotated one of its volume."""
+"""A strategy in its own package: the slice with the most slices between it and any annotated one of its volume."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ActiveSegmentationLib.acquisition import Gains, Option, Pool, Representativ
 
 @dataclass(frozen=True)
 class LargestGap(RepresentativeStrategy):
-    """Halve the largest gap between annotated slices. Needs nothing; cost O(n) a pick."""
+    """Halve the largest gap between annotated slices. Needs nothing; cost O(n) per pick."""
 
     name = "largest-gap"
-    summary = "The slice farthest from any annotated one of its volume; good where neighbouring slices look alike."
+    summary = "The slice farthest from any annotated one of its volume; good if neighbouring slices look alike."
     source = "an example"
 
     edge: Annotated[float, Option("weight of gaps at the ends of a volume", least=0.0)] = 1.0
@@ -41,7 +41,7 @@ class Gaps(Gains):
         return self._distance
 
     def take(self, position: int) -> str:
-        """Count the slice at ``position`` as picked, and say why it was worth it; see ``GreedyState.take``."""
+        """Count the slice at ``position`` as picked, and return the reason; see ``GreedyState.take``."""
         distance, pool = self._distance[position], self._pool
         away = np.where(pool.volumes == pool.volumes[position], np.abs(pool.indices - pool.indices[position]), np.inf)
         self._distance = np.minimum(self._distance, away)

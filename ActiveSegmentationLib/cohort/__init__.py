@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ActiveSegmentationLib.cohort.problems import ProblemGroup, grouped_problems, repeated
     from ActiveSegmentationLib.cohort.scribbles import scribble_from_mask
     from ActiveSegmentationLib.cohort.split import read_split, split_text, with_roles
-    from ActiveSegmentationLib.cohort.stack import SliceStack, open_stack
+    from ActiveSegmentationLib.cohort.stack import SliceStack
     from ActiveSegmentationLib.cohort.stack_building import UnusableVolumes, build_stack
     from ActiveSegmentationLib.cohort.stack_contents import image_hashes
     from ActiveSegmentationLib.cohort.stack_files import StackVolume

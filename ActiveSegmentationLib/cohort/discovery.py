@@ -69,13 +69,10 @@ def discover(
         >>> cohort.layout, len(cohort.volumes)
         ('acdc', 8)
     """
-    path = Path(path)
     path = Path(os.path.abspath(path))
     with explained(path):
         path.stat()
-    if axis is not None and axis not in AXIS_CHOICES:
-        advice = f"Use one of: {', '.join(str(choice) for choice in AXIS_CHOICES)}."
-        raise BadInput(f"{axis!r} is not a slice axis.", where="axis", advice=advice)
+    _require_axis(axis)
     _require_text(path)
     with walking_once(), explained(path):
         found = _named(layout) if layout is not None else _detected(path, pattern)
@@ -88,6 +85,12 @@ def discover(
     root = path if path.is_dir() else path.parent
     cohort = assemble(root, found.name, draft, axis=axis, progress=or_silent(progress))
     return replace(cohort, problems=(*cohort.problems, *name_problems(cohort)))
+
+
+def _require_axis(axis: int | str | None) -> None:
+    if axis is not None and axis not in AXIS_CHOICES:
+        advice = f"Use one of: {', '.join(str(choice) for choice in AXIS_CHOICES)}."
+        raise BadInput(f"{axis!r} is not a slice axis.", where="axis", advice=advice)
 
 
 def _draft(found: Layout, path: Path, pattern: str | None, progress: Progress) -> Draft:

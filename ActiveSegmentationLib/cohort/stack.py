@@ -39,8 +39,8 @@ class SliceStack:
     showing slices; ``whole`` has them at full size, for segmentation. Their labels and probabilities (``to_grid``,
     ``inside``, ``from_grid``) have the size of the whole plane.
 
-    Created by ``build_stack`` and ``open_stack``. Needs NumPy, and torch for ``batches`` and ``tensor``, but no image
-    library. Can be pickled; other processes map the same files.
+    Made by ``build_stack``. Needs NumPy, and torch for ``batches`` and ``tensor``, but no image library. Can be
+    pickled; other processes map the same files.
 
     Args:
         folder: Folder of a finished stack.
@@ -261,15 +261,3 @@ class SliceStack:
                 whole = torch.from_numpy(self.images)
             self._tensors[device, dtype] = whole.to(device=target, dtype=dtype)
         return self._tensors[device, dtype]
-
-
-def open_stack(folder: Path) -> SliceStack:
-    """Open a finished stack.
-
-    Args:
-        folder: Folder of the stack.
-
-    Raises:
-        BadInput: If there is none, its files are damaged, or another version made it.
-    """
-    return SliceStack(folder)

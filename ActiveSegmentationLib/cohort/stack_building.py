@@ -96,9 +96,20 @@ def build_stack(
         raise BadInput("There is no volume to prepare.", where=cohort.root, advice=advice)
     _require_channels(cohort.volumes, settings)
     settings = resolve(settings, cohort.volumes)
+    folder, built = _folder_of(cohort, settings, cache, workers or _workers(cohort.volumes), progress)
+    stack = SliceStack(folder)
+    if built or settings.crop:
+        _tell_large(cohort.volumes, settings, progress)
+    _tell_problems(stack, progress)
+    return stack
+
+
+def _folder_of(
+    cohort: Cohort, settings: StackSettings, cache: Path, workers: int, progress: Progress
+) -> tuple[Path, bool]:
+    """The folder of the finished stack, and whether it was not in the cache before."""
     with explained(cache):
         cache.mkdir(parents=True, exist_ok=True)
-    workers = workers or _workers(cohort.volumes)
     contents, failures = content_hashes(cohort, cache / "hashes.json", workers=workers, progress=progress)
     key = stack_key(cohort.volumes, settings, contents)
     folder = cache / key
@@ -107,11 +118,7 @@ def build_stack(
         with _held(cache / f"{key}.lock", progress):
             if not folder.is_dir():  # another process may have finished it
                 _Builder(cohort, settings, cache, key, contents).build(workers, failures, progress)
-    stack = SliceStack(folder)
-    if built or settings.crop:
-        _tell_large(cohort.volumes, settings, progress)
-    _tell_problems(stack, progress)
-    return stack
+    return folder, built
 
 
 def stack_key(volumes: Sequence[Volume], settings: StackSettings, contents: dict[str, str]) -> str:

@@ -130,7 +130,7 @@ class SuggestPanel(Panel):
             ui.strategyComboBox.setCurrentIndex(index)
             ui.strategyComboBox.blockSignals(blocked)
         line = ui.strategyOptionsLineEdit
-        if self._suffix(name, line.text) != suffix:  # while a person writes it never differs
+        if self._suffix(name, line.text) != suffix:  # while the user types, it never differs
             blocked = line.blockSignals(True)
             line.text = suffix.removeprefix(":")
             line.blockSignals(blocked)

@@ -70,10 +70,7 @@ class Wiring:
         self.work.device = settings.value("Device", "auto")
         self.session.annotator = settings.value("Annotator", "annotator")
         self._listen()
-        self._timer = qt.QTimer()
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(UPDATE_MILLISECONDS)
-        self._timer.timeout.connect(self.update)
+        self._timer = self._makeTimer()
         arguments = (ui, self.session, self.work, self.messages, parameters)
         self.study = StudyPanel(*arguments)
         self.images = ImagesPanel(*arguments)
@@ -99,14 +96,26 @@ class Wiring:
         self._job = ElidedLabel(ui.jobLabel)
         self._wheel = WheelGuard()
         self._giveKeysBack()
-        for name in SECTIONS:  # opening a section shows again what was hidden in it
-            getattr(ui, f"{name}CollapsibleButton").contentsCollapsed.connect(lambda *args: self.scheduleUpdate())
-        ui.cancelButton.clicked.connect(lambda *args: self.work.cancel())
-        ui.restartWorkerButton.clicked.connect(lambda *args: self.restartWorker())
-        ui.installButton.clicked.connect(self.study.act(self.install))
-        ui.pythonPathLineEdit.currentPathChanged.connect(lambda *args: self._onPython())
+        self._connectWidgets()
         self.shortcuts = self._makeShortcuts()
         self.scheduleUpdate()
+
+    def _makeTimer(self) -> Any:
+        timer = qt.QTimer()
+        timer.setSingleShot(True)
+        timer.setInterval(UPDATE_MILLISECONDS)
+        timer.timeout.connect(self.update)
+        return timer
+
+    def _connectWidgets(self) -> None:
+        """Connect the widgets that belong to no panel."""
+        for name in SECTIONS:  # opening a section shows again what was hidden in it
+            section = getattr(self.ui, f"{name}CollapsibleButton")
+            section.contentsCollapsed.connect(lambda *args: self.scheduleUpdate())
+        self.ui.cancelButton.clicked.connect(lambda *args: self.work.cancel())
+        self.ui.restartWorkerButton.clicked.connect(lambda *args: self.restartWorker())
+        self.ui.installButton.clicked.connect(self.study.act(self.install))
+        self.ui.pythonPathLineEdit.currentPathChanged.connect(lambda *args: self._onPython())
 
     def _listen(self) -> None:
         """Show every change and every problem."""

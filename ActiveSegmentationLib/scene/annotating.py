@@ -88,13 +88,18 @@ class Annotating:
             if empty:
                 case.write({index: plane})
             case.markClean(index)
+        self._finish(case, index)
+        session.committed.emit(annotation.slice)
+        return annotation.slice
+
+    def _finish(self, case: Case, index: int) -> None:
+        """A slice has been committed: its time starts again, and its strokes cannot be undone."""
+        session = self._session
         session.editor.clearUndo()  # undo must never change what is stored
         case.setSeconds(index, 0.0)
         session.timer.start()
         session.drafts.recount()
         session.refreshVolume(case.volume.id)
-        session.committed.emit(annotation.slice)
-        return annotation.slice
 
     def versions(self) -> list[Version]:
         """Commits of the open slice under this annotator's name, the latest first.

@@ -115,7 +115,7 @@ class Cases:
             session.tellFailure(problem)
 
     def lose(self) -> None:
-        """Another program part removes the nodes of the open volume: save the strokes while they can still be read."""
+        """Other code removes the nodes of the open volume: save the strokes while they can still be read."""
         session = self._session
         if session.case is None:
             return

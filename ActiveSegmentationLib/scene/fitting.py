@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,19 +16,6 @@ FILL = 0.96
 
 SMALLEST_BRUSH, LARGEST_BRUSH = 2, 8
 """Diameters of the brush in voxels on the smallest and the largest slices."""
-
-
-@dataclass(frozen=True)
-class Share:
-    """Which part of a slice a view shows, and how large.
-
-    Attributes:
-        visible: Fraction of the slice's area that is visible, 0 to 1.
-        fill: Size of the whole slice relative to the view, along the larger direction.
-    """
-
-    visible: float
-    fill: float
 
 
 def fitToSlice(sliceNode: Any, geometry: Geometry, axis: int, index: int) -> None:
@@ -52,22 +38,6 @@ def fitToSlice(sliceNode: Any, geometry: Geometry, axis: int, index: int) -> Non
         step = max(width / columns, height / rows) / FILL
         sliceNode.SetFieldOfView(step * columns, step * rows, geometry.spacing[axis] * max(1, depth))
     sliceNode.EndModify(modifying)
-
-
-def shareOf(sliceNode: Any, geometry: Geometry, axis: int, index: int) -> Share:
-    """How much of a slice a parallel view shows, and how large.
-
-    Args:
-        sliceNode: vtkMRMLSliceNode of the view.
-        geometry: Grid of the volume (LPS, millimetres).
-        axis: Image axis across which slices are counted (0 = i, 1 = j, 2 = k).
-        index: 0-based index of the slice in the stored array.
-    """
-    corners = sliceCorners(sliceNode, geometry, axis, index)
-    size = np.array(sliceNode.GetDimensions()[:2], dtype=float)
-    low, high = corners.min(axis=0), corners.max(axis=0)
-    inside = np.clip(np.minimum(high, size) - np.maximum(low, 0.0), 0.0, None)
-    return Share(float(np.prod(inside) / np.prod(high - low)), float(((high - low) / size).max()))
 
 
 def sliceCorners(sliceNode: Any, geometry: Geometry, axis: int, index: int) -> np.ndarray:

@@ -48,7 +48,7 @@ class Session:
 
     Attributes:
         study: The open study, or None.
-        annotator: Name of the person who annotates.
+        annotator: Name of the annotator.
         case: The open volume, or None.
         task: The slice being annotated, or None.
         requests: The requests of the latest round, and the status of every slice.

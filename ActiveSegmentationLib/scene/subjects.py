@@ -57,12 +57,6 @@ def tidyPatient(node: Any, folder: int) -> None:
         hierarchy.RemoveItem(folder, False, False)
 
 
-def patientOf(node: Any) -> str:
-    """Name of the patient item above a node, "" if it is not one of ours."""
-    folder = patientItem(node)
-    return _hierarchy().GetItemName(folder) if folder else ""
-
-
 def _hierarchy() -> Any:
     return slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
 

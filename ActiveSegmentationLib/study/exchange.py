@@ -38,6 +38,9 @@ MOST_HELD = 512 << 20
 
 Slices = Literal["non-empty", "all"] | Sequence[int]
 
+_Checked = dict[str, tuple[int, list[SliceAnnotation] | None]]
+"""For each volume, the number of slices to import, and these slices if they were kept in memory."""
+
 
 class Imported(NamedTuple):
     """Slices of one label map: to be committed, and already committed with the same pixels and kind."""
@@ -123,31 +126,40 @@ def import_annotations(
     if not any(count for count, _ in checked.values()):
         advice = "Draw something and save again, or count empty slices as background (--all-slices)."
         raise BadInput("Nothing is labelled in any label map.", where=source, advice=advice)
+    return _commit_all(study, maps, checked, asked, or_silent(progress))
+
+
+def _commit_all(
+    study: Study,
+    maps: Sequence[tuple[Volume, Path]],
+    checked: _Checked,
+    asked: _Import,
+    progress: Progress,
+) -> dict[str, Imported]:
+    """Commit the new slices of every map, one volume at a time."""
     counts: dict[str, Imported] = {}
     try:
         for number, (volume, path) in enumerate(maps):
-            or_silent(progress).update("Importing annotations", number, len(maps))
+            progress.update("Importing annotations", number, len(maps))
             _, held = checked[volume.id]
             drawn = held if held is not None else _drawn(study, volume, path, asked)
-            new = [found for found in drawn if not _same(known.get(found.slice), found.labels, asked.kind)]
+            new = [found for found in drawn if not _same(asked.known.get(found.slice), found.labels, asked.kind)]
             study.commit(new)
             counts[volume.id] = Imported(len(new), len(drawn) - len(new))
     except ActiveSegmentationError as error:
         raise _with_kept(error, counts) from error
-    or_silent(progress).update("Importing annotations", len(maps), len(maps))
+    progress.update("Importing annotations", len(maps), len(maps))
     return counts
 
 
-def _checked(
-    study: Study, maps: Sequence[tuple[Volume, Path]], asked: _Import, progress: Progress
-) -> dict[str, tuple[int, list[SliceAnnotation] | None]]:
+def _checked(study: Study, maps: Sequence[tuple[Volume, Path]], asked: _Import, progress: Progress) -> _Checked:
     """Read every map before anything is committed.
 
     Returns:
         For each volume, the number of slices to import, and these slices unless all together would take too much
         memory.
     """
-    found: dict[str, tuple[int, list[SliceAnnotation] | None]] = {}
+    found: _Checked = {}
     held = 0
     for number, (volume, path) in enumerate(maps):
         progress.update("Checking label maps", number, len(maps))
@@ -314,11 +326,7 @@ def export_annotations(
         BadInput: If the format is unknown, the ignore label is a label, or the folder cannot be written or contains
             other files.
     """
-    if format not in FORMATS:
-        raise BadInput(f"There is no format '{format}'.", where="format", advice=f"Use {' or '.join(FORMATS)}.")
-    if not 0 < ignore_label <= IGNORE_LABEL or ignore_label in study.labels.values:
-        advice = "Use a value from 1 to 255 that no label has."
-        raise BadInput(f"{ignore_label} cannot be the ignore label.", where="ignore label", advice=advice)
+    _require_export_options(study, format, ignore_label)
     from ActiveSegmentationLib.cohort import write_label_map
 
     annotations = study.annotations(annotator)
@@ -337,6 +345,14 @@ def export_annotations(
             write_label_map(target, array, volume.geometry, volume.transforms)
     or_silent(progress).update("Exporting annotations", len(volumes), len(volumes))
     return list(targets.values())
+
+
+def _require_export_options(study: Study, format: str, ignore_label: int) -> None:
+    if format not in FORMATS:
+        raise BadInput(f"There is no format '{format}'.", where="format", advice=f"Use {' or '.join(FORMATS)}.")
+    if not 0 < ignore_label <= IGNORE_LABEL or ignore_label in study.labels.values:
+        advice = "Use a value from 1 to 255 that no label has."
+        raise BadInput(f"{ignore_label} cannot be the ignore label.", where="ignore label", advice=advice)
 
 
 def _exported(labels: np.ndarray, ignore_label: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Extents: the first and last slice of a volume that show a structure, as a person marked them."""
+"""Extents: the first and last slice of a volume that show a structure, as marked by an annotator."""
 
 from __future__ import annotations
 

@@ -225,8 +225,8 @@ def read_foreign_segments(path: Path, geometry: Geometry, labels: LabelSet, kind
     read_header(path)  # gives the reason if the file cannot be read
     image = _read(path)
     array = _array(image, path)
-    table = np.full(IGNORE_LABEL + 1, IGNORE_LABEL, dtype=np.uint8)
     rest = 0 if kind == AnnotationKind.MASK else IGNORE_LABEL
+    table = np.full(IGNORE_LABEL + 1, IGNORE_LABEL, dtype=np.uint8)
     table[0] = rest
     values = meaning_of_names({label.name.strip().casefold(): label.value for label in labels.labels})
     segments = segments_in(segment_fields(image), path)

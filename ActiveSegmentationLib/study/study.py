@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import os
-import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -16,10 +15,11 @@ import numpy as np
 
 from ActiveSegmentationLib.cohort import AnnotationKind, Cohort, SliceId
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.common.files import explained, remove_tree, tree_size
+from ActiveSegmentationLib.common.files import tree_size
 from ActiveSegmentationLib.study.annotation_store import AnnotationStore
 from ActiveSegmentationLib.study.annotations import SliceAnnotation
 from ActiveSegmentationLib.study.audit import Audit
+from ActiveSegmentationLib.study.cache import remove_cache
 from ActiveSegmentationLib.study.creation import check_empty, check_label_names, write_new
 from ActiveSegmentationLib.study.drafts import DraftStore
 from ActiveSegmentationLib.study.extents import ExtentStore
@@ -183,16 +183,8 @@ class Study:
         Raises:
             BadInput: If another process holds the study's lock, or the folder cannot be removed.
         """
-        with self.lock(), explained(self.cache_folder):
-            freed = self.cache_size()
-            place = self.cache_folder.resolve()
-            remove_tree(place)
-            for leftover in place.parent.glob(f".tmp-removed-{place.name}-*"):  # of a removal that was killed
-                freed += tree_size(leftover)
-                shutil.rmtree(leftover)
-            if self.cache_folder.is_symlink():  # the cache stays on the disk that the link points to
-                place.mkdir()
-        return freed
+        with self.lock():
+            return remove_cache(self.cache_folder)
 
     def commit(
         self, annotations: Sequence[SliceAnnotation], *, expected: Mapping[SliceId, str | None] | None = None

@@ -14,7 +14,7 @@ import pytest
 from stack_phantoms import STORED_IGNORE_LABEL, labels, small_cohort
 
 from ActiveSegmentationLib.cohort.preprocessing import StackSettings
-from ActiveSegmentationLib.cohort.stack import SliceStack, open_stack
+from ActiveSegmentationLib.cohort.stack import SliceStack
 from ActiveSegmentationLib.cohort.stack_building import build_stack
 from ActiveSegmentationLib.cohort.types import AnnotationKind, SliceId
 from ActiveSegmentationLib.common.errors import BadInput
@@ -146,9 +146,9 @@ class Blocker:
 sys.meta_path.insert(0, Blocker())
 from pathlib import Path
 import numpy as np
-from ActiveSegmentationLib.cohort.stack import open_stack
+from ActiveSegmentationLib.cohort.stack import SliceStack
 from ActiveSegmentationLib.cohort.types import AnnotationKind
-stack = open_stack(Path({str(stack.folder)!r}))
+stack = SliceStack(Path({str(stack.folder)!r}))
 truth = stack.truth("v1", AnnotationKind.SCRIBBLE)
 grid = stack.to_grid(truth[0], "v1")
 back = stack.from_grid(np.ones((2, *stack.grid_shape), np.float32), "v1")
@@ -161,14 +161,14 @@ print(len(stack), tuple(stack.batches([1, 2]).shape), grid.shape, back.shape)
 
 def test_opening_what_is_no_stack(tmp_path):
     with pytest.raises(BadInput, match="no prepared slices"):
-        open_stack(tmp_path)
+        SliceStack(tmp_path)
 
 
 def test_a_truncated_file_is_named_with_advice(copy):
     path = copy / "images.npy"
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(BadInput, match="damaged") as caught:
-        open_stack(copy)
+        SliceStack(copy)
     assert caught.value.where == str(path)
     assert "Delete this folder" in caught.value.advice
 
@@ -176,23 +176,23 @@ def test_a_truncated_file_is_named_with_advice(copy):
 def test_images_of_another_size_are_refused(copy):
     np.save(copy / "images.npy", np.zeros((17, 1, 24, 24), np.float16))
     with pytest.raises(BadInput, match="unexpected size"):
-        open_stack(copy)
+        SliceStack(copy)
 
 
 def test_missing_images_are_refused(copy):
     (copy / "images.npy").unlink()
     with pytest.raises(BadInput, match="no such file"):
-        open_stack(copy)
+        SliceStack(copy)
 
 
 def test_another_format_is_refused(copy):
     write_json(copy / "stack.json", read_json(copy / "stack.json") | {"format": 0})
     with pytest.raises(BadInput, match="another version"):
-        open_stack(copy)
+        SliceStack(copy)
 
 
 def test_damaged_labels_are_refused(copy):
     path = copy / "truth" / "v0.npz"
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(BadInput, match="reference labels are damaged"):
-        open_stack(copy).truth("v0", AnnotationKind.MASK)
+        SliceStack(copy).truth("v0", AnnotationKind.MASK)

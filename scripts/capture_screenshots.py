@@ -91,7 +91,7 @@ class HostStage:
 
 
 class _Attributes:
-    """Sets attributes for good; the process ends with the script."""
+    """Sets attributes permanently; the process ends with the script."""
 
     def setattr(self, target: Any, name: str, value: Any) -> None:
         setattr(target, name, value)

@@ -156,7 +156,7 @@ def open_module() -> Any:
 
 
 class _Attributes:
-    """Sets attributes for good; the process ends with the script."""
+    """Sets attributes permanently; the process ends with the script."""
 
     def setattr(self, target: Any, name: str, value: Any) -> None:
         setattr(target, name, value)

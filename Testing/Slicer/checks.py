@@ -1,4 +1,4 @@
-"""What was looked at while the flow was played, as a table."""
+"""Checks made while the flow is played, as a table."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 class Checks:
-    """What was looked at, and how it came out."""
+    """The checks and their results."""
 
     def __init__(self) -> None:
         self._passed: Counter[str] = Counter()

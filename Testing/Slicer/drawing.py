@@ -1,4 +1,4 @@
-"""What was drawn with the mouse, known from the mouse alone, to be compared with what is stored."""
+"""What was drawn, calculated from the mouse positions alone, for comparison with what is stored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A mouse and a keyboard: real events of the X server, sent by xdotool while Slicer goes on."""
+"""A mouse and a keyboard: real events of the X server, sent by xdotool while Slicer runs."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import slicer
 
 STEP_SECONDS = 0.005
 REST_SECONDS = 0.3
-"""Time for which what a person aims at must not move."""
+"""Time for which a target must not move before it is clicked."""
 
 MOST_NUDGES = 20
 WHEEL_UP, WHEEL_DOWN = "4", "5"
 MOST_TURNS = 80
-"""Turns of the wheel after which something is not in the panel at all."""
+"""Turns of the wheel after which a widget counts as missing from the panel."""
 
 
 class NotSeen(Exception):
-    """What a person waits for does not happen, or is not on the screen."""
+    """An expected change does not happen, or its widget is not on the screen."""
 
 
 class Hands:
@@ -39,13 +39,13 @@ class Hands:
         self.clicks = self.keys = 0
 
     def until(self, so: Callable[[], Any], what: str, seconds: float = 60.0) -> None:
-        """Let Slicer go on until something is so.
+        """Process events until a condition holds.
 
         Raises:
-            NotSeen: If it is not in time.
+            NotSeen: If it does not hold in time.
         """
         if not self._wait(so, seconds):
-            raise NotSeen(f"waited {seconds:g} s in vain for: {what}")
+            raise NotSeen(f"waited {seconds:g} s without success for: {what}")
 
     def _wait(self, so: Callable[[], Any], seconds: float) -> bool:
         end = time.monotonic() + seconds
@@ -57,10 +57,10 @@ class Hands:
         return True
 
     def untilSteady(self, value: Callable[[], Any], what: str, seconds: float = REST_SECONDS) -> None:
-        """Let Slicer go on until a value does not change any more, so that a person can aim.
+        """Process events until a value stops changing, so that it can be clicked.
 
         Raises:
-            NotSeen: If it goes on changing.
+            NotSeen: If it keeps changing.
         """
         last, since = None, 0.0
 
@@ -74,7 +74,7 @@ class Hands:
         self.until(rests, what)
 
     def pause(self, seconds: float) -> None:
-        """Let Slicer go on for a while, as a person does who looks; nothing is judged by it."""
+        """Process events for a while, as while the user looks at it; nothing is checked."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             slicer.app.processEvents()
@@ -109,7 +109,7 @@ class Hands:
             reveal: Scroll area in which to look for it with the wheel.
 
         Raises:
-            NotSeen: If it does not come into view, or stays grey.
+            NotSeen: If it does not come into view, or stays disabled.
         """
         if qt.QApplication.activePopupWidget() is not None:  # a list of completions takes the first click
             self.key("Escape")
@@ -120,7 +120,7 @@ class Hands:
         self.clickAt(*self._resting(widget))
 
     def _resting(self, widget: Any) -> tuple[int, int]:
-        """Middle of a widget on the screen, once the panel does not move any more."""
+        """Middle of a widget on the screen, once the panel has stopped moving."""
 
         def place() -> tuple[int, int]:
             middle = widget.mapToGlobal(qt.QPoint(widget.width // 2, widget.height // 2))
@@ -147,10 +147,10 @@ class Hands:
             place = viewport.mapToGlobal(qt.QPoint(3, viewport.height // 2))
             self._send("mousemove", place.x(), place.y(), "click", WHEEL_UP if top < 0 else WHEEL_DOWN)
             self._wait(lambda before=before: bar.value != before, 2.0)
-        raise NotSeen(f"{widget.objectName} does not come into view by the wheel")
+        raise NotSeen(f"{widget.objectName} does not come into view when scrolling")
 
     def fill(self, widget: Any, text: str, *, reveal: Any) -> None:
-        """Replace what stands in a line or a number box; the keyboard stays there."""
+        """Replace the text of a line or a number box, which keeps the focus."""
         self.click(widget, reveal=reveal)
         self._send("key", "ctrl+a")
         self.type(text)
@@ -171,7 +171,7 @@ class Hands:
         """
         self.clicks += 1
         x, y = places[0]
-        for away in range(1, MOST_NUDGES):  # the move that enters a view is not told to it, the next one is
+        for away in range(1, MOST_NUDGES):  # a view does not receive the move that enters it, only the next one
             self._send("mousemove", x + away, y, "mousemove", x, y)
             self.pause(STEP_SECONDS)
             if seen(0):

@@ -31,7 +31,7 @@ from ActiveSegmentationLib.scene.scripting import runScript  # noqa: E402
 
 ROUNDS = 2
 STEPS = 30
-"""Training steps: what is learned does not matter here."""
+"""Training steps; the quality of the model does not matter here."""
 
 JOB_SECONDS = 1200.0
 """Longest time for a job of the worker."""
@@ -41,7 +41,7 @@ LOOK_SECONDS = 1.0
 
 
 class Player:
-    """A person at the module.
+    """A user of the module.
 
     Args:
         options: See ``main``.
@@ -82,7 +82,7 @@ class Player:
         window = slicer.util.mainWindow()
         window.showMaximized()
         self.hands.until(lambda: window.visible and slicer.app.layoutManager().sliceWidget("Red"), "the main window")
-        self.hands.untilSteady(lambda: str(window.geometry), "the window stands still", LOOK_SECONDS)
+        self.hands.untilSteady(lambda: str(window.geometry), "the window has stopped moving", LOOK_SECONDS)
         slicer.util.selectModule("ActiveSegmentation")
         self.widget = slicer.modules.ActiveSegmentationWidget
         self.ui, self.session, self.work = self.widget.ui, self.widget.logic.session, self.widget.logic.work
@@ -163,14 +163,14 @@ class Player:
         self.answered += 1
 
     def begin(self) -> None:
-        """Look at the slice that is open."""
+        """Wait as while looking at the open slice."""
         session = self.session
         case, self.slice = session.case, session.task.slice
         self.volume, self.axis = case.volume, case.volume.axis
         self.values = [0, *session.study.labels.values] if self._scribbles() else list(session.study.labels.values)
         self.paper = Paper(self._view(), case.volumeNode, self.axis, self.slice.index)
         self.before, self.strokes = self.drawn(), []
-        self.hands.untilSteady(self.paper.place, "the view stands still", LOOK_SECONDS)
+        self.hands.untilSteady(self.paper.place, "the view has stopped moving", LOOK_SECONDS)
 
     def _scribbles(self) -> bool:
         return self.session.study.annotation.value == "scribble"
@@ -203,7 +203,7 @@ class Player:
         """Two places of a structure."""
         places = np.argwhere(self.reference() == value)
         first, second = self.random.integers(0, len(places), 2)
-        if value == 0:  # the background is wide, a person scribbles somewhere in it
+        if value == 0:  # the background is wide, a scribble goes somewhere in it
             second = (first + 15) % len(places)
         return places[first].astype(float), places[second].astype(float)
 
@@ -215,7 +215,7 @@ class Player:
         if session.editor.tool().segment != segment:
             hands.key(LABEL_KEYS[order.index(value)].lower())
         hands.until(lambda: session.editor.tool() == Tool("Paint", segment), "the brush has the label")
-        hands.untilSteady(self.paper.place, "the view stands still")
+        hands.untilSteady(self.paper.place, "the view has stopped moving")
         pixels = self.paper.pixels(path(start, end))
         places = [self.paper.onScreen(pixel) for pixel in pixels]
         self.strokes.append(Stroke(value, self.paper.places(pixels), session.editor.brush() / 2))
@@ -224,7 +224,7 @@ class Player:
         hands.drag(places, lambda number: self.paper.isUnderMouse(pixels[number]), then)
         if not then:
             self.checks.note(
-                "the view stands still while a stroke is drawn", place != self.paper.place() and "it moved"
+                "the view has stopped moving while a stroke is drawn", place != self.paper.place() and "it moved"
             )
         if not then:
             hands.until(lambda: session.drafts.isDirty or np.array_equal(before, self.drawn()), "the stroke is there")
@@ -232,7 +232,7 @@ class Player:
     # Detours
 
     def undoAndRedo(self) -> None:
-        """Draw, undo, redo, and undo for good."""
+        """Draw, undo, redo, and undo again."""
         present = [value for value in self.values if (self.reference() == value).any()]
         if not present:
             return
@@ -254,7 +254,7 @@ class Player:
         return True
 
     def commitElsewhere(self, key: str) -> None:
-        """Scroll away, try to store: it must be refused and told; then go back by the button."""
+        """Scroll away, try to store: it must be refused with a message; then return with the button."""
         ui, session = self.ui, self.session
         records, drawn = self.readBack(), self.drawn()
         middle = self.paper.onScreen((self._view().sliceView().width // 2, self._view().sliceView().height // 2))
@@ -265,7 +265,9 @@ class Player:
             self.hands.wheel(middle, up=self.slice.index != 0)
         self._see("the wheel scrolls away, and the panel says so", lambda: ui.offSliceFrame.visible)
         self.hands.key(key)
-        self._see(f"{key} on another slice is refused and told", lambda: "You are on slice" in ui.messageLabel.text)
+        self._see(
+            f"{key} on another slice is refused with a message", lambda: "You are on slice" in ui.messageLabel.text
+        )
         self.checks.note("nothing is stored on another slice", changes(records, self.readBack()))
         self.checks.note("strokes stay when a commit is refused", differ(drawn, self.drawn()))
         self.click(ui.backButton)
@@ -368,11 +370,11 @@ def main(arguments: list[str]) -> int:
         player = Player(options, Path(folder))
         try:
             player.play()
-        except Exception as error:  # noqa: BLE001 - what was seen so far is worth a table
+        except Exception as error:  # noqa: BLE001 - the checks so far are worth a table
             traceback.print_exc()
-            player.checks.note("the flow goes on to its end", error)
+            player.checks.note("the flow reaches its end", error)
         else:
-            player.checks.note("the flow goes on to its end")
+            player.checks.note("the flow reaches its end")
         player.session.closeStudy()
         return player.checks.report()
 

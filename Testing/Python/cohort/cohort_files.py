@@ -22,7 +22,7 @@ def save_labels(path: Path, top: int = 2, shape: tuple[int, ...] = SHAPE, spacin
 
 
 def save_array(path: Path, array: np.ndarray, spacing=(1.5, 1.5, 5.0)) -> np.ndarray:
-    """Write an array; the writer knows suffixes in lower case alone, so others are renamed afterwards."""
+    """Write an array; the writer knows only lower-case suffixes, so others are renamed afterwards."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = sitk.GetImageFromArray(array, isVector=False)
     image.SetSpacing((*spacing, 1.0)[: image.GetDimension()])

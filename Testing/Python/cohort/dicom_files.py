@@ -99,7 +99,7 @@ def write_slice(path: Path, plane: np.ndarray, position=(0, 0, 0), orientation=A
 
 
 def write_series(folder: Path, array: np.ndarray, *, step=(0, 0, 5), offsets=None, tags=None, **common) -> list[Path]:
-    """A (k, j, i) volume as one file a slice.
+    """A (k, j, i) volume as one file per slice.
 
     Args:
         folder: Where.
@@ -177,7 +177,7 @@ def compress(path: Path, compressor: str) -> None:
 
 
 def encode_jpeg(dataset: Dataset, plane: np.ndarray) -> None:
-    """Put a colour picture into a dataset as JPEG, as ultrasound devices do."""
+    """Put a colour image into a dataset as JPEG, as ultrasound devices do."""
     stream = io.BytesIO()
     Image.fromarray(plane).save(stream, "JPEG", quality=95)
     dataset.file_meta.TransferSyntaxUID = JPEGBaseline8Bit

@@ -78,7 +78,7 @@ def content_of(folder: Path) -> dict[str, bytes]:
 
 
 class Recorder(Progress):
-    """Progress that remembers what it was told, and can cancel after a number of reports of one stage."""
+    """Progress reporter that records its calls, and can cancel after a number of reports of one stage."""
 
     def __init__(self, cancel_stage: str = "", cancel_at: int = 0) -> None:
         super().__init__(lambda: bool(cancel_stage) and self.count(cancel_stage) >= cancel_at)

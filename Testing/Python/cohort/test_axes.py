@@ -250,8 +250,8 @@ def test_index_shows_the_axis_with_its_reason_and_what_is_turned(tmp_path, capsy
     for name, order in (("a", "LPS"), ("b", "LPS"), ("c", "RAS")):
         save(tmp_path / f"{name}.nii.gz", phantom() + ord(name), (1.0, 1.0, 5.0), order=order)
     assert main(["index", str(tmp_path)]) == 0
-    told = capsys.readouterr().out
-    assert "axial slices (third image axis): largest spacing 5 mm, in 3 of 3 volumes" in told
-    assert "1 of 3 volumes are stored in another order than most" in told
+    output = capsys.readouterr().out
+    assert "axial slices (third image axis): largest spacing 5 mm, in 3 of 3 volumes" in output
+    assert "1 of 3 volumes are stored in another order than most" in output
     assert main(["index", str(tmp_path), "--axis", "Coronal"]) == 0
     assert "coronal slices (second image axis): chosen with --axis, in 3 of 3 volumes" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Files that are whole are read, files with missing or damaged pixels are refused with the true reason."""
+"""Complete files are read; files with missing or damaged pixels are refused with the true reason."""
 
 from __future__ import annotations
 

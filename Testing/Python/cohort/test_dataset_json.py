@@ -1,4 +1,4 @@
-"""Every form of dataset.json that is in use: read with its names, or refused by the name of the field."""
+"""Every form of dataset.json in use: read with its names, or refused naming the field."""
 
 from __future__ import annotations
 

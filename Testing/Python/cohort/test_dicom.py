@@ -37,7 +37,7 @@ from ActiveSegmentationLib.cohort.dicom import planes as planes_module
 from ActiveSegmentationLib.common.errors import BadInput
 
 
-def told(cohort: Cohort, severity: str | None = None) -> str:
+def messages(cohort: Cohort, severity: str | None = None) -> str:
     """All problems as one text."""
     return "\n".join(f"{p.where}: {p.message} {p.advice}" for p in cohort.problems if severity in (None, p.severity))
 
@@ -48,7 +48,7 @@ def sizes(cohort: Cohort) -> list[tuple[int, int, int]]:
 
 def only_image(folder) -> np.ndarray:
     cohort = discover(folder)
-    assert len(cohort.volumes) == 1, told(cohort)
+    assert len(cohort.volumes) == 1, messages(cohort)
     return read_image(cohort, cohort.volumes[0])
 
 
@@ -75,7 +75,7 @@ def test_bits_beyond_the_stored_ones_and_signs(tmp_path):
 def test_monochrome1_is_told_and_not_changed(tmp_path):
     write_series(tmp_path, pixels(), PhotometricInterpretation="MONOCHROME1")
     cohort = discover(tmp_path)
-    assert "MONOCHROME1" in told(cohort, "warning")
+    assert "MONOCHROME1" in messages(cohort, "warning")
     assert np.array_equal(read_image(cohort, cohort.volumes[0])[0], pixels())
 
 
@@ -86,7 +86,7 @@ def test_a_slope_that_is_not_a_number_is_named(tmp_path, slope):
         file.write_bytes(file.read_bytes().replace(b"1.25", slope.encode().ljust(4)[:4]))
     cohort = discover(tmp_path)
     assert [volume.patient for volume in cohort.volumes] == ["P2"]
-    assert "RescaleSlope" in told(cohort, "error")
+    assert "RescaleSlope" in messages(cohort, "error")
 
 
 @pytest.mark.parametrize("compressor", ["JPEG", "JPEG2000", "JPEG-LS", "RLE"])
@@ -99,7 +99,7 @@ def test_lossless_compression(tmp_path, compressor, cut):
     files[3].write_bytes(files[3].read_bytes()[: -cut or None])
     found = only_image(tmp_path)[0]
     assert np.array_equal(found, (array * 0.5 - 3)[: 3 if cut else 4])
-    assert ("truncated" in told(discover(tmp_path))) == bool(cut)
+    assert ("truncated" in messages(discover(tmp_path))) == bool(cut)
 
 
 def test_frames_of_a_compressed_file_have_their_own_rescale(tmp_path):
@@ -134,7 +134,7 @@ def test_a_compression_that_cannot_be_unpacked_is_refused_at_index(tmp_path):
         dataset.save_as(file)
     cohort = discover(tmp_path)
     assert [volume.patient for volume in cohort.volumes] == ["P2"]
-    assert "High-Throughput JPEG 2000" in told(cohort, "error")
+    assert "High-Throughput JPEG 2000" in messages(cohort, "error")
 
 
 def test_colours(tmp_path):
@@ -185,7 +185,7 @@ def test_gantry_tilt_is_refused_at_index(tmp_path, degrees, used):
     write_series(tmp_path / "tilted", pixels(), step=(0, 5 * np.tan(np.deg2rad(degrees)), 5))
     cohort = discover(tmp_path)
     assert len(cohort.volumes) == 1 + used
-    assert ("Gantry tilt" in told(cohort, "error")) != used
+    assert ("Gantry tilt" in messages(cohort, "error")) != used
     for volume in cohort.volumes:
         assert read_image(cohort, volume).shape == (1, 4, 6, 5)
 
@@ -205,9 +205,9 @@ def test_gaps_and_uneven_spacing(tmp_path, offsets, text):
     write_series(tmp_path / "x", pixels((len(offsets), 6, 5)), offsets=offsets)
     cohort = discover(tmp_path)
     assert len(cohort.volumes) == (2 if text is None else 1)
-    assert text is None or (text in told(cohort, "error") and "mm off" in told(cohort, "error"))
+    assert text is None or (text in messages(cohort, "error") and "mm off" in messages(cohort, "error"))
     rounding = offsets == (0, 1.0001, 1.9999, 3)
-    assert ("not quite even" in told(cohort, "warning")) == (text is None and not rounding)
+    assert ("not quite even" in messages(cohort, "warning")) == (text is None and not rounding)
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def test_what_a_slice_lacks_is_named_and_the_rest_is_used(tmp_path, tags, text):
     write_series(tmp_path / "bad", pixels(), **tags)
     cohort = discover(tmp_path)
     assert [volume.patient for volume in cohort.volumes] == ["P2"]
-    assert text in told(cohort, "error")
+    assert text in messages(cohort, "error")
 
 
 def test_position_that_is_not_a_number(tmp_path):
@@ -239,12 +239,12 @@ def test_position_that_is_not_a_number(tmp_path):
     files[2].write_bytes(files[2].read_bytes().replace(b"0.0\\0.0\\14.0", b"0.0\\x.0\\14.0"))
     cohort = discover(tmp_path)
     assert [volume.patient for volume in cohort.volumes] == ["P2"]
-    assert "IM0002: ImagePositionPatient (0020,0032) is not a number: '0.0\\x.0\\14.0'." in told(cohort, "error")
+    assert "IM0002: ImagePositionPatient (0020,0032) is not a number: '0.0\\x.0\\14.0'." in messages(cohort, "error")
     for file in files:
         file.write_bytes(file.read_bytes().replace(b"0.0\\", b"NaN\\"))
     cohort = discover(tmp_path)
     assert len(cohort.problems) == 2
-    assert "ImagePositionPatient (0020,0032) must be 3 finite number(s)" in told(cohort, "error")
+    assert "ImagePositionPatient (0020,0032) must be 3 finite number(s)" in messages(cohort, "error")
 
 
 @pytest.mark.parametrize("cut", [200, 2])
@@ -253,12 +253,12 @@ def test_a_truncated_file_is_named(tmp_path, cut):
     files[5].write_bytes(files[5].read_bytes()[:-cut])  # the last slice: the others are a stack without it
     cohort = discover(tmp_path)
     assert sizes(cohort) == [(20, 20, 5)]
-    assert "IM0005: The file is truncated" in told(cohort, "warning")
+    assert "IM0005: The file is truncated" in messages(cohort, "warning")
     files[2].write_bytes(files[2].read_bytes()[:-cut])
     cohort = discover(tmp_path)
     assert cohort.volumes == ()
-    assert "truncated" in told(cohort, "error")
-    assert "missing" in told(cohort, "error")
+    assert "truncated" in messages(cohort, "error")
+    assert "missing" in messages(cohort, "error")
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -285,8 +285,8 @@ def test_time_points_are_volumes(tmp_path):
             write_slice(tmp_path / f"IM{t}{k}", array[t, k], (0, 0, 8 * k), **tags)
     cohort = discover(tmp_path)
     assert [volume.id[-2:] for volume in cohort.volumes] == ["t1", "t2", "t3"]
-    assert "time (trigger time)" in told(cohort, "warning")
-    assert "missing" not in told(cohort)
+    assert "time (trigger time)" in messages(cohort, "warning")
+    assert "missing" not in messages(cohort)
     for volume, expected in zip(cohort.volumes, array, strict=True):
         assert np.array_equal(read_image(cohort, volume)[0], expected)
 
@@ -310,7 +310,7 @@ def test_an_incomplete_time_series_is_refused_with_the_reason(tmp_path):
     (tmp_path / "IM12").unlink()
     cohort = discover(tmp_path)
     assert cohort.volumes == ()
-    assert "Several images lie at the same place" in told(cohort, "error")
+    assert "Several images lie at the same place" in messages(cohort, "error")
 
 
 def test_acquisitions_that_overlap(tmp_path):
@@ -376,9 +376,9 @@ def test_copies_are_used_once(tmp_path, name):
             dataset.save_as(copy)
     cohort = discover(tmp_path)
     assert sizes(cohort) == [(5, 6, 4)]
-    assert "4 " in told(cohort, "warning")
-    assert "copies of others" in told(cohort, "warning")
-    assert "missing" not in told(cohort)
+    assert "4 " in messages(cohort, "warning")
+    assert "copies of others" in messages(cohort, "warning")
+    assert "missing" not in messages(cohort)
 
 
 def test_one_uid_for_all_files_is_no_copy(tmp_path):
@@ -405,7 +405,7 @@ def test_localizer_is_left_out_and_told(tmp_path):
     )
     cohort = discover(tmp_path)
     assert sizes(cohort) == [(5, 6, 4)]
-    assert "1 localizer(s) left out" in told(cohort, "warning")
+    assert "1 localizer(s) left out" in messages(cohort, "warning")
 
 
 def test_an_unnamed_scout_is_split_off(tmp_path):
@@ -414,7 +414,7 @@ def test_an_unnamed_scout_is_split_off(tmp_path):
     write_slice(tmp_path / "wide", pixels((1, 9, 9))[0], (0, 0, 2.5), SeriesInstanceUID="1.2.7")
     cohort = discover(tmp_path)
     assert sizes(cohort) == [(5, 6, 4)]
-    assert "2 of 6 images have another size, spacing or orientation" in told(cohort, "warning")
+    assert "2 of 6 images have another size, spacing or orientation" in messages(cohort, "warning")
 
 
 def test_stacks_of_several_orientations(tmp_path):
@@ -432,7 +432,7 @@ def test_three_planes_of_one_image_each_are_no_stack(tmp_path):
         write_slice(tmp_path / f"{n}", pixels()[n], orientation=orientation, SeriesInstanceUID="1.2.7")
     cohort = discover(tmp_path)
     assert cohort.volumes == ()
-    assert "3 different sizes or orientations" in told(cohort, "error")
+    assert "3 different sizes or orientations" in messages(cohort, "error")
 
 
 # ------------------------------------------------------------------------------------------------ multi-frame
@@ -459,7 +459,7 @@ def test_enhanced_time_points_and_b_values(tmp_path):
     assert np.array_equal(read_image(cohort, cohort.volumes[3])[0], pixels() + 510)
     again = Cohort.from_json(cohort.to_json(), cohort.root)
     assert np.array_equal(read_image(again, again.volumes[1])[0], pixels() + 10)
-    assert "copy" not in told(cohort)
+    assert "copy" not in messages(cohort)
 
 
 def test_enhanced_frames_of_several_orientations_are_no_stack(tmp_path):
@@ -472,7 +472,7 @@ def test_enhanced_frames_of_several_orientations_are_no_stack(tmp_path):
     dataset.save_as(path)
     cohort = discover(tmp_path)
     assert cohort.volumes == ()
-    assert "3 different sizes or orientations" in told(cohort, "error")
+    assert "3 different sizes or orientations" in messages(cohort, "error")
 
 
 # ------------------------------------------------------------------------------------------------ segmentations
@@ -491,7 +491,7 @@ def test_a_segmentation_is_the_label_of_its_series(tmp_path, drawn):
         files = write_series(tmp_path / patient / "images", pixels(), PatientID=patient)
         write_segmentation(tmp_path / patient / "seg" / "1", files, drawn, names)
     cohort = discover(tmp_path)
-    assert told(cohort) == ""
+    assert messages(cohort) == ""
     assert cohort.labels == {1: "liver", 2: "tumor"}
     swapped = np.array([0, 2, 1])[drawn]
     for volume, expected in zip(cohort.volumes, (drawn, swapped), strict=True):
@@ -510,7 +510,7 @@ def test_segmentations_of_one_series(tmp_path, drawn):
     write_segmentation(tmp_path / "3", files, drawn, ["liver", "vessel"])
     cohort = discover(tmp_path)
     assert cohort.volumes[0].mask is None
-    assert "3 segmentations of the series have a segment 'liver'" in told(cohort, "error")
+    assert "3 segmentations of the series have a segment 'liver'" in messages(cohort, "error")
 
 
 @pytest.mark.parametrize(
@@ -535,7 +535,7 @@ def test_segmentations_of_simple_writers(tmp_path, missing):
     dataset.save_as(seg)
     assert missing not in {element.keyword for element in pydicom.dcmread(seg).iterall()}
     cohort = discover(tmp_path)
-    assert told(cohort) == ""
+    assert messages(cohort) == ""
     assert np.array_equal(read_labels(cohort, cohort.volumes[0], AnnotationKind.MASK), drawn)
 
 
@@ -548,14 +548,14 @@ def test_a_copied_segmentation_and_one_that_names_no_series(tmp_path, drawn):
     dataset.save_as(seg)
     shutil.copy(seg, tmp_path / "2")
     cohort = discover(tmp_path)
-    assert told(cohort) == ""
+    assert messages(cohort) == ""
     (labelled,) = [volume for volume in cohort.volumes if volume.mask is not None]
     assert labelled.geometry.spacing == (1.5, 1.5, 5)
     assert np.array_equal(read_labels(cohort, labelled, AnnotationKind.MASK), drawn)
     write_series(tmp_path / "third", pixels(), SeriesInstanceUID="1.2.100")
     cohort = discover(tmp_path)
     assert all(volume.mask is None for volume in cohort.volumes)
-    assert "does not fit exactly one volume" in told(cohort, "warning")
+    assert "does not fit exactly one volume" in messages(cohort, "warning")
 
 
 def test_overlapping_segments_and_lost_series(tmp_path, drawn):
@@ -568,8 +568,8 @@ def test_overlapping_segments_and_lost_series(tmp_path, drawn):
     cohort = discover(tmp_path)
     assert sizes(cohort) == [(5, 6, 4)]
     assert cohort.volumes[0].mask is None
-    assert "The segments overlap" in told(cohort, "error")
-    assert "a series that is missing" in told(cohort, "warning")
+    assert "The segments overlap" in messages(cohort, "error")
+    assert "a series that is missing" in messages(cohort, "warning")
 
 
 def test_without_highdicom_the_images_can_be_used(tmp_path, drawn, monkeypatch):
@@ -579,7 +579,7 @@ def test_without_highdicom_the_images_can_be_used(tmp_path, drawn, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "highdicom" else real(name))
     cohort = discover(tmp_path)
     assert sizes(cohort) == [(5, 6, 4)]
-    assert "pip install highdicom" in told(cohort, "error")
+    assert "pip install highdicom" in messages(cohort, "error")
 
 
 # ------------------------------------------------------------------------------------------------ what is no image
@@ -595,7 +595,7 @@ def test_objects_that_are_not_images_are_left_out_even_with_pixels(tmp_path, mod
     write_slice(tmp_path / "ct" / "other", pixels()[0], (0, 0, 5), SeriesInstanceUID="1.2.7", **tags)
     cohort = discover(tmp_path)
     assert sizes(cohort) == [(5, 6, 4)]
-    assert "left out: 5 " in told(cohort, "warning")
+    assert "left out: 5 " in messages(cohort, "warning")
     assert len(cohort.problems) == 1
 
 
@@ -611,12 +611,12 @@ def test_objects_without_images_are_told_once(tmp_path):
     save(tmp_path / "dose report", screen)
     cohort = discover(tmp_path)
     assert sizes(cohort) == [(5, 6, 4)]
-    text = told(cohort, "warning")
+    text = messages(cohort, "warning")
     assert "vendor's own class" in text
     assert "1 Encapsulated PDF, 3 Grayscale Softcopy Presentation State" in text
     assert "1 secondary capture(s)" in text
     assert "RTSTRUCT" in text
-    assert told(cohort, "error") == ""
+    assert messages(cohort, "error") == ""
 
 
 def test_secondary_captures_are_left_out_wherever_they_lie(tmp_path):
@@ -626,8 +626,8 @@ def test_secondary_captures_are_left_out_wherever_they_lie(tmp_path):
     write_slice(tmp_path / "ct" / "dose", pixels(seed=9)[0], (0, 0, 5), SeriesInstanceUID="1.2.70", **tags)
     cohort = discover(tmp_path)
     assert sizes(cohort) == [(5, 6, 4)]
-    assert "5 secondary capture(s)" in told(cohort, "warning")
-    assert told(cohort, "error") == ""
+    assert "5 secondary capture(s)" in messages(cohort, "warning")
+    assert messages(cohort, "error") == ""
 
 
 def test_radiographs_are_volumes_of_one_slice(tmp_path):
@@ -644,13 +644,13 @@ def test_radiographs_are_volumes_of_one_slice(tmp_path):
 # ------------------------------------------------------------------------------------------------ names and folders
 
 
-@pytest.mark.parametrize("beside", ["LICENSE", "AUTORUN.INF", "report.pdf", "Viewer.exe", "meta.xml", "Thumbs.db"])
-def test_dicom_is_recognised_whatever_lies_beside_it(tmp_path, beside):
+@pytest.mark.parametrize("other", ["LICENSE", "AUTORUN.INF", "report.pdf", "Viewer.exe", "meta.xml", "Thumbs.db"])
+def test_dicom_is_recognised_with_other_files(tmp_path, other):
     write_series(tmp_path / "P1" / "S1", pixels())
-    (tmp_path / beside).write_bytes(b"no image" * 40)
+    (tmp_path / other).write_bytes(b"no image" * 40)
     (tmp_path / "DICOMDIR").write_bytes(bytes(128) + b"DICM" + bytes(40))
     cohort = discover(tmp_path)
-    assert (cohort.layout, sizes(cohort), told(cohort)) == ("dicom", [(5, 6, 4)], "")
+    assert (cohort.layout, sizes(cohort), messages(cohort)) == ("dicom", [(5, 6, 4)], "")
 
 
 def test_files_that_a_dicomdir_names_and_that_are_not_there(tmp_path):
@@ -659,18 +659,18 @@ def test_files_that_a_dicomdir_names_and_that_are_not_there(tmp_path):
     for file in write_series(tmp_path / "source", pixels(), step=(0, 0, 3), **dates):
         files.add(file)
     files.write(tmp_path / "medium")
-    assert told(discover(tmp_path / "medium")) == ""
+    assert messages(discover(tmp_path / "medium")) == ""
     last = sorted(path for path in (tmp_path / "medium").rglob("IM*") if path.is_file())[-1]
     last.unlink()
     cohort = discover(tmp_path / "medium")
     assert sizes(cohort) == [(5, 6, 3)]
-    assert "DICOMDIR names 4 files, and 1 of them are missing" in told(cohort, "warning")
+    assert "DICOMDIR names 4 files, and 1 of them are missing" in messages(cohort, "warning")
 
 
 def test_images_that_lost_their_series_are_told(tmp_path):
     for k in range(5):
         write_slice(tmp_path / f"IM{k}", pixels((5, 6, 5))[k], (0, 0, 5 * k), SeriesInstanceUID=f"1.2.6.{k}")
-    assert "5 images of the folder" in told(discover(tmp_path), "warning")
+    assert "5 images of the folder" in messages(discover(tmp_path), "warning")
 
 
 def test_a_stray_series_does_not_make_a_cohort_of_other_files_dicom(tmp_path):
@@ -679,12 +679,12 @@ def test_a_stray_series_does_not_make_a_cohort_of_other_files_dicom(tmp_path):
         sitk.WriteImage(sitk.GetImageFromArray(pixels(seed=n)), str(tmp_path / f"p{n}.nrrd"))
     cohort = discover(tmp_path)
     assert (cohort.layout, len(cohort.volumes)) == ("folder", 3)
-    assert "DICOM" in told(cohort, "warning")
+    assert "DICOM" in messages(cohort, "warning")
     for n in range(1, 3):
         (tmp_path / f"p{n}.nrrd").unlink()
     cohort = discover(tmp_path)
     assert (cohort.layout, len(cohort.volumes)) == ("dicom", 1)
-    assert "nrrd" in told(cohort, "warning")
+    assert "nrrd" in messages(cohort, "warning")
 
 
 def test_linked_folders_and_loops(tmp_path):
@@ -726,7 +726,7 @@ def test_names_of_patients(tmp_path, charset, name, codec):
     cohort = discover(tmp_path)
     assert [volume.patient for volume in cohort.volumes] == [name]
     cohort.volumes[0].id.encode("utf-8")
-    assert told(cohort) == ""
+    assert messages(cohort) == ""
 
 
 def test_patients_without_id_are_told_apart_by_study(tmp_path):
@@ -743,7 +743,7 @@ def test_one_patient_id_for_several_people_is_told_without_their_names(tmp_path)
         write_series(tmp_path / str(n), pixels(seed=n), PatientID="ANON", PatientName=name)
         write_series(tmp_path / f"{n} again", pixels(seed=n), PatientID=f"P{n}", PatientName=name)
         write_series(tmp_path / f"{n} other", pixels(seed=n), PatientID=f"P{n}", PatientName=f"{name.upper()}^^")
-    text = told(discover(tmp_path), "warning")
+    text = messages(discover(tmp_path), "warning")
     assert text.count("different names or dates of birth") == 1
     assert "2 different names or dates of birth" in text
     assert "secret" not in text.lower()
@@ -759,7 +759,7 @@ def test_a_table_names_folders_and_files(tmp_path):
     assert [(volume.id, volume.role) for volume in cohort.volumes] == [("one", "test"), ("two", "pool")]
     assert np.array_equal(read_image(cohort, cohort.volumes[0]), np.stack([pixels() * 0.5, pixels(seed=2)]))
     assert np.array_equal(read_image(cohort, cohort.volumes[1])[0], pixels()[1:] * np.reshape([1, 2, 3], (3, 1, 1)) + 1)
-    assert "a holds 2 volumes" in told(cohort, "error")
+    assert "a holds 2 volumes" in messages(cohort, "error")
 
 
 def test_a_file_replaced_after_the_index_is_refused_by_name(tmp_path):

@@ -1,4 +1,4 @@
-"""The in-plane map: against a literal version, and its promises (centre, ramps, round trip, borders)."""
+"""The in-plane map: reference implementation, centre, ramps, round trip, borders."""
 
 from __future__ import annotations
 

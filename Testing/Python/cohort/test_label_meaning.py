@@ -119,9 +119,9 @@ def test_layers_are_refused_at_index_and_colours_that_agree_are_read(tmp_path):
     pair(tmp_path, "opaque", np.stack([MAP, MAP, MAP, opaque], axis=-1), "_seg.nrrd")
     pair(tmp_path, "colour", np.stack([MAP, MAP, MAP * 0], axis=-1), "_seg.nrrd")
     cohort = discover(tmp_path)
-    told = {problem.where: problem.message for problem in cohort.problems if problem.severity == "error"}
-    assert set(told) == {"layers", "three"}
-    assert told["layers"] == "layers.seg.nrrd: The label map has 2 layers that may overlap."
+    errors = {problem.where: problem.message for problem in cohort.problems if problem.severity == "error"}
+    assert set(errors) == {"layers", "three"}
+    assert errors["layers"] == "layers.seg.nrrd: The label map has 2 layers that may overlap."
     for name in ("grey", "opaque"):
         assert np.array_equal(read_labels(cohort, cohort.volume(name), MASK), MAP)
     with pytest.raises(BadInput, match=r"colour_seg\.nrrd.*3 components that differ"):
@@ -238,7 +238,7 @@ def test_label_pictures_that_cannot_be_read(tmp_path, damage, message):
 
 
 def png(plane: np.ndarray, depth: int) -> bytes:
-    """A grey PNG picture with few bits a pixel, which Pillow cannot write."""
+    """A grey PNG image with few bits per pixel, which Pillow cannot write."""
     rows = b""
     for row in plane:
         bits = "".join(format(int(value), f"0{depth}b") for value in row)

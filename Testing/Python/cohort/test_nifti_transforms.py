@@ -1,4 +1,4 @@
-"""NIfTI headers with two transforms: what is used is told, and what is written lies on its image for every program."""
+"""NIfTI headers with two transforms: the one used is reported, and files are written so that every program agrees."""
 
 from __future__ import annotations
 

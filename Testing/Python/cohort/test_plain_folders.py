@@ -167,9 +167,9 @@ def test_opinions_on_a_structure_are_not_put_together(tmp_path, others, used):
     write(tmp_path, "c1/imaging.nii.gz", *(f":c1/{name}" for name in (*OPINIONS, *others)))
     cohort = discover(tmp_path)
     assert masks(cohort) == {"c1/imaging.nii.gz": used}
-    (told,) = cohort.problems
-    assert f"{len(OPINIONS) + len(others)} label files" in told.message
-    assert told.severity == ("error" if used is None else "warning")
+    (problem,) = cohort.problems
+    assert f"{len(OPINIONS) + len(others)} label files" in problem.message
+    assert problem.severity == ("error" if used is None else "warning")
 
 
 def test_numbered_structures_are_put_together(tmp_path):

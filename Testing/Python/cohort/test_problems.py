@@ -1,4 +1,4 @@
-"""An error that many volumes share is told once with its count."""
+"""An error that many volumes share is reported once, with the number of volumes."""
 
 from __future__ import annotations
 

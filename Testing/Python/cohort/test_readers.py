@@ -1,4 +1,4 @@
-"""Every layout on disk, written small and read back; every kind of damage in its row."""
+"""Every layout, written small and read back; every kind of damage as one parameter."""
 
 from __future__ import annotations
 
@@ -440,8 +440,8 @@ def test_roles(tmp_path):
     assert {(v.patient, v.role) for v in split.volumes} == {("patient001", Role.POOL), ("patient003", Role.TEST)}
     rest = with_roles(cohort, {Role.TEST: ("patient002",)})
     assert [v.role for v in rest.volumes].count(Role.POOL) == 4
-    with pytest.raises(BadInput, match="nobody"):
-        with_roles(cohort, {Role.TEST: ("nobody",)})
+    with pytest.raises(BadInput, match="unknown"):
+        with_roles(cohort, {Role.TEST: ("unknown",)})
     with pytest.raises(BadInput, match="two parts"):
         with_roles(cohort, {Role.POOL: ("patient001_frame01",), Role.TEST: ("patient001_frame12",)})
     for wrong in ("[]", '{"a": []}', '{"train": "x"}', "{"):

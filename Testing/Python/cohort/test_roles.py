@@ -14,7 +14,7 @@ from ActiveSegmentationLib.cohort.roles import role_of_folder
 
 
 def heart(lv: int = 3, rv: int = 1, myo: int = 2) -> np.ndarray:
-    """(3, 60, 60) label values of a short-axis heart: a ring of muscle around the left ventricle, the right beside."""
+    """(3, 60, 60) label values of a short-axis heart: a ring of muscle around the left ventricle, next to the right."""
     j, i = np.mgrid[:60, :60]
     planes = []
     for radius in (8, 10, 9):

@@ -281,7 +281,7 @@ def test_adding_a_volume_reads_only_that_one(cohort, tmp_path, reads):
 
 
 def test_threads_open_arrays_one_at_a_time(tmp_path, monkeypatch):
-    """Python up to 3.11.7 does not stand two at once."""
+    """Python up to 3.11.7 does not support two at once."""
     cohort, cache = small_cohort(tmp_path, 12), tmp_path / "cache"
     load, opened, at_once = np.load, [], []
 
@@ -309,7 +309,7 @@ def start_build(root: Path) -> subprocess.Popen:
 
 @pytest.fixture
 def stored_cohort(tmp_path) -> Cohort:
-    """A cohort that another process can read: its record lies beside its images."""
+    """A cohort that another process can read: its record is stored with its images."""
     cohort = small_cohort(tmp_path, 12)
     write_json(tmp_path / "cohort.json", cohort.to_json())
     return cohort
@@ -357,7 +357,7 @@ def test_waiting_for_another_process_is_said_and_can_be_cancelled(cohort, tmp_pa
 
 
 def acdc_part(root: Path) -> Cohort:
-    """Two volumes of one real patient, listed by hand."""
+    """Two volumes of one real patient, listed explicitly."""
     import SimpleITK as sitk
 
     volumes = []

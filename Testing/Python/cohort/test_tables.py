@@ -1,4 +1,4 @@
-"""Tables and split files as programs and people save them: encodings, delimiters, blanks, headers."""
+"""Tables and split files as programs and users save them: encodings, delimiters, blanks, headers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which files of a folder count: links, dead links, loops, system files, pairs, and what is left over."""
+"""Which files of a folder are read: links, dead links, loops, system files, pairs, and unused files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def names(root: Path) -> list[str]:
     return [path.relative_to(root).as_posix() for path in walk(root).files]
 
 
-def told(root: Path) -> dict[str, str]:
+def found_problems(root: Path) -> dict[str, str]:
     return {problem.where: problem.message for problem in discover(root).problems}
 
 
@@ -68,7 +68,7 @@ def test_a_folder_is_walked_once_within_the_block(tmp_path):
 def test_dead_links_are_named(tmp_path):
     save_image(tmp_path / "images" / "p1.nii.gz")
     (tmp_path / "images" / "p2.nii.gz").symlink_to(tmp_path / "nowhere.nii.gz")
-    assert "dead" in told(tmp_path)["images/p2.nii.gz"]
+    assert "dead" in found_problems(tmp_path)["images/p2.nii.gz"]
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="everything may be read here")
@@ -77,7 +77,7 @@ def test_locked_folders_are_named(tmp_path):
     save_image(tmp_path / "p2" / "a.nii.gz")
     (tmp_path / "p2").chmod(0)
     try:
-        assert "cannot be read" in told(tmp_path)["p2"]
+        assert "cannot be read" in found_problems(tmp_path)["p2"]
     finally:
         (tmp_path / "p2").chmod(0o755)
 
@@ -87,7 +87,7 @@ def test_names_that_are_not_text_are_named(tmp_path):
     save_image(tmp_path / "good.nii.gz")
     (tmp_path / os.fsdecode(b"M\xfcller.nii.gz")).write_bytes(b"x")
     assert names(tmp_path) == ["good.nii.gz"]
-    assert "not valid text" in told(tmp_path)["M\\udcfcller.nii.gz"]
+    assert "not valid text" in found_problems(tmp_path)["M\\udcfcller.nii.gz"]
     folder = tmp_path / os.fsdecode(b"Gr\xf6\xdfe")
     folder.mkdir()
     (folder / "a.nii.gz").write_bytes((tmp_path / "good.nii.gz").read_bytes())

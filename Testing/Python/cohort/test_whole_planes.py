@@ -13,12 +13,12 @@ from ActiveSegmentationLib.cohort import (
     IGNORE_LABEL,
     Cohort,
     Geometry,
+    SliceStack,
     Source,
     StackSettings,
     Turn,
     Volume,
     build_stack,
-    open_stack,
 )
 from ActiveSegmentationLib.cohort.preprocessing import resolve
 from ActiveSegmentationLib.cohort.stack_building import stack_key
@@ -64,11 +64,11 @@ def test_large_planes_are_kept_whole_and_the_grid_stays_small(built):
     assert np.array_equal(stack.whole.window(int(rows[1]), 40, 50, (20, 20)), images[1, :, 40:60, 50:].numpy())
     with pytest.raises(IndexError):
         stack.whole.shape(0)
-    told = [text for text in recorder.messages if "larger than" in text]
-    assert len(told) == 1
-    assert "1 of 22" in told[0]
-    assert "wide" in told[0]
-    assert not told[0].startswith("warning")
+    found = [text for text in recorder.messages if "larger than" in text]
+    assert len(found) == 1
+    assert "1 of 22" in found[0]
+    assert "wide" in found[0]
+    assert not found[0].startswith("warning")
 
 
 def test_the_smaller_picture_shows_all_of_the_plane(built):
@@ -153,7 +153,7 @@ def test_whole_planes_are_taken_over_from_another_stack_and_damage_is_told(tmp_p
     path = whole_file(fewer.folder, "wide")
     path.write_bytes(path.read_bytes()[:-500])
     with pytest.raises(BadInput, match="damaged"):
-        open_stack(fewer.folder)
+        SliceStack(fewer.folder)
 
 
 def test_no_pixel_of_any_plane_lies_outside_of_its_grid():

@@ -44,7 +44,7 @@ def test_files_of_other_origin_are_left_alone(tmp_path, foreign):
 
 def test_a_file_that_was_changed_since_is_not_overwritten(tmp_path):
     write(tmp_path, "a.nii.gz", "b.nii.gz")
-    (tmp_path / "a.nii.gz").write_text("corrected by hand")
+    (tmp_path / "a.nii.gz").write_text("corrected manually")
     with pytest.raises(BadInput, match=r"a\.nii\.gz: The file was changed after it was written"):
         write(tmp_path, "a.nii.gz", "b.nii.gz", text="new")
     assert (tmp_path / "b.nii.gz").read_text() == "xb.nii.gz"
@@ -103,7 +103,7 @@ def test_what_is_no_part_of_a_data_set_any_more_is_removed(tmp_path):
     write(tmp_path, "labels/a.nii.gz", "labels/b.nii.gz", holds="data set", whole=True)
     write(tmp_path, "labels/a.nii.gz", holds="data set", whole=True)
     assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {"a.nii.gz", "annotations.csv", RECORD}
-    (tmp_path / "labels/a.nii.gz").write_text("corrected by hand")
+    (tmp_path / "labels/a.nii.gz").write_text("corrected manually")
     with pytest.raises(BadInput, match=r"a\.nii\.gz: The file was changed"):
         write(tmp_path, "labels/c.nii.gz", holds="data set", whole=True)
-    assert (tmp_path / "labels/a.nii.gz").read_text() == "corrected by hand"
+    assert (tmp_path / "labels/a.nii.gz").read_text() == "corrected manually"

@@ -67,7 +67,7 @@ def draw(logic, value, mask):
 
 
 def refused(act, words):
-    """Something that must be refused, saying certain words and what to do."""
+    """An action that must be refused with a message and advice."""
     from ActiveSegmentationLib.common.errors import BadInput
 
     try:
@@ -87,7 +87,7 @@ def square(logic, start=10):
 
 
 def checkExactSlice(module, folder):
-    """What the view shows is where strokes land, in every orientation and along every axis, and nowhere else."""
+    """Strokes land exactly where the view shows them, in every orientation and along every axis."""
     from ActiveSegmentationLib.cohort import AnnotationKind, Geometry, slices_first
     from ActiveSegmentationLib.scene import (
         addVolumeNode,
@@ -123,7 +123,7 @@ def checkExactSlice(module, folder):
 
 
 def checkMasks(module, folder):
-    """A drawn mask is stored pixel by pixel; a committed slice shows again what was committed."""
+    """A drawn mask is stored pixel by pixel; reopening a committed slice shows what was committed."""
     logic = phantomStudy(module, folder)
     study, session = logic.session.study, logic.session
     volume = study.cohort.volumes[0]
@@ -141,7 +141,7 @@ def checkMasks(module, folder):
 
 
 def checkScribbles(module, folder):
-    """Only drawn pixels are decided, drawn background among them."""
+    """Only drawn pixels are labelled, including drawn background."""
     logic = phantomStudy(module, folder, "scribble")
     session = logic.session
     session.openSlice(sliceOf(session.study.cohort.volumes[0], 1))
@@ -157,7 +157,7 @@ def checkScribbles(module, folder):
 
 
 def checkNoStrokeIsLost(module, folder):
-    """Closing the scene, or removing the nodes, keeps strokes as drafts that come back; no node stays behind."""
+    """Closing the scene or removing the nodes keeps strokes as drafts, which are restored; no node remains."""
     logic = phantomStudy(module, folder)
     session = logic.session
     sliceId = sliceOf(session.study.cohort.volumes[0], 3)
@@ -184,7 +184,7 @@ def checkNoStrokeIsLost(module, folder):
 
 
 def checkRefusals(module, folder):
-    """What cannot be stored is refused with a way out, and nothing is lost."""
+    """What cannot be stored is refused with advice, and nothing is lost."""
     from ActiveSegmentationLib.scene.strokes import writeSegmentPlanes
 
     logic = phantomStudy(module, folder)
@@ -204,7 +204,7 @@ def checkRefusals(module, folder):
 
 
 def checkExtents(module, folder):
-    """Ends of the structures are marked in people's count, put in order where need be, and taken back."""
+    """Extents are marked in slices counted from 1, put in order, and cleared."""
     logic = phantomStudy(module, folder)
     session, study = logic.session, logic.session.study
     volume = study.cohort.volumes[0]
@@ -221,12 +221,12 @@ def checkExtents(module, folder):
     logic.clearExtent(volume.id)
     assert session.extents.current is None
     assert not study.extents.all()
-    refused(lambda: logic.clearExtent("nobody"), "nobody")
+    refused(lambda: logic.clearExtent("unknown"), "unknown")
     logic.close()
 
 
 def checkParameters(module, folder):
-    """The parameter node keeps what the panels put into it."""
+    """The parameter node keeps the panels' values."""
     logic = module.ActiveSegmentationLogic()
     node = logic.getParameterNode()
     node.requestCount = 7
@@ -244,7 +244,7 @@ def checkParameters(module, folder):
 
 
 def checkWorker(module, folder):
-    """The worker answers, fails in words, and is gone after the end."""
+    """The worker answers, reports failures, and ends with the module."""
     from ActiveSegmentationLib.cohort import write_phantom
     from ActiveSegmentationLib.scene.scripting import waitFor
 
@@ -273,7 +273,7 @@ def sliceOf(volume, index):
 
 
 def settled(condition, seconds=60):
-    """Let Slicer go on until something is so; at least for the module's next update."""
+    """Process events until a condition holds; at least until the module's next update."""
     from ActiveSegmentationLib.scene.scripting import waitFor
 
     waitFor(lambda: False, 0.2)
@@ -344,7 +344,7 @@ def checkMarks(module, folder):
 
 
 def checkStrategies(module, folder):
-    """What cannot be used is greyed with the reason and not asked for; options follow the strategy's name."""
+    """Unavailable strategies are greyed with the reason and not requested; options follow the strategy's name."""
     import qt
 
     widget = openSample()
@@ -376,7 +376,7 @@ def checkStrategies(module, folder):
 
 
 def checkLifeOfTheModule(module, folder):
-    """Leaving, closing the scene and reloading: nothing is lost, and nothing of the module is left behind."""
+    """Leaving, closing the scene and reloading: nothing is lost, and nothing of the module remains."""
     widget = openSample()
     session = widget.logic.session
     mask = square(widget.logic)
@@ -422,7 +422,7 @@ CHECKS = (
     *views_contract.CHECKS,
     *slice_contract.CHECKS,
 )
-"""All checks, in an order in which the first to fail says most."""
+"""All checks; the most informative failures come first."""
 
 
 def main():

@@ -1,4 +1,4 @@
-"""A module, two studies on small cohorts, and a way to drive them: for the tests of what can happen at every step."""
+"""A module, two studies on small cohorts, and helpers to drive them, for tests of events at every step."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def writeCohorts(root):
 
 
 class Flow:
-    """A module, two studies, and what must not be lost in the first."""
+    """A module, two studies, and the work in the first that must not be lost."""
 
     def __init__(self, host, monkeypatch, cohorts, tmp_path):
         self.host, self.monkeypatch, self.cohorts, self.tmp = host, monkeypatch, cohorts, tmp_path
@@ -37,7 +37,7 @@ class Flow:
         self.open()
 
     def open(self):
-        """Open the module; what it would show after a moment is shown at once, which saves half of the time."""
+        """Open the module; delayed updates happen at once, which halves the time."""
         self.module = OpenModule(self.host, self.monkeypatch)
         self.module.settle = self.settle
 
@@ -82,7 +82,7 @@ class Flow:
         self.expect()
 
     def expect(self):
-        """What is drawn now on the open slice must be there later too."""
+        """What is drawn now on the open slice must still be there later."""
         index = self.session.task.slice.index
         self.expected[self.session.task.slice] = planesOf(self.case, index)
 
@@ -100,7 +100,7 @@ class Flow:
         self.open()
 
     def hold(self):
-        """Let a job be under way for as long as the test likes."""
+        """Keep a job running until the test ends it."""
         self.held = HeldClient()
         self.monkeypatch.setattr(self.module.work.client, "submit", self.held.submit)
         self.answers = {
@@ -122,7 +122,7 @@ class Flow:
 
 
 def planesOf(case, index):
-    """What is drawn, by segment id, and that in segments of one's own by name."""
+    """What is drawn, by segment id; in the user's own segments, by name."""
     segmentation = case.segmentationNode.GetSegmentation()
     names = {name: segmentation.GetSegment(name).GetName() for name in segmentation.GetSegmentIDs()}
     planes = segmentPlanes(case.segmentationNode, case.volumeNode, case.volume.axis, index)

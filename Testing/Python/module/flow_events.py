@@ -49,7 +49,7 @@ def rename(flow):
 
 
 def addSegment(flow):
-    """A segment of one's own, with a stroke: it stops the commit, and is no reason to lose anything."""
+    """A segment that the user added, with a stroke: it prevents the commit, and nothing is lost."""
     segmentation = flow.case.segmentationNode.GetSegmentation()
     name = segmentation.AddEmptySegment("", "tumour")
     index = flow.session.task.slice.index
@@ -98,16 +98,16 @@ def transform(*nodes):
 
 
 def refusesToCommit(flow, words):
-    with pytest.raises(BadInput, match=words) as told:
+    with pytest.raises(BadInput, match=words) as refusal:
         flow.session.annotating.commit()
-    assert told.value.advice
+    assert refusal.value.advice
 
 
 def changeAnnotator(flow):
-    flow.module.ui.annotatorLineEdit.text = "somebody else"
+    flow.module.ui.annotatorLineEdit.text = "another annotator"
     flow.module.ui.annotatorLineEdit.editingFinished.emit()
     flow.module.settle()
-    assert flow.session.annotator == "somebody else"
+    assert flow.session.annotator == "another annotator"
     flow.module.ui.annotatorLineEdit.text = "annotator"
     flow.module.ui.annotatorLineEdit.editingFinished.emit()
 
@@ -143,7 +143,7 @@ def changeImage(flow):
 
 
 def saveAndLoad(flow):
-    """The scene is saved, and takes the place of itself."""
+    """The scene is saved, and loaded in its own place."""
     path = flow.tmp / "saved.mrml"
     slicer.mrmlScene.Commit(str(path))
     slicer.mrmlScene.SetURL(str(path))
@@ -151,7 +151,7 @@ def saveAndLoad(flow):
 
 
 def saveAndImport(flow):
-    """A saved scene is loaded into the same, as ``slicer.util.loadScene`` does."""
+    """A saved scene is added to the scene, as ``slicer.util.loadScene`` does."""
     path = flow.tmp / "saved.mrml"
     slicer.mrmlScene.Commit(str(path))
     slicer.mrmlScene.SetURL(str(path))

@@ -1,4 +1,4 @@
-"""The steps of the flow, each on top of the one before."""
+"""The steps of the flow, each after the one before."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def sliceOpen(flow):
 
 
 def strokesDrawn(flow):
-    """Two slices have strokes that nobody committed; one of them is open."""
+    """Two slices have uncommitted strokes; one of them is open."""
     sliceOpen(flow)
     flow.session.openSlice(flow.case.sliceId(4))
     flow.draw(3)

@@ -1,4 +1,4 @@
-"""A worker's client that runs nothing: jobs wait until the test answers them."""
+"""A worker client that runs nothing: jobs wait until the test answers them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class HeldClient:
 
 
 def heldIn(monkeypatch, work):
-    """Let the jobs of ``work`` wait, and need no installed packages."""
+    """Make the jobs of ``work`` wait, without installed packages."""
     client = HeldClient()
     monkeypatch.setattr(work.client, "submit", client.submit)
     monkeypatch.setattr(work.client, "cancel", client.cancel)

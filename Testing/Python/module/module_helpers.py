@@ -95,7 +95,7 @@ class HostViews:
 
 
 class OpenModule:
-    """The module with its panel, driven as a person would."""
+    """The module with its panel, driven as by a user."""
 
     def __init__(self, host, monkeypatch):
         from ActiveSegmentationLib.panels import wiring
@@ -120,7 +120,7 @@ class OpenModule:
         self.host.settle(0.08)
 
     def click(self, name):
-        """Press a button that can be pressed."""
+        """Press a button, which must be enabled and visible."""
         button = getattr(self.ui, name)
         self.unfold(button)
         assert button.enabled, f"{name} is disabled: {button.toolTip}"
@@ -130,7 +130,7 @@ class OpenModule:
         self.settle()
 
     def unfold(self, widget):
-        """Open the folded sections that a widget lies in, by a click each."""
+        """Open the collapsed sections that contain a widget, by a click each."""
         sections = []
         while widget is not self.widget.uiWidget:
             widget = widget.parentWidget()

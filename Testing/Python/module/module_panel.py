@@ -41,12 +41,12 @@ class SlicerModulePanel:
         host.settle(0.05)
 
     def picture(self, path):
-        """Write what is seen."""
+        """Save a screenshot."""
         self.host.settle(0.05)
         assert self.area.grab().save(str(path))
 
     def inView(self, widget):
-        """Whether all of a widget is seen, without scrolling."""
+        """Whether a widget is wholly visible without scrolling."""
         self.host.settle()
         corner = widget.mapTo(self.area, qt.QPoint(0, 0))
         whole = qt.QRect(corner, widget.size)
@@ -57,7 +57,7 @@ class SlicerModulePanel:
         )
 
     def close(self):
-        """Take the module out again."""
+        """Remove the module."""
         self.widget.setParent(None)
         self.area.deleteLater()
         self.host.settle()

@@ -1,4 +1,4 @@
-"""The panel in Slicer's own module panel: what is needed for drawing and what is told stay in view, keys choose labels.
+"""The panel in Slicer's own module panel: drawing tools and messages stay in view, keys choose labels.
 
 Checks of ``contract.py`` that need Slicer's window; ``Testing/Python/panels`` has the same for the test host.
 """
@@ -25,7 +25,7 @@ def openSample():
 
 
 def settled(condition, seconds=60, about=lambda: ""):
-    """Let Slicer go on until something is so."""
+    """Process events until a condition holds."""
     from ActiveSegmentationLib.scene.scripting import waitFor
 
     waitFor(lambda: False, 0.2)
@@ -33,12 +33,12 @@ def settled(condition, seconds=60, about=lambda: ""):
 
 
 def inView(widget):
-    """Whether all of a widget is seen."""
+    """Whether a widget is wholly visible."""
     return widget.visible and widget.visibleRegion().boundingRect() == widget.rect
 
 
 def seenHeight(widget):
-    """Pixels of a widget that are seen, from its top."""
+    """Visible pixels of a widget, from its top."""
     return widget.visibleRegion().boundingRect().height()
 
 
@@ -50,7 +50,7 @@ def slicersScrollBar(widget):
 
 
 def checkRoomForDrawing(module, folder):
-    """While a slice is open, its buttons, the labels and the top of the segments table are seen without scrolling."""
+    """While a slice is open, its buttons, labels and the top of the segments table are visible without scrolling."""
     widget = openSample()
     ui, window = widget.ui, slicer.util.mainWindow()
     table = slicer.util.findChild(ui.segmentEditorWidget, "SegmentsTableView")
@@ -67,7 +67,7 @@ def checkRoomForDrawing(module, folder):
 
 
 def checkWhatIsToldStaysInView(module, folder):
-    """Messages are seen wherever the panel is scrolled, and Slicer's own scroll area has nothing to scroll."""
+    """Messages are visible wherever the panel is scrolled, and Slicer's own scroll area has nothing to scroll."""
     widget = openSample()
     ui = widget.ui
     for name in SECTIONS:
@@ -88,7 +88,7 @@ def checkWhatIsToldStaysInView(module, folder):
 
 
 def checkLabelKeys(module, folder):
-    """Keys choose labels in the embedded editor; its list and the buttons agree; a key on a grey button says why."""
+    """Keys choose labels in the embedded editor; its list and the buttons agree; keys of disabled buttons say why."""
     widget = openSample()
     ui, keys, labels = widget.ui, widget.wiring.keys(), widget.wiring.annotate.labels
     values = widget.logic.session.study.labels.values
@@ -104,7 +104,7 @@ def checkLabelKeys(module, folder):
 
 
 def checkWheel(module, folder):
-    """No number or choice of the panel, the editor's own among them, takes the wheel or by it the keyboard."""
+    """No number box or list, including the editor's own, reacts to the wheel or takes the focus by it."""
     import qt
 
     widget = openSample()

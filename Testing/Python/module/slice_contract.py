@@ -10,7 +10,7 @@ from module.views_contract import OneView, openCohort, volumeSlice
 
 
 def scroll(session, index):
-    """Let the view show another slice of the open volume, as a person scrolls."""
+    """Let the view show another slice of the open volume, as scrolling does."""
     from ActiveSegmentationLib.scene import alignToSlice
 
     volume = session.case.volume
@@ -58,7 +58,7 @@ def undoEditor():
 
 
 def refusedOffSlice(act, words):
-    """Something that must be refused because another slice is in view."""
+    """An action that must be refused because another slice is in view."""
     from ActiveSegmentationLib.scene.sliceInView import OffSlice
 
     try:
@@ -71,7 +71,7 @@ def refusedOffSlice(act, words):
 
 
 def checkOnlyTheSliceInView(module, folder):
-    """Commit, Empty, Skip, Flag and Revert refuse while another slice is in view, and there are two ways on."""
+    """Commit, Empty, Skip, Flag and Revert refuse while another slice is in view; both ways to continue work."""
     views = OneView()
     logic = openCohort(module, folder, views, undoEditor())
     session = logic.session

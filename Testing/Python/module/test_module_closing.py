@@ -1,4 +1,4 @@
-"""What is left of the module when it is closed: nothing."""
+"""Nothing of the module remains when it is closed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commits, drafts and time: what is stored, and what comes back."""
+"""Commits, drafts and time: what is stored and restored."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_an_image_that_is_moved_cannot_be_called_empty(drawing):
     drawing.session.annotating.commit(empty=True)
 
 
-def test_what_somebody_left_of_a_volume_goes_with_the_study(drawing):
+def test_remaining_nodes_of_a_volume_go_with_the_study(drawing):
     image = drawing.case.volumeNode
     slicer.mrmlScene.RemoveNode(drawing.case.segmentationNode)
     assert slicer.mrmlScene.IsNodePresent(image)

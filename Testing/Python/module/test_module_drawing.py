@@ -1,4 +1,4 @@
-"""What one can do to the drawing, and take back: undo, overlaps, another geometry."""
+"""Changes of the drawing, and undoing them: undo, overlaps, another geometry."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_another_geometry_is_refused_and_the_way_out_works(drawing, resample):
 
 
 def test_what_cannot_be_kept_stays_in_the_scene(drawing):
-    """A resampled segmentation fits no slice: going on is possible, and the drawing is the person's own then."""
+    """A resampled segmentation fits no slice: work can go on, and the drawing counts as the user's own."""
     node, image = drawing.case.segmentationNode, drawing.case.volumeNode
     node.SetName("precious")
     other = slicer.util.addVolumeFromArray(np.zeros((9, 90, 90), np.int16), name="other grid")

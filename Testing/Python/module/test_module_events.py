@@ -1,4 +1,4 @@
-"""Whatever happens at whatever step: nothing is lost, and the work goes on."""
+"""Events at every step: nothing is lost, and work can continue."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_nothing_is_lost(flow, step, event):
         flow.module.logic.openStudy(flow.folder)
     assert flow.commits() == before
     checkStrokes(flow)
-    flow.session.cases.close()  # strokes that are still there must come back from their draft as well
+    flow.session.cases.close()  # remaining strokes must be restored from their draft as well
     checkStrokes(flow)
     goesOn(flow, before)
     flow.close()

@@ -133,7 +133,7 @@ BUTTONS = ("firstSliceButton", "lastSliceButton", "clearExtentButton")
 
 @pytest.fixture(params=[1.0, -1.0], ids=["along the view", "against the view"])
 def marking(request, module, tmp_path):
-    """A volume is open whose slices are counted as the view scrolls, or the other way round."""
+    """A volume is open whose slices are counted in the scrolling direction, or against it."""
     import SimpleITK
 
     write_phantom(tmp_path / "cohort", patients=1, slices=SLICES, size=(40, 40), scribbles=False)
@@ -154,7 +154,7 @@ def slices(study):
 
 
 def scroll(module, index):
-    """Let the view show another slice, which is not opened by that."""
+    """Let the view show another slice without opening it."""
     volume = module.session.case.volume
     alignToSlice(module.views.view.sliceNode, volume.geometry, volume.axis, index)
 
@@ -166,7 +166,7 @@ def clickAt(module, index, name):
 
 
 def marked(module):
-    """What is marked of the open volume, from the disk."""
+    """The marked extent of the open volume, from the disk."""
     return module.session.study.extents.all().get(module.session.case.volume.id)
 
 
@@ -197,7 +197,7 @@ def test_the_first_and_the_last_slice_are_marked_by_clicks(marking):
 
 
 def test_ends_clicked_as_the_view_scrolls_are_put_in_the_order_of_the_volume(marking):
-    """Somebody scrolls from the feet to the head and presses First, then Last, whatever way slices are counted."""
+    """The user scrolls from the feet to the head and presses First, then Last, whichever way slices are counted."""
     logic, spacing = marking.views.view.sliceLogic, marking.session.case.volume.geometry.spacing[2]
     offset = logic.GetSliceOffset()
     logic.SetSliceOffset(offset - 2 * spacing)
@@ -280,7 +280,7 @@ def test_marks_that_another_process_made_are_kept(marking):
     clickAt(marking, 8, "firstSliceButton")
     assert marked(marking) == (7, 8)
     other.extents.clear(volume)
-    marking.click("firstSliceButton")  # no double click: what it answered to is gone
+    marking.click("firstSliceButton")  # not a double click: its message is gone
     assert marked(marking) == (8, 8)
 
 

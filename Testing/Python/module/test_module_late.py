@@ -1,4 +1,4 @@
-"""What the worker answers late belongs to what it was asked for: nothing is drawn, shown or trained elsewhere."""
+"""Late answers of the worker go to what they were requested for: nothing is drawn, shown or trained elsewhere."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import vtk
 
 from ActiveSegmentationLib.cohort import SliceId, volume_order, write_label_map, write_volume
 from ActiveSegmentationLib.scene.offers import PREDICTION, REQUESTS, SUGGEST, AutoTrain
-from ActiveSegmentationLib.scene.subjects import patientOf
+from ActiveSegmentationLib.scene.subjects import patientItem
 from ActiveSegmentationLib.study import Request, RequestList
 
 from .held_client import HeldClient
@@ -17,6 +17,12 @@ from .slice_contract import rectangle, scroll, undoEditor
 from .views_contract import OneView, openCohort
 
 MODEL = "model-1"
+
+
+def patientOf(node):
+    """Name of the patient item above a node."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    return hierarchy.GetItemName(patientItem(node))
 
 
 class Late:
@@ -160,7 +166,7 @@ def test_results_of_a_study_never_appear_under_another(late, tmp_path):
     assert "study study" in late.work.running[-1].text()
     training.message.emit("half way")
     assert late.said[-1] == "Study study: half way"
-    training.message.emit("note: nothing that asks for anything")
+    training.message.emit("note: nothing to do")
     assert late.said[-1] == "Study study: half way"
     late.predicted()
     late.client.answer("curve", {"curve": [{"annotated": 3, "unseen": None, "reference": None}]})
@@ -209,7 +215,7 @@ def trained(late, annotated):
 
 
 def test_training_starts_by_itself_after_enough_commits(late):
-    """Commits count over rounds, skips do not, and commits during a training count for the next."""
+    """Commits count across rounds, skips do not, and commits during a training count for the next."""
     late.work.automatic = lambda: AutoTrain(3, models=2, steps=7)
     for number in range(2):
         late.request(SliceId(late.volume.id, number))
@@ -255,7 +261,7 @@ def test_what_is_wanted_of_the_model_follows_to_the_next_volume(late):
     late.predicted(volume=late.other)
     assert late.session.display.predictionNode.GetName() == f"{late.other.id} prediction"
     late.open(2)
-    assert late.session.display.predictionShown, "what is known is shown at once"
+    assert late.session.display.predictionShown, "known results are shown at once"
     late.session.overlays.wantPrediction(False)
     assert not late.session.display.predictionShown
     late.open(1, late.other)

@@ -1,4 +1,4 @@
-"""With many volumes, what a person does on one costs nothing on the others: no file of theirs is read or listed."""
+"""With many volumes, work on one reads and lists no file of the others."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_a_refresh_reads_again_what_has_changed_only(many):
     many.refresh()
     again = filesOf(many.refresh, many.study.folder)
     assert not [path for path in again if path.endswith(".slices.json")]
-    many.study.flag(SliceId(many.study.cohort.volumes[2].id, 1), "somebody", "look")
+    many.study.flag(SliceId(many.study.cohort.volumes[2].id, 1), "annotator", "look")
     many.study.flag(SliceId(many.study.cohort.volumes[3].id, 1), "annotator", "look")
     again = [path for path in filesOf(many.refresh, many.study.folder) if path.endswith(".slices.json")]
     assert len(again) == 2
@@ -106,7 +106,7 @@ def test_a_refresh_reads_again_what_has_changed_only(many):
 
 
 def test_rows_agree_with_the_study(many):
-    """Against the study's own slow answers, after commits, skips, flags and volumes left out."""
+    """Compared with the study's own slow answers, after commits, skips, flags and exclusions."""
     commitOn(many, 0)
     skipAndFlag(many, 1)
     many.openSlice(SliceId(many.study.cohort.volumes[5].id, 1))

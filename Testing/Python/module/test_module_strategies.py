@@ -1,4 +1,4 @@
-"""Strategies: which can be chosen, and with what options."""
+"""Strategies: which can be chosen, and with which options."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_strategies_are_judged_anew_when_the_first_mark_comes_or_the_last_goes(c
         assert canBeChosen(choosing.module.ui.strategyComboBox, 2) == (not hindrance), name
 
 
-def test_marks_start_no_worker_that_nobody_asked(flow):
+def test_marking_an_extent_starts_no_worker(flow):
     suggested(flow)
     flow.session.openRequest(1)
     flow.module.settle()

@@ -95,12 +95,12 @@ def test_a_slice_that_is_opened_again_shows_the_newest_commit(session):
     session.openSlice(session.case.sliceId(1))
     elsewhere(session, 4, 2)
     session.openSlice(session.case.sliceId(4))
-    assert np.array_equal(session.case.capture(4), mine), "strokes of one's own stay"
+    assert np.array_equal(session.case.capture(4), mine), "own strokes stay"
 
 
-def test_other_names_do_not_stand_in_the_way(session):
+def test_other_names_do_not_interfere(session):
     mine = openAndDraw(session)
-    elsewhere(session, 2, 2, annotator="somebody else")
+    elsewhere(session, 2, 2, annotator="another annotator")
     session.annotating.commit()
     assert np.array_equal(stored(session), mine)
     assert len(session.annotating.versions()) == 1
@@ -126,7 +126,7 @@ def test_a_damaged_version_costs_nothing_else(session):
 
 
 def strokesElsewhere(session, index, corner):
-    """Another Slicer keeps strokes of its own on a slice, under the same name."""
+    """Another Slicer keeps its own strokes on a slice, under the same name."""
     volume = session.study.cohort.volumes[1]
     plane = np.zeros(volume.plane_shape, bool)
     plane[corner, corner] = True
@@ -136,17 +136,17 @@ def strokesElsewhere(session, index, corner):
 
 
 def kept(session, name):
-    """What is kept of slice 3 under a name, by another process's eyes."""
+    """The draft of slice 3 under a name, as another process reads it."""
     drafts = Study.open(session.study.folder).drafts.all(name)
     return {segment: plane.tolist() for draft in drafts.values() for segment, plane in draft.planes.items()}
 
 
 def test_strokes_of_another_slicer_are_not_replaced(session):
-    told = []
-    session.failed.connect(told.append)
+    errors = []
+    session.failed.connect(errors.append)
     openAndDraw(session)
     session.drafts.save()
-    assert not told
+    assert not errors
     other, theirs = strokesElsewhere(session, 2, 5)
     assert list(kept(session, "annotator 2")) == ["Segment_2"], "the second one keeps its own under another name"
     assert list(kept(session, "annotator")) == ["Segment_1"]
@@ -155,7 +155,7 @@ def test_strokes_of_another_slicer_are_not_replaced(session):
     assert kept(session, "annotator")
 
     mine = session.study.drafts.all("annotator")[session.task.slice]
-    other.drafts.all("annotator")  # now it has seen it, and goes on with it
+    other.drafts.all("annotator")  # now it has read it and continues with it
     other.drafts.save(Draft(session.task.slice, AnnotationKind.MASK, {"Segment_2": theirs}), "annotator")
     for _ in range(3):
         session.editor.stroke.undo()
@@ -164,10 +164,10 @@ def test_strokes_of_another_slicer_are_not_replaced(session):
     assert kept(session, "annotator") == {"Segment_2": theirs.tolist()}
     assert kept(session, "annotator 2") == {"Segment_1": mine.planes["Segment_1"].tolist()}
     assert not kept(session, "annotator 3")
-    assert len(told) == 1
-    assert "annotator 2" in str(told[0])
+    assert len(errors) == 1
+    assert "annotator 2" in str(errors[0])
     session.annotating.commit()
-    assert kept(session, "annotator") == {"Segment_2": theirs.tolist()}, "a commit costs no strokes of the other"
+    assert kept(session, "annotator") == {"Segment_2": theirs.tolist()}, "a commit keeps the other's strokes"
     assert not kept(session, "annotator 2")
 
 

@@ -1,4 +1,4 @@
-"""The comparison of ``Testing/Slicer/play_flow.py`` finds what it is there to find."""
+"""The comparison of ``Testing/Slicer/play_flow.py`` finds differences."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ def test_in_the_application_it_draws_in_the_scene_that_is_there(host, partial, t
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "told"),
+    ("words", "code", "text"),
     [
         (["--cohort", "nowhere", "--strategies", "random", "--rounds", "2", "--out", "out"], 2, "bad input: "),
         (["--cohort", "c", "--strategies", "psychic", "--rounds", "2", "--out", "out"], 2, "called 'psychic'"),
@@ -141,12 +141,12 @@ def test_in_the_application_it_draws_in_the_scene_that_is_there(host, partial, t
         (["--help"], 0, ""),
     ],
 )
-def test_every_way_out_is_an_exit_code_that_the_application_is_told(host, monkeypatch, capsys, words, code, told):
+def test_every_way_out_is_an_exit_code_of_the_application(host, monkeypatch, capsys, words, code, text):
     assert inApplication(monkeypatch, *words) == [code]
-    assert told in capsys.readouterr().err
+    assert text in capsys.readouterr().err
 
 
-def test_an_error_that_nobody_foresaw_ends_the_application_too(host, hearts, tmp_path, monkeypatch, capsys):
+def test_an_unexpected_error_ends_the_application_too(host, hearts, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(slicer, "vtkSlicerSegmentEditorLogic", None)
     assert inApplication(monkeypatch, *options(hearts, tmp_path / "out", strategies="random", seeds="0")) == [1]
     assert "Traceback" in capsys.readouterr().err

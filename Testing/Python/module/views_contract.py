@@ -120,7 +120,7 @@ class OneView:
 
 
 def brushEditor():
-    """An editor that knows what brush it was given."""
+    """An editor that remembers its brush."""
     from ActiveSegmentationLib.scene.editor import Editor
 
     class BrushEditor(Editor):
@@ -135,23 +135,34 @@ def brushEditor():
     return BrushEditor()
 
 
+def shareOf(node, volume, index):
+    """The visible part of a slice's area, 0 to 1, and the size of the whole slice relative to the view."""
+    from ActiveSegmentationLib.scene.fitting import sliceCorners
+
+    corners = sliceCorners(node, volume.geometry, volume.axis, index)
+    size = np.array(node.GetDimensions()[:2], dtype=float)
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    inside = np.clip(np.minimum(high, size) - np.maximum(low, 0.0), 0.0, None)
+    return float(np.prod(inside) / np.prod(high - low)), float(((high - low) / size).max())
+
+
 def requireFilled(session, index):
     """The view shows exactly this slice, whole, and as large as it can be; the brush is 1 to 8 voxels wide."""
     from ActiveSegmentationLib.scene import shownSlice
-    from ActiveSegmentationLib.scene.fitting import shareOf, voxelSize
+    from ActiveSegmentationLib.scene.fitting import voxelSize
 
     volume, node = session.case.volume, session.display.views.annotationView().sliceNode
     assert shownSlice(node, volume.geometry, volume.axis) == index, volume.id
-    share = shareOf(node, volume.geometry, volume.axis, index)
-    assert share.visible > 0.999, (volume.id, share)
-    assert 0.9 <= share.fill <= 1.0, (volume.id, share)
+    visible, fill = shareOf(node, volume, index)
+    assert visible > 0.999, (volume.id, visible)
+    assert 0.9 <= fill <= 1.0, (volume.id, fill)
     brush = session.editor.brush()
     assert brush is not None, volume.id
     assert 1 <= brush / voxelSize(volume.geometry, volume.axis) <= 8.01, (volume.id, brush)
 
 
 def visitAll(logic):
-    """Open slices of every volume, twice, as after a person zoomed into the one before."""
+    """Open slices of every volume, twice, zooming into each."""
     session = logic.session
     node = session.display.views.annotationView().sliceNode
     volumes = session.study.cohort.volumes
@@ -173,7 +184,7 @@ def volumeSlice(volume, index):
 
 
 def checkSlicesFillTheView(module, folder):
-    """On every new volume the requested slice fills the view; within a volume the person's zoom stays."""
+    """On every new volume the requested slice fills the view; within a volume the user's zoom stays."""
     for size in ((400, 300), (300, 520)):
         views = OneView(size)
         logic = openCohort(module, folder / str(size[0]), views, brushEditor())
@@ -183,9 +194,7 @@ def checkSlicesFillTheView(module, folder):
 
 
 def checkViewsOfAnotherShape(module, folder):
-    """A view that gets another shape is fitted again, unless the person has zoomed."""
-    from ActiveSegmentationLib.scene.fitting import shareOf
-
+    """A resized view is fitted again, unless the user has zoomed."""
     views = OneView((500, 400))
     logic = openCohort(module, folder, views, brushEditor())
     session, node = logic.session, views.sliceNode
@@ -196,10 +205,10 @@ def checkViewsOfAnotherShape(module, folder):
             session.view.settle()
             requireFilled(session, 1)
         node.SetFieldOfView(*(side / 3 for side in node.GetFieldOfView()))
-        before = shareOf(node, volume.geometry, volume.axis, 1).fill
+        before = shareOf(node, volume, 1)[1]
         views.sliceLogic.ResizeSliceNode(500, 900)
         session.view.settle()
-        assert shareOf(node, volume.geometry, volume.axis, 1).fill > before / 3
+        assert shareOf(node, volume, 1)[1] > before / 3
         assert session.view.index == 1
         views.sliceLogic.ResizeSliceNode(500, 400)
     logic.close()
@@ -207,7 +216,7 @@ def checkViewsOfAnotherShape(module, folder):
 
 
 def checkContrast(module, folder):
-    """CT has a CT window; a person's window survives the change of volume and of slice; channels can be switched."""
+    """CT has a CT window; the user's window survives the change of volume and of slice; channels can be switched."""
     views = OneView()
     logic = openCohort(module, folder, views)
     session = logic.session
@@ -243,7 +252,7 @@ def checkContrast(module, folder):
 
 
 def checkWindowIsFilled(module, folder):
-    """The same in Slicer's own window, with its Segment Editor."""
+    """The same in Slicer's window, with its Segment Editor."""
     slicer.util.selectModule("ActiveSegmentation")
     logic = slicer.modules.ActiveSegmentationWidget.logic
     logic.createStudy(folder / "study", writeCohort(folder / "cohort"), labels="1=one,2=two")

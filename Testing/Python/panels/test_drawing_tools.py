@@ -1,4 +1,4 @@
-"""What one draws with: the embedded editor offers only what is the study's, and several channels can be looked at."""
+"""Drawing tools: the embedded editor offers only the study's nodes, and several channels can be viewed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Signal:
 
 
 class FakeWidget:
-    """Remembers what the editor widget was told."""
+    """Records calls of the editor widget."""
 
     def __init__(self):
         self.currentSegmentIDChanged = Signal()
@@ -34,10 +34,10 @@ def test_segments_can_neither_be_added_nor_removed_in_the_editor(host):
     editor = SegmentEditor(widget)
     assert widget.addRemoveSegmentButtonsVisible is False
     assert widget.unorderedEffectsVisible is False
-    told = []
-    editor.toolChanged.connect(lambda: told.append(1))
+    changes = []
+    editor.toolChanged.connect(lambda: changes.append(1))
     widget.currentSegmentIDChanged.slot("Segment_2")
-    assert told == [1]
+    assert changes == [1]
     slicer.mrmlScene.RemoveNode(widget.node)
 
 

@@ -48,25 +48,25 @@ def test_messages_and_progress_stay_in_view_whatever_is_scrolled(asked, panel):
     asked.wiring.messages.error(BadInput("The image cannot be read.", where="patient007", advice="Copy it again."))
     asked.wiring.update()
     bar = asked.ui.panelScrollArea.verticalScrollBar()
-    told = (asked.ui.messageLabel, asked.ui.jobLabel, asked.ui.jobProgressBar, asked.ui.cancelButton)
+    shown = (asked.ui.messageLabel, asked.ui.jobLabel, asked.ui.jobProgressBar, asked.ui.cancelButton)
     for size in WINDOWS:
         panel.area.resize(*size)
         panel.host.settle(0.02)
         for place in (bar.minimum, bar.maximum):
             bar.value = place
-            assert all(panel.inView(widget) for widget in told), (size, place)
+            assert all(panel.inView(widget) for widget in shown), (size, place)
         assert panel.area.verticalScrollBar().maximum == 0  # Slicer's own scroll area has nothing to scroll
         assert bar.maximum > 0
     asked.work.running = []
 
 
 def test_what_is_told_is_in_the_status_bar_too(asked, monkeypatch):
-    told = []
-    monkeypatch.setattr(slicer.util, "showStatusMessage", lambda text, duration=0: told.append(text))
+    messages = []
+    monkeypatch.setattr(slicer.util, "showStatusMessage", lambda text, duration=0: messages.append(text))
     asked.wiring.messages.tell("Slice 6 stored.")
     asked.wiring.messages.error(BadInput("No room.", where="disk", advice="Free some."))
-    assert told[0] == "Slice 6 stored."
-    assert "No room" in told[1]
+    assert messages[0] == "Slice 6 stored."
+    assert "No room" in messages[1]
 
 
 def test_commit_flag_and_skip_are_confirmed(drawing):
@@ -209,7 +209,7 @@ def test_an_overlap_is_settled_from_the_message(drawing):
 
 
 def test_every_button_says_what_it_does(drawing):
-    """Enabled or not: every button, box and field that a person can use has a tooltip."""
+    """Enabled or not: every button, box and field that can be used has a tooltip."""
     kinds = (qt.QAbstractButton, qt.QComboBox, qt.QAbstractSpinBox, qt.QTableWidget, qt.QLineEdit)
     inner = ("qt_spinbox_lineedit",)
     found = {w for kind in kinds for w in drawing.ui.ActiveSegmentation.findChildren(kind)}

@@ -1,4 +1,4 @@
-"""The folder of the open study is gone (an unplugged drive): the panel stays alive and says so when it is asked."""
+"""The folder of the open study is gone (an unplugged drive): the panel keeps working and reports it on request."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_the_panel_updates_without_its_study(drawing, monkeypatch):
     drawing.click("commitButton")
     assert drawing.message
     assert "still there" in drawing.message
-    assert not folder.exists(), "nothing is made anew in its place"
+    assert not folder.exists(), "nothing is created in its place"
     assert drawing.session.drafts.isDirty
     os.rename(folder.with_name("away"), folder)
     drawing.click("commitButton")

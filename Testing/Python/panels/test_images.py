@@ -1,4 +1,4 @@
-"""What was understood of the images is shown before a study is made of them; volumes are left out and taken back."""
+"""What was found in the images is shown before a study is created; volumes are excluded and included again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ActiveSegmentationLib.panels.understood import understood
 
 
 def read(module, folder):
-    """Read images as a person does."""
+    """Read images as the user does."""
     module.click("newStudyButton")
     module.ui.cohortPathLineEdit.currentPath = str(folder)
     module.settle()
@@ -30,7 +30,7 @@ def test_return_in_the_path_reads_the_images(module, tmp_path):
     field.returnPressed.emit()
     assert not module.work.running
     field.setText(str(tmp_path / "cohort"))
-    for _ in range(2):  # the second must not stop what the first began
+    for _ in range(2):  # the second must not stop the first
         field.returnPressed.emit()
     module.finish()
     assert module.ui.messageButton.text == "Create study", module.message

@@ -1,4 +1,4 @@
-"""A panel made for drawing: what is needed is in view, keys choose labels, the wheel scrolls, texts move nothing."""
+"""A panel made for drawing: tools stay in view, keys choose labels, the wheel scrolls, texts move nothing."""
 
 from __future__ import annotations
 

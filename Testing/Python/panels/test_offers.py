@@ -1,4 +1,4 @@
-"""What is offered and what is due: next suggestions, volumes that cannot be used, automatic training."""
+"""Offers and automatic steps: next suggestions, volumes that cannot be used, automatic training."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def worker(asked, monkeypatch):
 
 
 def finish(module, worker, name, **answer):
-    """Let the job of this name end."""
+    """End the job of this name."""
     job = next(job for job in worker.jobs if job.name == name and job.active)
     job.active = False
     job.done.emit(answer)

@@ -1,4 +1,4 @@
-"""Which of Slicer's slice views a person annotates in, as the layout changes."""
+"""Which of Slicer's slice views the user annotates in, as the layout changes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ NAMES = ("Red", "Green", "Yellow")
 
 
 class Layout:
-    """As much of Slicer's layout manager as the views need; it knows hidden views as well."""
+    """The part of Slicer's layout manager that the views need; it also lists hidden views."""
 
     def __init__(self, shown):
         self.shown = shown

@@ -31,7 +31,7 @@ def _session() -> Any:
 
 @pytest.fixture
 def application(_session: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The application with an empty scene, also where other tests of the process have one of their own."""
+    """The application with an empty scene, even if other tests of the process have their own."""
     import slicer
 
     monkeypatch.setattr(slicer, "mrmlScene", _session.scene, raising=False)

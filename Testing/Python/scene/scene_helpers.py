@@ -1,4 +1,4 @@
-"""A minimal MRML application without Qt, and small grids, drawings and literal versions for the tests of the room."""
+"""A minimal MRML application without Qt, and small grids, drawings and reference implementations."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ActiveSegmentationLib.study import LabelSet
 
 
 class Application:
-    """Scene, application logic and the module logics that the room uses, as the real application sets them up."""
+    """Scene, application logic and the module logics in use, as the real application sets them up."""
 
     def __init__(self) -> None:
         self.scene = slicer.vtkMRMLScene()
@@ -100,7 +100,7 @@ def viewMatrix(sliceNode: Any) -> np.ndarray:
 
 
 def voxelsOfView(sliceNode: Any, geometry: Geometry, step: int = 16) -> np.ndarray:
-    """(N, 3) continuous voxel indices (i, j, k) of pixels of the view, by way of its own XYToRAS matrix."""
+    """(N, 3) continuous voxel indices (i, j, k) of pixels of the view, from its own XYToRAS matrix."""
     columns, rows, _ = sliceNode.GetDimensions()
     x, y = np.meshgrid(np.arange(0, columns + 1, step), np.arange(0, rows + 1, step))
     xy = np.stack([x.ravel(), y.ravel(), np.zeros(x.size), np.ones(x.size)])
@@ -129,7 +129,7 @@ def setSegmentArray(array: np.ndarray, segmentation: Any, segmentId: str, volume
 def brushInView(sliceNode: Any, segmentation: Any, volume: Any, segmentId: str) -> None:
     """A stroke with a square brush in the middle of a view, by Slicer's editor logic and the view's own matrices.
 
-    Written from the screen to the voxels, apart from the room's own ``Brush``.
+    Written from the screen to the voxels, independent of ``Brush``.
     """
     editorNode = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentEditorNode")
     logic = slicer.vtkSlicerSegmentEditorLogic()

@@ -1,4 +1,4 @@
-"""Strokes through Slicer's editor logic: in the array they land where the view says, and nowhere else."""
+"""Strokes through Slicer's editor logic: they change the array exactly where the view shows them."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_strokes_that_do_not_fit_are_refused(application, segment, index, mask, 
 @pytest.mark.parametrize("axis", [0, 1, 2])
 @pytest.mark.parametrize("oblique", [False, True])
 def test_real_case(application, real_data, tmp_path, axis, oblique):
-    """What is painted in the aligned view of a heart is in that slice of the file's own array.
+    """Strokes in the aligned view of a heart are in that slice of the file's own array.
 
     ACDC's files lie along the patient's axes; written with an oblique header they are as scanners make them.
     """

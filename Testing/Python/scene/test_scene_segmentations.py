@@ -1,4 +1,4 @@
-"""Segmentations for a label set: planes written in and captured back, overlaps, and everything that does not fit."""
+"""Segmentations for a label set: planes written and read back, overlaps, and everything that does not fit."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_planes_of_a_segmentation_whose_segments_lie_on_layers_of_their_own(appl
 
 @KINDS
 def test_slicers_own_edits_before_and_after(application, kind):
-    """Slicer cuts label maps to what is drawn after every edit, and ours go on from there."""
+    """Slicer crops label maps to the drawn region after every edit, and ours continue from there."""
     geometry, volume, segmentation = makeCase(randomGrid(9), LABELS, kind)
     array = np.zeros(geometry.array_shape, np.uint8)
     array[1:3, 2:4, 1:4] = 1

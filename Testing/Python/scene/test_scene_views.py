@@ -35,7 +35,7 @@ def test_view_shows_exactly_the_slice(application, seed, axis, data):
 @PROPERTY
 @given(seed=st.integers(0, 10**6), axis=st.integers(0, 2))
 def test_view_is_the_nearest_of_all_choices(application, seed, axis):
-    """Against a literal version: all 48 signed permutations with the right normal, and the three presets."""
+    """Against a reference implementation: all 48 signed permutations with the right normal, and the three presets."""
     application.clear()
     geometry = randomGrid(seed)
     view = application.addSliceNode()

@@ -18,7 +18,7 @@ NAMES = {5: "left ventricle", 85: "myocardium", 200: "right ventricle"}
 
 @pytest.fixture(scope="module", autouse=True)
 def quick_disk():
-    """No flush to the disk: it takes most of the time of a commit, and no test cuts the power."""
+    """No flush to the disk: it takes most of the time of a commit, and no test simulates a power cut."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
         yield

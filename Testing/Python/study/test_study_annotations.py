@@ -14,7 +14,7 @@ from ActiveSegmentationLib.study import Study, hash_labels
 
 
 def literal_read(study: Study, volume_id: str, stem: str) -> dict[int, np.ndarray]:
-    """What the two files say, read with nothing of ours but the meaning of the values."""
+    """The content of the two files, read independently of this library."""
     import SimpleITK
 
     folder = study.folder / "annotations" / volume_id
@@ -129,7 +129,7 @@ def test_the_latest_of_two_annotators_wins_whatever_the_order_of_files(make_stud
     study.commit([by_zoe])
     assert study.annotations()[by_anna.slice].annotator == "Anna"
     assert study.annotations("zoe")[by_zoe.slice].annotator == "Zoe"
-    assert study.annotations("nobody") == {}
+    assert study.annotations("unknown") == {}
 
 
 def test_times_in_other_zones_are_compared_as_moments(make_study, annotate):

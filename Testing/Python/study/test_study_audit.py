@@ -16,7 +16,7 @@ from ActiveSegmentationLib.study.chain import HashChain
 
 
 def literal_hash(record):
-    """The hash of a record, worked out by hand as the documentation says."""
+    """The hash of a record, calculated as documented."""
     import hashlib
 
     rest = {name: value for name, value in record.items() if name != "hash"}

@@ -1,4 +1,4 @@
-"""Commits that die at any moment: what was committed before stays, what was being committed is there wholly or not."""
+"""Commits interrupted at any moment: earlier commits stay, the interrupted one is stored completely or not at all."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CALLS = ("replace", "fsync", "unlink", "truncate")
 
 
 class Died(BaseException):
-    """The process is gone: no cleanup of ours may run after it."""
+    """The process is dead: no cleanup may run after it."""
 
 
 class Death:
@@ -51,7 +51,7 @@ class Death:
 
 
 def change_of(study, annotate, what):
-    """What one change does, and how to see whether it was done: None before, something after."""
+    """A change, and how to see whether it was made: None before, a value after."""
     if what == "commit":
         new = [annotate(study, 0, 21), annotate(study, 2, 22)]
         return lambda: study.commit(new), lambda s: _sees(s, new)
@@ -305,7 +305,7 @@ def test_killing_a_committing_process_loses_nothing(make_study, tmp_path):
 
 
 def check_after_kill(folder, last):
-    """Every acknowledged commit is there, at most the next one too; the step to go on with."""
+    """Every acknowledged commit is there, and at most the next one; returns the step to continue with."""
     study = Study.open(folder)
     assert study.audit.verify() == []
     found = study.annotations()

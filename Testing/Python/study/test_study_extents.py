@@ -1,4 +1,4 @@
-"""Extents that a person marked: kept, checked, audited, taken back."""
+"""Extents marked by annotators: kept, checked, audited, cleared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Making, opening, moving, migrating and locking studies."""
+"""Creating, opening, moving, migrating and locking studies."""
 
 from __future__ import annotations
 
@@ -320,7 +320,7 @@ def test_an_error_within_the_lock_lets_go_of_it(make_study):
         pass
 
 
-def test_writers_of_one_annotator_exclude_each_other_and_nobody_else(make_study, annotate):
+def test_writers_of_one_annotator_exclude_only_each_other(make_study, annotate):
     from ActiveSegmentationLib.study.ledger import Ledger
 
     study = make_study()

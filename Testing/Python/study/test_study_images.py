@@ -1,4 +1,4 @@
-"""The content of images is part of a study: a change on disk is told, never taken silently."""
+"""The content of images is part of a study: a change on disk is reported, never accepted silently."""
 
 from __future__ import annotations
 

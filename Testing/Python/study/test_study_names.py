@@ -56,7 +56,7 @@ def test_stems(name, stem):
 
 
 @pytest.mark.parametrize("name", ["", "   ", "a\x00b", "tab\x07"])
-def test_names_of_nobody_are_refused(name):
+def test_empty_names_are_refused(name):
     with pytest.raises(BadInput, match="annotator"):
         annotator_stem(name)
 

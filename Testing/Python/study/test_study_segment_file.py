@@ -16,7 +16,7 @@ LABELS = LabelSet((Label(5, "Niere links", (1.0, 0.5, 0.25), "x~SCT^1^Tissue~y")
 
 
 def header_of(path):
-    """Fields of a NRRD header, read without any library: that is what Slicer's reader sees."""
+    """Fields of a NRRD header, read without any library, as Slicer's reader sees them."""
     text = path.read_bytes().split(b"\n\n", 1)[0].decode()
     return dict(line.split(":=", 1) for line in text.splitlines() if ":=" in line), text
 

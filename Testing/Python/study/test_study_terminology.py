@@ -1,4 +1,4 @@
-"""Labels are known to other programs: SNOMED CT entries by name, written into files, a person's own choice kept."""
+"""SNOMED CT terminology of labels: entries by name, written into files, the user's own choice kept."""
 
 from __future__ import annotations
 

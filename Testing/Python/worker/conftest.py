@@ -9,7 +9,7 @@ import sys
 import pytest
 from host.conftest import host, pytest_pycollect_makemodule  # noqa: F401 - fixtures and hook of this folder too
 
-from .worker_fakes import Told, gone, make_study, script
+from .worker_fakes import Submitted, gone, make_study, script
 
 
 @pytest.fixture
@@ -67,26 +67,26 @@ def fake(tmp_path, worker):
 
 @pytest.fixture
 def quick(client, monkeypatch):
-    """The client loses its patience after a moment; for clients that are made later."""
+    """Short time limits, for clients that are created later."""
     monkeypatch.setattr(client, "WATCH_SECONDS", 0.1)
     monkeypatch.setattr(client, "START_SECONDS", 0.6)
     monkeypatch.setattr(client, "STUCK_SECONDS", 0.4)
 
 
 @pytest.fixture
-def told(host):  # noqa: F811
-    """told(client, job, options): submits a job and keeps what its callbacks are told."""
-    all_told = []
+def submitted(host):  # noqa: F811
+    """submitted(client, job, options): submits a job and records its signals."""
+    jobs = []
 
     def submit(client, name="describe", options=None, about=None):
-        told = Told(client, name, options or {}, about)
-        all_told.append(told)
-        return told
+        job = Submitted(client, name, options or {}, about)
+        jobs.append(job)
+        return job
 
     yield submit
     host.settle(0.05)
-    for told in all_told:
-        assert len(told.ends) == (0 if told.job.active else 1), (told.job.name, told.ends)
+    for job in jobs:
+        assert len(job.ends) == (0 if job.job.active else 1), (job.job.name, job.ends)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The client against the real worker, and against processes that do everything a worker must not."""
+"""The client against the real worker, and against misbehaving processes."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def wait(host):
 
 
 @pytest.fixture
-def works(told, wait, tmp_path):
+def works(submitted, wait, tmp_path):
     """works(client): the next job of this client, with a Python that is one, is answered by the real worker."""
 
     def check(failed):
         failed.command, failed.environment = [sys.executable], dict(os.environ)
-        job = told(failed, "index", {"path": str(tmp_path / "nowhere")})
+        job = submitted(failed, "index", {"path": str(tmp_path / "nowhere")})
         wait(job)
         assert job.error.kind == "bad input"
         assert failed.state == "ready"
@@ -53,11 +53,11 @@ def here(study, **options):
 # The real worker
 
 
-def test_describe(worker, told, wait):
+def test_describe(worker, submitted, wait):
     states = []
     with_states = worker()
     with_states.stateChanged.connect(lambda: states.append(with_states.state))
-    job = told(with_states, "describe", {"device": "cpu"})
+    job = submitted(with_states, "describe", {"device": "cpu"})
     assert with_states.busy
     wait(job)
     assert job.result["missing"] == []
@@ -72,37 +72,37 @@ def test_describe(worker, told, wait):
     ]
 
 
-def test_index(worker, told, wait, phantom_cohort):
-    job = told(worker(), "index", {"path": str(phantom_cohort)})
+def test_index(worker, submitted, wait, phantom_cohort):
+    job = submitted(worker(), "index", {"path": str(phantom_cohort)})
     wait(job)
     assert len(job.result["cohort"]["volumes"]) == 8
     assert job.progress[-1]["done"] == job.progress[-1]["total"]
 
 
-def test_suggest_train_predict(worker, told, wait, study):
+def test_suggest_train_predict(worker, submitted, wait, study):
     running = worker()
-    suggest = told(running, "suggest", here(study, count=3, strategy="balanced-random"))
+    suggest = submitted(running, "suggest", here(study, count=3, strategy="balanced-random"))
     wait(suggest)
     assert RequestList.from_json(suggest.result["requests"]) == study.requests.read(1)
-    again = told(running, "suggest", here(study, count=3, strategy="balanced-random"))
+    again = submitted(running, "suggest", here(study, count=3, strategy="balanced-random"))
     wait(again)
     assert again.result == suggest.result
     assert again.messages
     answer(study)
-    train, predict = told(running, "train", here(study, steps=5)), told(running, "predict", here(study))
+    train, predict = submitted(running, "train", here(study, steps=5)), submitted(running, "predict", here(study))
     wait(train, predict)
     assert train.result["annotated"] == 3
     assert {report["stage"] for report in train.progress}
     assert len(predict.result["reviews"]) == 8
 
 
-def test_a_training_is_cancelled_and_the_next_job_runs(worker, told, wait, host, study):
+def test_a_training_is_cancelled_and_the_next_job_runs(worker, submitted, wait, host, study):
     running = worker()
-    suggest = told(running, "suggest", here(study, count=2, strategy="random"))
+    suggest = submitted(running, "suggest", here(study, count=2, strategy="random"))
     wait(suggest)
     answer(study)
-    train = told(running, "train", here(study, steps=100_000))
-    after = told(running, "curve", here(study))
+    train = submitted(running, "train", here(study, steps=100_000))
+    after = submitted(running, "curve", here(study))
     assert host.waitFor(lambda: any(report["total"] == 100_000 for report in train.progress), 60)
     running.cancel(train.job)
     wait(train, after, seconds=20)
@@ -112,21 +112,21 @@ def test_a_training_is_cancelled_and_the_next_job_runs(worker, told, wait, host,
     assert running.state == "ready"
 
 
-def test_a_waiting_job_is_cancelled(worker, told, wait, tmp_path):
+def test_a_waiting_job_is_cancelled(worker, submitted, wait, tmp_path):
     running = worker()
-    jobs = [told(running, "index", {"path": str(tmp_path / name)}) for name in "abc"]
+    jobs = [submitted(running, "index", {"path": str(tmp_path / name)}) for name in "abc"]
     running.cancel(jobs[1].job)
     wait(*jobs)
     assert [job.end for job in jobs] == ["failed", "cancelled", "failed"]
 
 
-def test_jobs_end_in_the_order_in_which_they_came(worker, told, wait, phantom_cohort, tmp_path):
+def test_jobs_end_in_the_order_in_which_they_came(worker, submitted, wait, phantom_cohort, tmp_path):
     running = worker()
     ended = []
     jobs = []
     for number in range(6):
         path = phantom_cohort if number % 2 else tmp_path / "nowhere"
-        jobs.append(told(running, "index", {"path": str(path)}))
+        jobs.append(submitted(running, "index", {"path": str(path)}))
         for end in (jobs[-1].job.done, jobs[-1].job.failed):
             end.connect(lambda value, number=number: ended.append(number))
     wait(*jobs)
@@ -134,40 +134,40 @@ def test_jobs_end_in_the_order_in_which_they_came(worker, told, wait, phantom_co
     assert [job.end for job in jobs] == ["failed", "done"] * 3
 
 
-def test_a_file_name_that_is_no_utf8(worker, told, wait, tmp_path):
+def test_a_file_name_that_is_no_utf8(worker, submitted, wait, tmp_path):
     running = worker()
-    job = told(running, "index", {"path": str(tmp_path / "\udcff")})
+    job = submitted(running, "index", {"path": str(tmp_path / "\udcff")})
     wait(job)
     assert job.error.kind == "bad input"
     assert "\udcff" in job.error.text()
     assert running.state == "ready"
 
 
-def test_what_lies_in_the_working_folder_is_not_imported(worker, told, wait, tmp_path, monkeypatch):
+def test_what_lies_in_the_working_folder_is_not_imported(worker, submitted, wait, tmp_path, monkeypatch):
     for name in ("numpy", "random", "json", "torch"):
         (tmp_path / f"{name}.py").write_text("raise RuntimeError('imported from the working folder')")
     monkeypatch.chdir(tmp_path)
-    job = told(worker(), "describe", {"device": "cpu"})
+    job = submitted(worker(), "describe", {"device": "cpu"})
     wait(job)
     assert job.result["missing"] == []
 
 
-def test_an_environment_of_its_own(worker, told, wait, tmp_path):
+def test_an_environment_of_its_own(worker, submitted, wait, tmp_path):
     site = tmp_path / "site"
     site.mkdir()
     (site / "sitecustomize.py").write_text("import os, sys; print(os.environ['FLAG'], file=sys.stderr)")
     running = worker(environment={**os.environ, "FLAG": "grüß dich", "PYTHONPATH": str(site)})
-    job = told(running, "index", {"path": str(tmp_path / "nowhere")})
+    job = submitted(running, "index", {"path": str(tmp_path / "nowhere")})
     wait(job)
     assert "grüß dich" in running.log
 
 
-def test_stop_ends_what_runs_and_what_waits(worker, told, wait, host, study, works):
+def test_stop_ends_what_runs_and_what_waits(worker, submitted, wait, host, study, works):
     running = worker()
-    suggest = told(running, "suggest", here(study, count=2, strategy="random"))
+    suggest = submitted(running, "suggest", here(study, count=2, strategy="random"))
     wait(suggest)
     answer(study)
-    train, curve = told(running, "train", here(study, steps=100_000)), told(running, "curve", here(study))
+    train, curve = submitted(running, "train", here(study, steps=100_000)), submitted(running, "curve", here(study))
     assert host.waitFor(lambda: train.progress, 60)
     pid = running.pid
     running.stop()
@@ -180,18 +180,18 @@ def test_stop_ends_what_runs_and_what_waits(worker, told, wait, host, study, wor
         pass
 
 
-def test_stop_before_the_worker_has_said_hello(worker, told):
+def test_stop_before_the_worker_has_said_hello(worker, submitted):
     running = worker()
-    job = told(running)
+    job = submitted(running)
     running.stop()
     assert job.error.kind == "stopped"
 
 
-def test_options_that_are_no_json_are_refused_and_leave_nothing(worker, told, works):
+def test_options_that_are_no_json_are_refused_and_leave_nothing(worker, submitted, works):
     running = worker()
     for value in (float("nan"), {1}, ROOT):
         with pytest.raises((TypeError, ValueError)):
-            told(running, "index", {"path": value})
+            submitted(running, "index", {"path": value})
     assert not running.busy
     assert running.state == "stopped"
     works(running)
@@ -200,7 +200,7 @@ def test_options_that_are_no_json_are_refused_and_leave_nothing(worker, told, wo
 # Callbacks
 
 
-def test_an_error_in_a_callback_keeps_nobody_from_being_told(fake, told, wait, host):
+def test_an_error_in_a_callback_does_not_stop_the_others(fake, submitted, wait, host):
     running = fake("""
         hello()
         for number in (next_job(), next_job()):
@@ -208,7 +208,7 @@ def test_an_error_in_a_callback_keeps_nobody_from_being_told(fake, told, wait, h
         raw(b"".join(b'{"event":"done","id":"%d"}\\n' % number for number in (1, 2)))
         rest()
     """)
-    first, second = told(running), told(running)
+    first, second = submitted(running), submitted(running)
 
     def breaks(*_):
         raise RuntimeError("in a callback")
@@ -218,7 +218,7 @@ def test_an_error_in_a_callback_keeps_nobody_from_being_told(fake, told, wait, h
     running.stateChanged.connect(breaks)
     wait(first, second)
     assert (first.end, second.end) == ("done", "done")
-    third, fourth = told(running), told(running)
+    third, fourth = submitted(running), submitted(running)
     third.job.failed.connect(breaks)
     running.stop()
     assert (third.end, fourth.end) == ("failed", "failed")
@@ -227,8 +227,8 @@ def test_an_error_in_a_callback_keeps_nobody_from_being_told(fake, told, wait, h
     host.errors.clear()
 
 
-def test_a_callback_that_waits_for_another_job(fake, told, wait, host):
-    """As ``resultOf`` does in a script; what came in the same piece, and in pieces, is neither lost nor mixed."""
+def test_a_callback_that_waits_for_another_job(fake, submitted, wait, host):
+    """As ``resultOf`` does in a script; messages that arrive together or in pieces are neither lost nor mixed."""
     running = fake("""
         hello()
         first, second = next_job(), next_job()
@@ -239,7 +239,7 @@ def test_a_callback_that_waits_for_another_job(fake, told, wait, host):
         raw(b'ne","id":"2"}\\n')
         rest()
     """)
-    first, second = told(running), told(running)
+    first, second = submitted(running), submitted(running)
 
     def waits(result):
         end = time.monotonic() + 5
@@ -253,7 +253,7 @@ def test_a_callback_that_waits_for_another_job(fake, told, wait, host):
     assert not running.log
 
 
-def test_a_callback_that_stops_the_worker_and_starts_it_again(fake, told, wait):
+def test_a_callback_that_stops_the_worker_and_starts_it_again(fake, submitted, wait):
     running = fake("""
         hello()
         for number in (next_job(), next_job()):
@@ -261,12 +261,12 @@ def test_a_callback_that_stops_the_worker_and_starts_it_again(fake, told, wait):
         raw(b'{"event":"done","id":"1"}\\n{"event":"done","id":"2"}\\n{"event":"done","id":"3"}\\n')
         rest()
     """)
-    first, second = told(running), told(running)
+    first, second = submitted(running), submitted(running)
     later = []
 
     def stops(result):
         running.stop()
-        later.extend([told(running), told(running)])
+        later.extend([submitted(running), submitted(running)])
 
     first.job.done.connect(stops)
     wait(first, second)
@@ -276,13 +276,13 @@ def test_a_callback_that_stops_the_worker_and_starts_it_again(fake, told, wait):
     assert running.state == "ready"
 
 
-def test_a_failed_callback_that_submits_again(fake, told, wait):
+def test_a_failed_callback_that_submits_again(fake, submitted, wait):
     running = fake("hello(); next_job(); sys.exit(3)")
-    jobs = [told(running)]
+    jobs = [submitted(running)]
 
     def again(error):
         if len(jobs) < 4:
-            jobs.append(told(running))
+            jobs.append(submitted(running))
             jobs[-1].job.failed.connect(again)
 
     jobs[0].job.failed.connect(again)
@@ -307,9 +307,9 @@ def test_a_failed_callback_that_submits_again(fake, told, wait):
         pytest.param("os.kill(os.getpid(), signal.SIGKILL)", "", marks=POSIX),
     ],
 )
-def test_a_worker_that_ends_before_hello(fake, told, wait, works, text, seen):
+def test_a_worker_that_ends_before_hello(fake, submitted, wait, works, text, seen):
     failing = fake(text)
-    jobs = [told(failing), told(failing)]
+    jobs = [submitted(failing), submitted(failing)]
     wait(*jobs)
     for job in jobs:
         assert job.error.kind == "not started"
@@ -320,11 +320,11 @@ def test_a_worker_that_ends_before_hello(fake, told, wait, works, text, seen):
     works(failing)
 
 
-def test_details_are_those_of_this_start(fake, told, wait):
+def test_details_are_those_of_this_start(fake, submitted, wait):
     failing = fake("sys.exit('first')")
-    wait(told(failing))
+    wait(submitted(failing))
     failing.command = fake("sys.exit('second')").command
-    job = told(failing)
+    job = submitted(failing)
     wait(job)
     assert job.error.details == "second"
 
@@ -340,10 +340,10 @@ def test_details_are_those_of_this_start(fake, told, wait):
         "while True: os.write(2, b'still loading\\n'); time.sleep(0.01)",
     ],
 )
-def test_a_worker_that_never_says_hello(quick, client, fake, told, wait, works, text, monkeypatch):
+def test_a_worker_that_never_says_hello(quick, client, fake, submitted, wait, works, text, monkeypatch):
     monkeypatch.setattr(protocol, "LONGEST_LINE", 2**20)
     silent = fake(text)
-    job = told(silent)
+    job = submitted(silent)
     wait(job, seconds=20)
     assert job.error.kind == "not started"
     assert "did not answer within" in job.error.message
@@ -353,9 +353,9 @@ def test_a_worker_that_never_says_hello(quick, client, fake, told, wait, works, 
     works(silent)
 
 
-def test_a_hello_that_waits_in_the_pipe_while_slicer_is_busy_is_heard(quick, fake, told, host):
+def test_a_hello_that_waits_in_the_pipe_while_slicer_is_busy_is_heard(quick, fake, submitted, host):
     running = fake("hello(); number = next_job(); rest()")
-    told(running)
+    submitted(running)
     time.sleep(1.5)  # longer than START_SECONDS of this test, without the event loop
     assert host.waitFor(lambda: running.state != "starting", 5)
     assert running.state == "ready"
@@ -365,9 +365,9 @@ def test_a_hello_that_waits_in_the_pipe_while_slicer_is_busy_is_heard(quick, fak
     "hello",
     ["protocol=1", "protocol=None", "protocol='1'", "pid=None", "pid='x'", "pid=0", "pid=-1", "pid=1", "pid=2.5"],
 )
-def test_a_worker_of_another_version(fake, told, wait, works, hello):
+def test_a_worker_of_another_version(fake, submitted, wait, works, hello):
     other = fake(f"hello({hello}); time.sleep(60)")
-    job = told(other)
+    job = submitted(other)
     wait(job)
     assert job.error.kind == "not started"
     assert "another version" in job.error.message
@@ -376,7 +376,7 @@ def test_a_worker_of_another_version(fake, told, wait, works, hello):
 
 
 @pytest.mark.parametrize("kind", ["nothing", "folder", "no program"])
-def test_a_program_that_cannot_be_started(worker, told, wait, works, tmp_path, kind):
+def test_a_program_that_cannot_be_started(worker, submitted, wait, works, tmp_path, kind):
     path = tmp_path / kind
     if kind == "folder":
         path.mkdir()
@@ -384,7 +384,7 @@ def test_a_program_that_cannot_be_started(worker, told, wait, works, tmp_path, k
         path.write_text("x")
     failing = worker()
     failing.command = [str(path)]
-    jobs = [told(failing), told(failing)]
+    jobs = [submitted(failing), submitted(failing)]
     wait(*jobs)
     for job in jobs:
         assert job.error.kind == "not started"
@@ -394,9 +394,9 @@ def test_a_program_that_cannot_be_started(worker, told, wait, works, tmp_path, k
     works(failing)
 
 
-def test_a_python_without_any_package(worker, told, wait, works):
+def test_a_python_without_any_package(worker, submitted, wait, works):
     bare = worker("-S")
-    job = told(bare)
+    job = submitted(bare)
     wait(job)
     assert job.error.kind == "not started"
     assert "numpy" in job.error.details
@@ -404,13 +404,13 @@ def test_a_python_without_any_package(worker, told, wait, works):
     works(bare)
 
 
-def test_a_python_without_torch(worker, told, wait, study, phantom_cohort, tmp_path):
+def test_a_python_without_torch(worker, submitted, wait, study, phantom_cohort, tmp_path):
     site = tmp_path / "site"
     site.mkdir()
     (site / "sitecustomize.py").write_text("import sys; sys.modules['torch'] = None")
     lacking = worker(environment={**os.environ, "PYTHONPATH": str(site)})
-    describe, suggest = told(lacking), told(lacking, "suggest", here(study, count=2, strategy="random"))
-    index = told(lacking, "index", {"path": str(phantom_cohort)})
+    describe, suggest = submitted(lacking), submitted(lacking, "suggest", here(study, count=2, strategy="random"))
+    index = submitted(lacking, "index", {"path": str(phantom_cohort)})
     wait(describe, suggest, index)
     assert describe.result["missing"] == ["torch"]
     assert suggest.error.kind == "missing package"
@@ -436,9 +436,9 @@ ENDS = [
 
 
 @pytest.mark.parametrize(("text", "message", "advice"), ENDS)
-def test_a_worker_that_ends_in_the_middle_of_a_job(fake, told, wait, works, text, message, advice):
+def test_a_worker_that_ends_in_the_middle_of_a_job(fake, submitted, wait, works, text, message, advice):
     dying = fake(f"hello(); number = next_job(); os.write(2, b'last words'); {text}")
-    jobs = [told(dying), told(dying)]
+    jobs = [submitted(dying), submitted(dying)]
     wait(*jobs)
     for job in jobs:
         assert job.error.kind == "ended"
@@ -449,17 +449,17 @@ def test_a_worker_that_ends_in_the_middle_of_a_job(fake, told, wait, works, text
     works(dying)
 
 
-def test_an_answer_just_before_the_end_counts(fake, told, wait):
+def test_an_answer_just_before_the_end_counts(fake, submitted, wait):
     dying = fake("hello(); say(event='done', id=next_job(), result={'x': 1}); sys.exit(3)")
-    jobs = [told(dying), told(dying)]
+    jobs = [submitted(dying), submitted(dying)]
     wait(*jobs)
     assert jobs[0].result == {"x": 1}
     assert jobs[1].error.kind == "ended"
 
 
-def test_a_worker_that_dies_while_nothing_runs_is_started_anew(fake, told, wait, host, works):
+def test_a_worker_that_dies_while_nothing_runs_is_started_anew(fake, submitted, wait, host, works):
     dying = fake("hello(); say(event='done', id=next_job()); time.sleep(0.2); sys.exit(3)")
-    wait(told(dying))
+    wait(submitted(dying))
     assert host.waitFor(lambda: dying.state == "stopped")
     works(dying)
 
@@ -467,11 +467,11 @@ def test_a_worker_that_dies_while_nothing_runs_is_started_anew(fake, told, wait,
 # Silence
 
 
-def test_a_worker_that_hangs_and_recovers(quick, fake, told, wait, host):
+def test_a_worker_that_hangs_and_recovers(quick, fake, submitted, wait, host):
     hanging = fake("hello(); number = next_job(); time.sleep(1.5); say(event='done', id=number); time.sleep(0.2)")
     states = []
     hanging.stateChanged.connect(lambda: states.append(hanging.state))
-    job = told(hanging)
+    job = submitted(hanging)
     assert host.waitFor(lambda: hanging.state == "stuck")
     assert not job.end
     wait(job)
@@ -479,9 +479,9 @@ def test_a_worker_that_hangs_and_recovers(quick, fake, told, wait, host):
     assert states.index("stuck") < len(states) - 1 - states[::-1].index("ready")
 
 
-def test_a_worker_that_hangs_for_ever_is_stopped(quick, client, fake, told, host, works, monkeypatch):
+def test_a_worker_that_hangs_for_ever_is_stopped(quick, client, fake, submitted, host, works, monkeypatch):
     hanging = fake("hello(); next_job(); ctypes.PyDLL(None).sleep(60)" if LINUX else "hello(); time.sleep(60)")
-    job = told(hanging)
+    job = submitted(hanging)
     assert host.waitFor(lambda: hanging.state == "stuck")
     hanging.cancel(job.job)
     host.settle(0.2)
@@ -493,7 +493,7 @@ def test_a_worker_that_hangs_for_ever_is_stopped(quick, client, fake, told, host
     works(hanging)
 
 
-def test_signs_of_life_count(quick, fake, told, wait, host):
+def test_signs_of_life_count(quick, fake, submitted, wait, host):
     alive = fake("""
         hello()
         number = next_job()
@@ -505,14 +505,14 @@ def test_signs_of_life_count(quick, fake, told, wait, host):
     """)
     states = []
     alive.stateChanged.connect(lambda: states.append(alive.state))
-    wait(told(alive))
+    wait(submitted(alive))
     assert "stuck" not in states
 
 
 # Garbage
 
 
-def test_garbage_between_messages_is_passed_over(fake, told, wait, monkeypatch):
+def test_garbage_between_messages_is_passed_over(fake, submitted, wait, monkeypatch):
     monkeypatch.setattr(protocol, "LONGEST_LINE", 2**22)
     messy = fake("""
         raw(b"Loading ...\\n\\n\\r\\n")
@@ -542,7 +542,7 @@ def test_garbage_between_messages_is_passed_over(fake, told, wait, monkeypatch):
         say(event="done", id=number, result={})
         rest()
     """)
-    job = told(messy)
+    job = submitted(messy)
     wait(job)
     assert len(job.result["x"]) == 3_000_000
     assert [report["stage"] for report in job.progress] == ["a", "zwei µ"]
@@ -553,7 +553,7 @@ def test_garbage_between_messages_is_passed_over(fake, told, wait, monkeypatch):
     assert messy.pid in fake.pids()
 
 
-def test_an_answer_to_another_question_is_dropped(fake, told, wait):
+def test_an_answer_to_another_question_is_dropped(fake, submitted, wait):
     client = fake("""
         hello()
         number = next_job()
@@ -562,21 +562,21 @@ def test_an_answer_to_another_question_is_dropped(fake, told, wait):
             say(event="done", id=number, result=about, about=about)
         rest()
     """)
-    job = told(client, about={"study": "a", "slice": 3})
+    job = submitted(client, about={"study": "a", "slice": 3})
     wait(job)
     assert job.result == {"study": "a", "slice": 3}
     assert len(job.progress) == 1
     assert sum("another question" in line for line in client.log) == 4
 
 
-def test_an_error_event_that_lacks_everything(fake, told, wait):
-    job = told(fake("hello(); say(event='error', id=next_job(), message=None, where=3); rest()"))
+def test_an_error_event_that_lacks_everything(fake, submitted, wait):
+    job = submitted(fake("hello(); say(event='error', id=next_job(), message=None, where=3); rest()"))
     wait(job)
     assert job.error.kind == ""
     assert job.error.text() == "3:"
 
 
-def test_a_flood_of_errors_is_kept_short(client, fake, told, wait):
+def test_a_flood_of_errors_is_kept_short(client, fake, submitted, wait):
     flooding = fake("""
         hello()
         number = next_job()
@@ -585,7 +585,7 @@ def test_a_flood_of_errors_is_kept_short(client, fake, told, wait):
         say(event="done", id=number)
         rest()
     """)
-    wait(told(flooding))
+    wait(submitted(flooding))
     assert len(flooding.log) <= client.LOG_LINES
 
 
@@ -604,8 +604,8 @@ def launcher(worker, tmp_path):
 
 
 @POSIX
-def test_the_worker_behind_a_launcher_is_stopped(launcher, told, host, tmp_path):
-    told(launcher, "index", {"path": str(tmp_path)})
+def test_the_worker_behind_a_launcher_is_stopped(launcher, submitted, host, tmp_path):
+    submitted(launcher, "index", {"path": str(tmp_path)})
     assert host.waitFor(lambda: launcher.pid, 30)
     pid = launcher.pid
     launcher.stop()
@@ -613,8 +613,8 @@ def test_the_worker_behind_a_launcher_is_stopped(launcher, told, host, tmp_path)
 
 
 @POSIX
-def test_the_worker_behind_a_launcher_dies(launcher, told, wait, host, tmp_path, works):
-    job = told(launcher, "describe")
+def test_the_worker_behind_a_launcher_dies(launcher, submitted, wait, host, tmp_path, works):
+    job = submitted(launcher, "describe")
     assert host.waitFor(lambda: launcher.pid, 30)
     os.kill(launcher.pid, signal.SIGKILL)
     wait(job)
@@ -624,13 +624,13 @@ def test_the_worker_behind_a_launcher_dies(launcher, told, wait, host, tmp_path,
 
 
 @POSIX
-def test_a_hanging_worker_behind_a_launcher_is_killed(quick, fake, told, host, tmp_path):
+def test_a_hanging_worker_behind_a_launcher_is_killed(quick, fake, submitted, host, tmp_path):
     path = tmp_path / "launcher.sh"
     path.write_text(f'#!/bin/sh\n"{sys.executable}" "$@"\nexit $?\n')
     path.chmod(0o755)
     hanging = fake("hello(); signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)")
     hanging.command[0] = str(path)
-    told(hanging)
+    submitted(hanging)
     assert host.waitFor(lambda: hanging.state == "stuck")
     pid = hanging.pid
     hanging.stop()
@@ -672,7 +672,7 @@ while True:
     for descriptor in descriptors:
         os.close(descriptor)
 """
-"""Works once, to import what takes seconds; workers are forked from it on the streams of the process that asks."""
+"""Imports once what takes seconds; workers are forked from it on the streams of the requesting process."""
 
 CHILD = """
 import os, socket, sys
@@ -704,7 +704,7 @@ def nursery(tmp_path, study, phantom_cohort):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not LINUX, reason="needs fork to start many workers quickly, and /proc")
-def test_killed_at_a_hundred_random_moments(nursery, worker, told, host, study, phantom_cohort, tmp_path):
+def test_killed_at_a_hundred_random_moments(nursery, worker, submitted, host, study, phantom_cohort, tmp_path):
     running = worker()
     running.command = nursery
     moments, outcomes = random.Random(3), set()
@@ -720,7 +720,7 @@ def test_killed_at_a_hundred_random_moments(nursery, worker, told, host, study, 
     def submit(first, seed):
         """The stream, beginning with any of its jobs."""
         jobs = [*stream[first:], *stream[:first]]
-        return [told(running, name, here(study, **options, seed=seed)) for name, options in jobs]
+        return [submitted(running, name, here(study, **options, seed=seed)) for name, options in jobs]
 
     def end(jobs):
         assert host.waitFor(lambda: all(job.end for job in jobs), 60)

@@ -1,4 +1,4 @@
-"""Every job in this process: what it answers can be sent, and what it refuses is said."""
+"""Every job in this process: its answers can be sent, and refusals give a reason."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_strategies():
 
 
 class NeedsMembers(Random):
-    """A strategy of the test: random, but it says that it needs several models."""
+    """A strategy for tests: random, but it needs several models."""
 
     name = "needs-members"
     needs = frozenset({"members"})
@@ -77,13 +77,13 @@ def hindrances(**options):
 
 
 def test_strategies_of_a_study_are_told_what_hinders_them(study, monkeypatch):
-    """The study's settings say what models there will be, and once there is one, the model does."""
+    """The study's settings determine the models to be trained; once there is a model, it does."""
     monkeypatch.setitem(registry.BUILT_IN, NeedsMembers.name, NeedsMembers)
     here = {"study": str(study.folder), "device": "cpu"}
     assert not any(hindrances().values())
-    told = hindrances(study=str(study.folder))
-    assert told["needs-members"].startswith("Needs two or more models")
-    assert not told["random"]
+    reasons = hindrances(study=str(study.folder))
+    assert reasons["needs-members"].startswith("Needs two or more models")
+    assert not reasons["random"]
     assert study_situation(study) == Situation(members=1, dropout=True)
     run("suggest", count=2, strategy="random", **here)
     answer(study)

@@ -1,4 +1,4 @@
-"""One bad file never stops the others: every job goes on with the rest, and says what it left out and why."""
+"""One bad file never stops the others: every job continues with the rest, and reports what it left out and why."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def notFinite(path):  # noqa: N802
 
 
 class Worked:
-    """A study on a cohort of one's own, and the worker's jobs on it."""
+    """A study on its own cohort, and the worker's jobs on it."""
 
     def __init__(self, cohort, folder):
         self.root = shutil.copytree(cohort, folder / "cohort")

@@ -342,7 +342,7 @@ def test_events_of_several_threads_do_not_mix(serve):
     assert all(text == text[0] * 300 for text in texts)
 
 
-def test_it_leaves_when_nobody_hears_it():
+def test_it_ends_when_the_client_is_gone():
     class Deaf(io.BytesIO):
         def write(self, data):
             raise BrokenPipeError

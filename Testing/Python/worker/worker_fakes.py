@@ -1,4 +1,4 @@
-"""Jobs and processes that misbehave, and what a test needs to watch them."""
+"""Misbehaving jobs and processes, and helpers to watch them."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ def soon(condition, seconds=5.0):
     return True
 
 
-class Told:
-    """A submitted job and everything its callbacks were told."""
+class Submitted:
+    """A submitted job and what its signals reported."""
 
     def __init__(self, client, name, options, about=None):
         from ActiveSegmentationLib.worker.client import Job
@@ -137,14 +137,14 @@ class Served:
         self.send(command="run", id=number, job=job, options=options)
 
     def next(self):
-        """The next event that is no sign of life."""
+        """The next event that is not an alive message."""
         while True:
             event = self._events.get(timeout=10)
             if event["event"] != "alive":
                 return event
 
     def alive(self):
-        """The next sign of life, whatever comes before it."""
+        """The next alive message, whatever comes before it."""
         while True:
             event = self._events.get(timeout=10)
             if event["event"] == "alive":
@@ -167,7 +167,7 @@ class Served:
 
 
 def make_study(folder, cohort_folder):
-    """A study of masks whose every step is a matter of a second."""
+    """A study of masks in which every step takes about a second."""
     from ActiveSegmentationLib.cohort import AnnotationKind, StackSettings, discover
     from ActiveSegmentationLib.embedding import EmbeddingSettings
     from ActiveSegmentationLib.loop import LoopSettings

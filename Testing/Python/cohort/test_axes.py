@@ -115,7 +115,7 @@ def test_one_odd_volume_does_not_turn_a_cohort_that_does_not_tell(tmp_path):
     assert not own.problems
 
 
-def test_axis_as_told(tmp_path):
+def test_axis_as_given(tmp_path):
     save(tmp_path / "lps.nii.gz", phantom(), (1.0, 1.0, 5.0))
     save(tmp_path / "sla.nii.gz", phantom(), (1.0, 1.0, 5.0), order="SLA")
     save(tmp_path / "one.nii.gz", phantom((1, 14, 11)), (1.0, 1.0, 5.0))

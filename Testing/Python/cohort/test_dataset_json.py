@@ -68,7 +68,7 @@ def test_forms_of_labels(form):
 
 
 @pytest.mark.parametrize("form", [{"labels": None}, {}, {"labels": {}}, {"labels": []}])
-def test_labels_without_names_are_told(form):
+def test_labels_without_names_are_reported(form):
     table = label_table(form, Path("dataset.json"))
     assert table.names == {}
     assert "labels" in table.problems[0].message

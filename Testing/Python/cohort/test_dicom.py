@@ -395,7 +395,7 @@ def test_a_series_in_several_folders(tmp_path):
     assert np.array_equal(only_image(tmp_path)[0], pixels())
 
 
-def test_localizer_is_left_out_and_told(tmp_path):
+def test_localizer_is_left_out_and_reported(tmp_path):
     write_series(tmp_path, pixels())
     files = list(tmp_path.iterdir())
     series = pydicom.dcmread(files[0]).SeriesInstanceUID
@@ -667,7 +667,7 @@ def test_files_that_a_dicomdir_names_and_that_are_not_there(tmp_path):
     assert "DICOMDIR names 4 files, and 1 of them are missing" in messages(cohort, "warning")
 
 
-def test_images_that_lost_their_series_are_told(tmp_path):
+def test_images_that_lost_their_series_are_reported(tmp_path):
     for k in range(5):
         write_slice(tmp_path / f"IM{k}", pixels((5, 6, 5))[k], (0, 0, 5 * k), SeriesInstanceUID=f"1.2.6.{k}")
     assert "5 images of the folder" in messages(discover(tmp_path), "warning")

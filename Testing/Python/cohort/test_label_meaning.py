@@ -276,7 +276,7 @@ def test_distinct_values_are_those_of_numpy(array):
     assert places.shape == array.shape
 
 
-def test_more_names_of_segments_than_values_are_told(tmp_path):
+def test_more_names_of_segments_than_values_are_reported(tmp_path):
     for number in range(3):
         names = {f"Segment{n}_Name": f"finding {number}-{n}" for n in range(100)}
         values = {f"Segment{n}_LabelValue": str(n + 1) for n in range(100)}
@@ -304,7 +304,7 @@ def test_more_labels_than_values_are_refused():
         label_table({"labels": labels}, Path("dataset.json"))
 
 
-def test_more_structures_than_values_are_told(tmp_path):
+def test_more_structures_than_values_are_reported(tmp_path):
     sitk.WriteImage(sitk.GetImageFromArray(np.ones((2, 5, 4), np.uint8)), str(tmp_path / "ct.nrrd"))
     (tmp_path / "segmentations").mkdir()
     for number in range(255):

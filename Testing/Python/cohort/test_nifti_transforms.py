@@ -171,7 +171,7 @@ def patched(path: Path, offset: int, *values: float) -> Path:
 
 
 @pytest.mark.parametrize("spacing", [0.0, 3.0])
-def test_a_spacing_that_is_not_that_of_the_sform_is_told(tmp_path, spacing):
+def test_a_spacing_that_is_not_that_of_the_sform_is_reported(tmp_path, spacing):
     patched(tmp_path / "a.nii", 88, spacing)
     (problem,) = discover(tmp_path).problems
     assert (problem.severity, problem.where) == ("warning", "a")

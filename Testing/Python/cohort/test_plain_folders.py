@@ -99,7 +99,7 @@ def test_labels_without_image_are_problems_and_never_images(tmp_path, name):
     assert [(problem.where, "does not belong" in problem.message) for problem in cohort.problems] == [(name, True)]
 
 
-def test_the_same_name_in_two_parts_is_told(tmp_path):
+def test_the_same_name_in_two_parts_is_reported(tmp_path):
     write(tmp_path, "imagesTr/p0.nii.gz", "imagesTs/p0.nii.gz", ":labelsTs/p0.nii.gz", ":labelsTr/p0.nii.gz")
     cohort = discover(tmp_path)
     assert masks(cohort)["imagesTs/p0.nii.gz"] == "labelsTs/p0.nii.gz"
@@ -112,7 +112,7 @@ def test_labels_alone_are_no_cohort(tmp_path):
     assert (cohort.volumes, len(cohort.problems)) == ((), 2)
 
 
-def test_labels_that_fit_several_images_are_told(tmp_path):
+def test_labels_that_fit_several_images_are_reported(tmp_path):
     write(tmp_path, "p1/a7.nii.gz", "p1/b8.nii.gz", ":p1/segmentation.nii.gz")
     cohort = discover(tmp_path)
     assert set(masks(cohort).values()) == {None}
@@ -138,7 +138,7 @@ def test_each_header_is_read_once_to_find_the_grid(tmp_path, monkeypatch):
     assert len(read) == len(set(read)) == 12
 
 
-def test_several_label_files_of_one_image_are_told(tmp_path):
+def test_several_label_files_of_one_image_are_reported(tmp_path):
     write(tmp_path, "p1.nii.gz", ":p1_seg.nii.gz", ":labels/p1.nii.gz", "p2.nii.gz")
     write(tmp_path, ":p2_seg_rater1.nii.gz", ":p2_seg_rater2.nii.gz")
     cohort = discover(tmp_path)

@@ -412,7 +412,7 @@ def test_written_volumes_come_back(tmp_path, suffix, direction):
     assert cohort.volumes[0].geometry.difference(geometry) is None
 
 
-def test_axis_of_acquisition_or_as_told(tmp_path):
+def test_axis_of_acquisition_or_as_given(tmp_path):
     save(tmp_path / "sagittal.nii.gz", pixels(1), spacing=(5.0, 1.0, 1.0))
     assert discover(tmp_path).volumes[0].axis == 0
     assert discover(tmp_path, axis=1).volumes[0].axis == 1

@@ -64,7 +64,7 @@ def test_mscmr_test_set_and_names(tmp_path):
 
 
 @pytest.mark.parametrize("swapped", [False, True])
-def test_swapped_ventricles_are_told(tmp_path, swapped):
+def test_swapped_ventricles_are_reported(tmp_path, swapped):
     values = {"lv": 1, "rv": 3} if swapped else {"lv": 3, "rv": 1}
     save_image(tmp_path / "subject1_LGE.nii.gz", 1, (3, 60, 60))
     save_array(tmp_path / "subject1_LGE_manual.nii.gz", heart(**values).astype(np.uint8))
@@ -109,7 +109,7 @@ def test_official_test_parts_stay_out_of_the_pool(tmp_path):
     assert [v.role for v in held_back.volumes] == [Role.POOL, Role.VALIDATION, Role.TEST]
 
 
-def test_a_name_in_two_parts_is_told(tmp_path):
+def test_a_name_in_two_parts_is_reported(tmp_path):
     acdc(tmp_path, "training", 1)
     acdc(tmp_path, "testing", 1)
     (problem,) = (p for p in discover(tmp_path).problems if "several parts" in p.message)
@@ -158,7 +158,7 @@ def test_parts_of_davis(tmp_path, line):
     assert roles == {"bear": Role.POOL, "swan": Role.VALIDATION, "goat": Role.TEST}
 
 
-def test_a_table_in_the_folder_is_told(tmp_path):
+def test_a_table_in_the_folder_is_reported(tmp_path):
     save_image(tmp_path / "imagesTr" / "a.nii.gz", 1)
     save_image(tmp_path / "imagesTr" / "b.nii.gz", 2)
     lines = ["patient,volume,image,role", "a,a,imagesTr/a.nii.gz,train", "b,b,imagesTr/b.nii.gz,test"]

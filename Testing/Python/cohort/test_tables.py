@@ -88,7 +88,7 @@ def test_rows_that_cannot_be_used_name_their_line(files):
     assert "not UTF-8" in second.advice
 
 
-def test_a_column_of_images_that_is_not_used_is_told(files):
+def test_a_column_of_images_that_is_not_used_is_reported(files):
     (files / "cohort.csv").write_text("patient,volume,image,t2,age\np2,v2,b.nii.gz,b.nii.gz,44\n")
     (problem,) = discover(files / "cohort.csv").problems
     assert (problem.where, problem.severity) == ("t2", "warning")

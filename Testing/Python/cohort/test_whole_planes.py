@@ -116,7 +116,7 @@ def test_a_larger_field_of_view_in_one_direction_and_pixels_of_another_size(tmp_
     assert stack.inside(np.array([3])).sum() == 12 * 60
 
 
-def test_cropping_is_a_choice_and_told(tmp_path):
+def test_cropping_is_a_choice_and_reported(tmp_path):
     recorder = Recorder()
     cohort = cohort_of(tmp_path / "c")
     stack = build_stack(cohort, replace(PLAIN, crop=True), tmp_path / "cache", progress=recorder)
@@ -144,7 +144,7 @@ def test_settings_of_earlier_versions_crop_where_a_size_was_asked_for():
     assert StackSettings.from_json(chosen.to_json()) == chosen
 
 
-def test_whole_planes_are_taken_over_from_another_stack_and_damage_is_told(tmp_path):
+def test_whole_planes_are_taken_over_from_another_stack_and_damage_is_reported(tmp_path):
     cohort = cohort_of(tmp_path / "c")
     first = build_stack(cohort, PLAIN, tmp_path / "cache")
     fewer = build_stack(cohort.with_volumes(cohort.volumes[1:]), PLAIN, tmp_path / "cache")

@@ -116,8 +116,9 @@ class OpenModule:
         self.settle()
 
     def settle(self):
-        """Let everything scheduled happen."""
+        """Let everything scheduled happen, on a busy machine too."""
         self.host.settle(0.08)
+        self.host.waitFor(lambda: not self.wiring._timer.isActive(), 5)
 
     def click(self, name):
         """Press a button, which must be enabled and visible."""

@@ -60,7 +60,7 @@ def test_messages_and_progress_stay_in_view_whatever_is_scrolled(asked, panel):
     asked.work.running = []
 
 
-def test_what_is_told_is_in_the_status_bar_too(asked, monkeypatch):
+def test_messages_are_in_the_status_bar_too(asked, monkeypatch):
     messages = []
     monkeypatch.setattr(slicer.util, "showStatusMessage", lambda text, duration=0: messages.append(text))
     asked.wiring.messages.tell("Slice 6 stored.")

@@ -96,7 +96,7 @@ def test_ct_is_recognised(tmp_path):
     assert any("none are needed" in line for line in lines), lines
 
 
-def test_previews_are_few_and_a_broken_image_is_told(tmp_path):
+def test_previews_are_few_and_a_broken_image_is_reported(tmp_path):
     cohort = discover(write_ct(tmp_path / "ct", 7))
     (tmp_path / "ct" / "ct3.nii.gz").write_bytes(b"no image")
     previews = write_previews(cohort, tmp_path / "pictures")

@@ -386,7 +386,7 @@ def test_slice_that_does_not_exist_cannot_be_captured(application):
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_views_and_listeners_are_told(application, count):
+def test_views_and_observers_are_notified(application, count):
     """Also where the set has one label only, whose label map the segmentation itself does not watch."""
     labels = LabelSet(LABELS.labels[:count])
     geometry = grid()

@@ -323,7 +323,7 @@ def test_one_map_that_cannot_be_used_keeps_all_others_out(make_study, annotate, 
     assert len(import_annotations(second, tmp_path, annotator="A", kind=MASK)) == 3
 
 
-def test_what_is_kept_of_an_import_that_fails_is_told(make_study, annotate, tmp_path, monkeypatch):
+def test_what_is_kept_of_an_import_that_fails_is_reported(make_study, annotate, tmp_path, monkeypatch):
     first, second = make_study(volumes=3), make_study(volumes=3)
     first.commit([annotate(first, 1, n, volume=f"v00{n}") for n in range(3)])
     export_annotations(first, tmp_path)

@@ -168,7 +168,7 @@ ERRORS = [
 
 
 @pytest.mark.parametrize(("error", "kind", "message", "advice"), ERRORS, ids=lambda value: str(value)[:20])
-def test_errors_are_told_by_kind_and_the_worker_lives_on(serve, error, kind, message, advice):
+def test_errors_are_reported_by_kind_and_the_worker_keeps_running(serve, error, kind, message, advice):
     def breaks(options, progress):
         raise error
 
@@ -209,7 +209,7 @@ def test_any_figure_may_be_reported(serve, value):
 
 
 @pytest.mark.parametrize("result", [{"x": float("nan")}, {"x": np.zeros(3)}, {"x": {1}}, None, 3, [1]], ids=repr)
-def test_a_result_that_cannot_be_told_is_an_error(serve, result):
+def test_a_result_that_cannot_be_sent_is_an_error(serve, result):
     def answers(options, progress):
         return result
 
@@ -235,7 +235,7 @@ def test_an_unknown_job_is_an_error(serve):
     [b"run\n", b"\xff\xfe\n", b"[1]\n", b'{"command": 3}\n', b'{"event": "run"}\n', b"[" * 20_000 + b"\n"],
     ids=lambda line: line[:12].decode("latin-1"),
 )
-def test_what_is_no_command_is_told_and_the_worker_lives_on(serve, line):
+def test_an_invalid_command_is_reported_and_the_worker_keeps_running(serve, line):
     served = serve()
     served.write(line)
     event = served.next()
@@ -245,7 +245,7 @@ def test_what_is_no_command_is_told_and_the_worker_lives_on(serve, line):
     assert served.end()["event"] == "done"
 
 
-def test_an_unknown_command_is_told(serve):
+def test_an_unknown_command_is_reported(serve):
     served = serve()
     served.send(command="dance", id="1")
     event = served.next()
@@ -292,14 +292,14 @@ def test_signs_of_life_tell_how_long_nothing_was_said(serve, monkeypatch):
     assert soon(lambda: served.alive()["silent"] >= 0.2)
 
 
-def test_reports_are_thinned_out_but_the_end_of_a_stage_is_always_told(serve, monkeypatch):
+def test_reports_are_thinned_out_but_the_end_of_a_stage_is_always_reported(serve, monkeypatch):
     monkeypatch.setattr(server, "PROGRESS_SECONDS", 1000)
     served = serve()
     served.run("steps", steps=500)
     assert [event["done"] for event in served.until_end() if event["event"] == "progress"] == [0, 500]
 
 
-def test_a_stage_that_begins_anew_is_told_at_once(serve, monkeypatch):
+def test_a_stage_that_restarts_is_reported_at_once(serve, monkeypatch):
     def twice(options, progress):
         for _ in range(2):
             for done in range(4):
@@ -312,7 +312,7 @@ def test_a_stage_that_begins_anew_is_told_at_once(serve, monkeypatch):
     assert [event["done"] for event in served.until_end() if event["event"] == "progress"] == [0, 0]
 
 
-def test_messages_of_a_job_are_told(serve):
+def test_messages_of_a_job_are_sent(serve):
     def talks(options, progress):
         progress.message("Zwei Fälle \n\udc80")
         return {}

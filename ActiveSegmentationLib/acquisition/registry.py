@@ -265,7 +265,7 @@ def _assigned(keywords: list[str], parts: list[Strategy], head: str, argument: s
 
 
 def _foreign_class(name: str) -> type[Strategy]:
-    return load_plugin(_entry_point(name), "strategy", _is_strategy, "a class derived from Strategy")
+    return load_plugin(_entry_point(name), "strategy", _is_strategy, "a subclass of Strategy")
 
 
 def _is_strategy(found: Any) -> bool:

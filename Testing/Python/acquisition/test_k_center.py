@@ -23,8 +23,8 @@ NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a C
 
 
 def free(count: int, allowed: np.ndarray | None = None, annotated: np.ndarray | None = None) -> Allowance:
-    nobody = np.zeros(count, dtype=bool)
-    annotated = nobody if annotated is None else annotated
+    none = np.zeros(count, dtype=bool)
+    annotated = none if annotated is None else annotated
     allowed = ~annotated if allowed is None else allowed & ~annotated
     return Allowance(Constraints(), np.zeros(count, int), np.zeros(count, int), np.arange(count), allowed, annotated)
 

@@ -90,6 +90,6 @@ def test_an_unknown_unit_is_refused():
         Pool(stack, np.arange(len(stack)), plan=RoundPlan(unit="patient"))
 
 
-def test_hindrances_of_wrapped_strategies_reach_the_wrapper():
+def test_unavailable_reasons_of_wrapped_strategies_reach_the_wrapper():
     assert "truth" in create_strategy("foreground-random:oracle").needs
     assert create_strategy("product:coreset+variance-ratio").needs == create_strategy("variance-ratio").needs

@@ -112,7 +112,7 @@ def test_far_from_annotated_is_measured_in_stretched_volumes():
 
 @pytest.mark.parametrize("foreground", [0.66, 1.0])
 @pytest.mark.parametrize("trim", [0.0, 0.1])
-def test_slices_that_nobody_wants_keep_their_order(foreground, trim):
+def test_slices_without_weight_keep_their_order(foreground, trim):
     stack = FakeStack(200, 40)
     shown = (stack.index >= 20) & (stack.index <= 22)
     stretched = StretchedVolumes(fake_pool(stack), trim, foreground, pixels_of(stack, shown))

@@ -200,7 +200,7 @@ def test_what_is_not_a_strategy_class_is_refused_with_its_package(monkeypatch, w
             return wrong
 
     monkeypatch.setattr(registry, "_entry_points", lambda: [Point()])
-    with pytest.raises(BadInput, match=r"package:factory: .* not a class derived from Strategy"):
+    with pytest.raises(BadInput, match=r"package:factory: .* not a subclass of Strategy"):
         create_strategy("odd")
 
 

@@ -38,7 +38,7 @@ def test_class_weights_are_inverse_counts_without_background():
 
 
 @pytest.mark.parametrize("pixels", [[500, 40, 0], [500, 0, 0], [500, 40], []])
-def test_a_class_nobody_annotated_stays_finite_and_counts_most(pixels):
+def test_a_class_without_annotated_pixels_stays_finite_and_counts_most(pixels):
     weights = class_weights(np.array(pixels, dtype=np.int64), 3)
     assert np.isfinite(weights).all()
     assert weights.sum() == pytest.approx(1)

@@ -180,7 +180,7 @@ def test_damaged_settings_name_the_file_and_the_section(study, section, value, w
         (ZeroDivisionError("division by zero"), ["Unexpected error: ZeroDivisionError: division by zero", "--debug"]),
     ],
 )
-def test_what_nobody_foresaw_is_one_line_and_a_traceback_with_debug(study, monkeypatch, error, words):
+def test_an_unexpected_error_is_one_line_and_a_traceback_with_debug(study, monkeypatch, error, words):
     def fail(*_, **__):
         raise error
 

@@ -87,10 +87,10 @@ def test_the_split_in_force_is_told(tmp_path, capsys):
     told = capsys.readouterr().err
     assert "1 volume of 1 patient for validation" in told
     assert "2 volumes of 2 patients for testing" in told
-    assert "holds back" not in told
+    assert "reserves for validation or test" not in told
     (tmp_path / "split.json").write_text(json.dumps({"train": ["patient101"]}))
     assert main(["new", str(tmp_path / "other"), *study]) == 0
-    assert "holds back: patient101_frame01" in capsys.readouterr().err
+    assert "reserves for validation or test: patient101_frame01" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("masks", [False, True])

@@ -96,7 +96,7 @@ def test_ids_of_a_batch_are_those_of_its_rows():
         assert batch.rows.dtype == batch.patients.dtype == batch.neighbours.dtype == np.int64
 
 
-def test_neighbours_share_an_id_and_nobody_else_does():
+def test_only_neighbours_share_an_id():
     for batch in sampler(ACDC, groups="svp").epoch(0):
         for number in np.unique(batch.tuples):
             anchor, neighbour, volume, patient = batch.neighbours[batch.tuples == number]

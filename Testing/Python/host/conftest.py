@@ -31,7 +31,7 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
 
 @pytest.fixture
 def host() -> Iterator[Host]:
-    """The test host, with an empty scene; an exception that nobody caught during the test makes the test fail."""
+    """The test host, with an empty scene; an uncaught exception makes the test fail."""
     from .host import start
 
     running = start()
@@ -42,4 +42,4 @@ def host() -> Iterator[Host]:
     errors = list(running.errors)
     running.errors.clear()
     if errors:
-        pytest.fail("exceptions that nobody caught:\n" + "\n".join(errors), pytrace=False)
+        pytest.fail("uncaught exceptions:\n" + "\n".join(errors), pytrace=False)

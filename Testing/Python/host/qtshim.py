@@ -154,7 +154,7 @@ def _singleShotWith(original: Callable) -> Callable:
         def call() -> None:
             try:
                 callback()
-            except Exception:  # noqa: BLE001  (what nobody caught goes to the collector, whatever it is)
+            except Exception:  # noqa: BLE001  (every uncaught exception goes to the collector)
                 sys.excepthook(*sys.exc_info())
 
         original(interval, call)
@@ -178,7 +178,7 @@ def _useTemporarySettings() -> None:
 
 
 def _collect(kind: type[BaseException], error: BaseException, trace: types.TracebackType | None) -> None:
-    """Keep an exception that nobody caught, such as one raised in a slot or a VTK observer, and print it."""
+    """Keep an uncaught exception, such as one raised in a slot or a VTK observer, and print it."""
     text = "".join(traceback.format_exception(kind, error, trace))
     slotErrors.append(text)
     with contextlib.suppress(OSError, ValueError):

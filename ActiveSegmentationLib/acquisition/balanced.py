@@ -186,7 +186,7 @@ class Recommended(Strategy):
     (ours).
 
     - Patients take turns, then their volumes. Positions are spread evenly over the middle 80 % of the volumes and far
-      from what is annotated in the same volume.
+      from annotated slices of the same volume.
     - From the first model on, two thirds of the positions are spread over the slices in which the model sees
       structures, with equal shares for the classes. Five such batches are drawn, and the one that the model is least
       sure of is requested.

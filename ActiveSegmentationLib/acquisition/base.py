@@ -263,7 +263,7 @@ class RepresentativeStrategy(Strategy):
 
     @abc.abstractmethod
     def start(self, pool: Pool, budget: int, rng: np.random.Generator) -> Gains:
-        """The gains before the first pick, given what is annotated; for the arguments see ``Strategy.select``."""
+        """The gains before the first pick, given the annotated slices; for the arguments see ``Strategy.select``."""
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> list[Choice]:
         """Pick greedily; see ``pick_greedily``."""

@@ -54,7 +54,7 @@ class CoreGCN(SpaceStrategy):
         return "" if pool.annotated.any() else "No slice is annotated yet"
 
     def start(self, pool: Pool, budget: int, rng: np.random.Generator) -> CoverGains:
-        """Distances to what is annotated; see ``RepresentativeStrategy.start``."""
+        """Distances to the annotated slices; see ``RepresentativeStrategy.start``."""
         from ActiveSegmentationLib.embedding import graph_features
 
         kind, found = self.features(pool)

@@ -115,6 +115,6 @@ class FacilityLocation(SpaceStrategy):
         return self.space
 
     def start(self, pool: Pool, budget: int, rng: np.random.Generator) -> FacilityGains:
-        """The gains given what is annotated; see ``RepresentativeStrategy.start``."""
+        """The gains given the annotated slices; see ``RepresentativeStrategy.start``."""
         kind, features = self.features(pool)
         return FacilityGains(pool, kind, features, annotated=self.annotated)

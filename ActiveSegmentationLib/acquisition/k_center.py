@@ -149,7 +149,7 @@ class KCenter(SpaceStrategy):
         return pick_greedily(state, pool, budget)
 
     def start(self, pool: Pool, budget: int, rng: np.random.Generator) -> CoverGains:
-        """Distances to what is annotated; see ``RepresentativeStrategy.start``."""
+        """Distances to the annotated slices; see ``RepresentativeStrategy.start``."""
         kind, features = self.features(pool)
         return CoverGains(
             features, pool.annotated, lambda centre: _reason(pool, centre, kind), device=pool.compute.device

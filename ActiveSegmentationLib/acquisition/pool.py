@@ -308,7 +308,7 @@ class Pool:
         )
 
     def extent_share(self) -> np.ndarray:
-        """Share of each item's slices that lie in the marked extent of their volume; NaN if none is marked: (n,)."""
+        """Share of each item's slices that are in the marked extent of their volume; NaN if none is marked: (n,)."""
         extents = self.statistics.extents or {}
         inside = np.full(len(self._slices.ids), np.nan)
         for position, slice_id in enumerate(self._slices.ids):

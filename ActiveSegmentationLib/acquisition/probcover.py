@@ -84,7 +84,7 @@ def pure_radius(points: np.ndarray, kinds: np.ndarray, purity: float) -> float:
 
 
 class BallGains(Gains):
-    """Which slices each slice covers, and what is covered so far.
+    """Gains that count which slices each slice covers and which are covered so far.
 
     Args:
         pool: The pool.

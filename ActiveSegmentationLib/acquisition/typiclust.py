@@ -56,7 +56,7 @@ class TypiClust(SpaceStrategy):
         return self.space
 
     def start(self, pool: Pool, budget: int, rng: np.random.Generator) -> RoundRobin:
-        """Clusters and typicalities given what is annotated; see ``RepresentativeStrategy.start``."""
+        """Clusters and typicalities given the annotated slices; see ``RepresentativeStrategy.start``."""
         kind, features = self.features(pool)
         points = unit_rows(features)
         clusters = k_means(points, min(int(pool.annotated.sum()) + budget, self.clusters), rng)

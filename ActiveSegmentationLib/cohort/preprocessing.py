@@ -46,8 +46,8 @@ class StackSettings:
             holds most of the cohort.
         channels: Numbers of the channels to take, in this order; None takes all.
         stretch: Scale every plane to exactly ``size``, ignoring its aspect ratio; ``spacing`` then has no effect.
-        crop: Use only the centre of planes that are larger than ``size``: what lies beyond is neither learned nor
-            predicted. By default such planes take part whole.
+        crop: Use only the centre of planes that are larger than ``size``: pixels beyond it are neither learned nor
+            predicted. By default such planes are used whole.
 
     Raises:
         BadInput: If a value makes no sense; it names the field.
@@ -136,7 +136,7 @@ def resolve(settings: StackSettings, volumes: Sequence[Volume]) -> StackSettings
     The automatic spacing is the median of the volumes' in-plane spacings (geometric mean of rows and columns; the lower
     of two middle ones, so that it is one that occurs), with four significant digits, or 0 (no resampling) where all of
     them agree within 1 %. The automatic size is the smallest multiple of 8 that holds 95 % of the planes, at least 16
-    and at most 512 in each direction; larger planes take part whole, window by window.
+    and at most 512 in each direction; larger planes are used whole, with a sliding window.
 
     Args:
         settings: Settings that may hold automatic values.

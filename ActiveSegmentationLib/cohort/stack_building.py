@@ -361,11 +361,11 @@ def _tell_large(volumes: Sequence[Volume], settings: StackSettings, progress: Pr
         f"the planes of {len(large)} of {len(volumes)} volume(s) are larger than {rows} x {columns} pixels ({named})"
     )
     if settings.crop:
-        lost = "what lies beyond their centre is cropped away, neither learned nor predicted"
+        lost = "their borders are cropped away, neither learned nor predicted"
         advice = "Prepare slices without --crop to use whole planes, or with a larger --size or --spacing."
         progress.message(f"warning: {which}; {lost}. {advice}")
     else:
-        progress.message(f"note: {which}; they take part whole, window by window.")
+        progress.message(f"note: {which}; they are used whole, with a sliding window.")
 
 
 def _tell_problems(stack: SliceStack, progress: Progress) -> None:

@@ -62,7 +62,7 @@ def _require_replaceable(file: Path, entry: list[str | None], holds: str, owner:
     advice = "Move it away to keep it, or choose another folder."
     if (held, of) != (holds, owner):
         origin = held if of == owner else f"{held} of another study"
-        raise BadInput(f"The file holds {origin}, and {holds} are to be written.", where=file, advice=advice)
+        raise BadInput(f"The file holds {origin} and would be replaced by {holds}.", where=file, advice=advice)
     if digest is not None and hash_file(file) != digest:
         raise BadInput("The file was changed after it was written here.", where=file, advice=advice)
 

@@ -1,4 +1,4 @@
-"""The table of labels of a study that is to be made: value, name, colour and terminology of each."""
+"""The table of labels of a new study: value, name, colour and terminology of each."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class MapPanel(Panel):
         self.chartWanted.emit(self._chart.chart)
 
     def drawMap(self) -> None:
-        """Update the chart with what is annotated and requested."""
+        """Update the status of the slices in the chart."""
         found = self.work.sliceMap
         if found is None:
             return

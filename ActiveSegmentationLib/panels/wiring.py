@@ -212,7 +212,7 @@ class Wiring:
         self.work.describe()
 
     def _onOpened(self) -> None:
-        """A study was opened: fetch what the panels show of it, unless packages have to be installed first."""
+        """A study was opened: fetch the data that the panels show, unless packages must be installed first."""
         if not self.session.requests.rows and not self.messages.text:
             self._offerSuggestions(_("The study is open."), lambda: not self.session.requests.rows)
         if settings.value("Python") or not self.logic.dependencies.missing():

@@ -17,7 +17,7 @@ class SegmentationLoss:
     """Cross-entropy and soft Dice on masks, cross-entropy alone on scribbles.
 
     In a mixed batch the cross-entropy is over all slices and the Dice over those with masks, weighted by their share of
-    the batch, so that the loss of a mixed batch lies between the two.
+    the batch, so the loss of a mixed batch is between the two.
 
     Attributes:
         background: Whether background counts in the Dice loss.

@@ -106,8 +106,8 @@ AGGREGATES: dict[str, Callable[[torch.Tensor, Accumulator], torch.Tensor]] = {
 
 Pixels that are not valid do not count.
 
-"mean" averages all pixels, as in the papers; "foreground" the predicted foreground and what lies within ``DILATION``
-pixels of it, 0 where none is predicted; "top" the ``TOP_SHARE`` of the pixels with the largest values.
+"mean" averages all pixels, as in the papers; "foreground" the predicted foreground and its surroundings within
+``DILATION`` pixels of it, 0 where none is predicted; "top" the ``TOP_SHARE`` of the pixels with the largest values.
 """
 
 

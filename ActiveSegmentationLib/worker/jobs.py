@@ -107,7 +107,7 @@ def thumbnails(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]
 
 
 def train(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Train on what is annotated (``models``, ``steps``): ``round``, ``model``, ``annotated`` and ``curve``.
+    """Train on all annotations (``models``, ``steps``): ``round``, ``model``, ``annotated`` and ``curve``.
 
     Where the cohort has test volumes with reference masks, the model is scored on them as well.
     """

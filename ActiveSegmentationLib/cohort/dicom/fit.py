@@ -113,7 +113,7 @@ def _axes_fault(plane: Plane) -> Fault | None:
 def _places_fault(places: int, most: int, fewest: int) -> Fault:
     count = f"{most}" if most == fewest else f"{fewest} to {most}"
     message = (
-        f"Several images lie at the same place ({places} places with {count} images each): time points, echoes or "
+        f"Several images are at the same position ({places} places with {count} images each): time points, echoes or "
         "b-values that the headers do not tell apart completely."
     )
     return Fault("places", message, "Put each time point into a separate series or file, or leave the series out.")
@@ -129,7 +129,7 @@ def _tilt_fault(planes: Sequence[Plane], offsets: np.ndarray, sideways: np.ndarr
         return Fault("tilt", message, "Resample the series to a regular grid, or leave it out.")
     angle = math.degrees(math.atan2(float(sideways[-1]), float(offsets[-1])))
     message = (
-        f"Gantry tilt: the slices are not perpendicular to their axis ({angle:.1f} degrees), so that the last lies "
+        f"Gantry tilt: the slices are not perpendicular to their axis ({angle:.1f} degrees), so the last one is "
         f"{largest:.2f} mm aside."
     )
     advice = (

@@ -72,7 +72,7 @@ def sort_series(planes: Sequence[Plane], same_picture: Callable[[Plane, Plane], 
         found.notes.append((message, ""))
     rest = [plane for grid in grids if grid not in large for plane in grid]
     if rest:
-        advice = "Nothing has to be done if they are localizers or screenshots."
+        advice = "No action is needed if they are localizers or screenshots."
         message = f"{len(rest)} of {len(planes)} images have another size, spacing or orientation and are left out."
         found.notes.append((message, advice))
     return found

@@ -21,10 +21,10 @@ from ActiveSegmentationLib.common.progress import Progress, or_silent
 
 _DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 _SKIPPED = {
-    "localizer": ("localizer(s)", "Nothing has to be done: localizers and scouts are not annotated."),
+    "localizer": ("localizer(s)", "No action is needed: localizers and scouts are not annotated."),
     "screenshot": (
         "secondary capture(s) (screenshots)",
-        "Nothing has to be done; if they are a converted volume, provide it as NIfTI or NRRD.",
+        "No action is needed; if they are a converted volume, provide it as NIfTI or NRRD.",
     ),
 }
 
@@ -145,7 +145,7 @@ def _one_id_for_several(instances: Sequence[Instance]) -> list[Problem]:
         if instance.patient:
             for known, fact in zip(people.setdefault(instance.patient, (set(), set())), instance.person, strict=True):
                 known.update([fact] if fact else [])
-    advice = "If these are different patients, give each its own ID; otherwise nothing has to be done."
+    advice = "If these are different patients, give each its own ID; otherwise no action is needed."
     return [
         Problem(
             safe_id(patient),
@@ -191,7 +191,7 @@ def _others(root: Path, instances: Sequence[Instance]) -> list[Problem]:
     if others:
         named = ", ".join(f"{count} {name}" for name, count in sorted(others.items()))
         message = f"DICOM objects without images to annotate are left out: {named}."
-        problems.append(Problem(f"{root.name} (folder)", message, "Nothing has to be done.", "warning"))
+        problems.append(Problem(f"{root.name} (folder)", message, "No action is needed.", "warning"))
     return problems
 
 

@@ -310,7 +310,7 @@ def test_an_incomplete_time_series_is_refused_with_the_reason(tmp_path):
     (tmp_path / "IM12").unlink()
     cohort = discover(tmp_path)
     assert cohort.volumes == ()
-    assert "Several images lie at the same place" in messages(cohort, "error")
+    assert "Several images are at the same position" in messages(cohort, "error")
 
 
 def test_acquisitions_that_overlap(tmp_path):

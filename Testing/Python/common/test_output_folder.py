@@ -86,7 +86,7 @@ def test_a_file_in_place_of_the_folder(tmp_path):
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        ({"holds": "annotations"}, "holds predictions, and annotations are to be written"),
+        ({"holds": "annotations"}, "holds predictions and would be replaced by annotations"),
         ({"owner": "2"}, "holds predictions of another study"),
     ],
 )

@@ -82,7 +82,7 @@ def test_strategies_of_a_study_are_told_what_hinders_them(study, monkeypatch):
     here = {"study": str(study.folder), "device": "cpu"}
     assert not any(hindrances().values())
     reasons = hindrances(study=str(study.folder))
-    assert reasons["needs-members"].startswith("Needs two or more models")
+    assert reasons["needs-members"].startswith("Needs two or more ensemble members")
     assert not reasons["random"]
     assert study_situation(study) == Situation(members=1, dropout=True)
     run("suggest", count=2, strategy="random", **here)

@@ -252,7 +252,7 @@ def _row(base: type[Row], cls: str, name: str, map_name: str, about: str, **word
 
 ONE_PASS = "Needs a trained model. Cost: one prediction of every slice, O(n)."
 WITH_DROPOUT = "Needs a trained model with dropout. Cost: ``passes`` predictions of every slice by every model."
-OF_MEMBERS = "Needs two or more trained models. Cost: one prediction of every slice by every model."
+OF_MEMBERS = "Needs two or more ensemble members. Cost: one prediction of every slice by every model."
 
 Entropy = _row(
     Predicted,

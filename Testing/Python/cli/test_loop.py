@@ -67,7 +67,7 @@ def test_strategies_are_listed_with_what_hinders_them(trained, tmp_path, phantom
     assert set(listed["needs-members"]) == {"name", "summary", "options", "hindrance"}
     assert listed["needs-members"]["hindrance"]
     assert not listed["typiclust"]["hindrance"]
-    assert "Not now: Needs two or more models" in done("strategies", study).out
+    assert "Not now: Needs two or more ensemble members" in done("strategies", study).out
     for words in ((trained,), ()):
         text = done("strategies", *words).out
         assert "Not now" not in text

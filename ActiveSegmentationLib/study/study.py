@@ -207,7 +207,7 @@ class Study:
         """
         excluded = self.excluded()
         for annotation in annotations:
-            self._require_included(annotation.slice, excluded)
+            require_included(annotation.slice.volume, excluded, self.folder)
         self._store.commit(annotations, expected)
 
     def version_labels(self, slice_id: SliceId, annotator: str, labels_sha256: str) -> np.ndarray:
@@ -230,7 +230,7 @@ class Study:
         Raises:
             BadInput: If there is no such slice, or this annotator has committed it.
         """
-        self._require_included(slice_id, self.excluded())
+        require_included(slice_id.volume, self.excluded(), self.folder)
         self._store.skip(slice_id, annotator, reason, round)
 
     def flag(self, slice_id: SliceId, annotator: str, note: str) -> None:
@@ -239,11 +239,8 @@ class Study:
         Raises:
             BadInput: If there is no such slice.
         """
-        self._require_included(slice_id, self.excluded())
+        require_included(slice_id.volume, self.excluded(), self.folder)
         self._store.flag(slice_id, annotator, note)
-
-    def _require_included(self, slice_id: SliceId, excluded: Mapping[str, str]) -> None:
-        require_included(slice_id.volume, excluded, self.folder)
 
     def require_output(self, out: Path, targets: Iterable[Path]) -> None:
         """Refuse to write to the folders of the cohort's images or of the study's records; call it before the first

@@ -76,7 +76,7 @@ def hindrances(**options):
     return {info["name"]: info["hindrance"] for info in run("strategies", **options)["strategies"]}
 
 
-def test_strategies_of_a_study_are_told_what_hinders_them(study, monkeypatch):
+def test_a_study_decides_which_strategies_are_unavailable(study, monkeypatch):
     """The study's settings determine the models to be trained; once there is a model, it does."""
     monkeypatch.setitem(registry.BUILT_IN, NeedsMembers.name, NeedsMembers)
     here = {"study": str(study.folder), "device": "cpu"}

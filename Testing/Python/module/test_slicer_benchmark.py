@@ -222,11 +222,11 @@ def test_what_is_drawn_is_what_comes_back(host, hearts, axis, kind):
     assert ownNodes() == before
 
 
-def test_what_is_captured_otherwise_is_told_and_the_scene_left_clean(host, hearts, monkeypatch):
+def test_captured_pixels_that_differ_are_reported_and_the_scene_left_clean(host, hearts, monkeypatch):
     found = discover(hearts)
     planes = madeUp(found, AnnotationKind.MASK)
     monkeypatch.setattr(sceneAnnotator, "capturePlane", lambda *_: np.zeros((48, 48), np.uint8))
     before = ownNodes()
-    with pytest.raises(JobFailed, match="captured otherwise"):
+    with pytest.raises(JobFailed, match="differ from what was drawn"):
         SceneAnnotator(Oracle(planes, AnnotationKind.MASK), found, LABELS).annotate(list(planes), 1)
     assert ownNodes() == before

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -23,16 +24,16 @@ def say(text: str) -> None:
 
 def run(*command: object, **options: Any) -> int:
     """Run a command and return its exit code, 128 + signal number if a signal ended it."""
-    led_astray = ("PYTHONHOME", "PYTHONPATH")
-    kept = {name: value for name, value in os.environ.items() if name not in led_astray}
+    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONHOME", "PYTHONPATH")}
     environment = {**kept, "PYTHONUTF8": "1", "PIP_USER": "0", **options.pop("env", {})}
-    with subprocess.Popen([str(word) for word in command], env=environment, **options) as process:
-        while True:
-            try:
-                code = process.wait()
-                return code if code >= 0 else 128 - code
-            except KeyboardInterrupt:  # Ctrl-C also reaches the command, which ends by itself
-                continue
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.SIG_IGN:  # Ctrl-C also reaches the command, which ends by itself
+        signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        code = subprocess.call([str(word) for word in command], env=environment, **options)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    return code if code >= 0 else 128 - code
 
 
 def prepare(extra: str = "") -> None:

@@ -59,9 +59,9 @@ def test_what_is_drawn_is_stored_and_nothing_off_the_slice(real):
             if (planes[index] == value).any():
                 real.editor.stroke.paint(f"Segment_{value}", volume.axis, index, planes[index] == value)
         scroll(real, index + 1)
-        refusedOffSlice(real.commitSlice, f"You are on slice {index + 2}")
-        real.goBack()
-        sliceId = real.commitSlice()
+        refusedOffSlice(real.annotating.commit, f"You are on slice {index + 2}")
+        real.view.goBack()
+        sliceId = real.annotating.commit()
         real.editor.stroke.undo()
         stored = real.study.annotations(volume=volume.id)[sliceId].labels
         assert np.array_equal(stored, planes[index])

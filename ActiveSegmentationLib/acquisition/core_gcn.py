@@ -44,11 +44,6 @@ class CoreGCN(SpaceStrategy):
     lambda_: Annotated[float, Option("weight of the slices that are not annotated", least=0.0)] = 1.2
     steps: Annotated[int, Option("training steps of the graph network", least=1)] = 200
 
-    @property
-    def kind(self) -> str:
-        """The space; see ``SpaceStrategy.kind``."""
-        return self.space
-
     def not_ready_reason(self, pool: Pool) -> str:
         """Not ready before a slice is annotated; see ``Strategy.not_ready_reason``."""
         return "" if pool.annotated.any() else "No slice is annotated yet"

@@ -109,11 +109,6 @@ class FacilityLocation(SpaceStrategy):
     space: SpaceName = "segmenter"
     annotated: Annotated[bool, Option("whether annotated slices already represent similar ones")] = True
 
-    @property
-    def kind(self) -> str:
-        """The space; see ``SpaceStrategy.kind``."""
-        return self.space
-
     def start(self, pool: Pool, budget: int, rng: np.random.Generator) -> FacilityGains:
         """The gains given the annotated slices; see ``RepresentativeStrategy.start``."""
         kind, features = self.features(pool)

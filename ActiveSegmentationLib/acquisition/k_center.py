@@ -5,7 +5,6 @@ Also the spaces in which strategies compare slices, and distances to annotated o
 
 from __future__ import annotations
 
-import abc
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
@@ -99,14 +98,20 @@ def in_words(kind: str) -> str:
 
 
 class SpaceStrategy(RepresentativeStrategy):
-    """Base of representative strategies that compare slices in the space ``kind``."""
+    """Base of representative strategies that compare slices in one space.
+
+    Attributes:
+        space: Kind of embedding, an argument of most subclasses; the others override ``kind``.
+    """
 
     requires = "an embedding; a trained model for its features"
 
+    space: str
+
     @property
-    @abc.abstractmethod
     def kind(self) -> str:
         """Kind of embedding, see ``Space``."""
+        return self.space
 
     def __post_init__(self) -> None:
         """Check the options and the space.
@@ -183,11 +188,6 @@ class Coreset(KCenter):
 
     space: SpaceName = "segmenter"
     first: First = "random"
-
-    @property
-    def kind(self) -> str:
-        """The space; see ``SpaceStrategy.kind``."""
-        return self.space
 
 
 @dataclass(frozen=True)

@@ -47,11 +47,6 @@ class ProbCover(SpaceStrategy):
         Option("share of the balls that hold slices of one kind only; less makes them wider", least=0.0, most=1.0),
     ] = 0.95
 
-    @property
-    def kind(self) -> str:
-        """The space; see ``SpaceStrategy.kind``."""
-        return self.space
-
     def start(self, pool: Pool, budget: int, rng: np.random.Generator) -> BallGains:
         """The coverage by annotated slices; see ``RepresentativeStrategy.start``."""
         kind, features = self.features(pool)

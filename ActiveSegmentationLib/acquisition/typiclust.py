@@ -50,11 +50,6 @@ class TypiClust(SpaceStrategy):
     smallest: Annotated[int, Option("clusters of fewer slices are left for last", least=1)] = 6
     neighbours: Annotated[int, Option("neighbours by which the typical slice is found", least=1)] = 20
 
-    @property
-    def kind(self) -> str:
-        """The space; see ``SpaceStrategy.kind``."""
-        return self.space
-
     def start(self, pool: Pool, budget: int, rng: np.random.Generator) -> RoundRobin:
         """Clusters and typicalities given the annotated slices; see ``RepresentativeStrategy.start``."""
         kind, features = self.features(pool)

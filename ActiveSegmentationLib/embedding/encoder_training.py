@@ -21,7 +21,7 @@ from ActiveSegmentationLib.embedding.network import EncoderNetwork, build_networ
 from ActiveSegmentationLib.embedding.sampler import GroupBatch, GroupBatchSampler, SliceTable
 from ActiveSegmentationLib.embedding.settings import EmbeddingSettings
 from ActiveSegmentationLib.embedding.slices import EmbeddableSlices
-from ActiveSegmentationLib.embedding.trained_network import FILES, trained_once, training_record
+from ActiveSegmentationLib.embedding.trained_network import FILES, WARM_UP, trained_once, training_record
 from ActiveSegmentationLib.training import (
     Checkpoints,
     Learner,
@@ -35,9 +35,6 @@ from ActiveSegmentationLib.training import (
 
 DIAGNOSED = 512
 """Maximum number of slices for the collapse diagnostics."""
-
-WARM_UP = 0.05
-"""Share of the steps over which the learning rate of the cosine schedule rises."""
 
 
 def train_encoder(

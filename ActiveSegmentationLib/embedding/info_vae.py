@@ -20,6 +20,7 @@ from ActiveSegmentationLib.embedding.info_vae_settings import InfoVaeSettings
 from ActiveSegmentationLib.embedding.slices import EmbeddableSlices
 from ActiveSegmentationLib.embedding.trained_network import (
     FILES,
+    WARM_UP,
     TrainedNetwork,
     load_network,
     trained_once,
@@ -36,9 +37,6 @@ from ActiveSegmentationLib.training import (
     seeded_weights,
     set_learning_rate,
 )
-
-WARM_UP = 0.05
-"""Share of the steps over which the learning rate rises; it falls to 0 over the rest."""
 
 
 class InfoVaeNetwork(nn.Module):

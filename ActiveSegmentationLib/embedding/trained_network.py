@@ -27,6 +27,9 @@ OwnSettings = TypeVar("OwnSettings", bound=Settings)
 FILES = ModelFiles("encoder", format=1, advice="Delete this folder; the network is trained again.")
 """Files of a network."""
 
+WARM_UP = 0.05
+"""Share of the training steps over which the learning rate of a cosine schedule rises; then it falls to 0."""
+
 BATCH_SIZE = 128
 """Slices embedded at once by default."""
 

@@ -65,8 +65,7 @@ class SegmentEditor(Editor):
         if segmentationNode is None:
             self._widget.setActiveEffect(None)
         self._widget.setSegmentationNode(segmentationNode)
-        if segmentationNode is not None:  # without one the widget refuses a volume, and has dropped its own
-            self._widget.setSourceVolumeNode(volumeNode)
+        self._widget.setSourceVolumeNode(volumeNode)
 
     def selectSegment(self, segmentId: str) -> None:
         """Select the segment to draw."""

@@ -48,10 +48,11 @@ class Cases:
 
     def _removeOthers(self, studyId: str) -> None:
         """Remove the nodes of all volumes but the open one from the scene."""
-        session = self._session
-        isOpen = session.case is not None and session.study is not None and session.study.id == studyId
-        keep = ownNodes(studyId, session.case.volume.id) if isOpen and session.case is not None else []
-        with session.scene.ownChanges():
+        case, study = self._session.case, self._session.study
+        keep = []
+        if case is not None and study is not None and study.id == studyId:
+            keep = ownNodes(studyId, case.volume.id)
+        with self._session.scene.ownChanges():
             removeNodes(node for node in ownNodes(studyId) if node not in keep)
 
     def require(self) -> Case:

@@ -6,18 +6,16 @@ import json
 
 import pytest
 import record_requests
-import torch
 from computer import computer
+from threads import one_thread
 
 RECORDED = json.loads(record_requests.RECORDED.read_text(encoding="utf-8"))
 
 
 @pytest.fixture(autouse=True)
 def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with one_thread():
+        yield
 
 
 def test_every_strategy_of_the_recording_is_compared():

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import record_results
-import torch
 from computer import computer
+from threads import one_thread
 
 from ActiveSegmentationLib.cohort import Role
 from ActiveSegmentationLib.experiment import run_benchmark
@@ -26,12 +26,9 @@ FACTS = json.loads((record_results.RECORDED / "facts.json").read_text(encoding="
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_thread_and_a_quick_disk():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
+    with one_thread(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
         yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

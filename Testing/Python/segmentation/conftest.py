@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from threads import one_thread
 
 from ActiveSegmentationLib.cohort import IGNORE_LABEL, SliceId
 from ActiveSegmentationLib.segmentation import Examples, TrainingSettings
@@ -62,10 +63,8 @@ class FakeStack:
 
 @pytest.fixture(autouse=True)
 def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="session")

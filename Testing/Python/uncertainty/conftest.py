@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import pytest
-import torch
+from threads import one_thread
 
 
 @pytest.fixture(autouse=True)
 def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with one_thread():
+        yield

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import slicer
+import vtk
+from slicer.util import VTKObservationMixin
 
 from ActiveSegmentationLib.scene.editor import Editor, Tool
 
@@ -23,7 +25,7 @@ BRUSH_SET = "ActiveSegmentation.Brush"
 UNDO_STATES = 20
 
 
-class SegmentEditor(Editor):
+class SegmentEditor(Editor, VTKObservationMixin):
     """The embedded editor widget.
 
     Args:
@@ -31,11 +33,12 @@ class SegmentEditor(Editor):
     """
 
     def __init__(self, widget: Any) -> None:
-        super().__init__()
+        Editor.__init__(self)
+        VTKObservationMixin.__init__(self)
         self._widget = widget
         self._entered = False
-        widget.currentSegmentIDChanged.connect(lambda *args: self.toolChanged.emit())
-        widget.setMRMLSegmentEditorNode(self._node())
+        self._segment: str | None = None
+        self._useNode()
         widget.setEffectNameOrder(list(EFFECTS))
         widget.unorderedEffectsVisible = False
         widget.segmentationNodeSelectorVisible = False
@@ -45,6 +48,19 @@ class SegmentEditor(Editor):
         widget.show3DButtonVisible = False  # single slices have no surface, and the list of segments needs the room
         widget.specifyGeometryButtonVisible = True  # to restore a geometry that was changed
         widget.maximumNumberOfUndoStates = UNDO_STATES
+
+    def _useNode(self) -> None:
+        """Edit by our node. The widget's own signal reports clicks in its list only, not its keys and not scripts."""
+        node = self._node()
+        self.removeObservers()
+        self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._onNodeModified)
+        self._widget.setMRMLSegmentEditorNode(node)
+
+    def _onNodeModified(self, node: Any, event: str) -> None:
+        segment = node.GetSelectedSegmentID()
+        if segment != self._segment:
+            self._segment = segment
+            self.toolChanged.emit()
 
     def _node(self) -> Any:
         scene = slicer.mrmlScene
@@ -132,12 +148,13 @@ class SegmentEditor(Editor):
 
     def onSceneEndClose(self) -> None:
         """The scene is closed: the editor needs its node again."""
-        self._widget.setMRMLSegmentEditorNode(self._node())
+        self._useNode()
         if self._entered:
             self._widget.setupViewObservations()
 
     def close(self) -> None:
         """Release all nodes, for a reload of the module."""
         self.exit()
+        self.removeObservers()
         self._widget.setSegmentationNode(None)
         self._widget.setMRMLSegmentEditorNode(None)

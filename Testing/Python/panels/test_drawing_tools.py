@@ -11,16 +11,8 @@ import slicer
 from ActiveSegmentationLib.panels.segmentEditor import SegmentEditor
 
 
-class Signal:
-    def connect(self, slot):
-        self.slot = slot
-
-
 class FakeWidget:
     """Records calls of the editor widget."""
-
-    def __init__(self):
-        self.currentSegmentIDChanged = Signal()
 
     def setMRMLSegmentEditorNode(self, node):
         self.node = node
@@ -36,7 +28,10 @@ def test_segments_can_neither_be_added_nor_removed_in_the_editor(host):
     assert widget.unorderedEffectsVisible is False
     changes = []
     editor.toolChanged.connect(lambda: changes.append(1))
-    widget.currentSegmentIDChanged.slot("Segment_2")
+    widget.node.SetSelectedSegmentID("Segment_2")
+    assert changes == [1]
+    widget.node.SetAttribute("BrushAbsoluteDiameter", "3")
+    widget.node.SetSelectedSegmentID("Segment_2")
     assert changes == [1]
     slicer.mrmlScene.RemoveNode(widget.node)
 

@@ -35,6 +35,7 @@ class Badge(ModelStrategy):
     name = "badge"
     summary = "Slices from which the model would learn much, each something different; quick, partly random."
     source = "Foellmer (Ash 2020)"
+    needs = frozenset({"gradients"})
 
     parameters: Parameters = 10_000
     entries: Annotated[Entries, Option("which weights of a larger layer are kept")] = "random"

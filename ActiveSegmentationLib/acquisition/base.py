@@ -45,17 +45,35 @@ class Situation:
         dropout: Whether its models are trained with dropout.
         extents: Whether a person marked the extent of at least one volume.
         experiment: Whether the annotator is simulated, so that the true labels of the pool are known.
+        lacks: What its models cannot do in addition, keys of ``segmentation.CAPABILITIES``.
     """
 
     members: int = 1
     dropout: bool = True
     extents: bool = False
     experiment: bool = False
+    lacks: frozenset[str] = frozenset()
 
 
 NEEDS: dict[str, tuple[Callable[[Situation], bool], str]] = {
     "members": (lambda s: s.members >= 2, "Needs two or more ensemble members: set the number of models."),
     "dropout": (lambda s: s.dropout, "Needs models with dropout: choose a training preset that has it."),
+    "gradients": (
+        lambda s: "gradients" not in s.lacks,
+        "Needs gradients of single slices, which this learner does not give: choose another learner.",
+    ),
+    "features": (
+        lambda s: "features" not in s.lacks,
+        "Needs features of slices, which this learner does not give: choose another learner.",
+    ),
+    "augmentation": (
+        lambda s: "augmentation" not in s.lacks,
+        "Needs predictions of rotated slices, which this learner does not give: choose another learner.",
+    ),
+    "loss-head": (
+        lambda s: "loss-head" not in s.lacks,
+        "Needs a model that learns to predict its loss, which this learner cannot: choose another learner.",
+    ),
     "extents": (
         lambda s: s.extents,
         "Needs volumes with a marked extent: mark the first and last slice that show a structure.",
@@ -66,6 +84,9 @@ NEEDS: dict[str, tuple[Callable[[Situation], bool], str]] = {
     ),
 }
 """What a strategy may need: a test of the situation, and the message if it fails."""
+
+MODEL_EMBEDDINGS = frozenset({"segmenter", "segmenter-map"})
+"""Kinds of embedding that are features of the current model."""
 
 
 class Strategy(abc.ABC):
@@ -180,8 +201,11 @@ class Strategy(abc.ABC):
 
     def unavailable_reason(self, situation: Situation) -> str:
         """Why it cannot be used in this situation and what to do; "" if it can."""
+        needs = self.needs | ({"loss-head"} if self.loss_head else set())
+        if MODEL_EMBEDDINGS.intersection(self.embeddings):
+            needs |= {"features"}
         for need, (holds, words) in NEEDS.items():
-            if need in self.needs and not holds(situation):
+            if need in needs and not holds(situation):
                 return words
         return ""
 

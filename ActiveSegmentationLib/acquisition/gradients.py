@@ -28,7 +28,7 @@ def gradients_of(
 
     Args:
         pool: The slices to choose from.
-        layer: Layer, see ``UNet.convolutions``.
+        layer: Layer, see ``SegmentationNetwork.convolutions``.
         parameters: Maximum number of parameters to keep.
         rng: Source of the random subset of parameters.
         loss: Name from ``uncertainty.gradients.LOSSES``.
@@ -38,7 +38,7 @@ def gradients_of(
         (n, d) float32, d <= ``parameters``.
 
     Raises:
-        BadInput: If a value is not finite, or the model is not a U-Net.
+        BadInput: If a value is not finite, or the model gives no gradients.
     """
     from ActiveSegmentationLib.uncertainty.gradients import choose_parameters, parameter_count
 

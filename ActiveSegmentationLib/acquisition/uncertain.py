@@ -174,6 +174,7 @@ class AugmentationJsd(Uncertain):
     """
 
     name = "tta-jsd"
+    needs = frozenset({"augmentation"})
     summary = "Slices whose prediction changes when they are rotated slightly; needs no dropout."
     source = "Gaillochet 2023"
     finding = "Rotating this slice slightly changes its prediction more than for {others}."

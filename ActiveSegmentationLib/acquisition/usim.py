@@ -49,7 +49,7 @@ class Usim(ModelStrategy):
     Subclasses define the space by ``points``.
     """
 
-    needs = frozenset({"dropout"})
+    needs = frozenset({"dropout", "gradients"})
     source = "Foellmer 2024"
     requires = "a model with dropout"
 

@@ -112,12 +112,16 @@ class Benchmark:
         if self.plan.design.shares_first_round:
             beginning = [run.seed for run in runs if not run.finished_rounds()]
             rounds -= len(beginning) - len(set(beginning))
-        seconds = measure_speed(self.plan.design, self.stack, self.device).round_seconds(self.plan.design)
         at_once = min(workers, len(runs))
+        to_compute = f"{counted(len(runs), 'run')} with {counted(rounds, 'round')} to compute, {at_once} at a time"
+        speed = measure_speed(self.plan.design, self.stack, self.device)
+        if speed is None:
+            progress.message(f"{to_compute}. How long that takes shows after the first round.")
+            return
+        seconds = speed.round_seconds(self.plan.design)
         progress.message(
-            f"{counted(len(runs), 'run')} with {counted(rounds, 'round')} to compute, {at_once} at a time: about "
-            f"{duration_text(seconds * rounds / at_once)} on {describe_device(self.device)}, by the time of a few "
-            "steps on this machine. Dropout passes, gradients and learned networks come on top."
+            f"{to_compute}: about {duration_text(seconds * rounds / at_once)} on {describe_device(self.device)}, by "
+            "the time of a few steps on this machine. Dropout passes, gradients and learned networks come on top."
         )
 
     def run(self, strategy: str, seed: int) -> Run:

@@ -12,7 +12,7 @@ import torch
 from ActiveSegmentationLib.cohort import Role, SliceStack
 from ActiveSegmentationLib.common.progress import Progress
 from ActiveSegmentationLib.experiment.run import Design
-from ActiveSegmentationLib.segmentation import Examples, learner_class
+from ActiveSegmentationLib.segmentation import Examples, NetworkLearner, learner_class
 from ActiveSegmentationLib.training import private_randomness
 
 STEPS = 3
@@ -43,14 +43,21 @@ class Speed:
         return design.settings.ensemble_members * (design.settings.training.steps * self.step + slices * self.slice)
 
 
-def measure_speed(design: Design, stack: SliceStack, device: str) -> Speed:
-    """Time a few training steps and predictions; PyTorch's generators stay as they are."""
+def measure_speed(design: Design, stack: SliceStack, device: str) -> Speed | None:
+    """Time a few training steps and predictions; PyTorch's generators stay as they are.
+
+    Returns:
+        None for a learner that does not train slice by slice.
+    """
+    trainer = learner_class(design.settings.training.learner)
+    if not issubclass(trainer, NetworkLearner):
+        return None
     rows, classes = design.rows[Role.POOL], design.labels.classes
     settings = replace(design.settings.training, loss_head=False)
     chosen = np.unique(rows[: settings.batch_size])
     examples = Examples(chosen, _stripes(len(chosen), stack.grid_shape, classes), np.ones(len(chosen), dtype=bool))
     with private_randomness(device):
-        learner = learner_class(settings.learner)(stack, examples, classes, settings, seed=0, device=device)
+        learner = trainer(stack, examples, classes, settings, seed=0, device=device)
         learner.step(0)
         step = _seconds(lambda: [learner.step(number) for number in range(1, STEPS + 1)], device) / STEPS
         network, images = learner.trained_network(), stack.batches(rows[np.arange(SLICES) % len(rows)], device).float()

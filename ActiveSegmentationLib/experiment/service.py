@@ -23,6 +23,7 @@ from ActiveSegmentationLib.experiment.protocol import check_rounds, parse_rounds
 from ActiveSegmentationLib.experiment.reporting import Outcome, write_outcome
 from ActiveSegmentationLib.experiment.run import Design
 from ActiveSegmentationLib.loop import LoopSettings, report_left_out, require_usable, resolve_device
+from ActiveSegmentationLib.segmentation import lacking
 from ActiveSegmentationLib.study import LabelSet, check_reference, label_set_for
 
 TEST_SHARE = 0.25
@@ -175,6 +176,7 @@ def _situation(options: BenchmarkOptions) -> Situation:
         dropout=training.has_dropout,
         extents=options.marks,
         experiment=True,
+        lacks=lacking(training) - {"dropout"},
     )
 
 

@@ -17,7 +17,7 @@ import torch
 from ActiveSegmentationLib.cohort import SliceId, SliceStack
 from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.labels import IGNORE_LABEL
-from ActiveSegmentationLib.segmentation import Ensemble, iterate_images
+from ActiveSegmentationLib.segmentation import Ensemble
 from ActiveSegmentationLib.study import LabelSet, SliceAnnotation
 
 
@@ -66,8 +66,8 @@ def prequential_score(
     for number, (slice_id, annotation) in enumerate(sorted(annotations.items())):
         compute.progress.update("Testing the model on the new slices", number, len(annotations))
         row = np.array([stack.row(slice_id)])
-        _, images = next(iterate_images(model, stack, row, Compute(compute.device)))
-        probabilities = stack.from_grid(model.predict(images).cpu().numpy(), slice_id.volume)[0]
+        batch = next(model.batches(stack, row, Compute(compute.device)))
+        probabilities = model.planes(stack, slice_id.volume, batch.of_rows(model.predict(batch.inputs)))[0]
         truth = labels.to_classes(annotation.labels)
         labelled = truth != IGNORE_LABEL
         predicted, truth = probabilities.argmax(0)[labelled], truth[labelled]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ActiveSegmentationLib.acquisition import Situation
 from ActiveSegmentationLib.loop.overview import trained_rounds
 from ActiveSegmentationLib.loop.settings import LoopSettings
-from ActiveSegmentationLib.segmentation import member_settings
+from ActiveSegmentationLib.segmentation import lacking, member_settings
 from ActiveSegmentationLib.study import Study
 from ActiveSegmentationLib.study.study_file import STUDY_FILE
 
@@ -30,4 +30,9 @@ def study_situation(study: Study) -> Situation:
     if trained:
         members = member_settings(study.requests.round_folder(max(trained)) / "model")
         count, training = len(members), members[0]
-    return Situation(members=count, dropout=training.has_dropout, extents=bool(study.extents.all()))
+    return Situation(
+        members=count,
+        dropout=training.has_dropout,
+        extents=bool(study.extents.all()),
+        lacks=lacking(training) - {"dropout"},
+    )

@@ -7,16 +7,17 @@ from ActiveSegmentationLib.common.lazy import lazy_names
 if TYPE_CHECKING:
     from ActiveSegmentationLib.segmentation.ensemble import Ensemble, fit_ensemble, load_ensemble
     from ActiveSegmentationLib.segmentation.examples import Examples, closed_background, examples_from_annotations
-    from ActiveSegmentationLib.segmentation.learner import SegmentationLearner
-    from ActiveSegmentationLib.segmentation.learners import learner_class, learner_names
+    from ActiveSegmentationLib.segmentation.learner import CAPABILITIES, SegmentationLearner
+    from ActiveSegmentationLib.segmentation.learners import LEARNERS, lacking, learner_class, learner_names
     from ActiveSegmentationLib.segmentation.losses import SegmentationLoss, partial_cross_entropy, partial_dice
     from ActiveSegmentationLib.segmentation.model_files import is_trained, member_settings, trained_key
     from ActiveSegmentationLib.segmentation.network import SegmentationNetwork
+    from ActiveSegmentationLib.segmentation.network_learner import NetworkLearner
     from ActiveSegmentationLib.segmentation.prediction import Sampler, VolumePrediction, predict_planes, predict_volume
-    from ActiveSegmentationLib.segmentation.predictor import Predictor, iterate_images
-    from ActiveSegmentationLib.segmentation.segmentation_model import SegmentationModel, load_model
+    from ActiveSegmentationLib.segmentation.predictor import Batch, Predictor, TrainedModel
+    from ActiveSegmentationLib.segmentation.segmentation_model import SegmentationModel
     from ActiveSegmentationLib.segmentation.settings import TRAINING_PRESETS, AugmentationSettings, TrainingSettings
     from ActiveSegmentationLib.segmentation.slices import Slices
-    from ActiveSegmentationLib.segmentation.training import TrainingTask, fit
+    from ActiveSegmentationLib.segmentation.training import TrainingTask, fit, load_model
 else:
     __getattr__, __dir__, __all__ = lazy_names(__name__)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,10 +21,9 @@ from ActiveSegmentationLib.segmentation.model_files import (
     member_folder,
     member_folders,
 )
-from ActiveSegmentationLib.segmentation.predictor import Predictor
-from ActiveSegmentationLib.segmentation.segmentation_model import SegmentationModel, load_model
+from ActiveSegmentationLib.segmentation.predictor import Batch, Predictor, TrainedModel
 from ActiveSegmentationLib.segmentation.slices import Slices
-from ActiveSegmentationLib.segmentation.training import TrainingTask, fit
+from ActiveSegmentationLib.segmentation.training import TrainingTask, fit, load_model
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Ensemble(Predictor):
         members: The ensemble members, at least one, all of the same classes.
     """
 
-    members: tuple[SegmentationModel, ...]
+    members: tuple[TrainedModel, ...]
 
     def __post_init__(self) -> None:
         if not self.members or len({member.classes for member in self.members}) != 1:
@@ -51,13 +52,28 @@ class Ensemble(Predictor):
 
     def networks(self) -> list[torch.nn.Module]:
         """The members' networks."""
-        return [member.network for member in self.members]
+        return [network for member in self.members for network in member.networks()]
 
-    def predict(self, images: torch.Tensor) -> torch.Tensor:
-        """Mean of the members' probabilities: (n, channels, H, W) float32 -> (n, classes, H, W) float32."""
-        total = self.members[0].predict(images)
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What all members can do."""
+        return frozenset.intersection(*(member.capabilities for member in self.members))
+
+    def batches(
+        self, stack: Slices, rows: np.ndarray, compute: Compute | None = None, *, stage: str = "Reading slices"
+    ) -> Iterator[Batch]:
+        """The inputs of the first member, which are those of all; see ``Predictor.batches``."""
         for member in self.members[1:]:
-            total = total + member.predict(images)
+            member.to((compute or Compute()).device)
+            for network in member.networks():
+                network.eval()
+        yield from self.members[0].batches(stack, rows, compute, stage=stage)
+
+    def predict(self, inputs: Any) -> torch.Tensor:
+        """Mean of the members' probabilities (n, classes, H, W) float32; see ``Predictor.predict``."""
+        total = self.members[0].predict(inputs)
+        for member in self.members[1:]:
+            total = total + member.predict(inputs)
         return total / len(self.members)
 
     def predict_loss(self, images: torch.Tensor) -> torch.Tensor:
@@ -67,7 +83,7 @@ class Ensemble(Predictor):
     def features(
         self, stack: Slices, rows: np.ndarray, *, flatten: bool = False, compute: Compute | None = None
     ) -> np.ndarray:
-        """Features of slices from all members, see ``SegmentationModel.features``; those of a single member as they
+        """Features of slices from all members, see ``Predictor.features``; those of a single member as they
         are.
 
         The features of several members are concatenated, those of each member divided by their spread over the rows.

@@ -1,230 +1,113 @@
-"""The base of segmentation learners: keeps the data on the device and does the optimisation steps."""
+"""The base of all learners: what a model can do, how it is trained, and how it is read back."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from typing import Any, ClassVar
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
+from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.training import Settings, settings
 
-from ActiveSegmentationLib.common.labels import IGNORE_LABEL
-from ActiveSegmentationLib.common.seeds import torch_generator, torch_seed
-from ActiveSegmentationLib.segmentation.augmentation import augment
-from ActiveSegmentationLib.segmentation.crops import RandomCrops
-from ActiveSegmentationLib.segmentation.examples import Examples
-from ActiveSegmentationLib.segmentation.loss_head import ATTACHED, head_optimiser, ranking_loss
-from ActiveSegmentationLib.segmentation.losses import SegmentationLoss
-from ActiveSegmentationLib.segmentation.network import SegmentationNetwork, build_network
-from ActiveSegmentationLib.segmentation.settings import TrainingSettings
-from ActiveSegmentationLib.segmentation.slices import Slices, plane_images, whole_planes
-from ActiveSegmentationLib.segmentation.validation import batch_dice, foreground_dice
-from ActiveSegmentationLib.training import History, Learner, Losses, set_learning_rate
+if TYPE_CHECKING:
+    from ActiveSegmentationLib.common.compute import Compute
+    from ActiveSegmentationLib.segmentation.predictor import TrainedModel
+    from ActiveSegmentationLib.segmentation.settings import TrainingSettings
+    from ActiveSegmentationLib.segmentation.slices import Slices
+    from ActiveSegmentationLib.segmentation.training import TrainingTask
 
-DICE_EVERY = 10
-"""Steps between two measurements of the Dice of the training batch, which progress reports show."""
+DROPOUT, AUGMENTATION, FEATURES, GRADIENTS, LOSS_HEAD = "dropout", "augmentation", "features", "gradients", "loss-head"
 
-TASK, HEAD = "network", "loss head"
-"""Names of the optimisers: of the U-Net, and of the head that predicts the loss."""
+CAPABILITIES: dict[str, str] = {
+    DROPOUT: "predicts several times with dropout",
+    AUGMENTATION: "predicts rotated and noisy copies of prepared slices",
+    FEATURES: "computes a feature vector of a slice",
+    GRADIENTS: "computes the gradient of a loss with respect to its weights, slice by slice",
+    LOSS_HEAD: "can be trained with a head that predicts its loss",
+}
+"""What a model may be able to do beyond predicting, with the words for people."""
 
 
-class SegmentationLearner(Learner):
-    """Trains a U-Net on annotated slices; subclasses train other networks.
+@settings
+class NoOptions(Settings):
+    """Options of a learner that has none of its own."""
 
-    Args:
-        stack: The cohort's slices.
-        examples: Annotated slices.
-        classes: Number of classes including background.
-        settings: Settings of the training.
-        seed: Seed of initial weights, batches, augmentation and dropout.
-        device: PyTorch device.
+    where: ClassVar[str] = "learner options"
+
+
+class SegmentationLearner(ABC):
+    """A kind of segmentation model and the way it is trained; the base class of all learners.
+
+    A learner is a class: these methods belong to the class, and nothing is kept between trainings. Most learners train
+    a network slice by slice and are subclasses of ``NetworkLearner``.
+
+    Attributes:
+        options: Class of the learner's own settings, which ``TrainingSettings.options`` gives by name.
+        needs_masks: Whether it cannot learn from scribbles.
     """
 
-    history_file: ClassVar[str] = "history.json"
-    advice: ClassVar[str] = "Lower the learning rate, and check the images of the annotated slices."
-    stage = "Training"
-    network: SegmentationNetwork
+    options: ClassVar[type[Settings]] = NoOptions
+    needs_masks: ClassVar[bool] = False
 
-    def __init__(
-        self,
-        stack: Slices,
-        examples: Examples,
-        classes: int,
-        settings: TrainingSettings,
-        *,
-        seed: int,
-        device: str,
-    ) -> None:
-        self.steps, self.device = settings.steps, device
-        self._stack, self._classes, self._settings, self._seed = stack, classes, settings, seed
-        self._images, self._labels = _on_device(stack, examples, device)
-        self._dense = torch.from_numpy(examples.dense).to(device)
-        self._crops = _crops(stack, examples)
-        weights = _inverse_frequency(self._labels, classes) if settings.class_weights == "inverse" else None
-        self._loss = SegmentationLoss.of(settings, weights)
-        self._validation: _ValidationSlices | None = None
-        self._best: dict[str, torch.Tensor] | None = None
-        self._shown_dice = 0.0
-        weights_seed = torch_seed(seed, "weights")
-        self.network = self.build_network(stack.channels, classes, settings, seed=weights_seed)
-        self.network.to(device)
-        self.optimisers = {TASK: _optimiser(self.network, settings)}
-        if self.network.loss_head is not None:
-            self.optimisers[HEAD] = head_optimiser(self.network.loss_head)
+    @classmethod
+    @abstractmethod
+    def capabilities(cls, settings: TrainingSettings) -> frozenset[str]:
+        """What models trained with these settings can do: keys of ``CAPABILITIES``."""
 
-    @staticmethod
-    def build_network(channels: int, classes: int, settings: TrainingSettings, *, seed: int) -> SegmentationNetwork:
-        """The network with random weights that depend on the seed only; subclasses may build another one."""
-        return build_network(channels, classes, settings, seed=seed)
+    @classmethod
+    def check(cls, settings: TrainingSettings) -> None:
+        """Refuse settings that this learner cannot use, and packages that are missing.
 
-    def validate_on(self, examples: Examples) -> None:
-        """Keep the weights with the best Dice on these slices instead of the last ones."""
-        self._validation = _ValidationSlices(self._stack, examples, self.device)
-
-    def start_from(self, network: SegmentationNetwork) -> None:
-        """Replace the random initial weights by those of a trained network of the same shape."""
-        self.network.net.load_state_dict(network.net.state_dict())
-        if self.network.loss_head is not None and network.loss_head is not None:
-            self.network.loss_head.load_state_dict(network.loss_head.state_dict())
-
-    def trained_network(self) -> SegmentationNetwork:
-        """The network with the weights to keep, in evaluation mode."""
-        if self._best is not None:
-            self.network.load_state_dict(self._best)
-        self.network.eval()
-        return self.network
-
-    def step(self, number: int) -> Losses:
-        """Do one optimisation step; see ``Learner.step``."""
-        images, labels, dense = self.batch(number)
-        torch.manual_seed(torch_seed(self._seed, "dropout", number))
-        set_learning_rate(self.optimisers[TASK], self._settings.rate(number))
-        self.network.train()
-        mixed = self._settings.mixed_precision and self.device.startswith("cuda")
-        with torch.autocast("cuda", torch.bfloat16, enabled=mixed):
-            maps = self.network.encode(images)
-            logits = self.network.decode(maps, (images.shape[-2], images.shape[-1]))
-        loss = total = self._loss(logits.float(), labels, dense)
-        if self.network.loss_head is not None:
-            with torch.no_grad():
-                slice_losses = self._loss.by_slice(logits.float(), labels, dense)
-            attached = number < ATTACHED * self.steps
-            seen = maps if attached else [level.detach() for level in maps]
-            total = loss + ranking_loss(self.network.loss_head(seen), slice_losses)
-        if number % DICE_EVERY == 0:
-            self._shown_dice = batch_dice(logits.detach(), labels)
-        self._descend(total)
-        return {"loss": float(loss.detach()) if bool(torch.isfinite(total)) else math.nan}
-
-    def after_step(self, history: History) -> None:
-        """Validate from time to time, and keep the weights if the Dice is the best so far."""
-        settings, done = self._settings, history.step
-        if self._validation is None or (done % settings.validate_every and done != self.steps):
-            return
-        self.network.eval()
-        dice = foreground_dice(
-            self.network,
-            self._validation.images,
-            self._validation.labels,
-            self._classes,
-            batch_size=4 * settings.batch_size,
-            whole=self._validation.whole_slices(),
-        )
-        if all(dice > before for _, before in history.validation):
-            self._best = {name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()}
-        history.validation.append((done, dice))
-
-    def shown_values(self, losses: Losses) -> Losses:
-        """Loss of the step, and Dice of the training batch."""
-        return {"loss": round(losses["loss"], 4), "dice": round(self._shown_dice, 3)}
-
-    def history_to_json(self, history: History) -> dict[str, Any]:
-        """Loss of every step, validation scores and time, for a plot."""
-        validation = [list(pair) for pair in history.validation]
-        about = {"steps": history.steps, "seconds": history.seconds, "validation": validation}
-        return about | {"loss": history.losses.get("loss", [])}
-
-    def state(self) -> dict[str, Any]:
-        """The state of the training with the best weights so far; see ``Learner.state``."""
-        return super().state() | {"best": self._best}
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Inverse of ``state``."""
-        super().load_state(state)
-        self._best = state["best"]
-
-    def batch(self, number: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Images, labels and kinds (dense or scribbles) of a step.
-
-        Every example is used once before any is used again.
+        Raises:
+            BadInput: If an option is unknown or out of range, the settings ask for something that the learner cannot
+                do, or a package is missing; names the field or the package, and what to do.
         """
-        size, n = self._settings.batch_size, len(self._dense)
-        first = number * size
-        epochs = range(first // n, (first + size - 1) // n + 1)
-        order = torch.cat([self._permutation(epoch) for epoch in epochs])
-        chosen = order[first % n : first % n + size]
-        images, labels = (values.index_select(0, chosen) for values in (self._images, self._labels))
-        images = images.float()
-        if self._crops is not None:
-            self._crops.put(chosen, images, labels, self._seed, number)
-        if self._settings.augment:
-            generator = torch_generator(self._seed, "augmentation", number, device=self.device)
-            images, labels = augment(images, labels, self._settings.augmentation, generator)
-        return images, labels, self._dense[chosen]
+        cls.options.from_json(settings.options)
+        if settings.loss_head and LOSS_HEAD not in cls.capabilities(settings):
+            advice = "Choose another strategy than 'learning-loss', or another learner."
+            message = f"The learner '{settings.learner}' cannot be trained with a head that predicts its loss."
+            raise BadInput(message, where="training settings, loss_head", advice=advice)
 
-    def _permutation(self, epoch: int) -> torch.Tensor:
-        generator = torch_generator(self._seed, "epoch", epoch, device=self.device)
-        return torch.randperm(len(self._dense), generator=generator, device=self.device)
+    @classmethod
+    def configure(
+        cls, settings: TrainingSettings, stack: Slices, classes: int, *, compute: Compute
+    ) -> TrainingSettings:
+        """The settings with everything that the learner decides from cohort and device filled in.
 
-    def _descend(self, loss: torch.Tensor) -> None:
-        """Update the weights; gradients are clipped separately for each optimiser."""
-        self.network.zero_grad(set_to_none=True)
-        loss.backward()
-        parts = {TASK: self.network.net, HEAD: self.network.loss_head}
-        for name, optimiser in self.optimisers.items():
-            part = parts[name]
-            if self._settings.clip > 0 and part is not None:
-                torch.nn.utils.clip_grad_norm_(part.parameters(), self._settings.clip)
-            optimiser.step()
+        Args:
+            settings: Settings as they were asked for.
+            stack: The cohort's slices.
+            classes: Number of classes including background.
+            compute: Device and progress reporter.
 
+        Returns:
+            Settings that train the same model again on another day. Default: the settings as they are.
+        """
+        return settings
 
-class _ValidationSlices:
-    """Images and labels of validation slices on a device."""
+    @classmethod
+    def can_start_from(cls, initial: TrainedModel, settings: TrainingSettings, channels: int) -> bool:
+        """Whether a training can start from the weights of an earlier model of this learner with equal classes.
 
-    def __init__(self, stack: Slices, examples: Examples, device: str) -> None:
-        self._stack, self._examples, self._device = stack, examples, device
-        self.images, self.labels = _on_device(stack, examples, device)
+        Args:
+            initial: The earlier model.
+            settings: Settings of the training.
+            channels: Channels of the images.
+        """
+        return True
 
-    def whole_slices(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Slices whose planes are larger than the grid, one at a time: (1, C, h, w) images and (1, h, w) labels."""
-        for number, labels in sorted(self._examples.whole.items()):
-            images = plane_images(self._stack, self._examples.rows[number : number + 1], self._device)
-            yield images, torch.from_numpy(labels[None]).to(self._device)
+    @classmethod
+    @abstractmethod
+    def fit(
+        cls, task: TrainingTask, *, folder: Path, compute: Compute, stage: str, checkpoint_every: int
+    ) -> TrainedModel:
+        """Train a model and save it in ``folder``; resume if an earlier call was interrupted. See ``training.fit``."""
 
+    @classmethod
+    @abstractmethod
+    def load(cls, folder: Path) -> TrainedModel:
+        """Read a model that ``fit`` saved.
 
-def _crops(stack: Slices, examples: Examples) -> RandomCrops | None:
-    planes = whole_planes(stack)
-    if planes is None or not examples.whole:
-        return None
-    return RandomCrops(planes, examples.rows, examples.whole, stack.grid_shape)
-
-
-def _on_device(stack: Slices, examples: Examples, device: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Images in half precision, as the stack stores them, and labels."""
-    images = [stack.batches(examples.rows[i : i + 256], device).half() for i in range(0, len(examples), 256)]
-    return torch.cat(images), torch.from_numpy(examples.labels).to(device)
-
-
-def _inverse_frequency(labels: torch.Tensor, classes: int) -> torch.Tensor:
-    """Weights (classes,) float32, inverse to the share of each class in the labelled pixels; the mean pixel has 1."""
-    counts = torch.bincount(labels[labels != IGNORE_LABEL].long().flatten(), minlength=classes)[:classes].float()
-    return counts.sum() / (classes * counts.clamp(min=1))
-
-
-def _optimiser(network: SegmentationNetwork, settings: TrainingSettings) -> torch.optim.Optimizer:
-    parameters, rate, decay = network.net.parameters(), settings.learning_rate, settings.weight_decay
-    if settings.optimiser == "sgd":
-        return torch.optim.SGD(parameters, rate, momentum=0.9, nesterov=settings.nesterov, weight_decay=decay)
-    if settings.optimiser == "adam":
-        return torch.optim.Adam(parameters, rate, weight_decay=decay)
-    return torch.optim.AdamW(parameters, rate, weight_decay=decay)
+        Raises:
+            BadInput: If a file is missing or damaged, or a package is missing.
+        """

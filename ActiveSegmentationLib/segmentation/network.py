@@ -37,6 +37,18 @@ class SegmentationNetwork(nn.Module, ABC):
     def decode(self, maps: list[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
         """The encoder's maps of images of (H, W) pixels -> logits (n, classes, H, W)."""
 
+    @abstractmethod
+    def convolutions(self, part: str) -> list[nn.Conv2d]:
+        """The convolutions of a part of the network, in the order of computation.
+
+        Args:
+            part: "last", the one before the final layer; "bottleneck", the last one of the coarsest level; "decoder",
+                all of the decoder that have kernels larger than one pixel.
+
+        Raises:
+            BadInput: If there is no such part.
+        """
+
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Images (n, channels, H, W) float -> logits (n, classes, H, W)."""
         return self.decode(self.encode(images), (images.shape[-2], images.shape[-1]))
@@ -92,15 +104,8 @@ class UNet(SegmentationNetwork):
         return self.net.get_submodule("final_conv")(features)[..., : size[0], : size[1]]
 
     def convolutions(self, part: str) -> list[nn.Conv2d]:
-        """The 3 x 3 convolutions of a part of the network, in the order of computation.
-
-        Args:
-            part: "last", the one before the final 1 x 1 convolution; "bottleneck", the last one of the coarsest level;
-                "decoder", all of the decoder, without its transposed convolutions and the final one.
-
-        Raises:
-            BadInput: If there is no such part.
-        """
+        """The 3 x 3 convolutions of a part of the network, without transposed ones and the final 1 x 1; see
+        ``SegmentationNetwork.convolutions``."""
         blocks = {"last": self._decoder[:1], "bottleneck": self._encoder[-1:], "decoder": self._decoder[::-1]}
         if part not in blocks:
             advice = f"Choose one of: {', '.join(blocks)}."

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from ActiveSegmentationLib.common.compute import Compute
-from ActiveSegmentationLib.segmentation.predictor import Predictor, iterate_images
+from ActiveSegmentationLib.segmentation.predictor import Predictor
 from ActiveSegmentationLib.segmentation.slices import Slices
 
 
 class Sampler(Protocol):
     """A way to draw several predictions of the same images; the package ``uncertainty`` has several."""
 
-    def draws(self, model: Predictor, images: torch.Tensor, batch: int) -> Iterator[torch.Tensor]:
+    def draws(self, model: Predictor, inputs: Any, batch: int) -> Iterator[torch.Tensor]:
         """Yield probabilities (n, classes, H, W) float32, one tensor per draw.
 
         Args:
-            model: The model, on the images' device and in evaluation mode.
-            images: (n, channels, H, W) float32.
+            model: The model, on its device and in evaluation mode.
+            inputs: Inputs of one of its batches; of most models images (n, channels, H, W) float32.
             batch: Number of the batch, from 0, so that draws are repeatable.
         """
 
@@ -56,11 +56,12 @@ def predict_planes(
         (n, classes, h, w) float32 probabilities at the volume's own pixel size, n >= 1.
     """
     rows = stack.volume_rows(volume_id)
-    batches = iterate_images(model, stack, rows, compute, stage="Predicting slices")
-    for number, (_, images) in enumerate(batches):
+    batches = model.batches(stack, rows, compute, stage="Predicting slices")
+    for number, batch in enumerate(batches):
         with torch.no_grad():
-            mean = model.predict(images) if sampler is None else _mean(sampler.draws(model, images, number))
-        yield np.asarray(stack.from_grid(mean.cpu().numpy(), volume_id), dtype=np.float32)
+            inputs = batch.inputs
+            mean = model.predict(inputs) if sampler is None else _mean(sampler.draws(model, inputs, number))
+        yield model.planes(stack, volume_id, batch.of_rows(mean))
 
 
 def predict_volume(

@@ -1,9 +1,11 @@
-"""Base of models and ensembles: predicts probabilities of slices, batch by batch or all at once."""
+"""Bases of models and ensembles: they predict probabilities of slices, batch by batch or all at once."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,6 +14,29 @@ from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.segmentation.slices import Slices, plane_images, same_shape_runs
 from ActiveSegmentationLib.segmentation.windows import PIXELS_PER_BATCH, mean_over_windows
+
+if TYPE_CHECKING:
+    from ActiveSegmentationLib.segmentation.settings import TrainingSettings
+
+
+class Batch(NamedTuple):
+    """Slices that a model predicts together.
+
+    Attributes:
+        rows: (b,) int64 rows of the stack.
+        inputs: What ``Predictor.predict`` takes: of most models images (b, channels, H, W) float32 on the device. A
+            model that needs neighbouring slices, or images as they were acquired, has inputs of its own, which only
+            it can read.
+        kept: Where the rows are among the predictions (m, ...) of these inputs. Default: they are the rows, in order.
+    """
+
+    rows: np.ndarray
+    inputs: Any
+    kept: Any = slice(None)
+
+    def of_rows(self, values: torch.Tensor) -> torch.Tensor:
+        """Of what was computed from the inputs, (m, ...), the part that belongs to the rows: (b, ...)."""
+        return values[self.kept]
 
 
 class Predictor(ABC):
@@ -27,20 +52,44 @@ class Predictor(ABC):
     def key(self) -> str:
         """Hash of everything the model was made from."""
 
+    @property
+    @abstractmethod
+    def capabilities(self) -> frozenset[str]:
+        """What the model can do beyond predicting: keys of ``learner.CAPABILITIES``."""
+
     @abstractmethod
     def networks(self) -> list[torch.nn.Module]:
         """The networks of the model, of an ensemble in the order of its members."""
 
     @abstractmethod
-    def predict(self, images: torch.Tensor) -> torch.Tensor:
-        """Probabilities of images on the networks' device, without dropout.
+    def predict(self, inputs: Any) -> torch.Tensor:
+        """Probabilities of one batch, on the networks' device, without dropout.
 
         Args:
-            images: (n, channels, H, W) float32; images larger than those of the training are predicted window by
-                window.
+            inputs: Inputs of a batch of ``batches``. Models with the capability "augmentation" take images
+                (n, channels, H, W) float32; images larger than those of the training are predicted window by window.
 
         Returns:
-            (n, classes, H, W) float32, summing to 1 over the classes.
+            (n, classes, H, W) float32 on the stack's grid, summing to 1 over the classes.
+        """
+
+    @abstractmethod
+    def features(
+        self, stack: Slices, rows: np.ndarray, *, flatten: bool = False, compute: Compute | None = None
+    ) -> np.ndarray:
+        """Features of slices, for models with the capability "features".
+
+        Args:
+            stack: The cohort's slices.
+            rows: (n,) rows of the stack.
+            flatten: Whether to keep every position of the feature map, instead of the mean over positions.
+            compute: Device, batch size and progress reporter. Default: the CPU.
+
+        Returns:
+            (n, features) float32.
+
+        Raises:
+            BadInput: If the model has no features.
         """
 
     def predict_loss(self, images: torch.Tensor) -> torch.Tensor:
@@ -63,9 +112,9 @@ class Predictor(ABC):
 
         For a plane larger than the grid, the mean over its windows.
         """
-        batches = iterate_images(self, stack, rows, compute, stage="Predicting losses")
+        batches = self.batches(stack, rows, compute, stage="Predicting losses")
         window = stack.grid_shape
-        found = [mean_over_windows(self.predict_loss, images, window).cpu().numpy() for _, images in batches]
+        found = [mean_over_windows(self.predict_loss, batch.inputs, window).cpu().numpy() for batch in batches]
         return np.concatenate(found) if found else np.zeros(0, dtype=np.float32)
 
     def to(self, device: str) -> Predictor:
@@ -73,6 +122,46 @@ class Predictor(ABC):
         for network in self.networks():
             network.to(device)
         return self
+
+    def batches(
+        self,
+        stack: Slices,
+        rows: np.ndarray,
+        compute: Compute | None = None,
+        *,
+        stage: str = "Reading slices",
+    ) -> Iterator[Batch]:
+        """Move the model to the device, set it to evaluation, and yield its inputs batch by batch.
+
+        Args:
+            stack: The cohort's slices.
+            rows: (n,) rows of the stack.
+            compute: Device, batch size and progress reporter. Default: the CPU.
+            stage: What progress reports call this.
+
+        Yields:
+            Batches whose rows are together ``rows``, in order. Slices whose planes are larger than the grid come as
+            whole planes, in batches of their own.
+        """
+        compute = compute or Compute()
+        rows = np.asarray(rows, dtype=np.int64)
+        self.to(compute.device)
+        for network in self.networks():
+            network.eval()
+        done, limit = 0, PIXELS_PER_BATCH
+        if compute.batch_size is not None:
+            limit = compute.batch_size * stack.grid_shape[0] * stack.grid_shape[1]
+        for run, (height, width) in same_shape_runs(stack, rows):
+            size = max(1, limit // (height * width))
+            for start in range(0, len(run), size):
+                chosen = run[start : start + size]
+                yield Batch(chosen, plane_images(stack, chosen, compute.device))
+                done += len(chosen)
+                compute.progress.update(stage, done, len(rows))
+
+    def planes(self, stack: Slices, volume_id: str, predicted: torch.Tensor) -> np.ndarray:
+        """Probabilities on the stack's grid (n, classes, H, W) -> (n, classes, h, w) float32 in the volume's planes."""
+        return np.asarray(stack.from_grid(predicted.cpu().numpy(), volume_id), dtype=np.float32)
 
     def iterate_probabilities(
         self, stack: Slices, rows: np.ndarray, compute: Compute | None = None
@@ -87,8 +176,8 @@ class Predictor(ABC):
         Yields:
             Rows (b,) and their probabilities (b, classes, H, W) float32, of whole planes where these are larger.
         """
-        for chosen, images in iterate_images(self, stack, rows, compute, stage="Predicting slices"):
-            yield chosen, self.predict(images).cpu().numpy()
+        for batch in self.batches(stack, rows, compute, stage="Predicting slices"):
+            yield batch.rows, batch.of_rows(self.predict(batch.inputs)).cpu().numpy()
 
     def probabilities(self, stack: Slices, rows: np.ndarray, compute: Compute | None = None) -> np.ndarray:
         """Probabilities (n, classes, H, W) float32 of all ``rows``, whose planes have one shape.
@@ -102,39 +191,22 @@ class Predictor(ABC):
         return np.concatenate(found) if found else empty
 
 
-def iterate_images(
-    model: Predictor,
-    stack: Slices,
-    rows: np.ndarray,
-    compute: Compute | None = None,
-    *,
-    stage: str = "Reading slices",
-) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
-    """Move the model to the device, set it to evaluation, and yield its input batch by batch.
+class TrainedModel(Predictor):
+    """A single trained model, as ``fit`` returns it.
 
-    Args:
-        model: The model.
-        stack: The cohort's slices.
-        rows: (n,) rows of the stack.
-        compute: Device, batch size and progress reporter. Default: the CPU.
-        stage: What progress reports call this.
-
-    Yields:
-        Rows (b,) int64 and their images (b, channels, H, W) float32 on the device. Slices whose planes are larger than
-        the grid come as whole planes, in batches of their own.
+    Attributes:
+        settings: Settings of its training.
+        record: Seed, device, seconds, versions and final losses of the training; JSON values.
     """
-    compute = compute or Compute()
-    rows = np.asarray(rows, dtype=np.int64)
-    model.to(compute.device)
-    for network in model.networks():
-        network.eval()
-    done, limit = 0, PIXELS_PER_BATCH
-    if compute.batch_size is not None:
-        limit = compute.batch_size * stack.grid_shape[0] * stack.grid_shape[1]
-    for run, (height, width) in same_shape_runs(stack, rows):
-        size = max(1, limit // (height * width))
-        for start in range(0, len(run), size):
-            chosen = run[start : start + size]
-            yield chosen, plane_images(stack, chosen, compute.device)
-            done += len(chosen)
-            compute.progress.update(stage, done, len(rows))
+
+    settings: TrainingSettings
+    record: dict[str, Any]
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write the model.
+
+        Raises:
+            BadInput: If the folder cannot be written.
+            JobFailed: If the disk is full.
+        """

@@ -4,24 +4,32 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
 
 from ActiveSegmentationLib.common.compute import Compute
+from ActiveSegmentationLib.segmentation.learner import LOSS_HEAD
 from ActiveSegmentationLib.segmentation.learners import learner_class
 from ActiveSegmentationLib.segmentation.model_files import FILES
 from ActiveSegmentationLib.segmentation.network import SegmentationNetwork
-from ActiveSegmentationLib.segmentation.predictor import Predictor, iterate_images
+from ActiveSegmentationLib.segmentation.predictor import TrainedModel
 from ActiveSegmentationLib.segmentation.settings import TrainingSettings
 from ActiveSegmentationLib.segmentation.slices import Slices
 from ActiveSegmentationLib.segmentation.windows import LARGEST_WINDOW, mean_over_windows, windowed
 from ActiveSegmentationLib.training import ModelFiles, SavedModel
 
 
+class BuildNetwork(Protocol):
+    """Makes a network with random weights, see ``NetworkLearner.build_network``."""
+
+    def __call__(self, channels: int, classes: int, settings: TrainingSettings, *, seed: int) -> SegmentationNetwork:
+        """The network."""
+
+
 @dataclass
-class SegmentationModel(SavedModel, Predictor):
+class SegmentationModel(SavedModel, TrainedModel):
     """A trained network with a record of its training.
 
     Attributes:
@@ -52,6 +60,12 @@ class SegmentationModel(SavedModel, Predictor):
     def key(self) -> str:
         """Hash of examples, settings, seed, stack and initial model."""
         return self.identity
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What its learner can do with its settings; the loss head only if it was trained with one."""
+        found = learner_class(self.settings.learner).capabilities(self.settings)
+        return found if self.network.loss_head is not None else found - {LOSS_HEAD}
 
     def networks(self) -> list[torch.nn.Module]:
         """The one network, in a list."""
@@ -86,8 +100,8 @@ class SegmentationModel(SavedModel, Predictor):
             over their windows.
         """
         found = []
-        for _, images in iterate_images(self, stack, rows, compute, stage="Computing features"):
-            maps = mean_over_windows(self.network.bottleneck, images, stack.grid_shape)
+        for batch in self.batches(stack, rows, compute, stage="Computing features"):
+            maps = mean_over_windows(self.network.bottleneck, batch.inputs, stack.grid_shape)
             found.append((maps.flatten(1) if flatten else maps.mean((2, 3))).cpu().numpy())
         return np.concatenate(found) if found else np.zeros((0, self.settings.features[-1]), dtype=np.float32)
 
@@ -103,15 +117,18 @@ class SegmentationModel(SavedModel, Predictor):
         }
 
 
-def load_model(folder: Path) -> SegmentationModel:
+def read_network_model(folder: Path, build_network: BuildNetwork) -> SegmentationModel:
     """Read a model that ``SegmentationModel.save`` wrote.
+
+    Args:
+        folder: Folder of the model.
+        build_network: Makes a network of the right shape, see ``NetworkLearner.build_network``.
 
     Raises:
         BadInput: If a file is missing or damaged, or the two do not belong together.
     """
     about = FILES.read_description(folder)
     settings = TrainingSettings.from_json(about["settings"])
-    build_network = learner_class(settings.learner).build_network
     network = build_network(about["channels"], about["classes"], settings, seed=0)
     FILES.read_weights(folder, network, about["key"])
     rows, columns = about.get("window", LARGEST_WINDOW)  # earlier versions did not keep it

@@ -12,10 +12,12 @@ from pydantic import Field
 from ActiveSegmentationLib.training import Schedule, Settings, rate_factor, settings
 
 DEFAULT_LEARNER = "unet"
-"""Name of the learner of this library."""
+"""Name of the learner that is used if none is named."""
 
 FEWEST_LEVELS, MOST_LEVELS = 2, 6
 """Resolution levels that the network may have; five are full resolution and four poolings."""
+
+Option = bool | int | float | str
 
 Count = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -97,13 +99,15 @@ class TrainingSettings(Settings):
         augmentation: Ranges of the augmentation.
         mixed_precision: Whether to compute in bfloat16 where the device is a CUDA GPU.
         loss_head: Whether a loss head is trained, which the strategy "learning-loss" needs.
-        learner: Name of the learner: "unet", or one that an installed package adds, see ``learners``.
+        learner: Name of the learner, see ``learners``.
+        options: The learner's own settings by name, see its ``options``.
     """
 
     where: ClassVar[str] = "training settings"
     later: ClassVar[Mapping[str, Any]] = {
         "loss_head": False,
         "learner": DEFAULT_LEARNER,
+        "options": {},
         "nesterov": True,
         "upsample": "deconv",
         "dropout_place": "convolutions",
@@ -144,6 +148,7 @@ class TrainingSettings(Settings):
     mixed_precision: bool = True
     loss_head: bool = False
     learner: str = DEFAULT_LEARNER
+    options: Mapping[str, Option] = field(default_factory=dict)
 
     @pydantic.model_validator(mode="after")
     def _one_dropout_a_level(self) -> Self:

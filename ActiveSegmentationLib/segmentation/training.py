@@ -11,13 +11,11 @@ from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import hash_json
 from ActiveSegmentationLib.segmentation.examples import KEEP, Examples
-from ActiveSegmentationLib.segmentation.learner import SegmentationLearner
 from ActiveSegmentationLib.segmentation.learners import learner_class
 from ActiveSegmentationLib.segmentation.model_files import FILES
-from ActiveSegmentationLib.segmentation.segmentation_model import SegmentationModel, load_model
+from ActiveSegmentationLib.segmentation.predictor import TrainedModel
 from ActiveSegmentationLib.segmentation.settings import TrainingSettings
 from ActiveSegmentationLib.segmentation.slices import Slices
-from ActiveSegmentationLib.training import Checkpoints, History, run_training, training_versions
 
 
 @dataclass(frozen=True)
@@ -44,9 +42,10 @@ class TrainingTask:
     settings: TrainingSettings
     seed: int
     validation: Examples | None = None
-    initial: SegmentationModel | None = None
+    initial: TrainedModel | None = None
 
     def __post_init__(self) -> None:
+        learner_class(self.settings.learner).check(self.settings)
         self.examples.check(self.classes, self.stack.grid_shape)
         object.__setattr__(self, "validation", self._used_validation())
         object.__setattr__(self, "initial", self._used_initial())
@@ -67,14 +66,13 @@ class TrainingTask:
         self.validation.check(self.classes, self.stack.grid_shape)
         return self.validation
 
-    def _used_initial(self) -> SegmentationModel | None:
+    def _used_initial(self) -> TrainedModel | None:
         initial, settings = self.initial, self.settings
         if initial is None or not settings.warm_start:
             return None
-        before = initial.settings
-        shape = (initial.channels, initial.classes, before.learner, before.features, before.norm, before.upsample)
-        own = (settings.learner, settings.features, settings.norm, settings.upsample)
-        if shape != (self.stack.channels, self.classes, *own):
+        learner = learner_class(settings.learner)
+        same = initial.settings.learner == settings.learner and initial.classes == self.classes
+        if not same or not learner.can_start_from(initial, settings, self.stack.channels):
             advice = "Train without warm start, or keep learner, channels, labels, features and norm as they were."
             raise BadInput("The model to start from has another shape.", where="warm start", advice=advice)
         return initial
@@ -87,7 +85,7 @@ def fit(
     compute: Compute | None = None,
     stage: str = "Training",
     checkpoint_every: int = 100,
-) -> SegmentationModel:
+) -> TrainedModel:
     """Train a model; load it if this training is finished, resume it if it was interrupted.
 
     Args:
@@ -111,35 +109,18 @@ def fit(
         return load_model(folder)
     for message in _absent_classes(task):
         compute.progress.message(message)
-    checkpoints = Checkpoints(folder, task.key, checkpoint_every)
-    learner = learner_class(task.settings.learner)(
-        task.stack, task.examples, task.classes, task.settings, seed=task.seed, device=compute.device
-    )
-    learner.stage = stage
-    if task.validation is not None:
-        learner.validate_on(task.validation)
-    if task.initial is not None:
-        learner.start_from(task.initial.network)
-    history = run_training(learner, compute.progress, checkpoints)
-    model = _finished(task, learner, history)
-    model.save(folder)
-    checkpoints.remove()
-    return model
+    learner = learner_class(task.settings.learner)
+    return learner.fit(task, folder=folder, compute=compute, stage=stage, checkpoint_every=checkpoint_every)
 
 
-def _finished(task: TrainingTask, learner: SegmentationLearner, history: History) -> SegmentationModel:
-    record = {
-        "seed": task.seed,
-        "device": learner.device,
-        "seconds": round(history.seconds, 3),
-        "examples": len(task.examples),
-        "final loss": history.losses["loss"][-1],
-        "versions": training_versions(),
-    }
-    if history.validation:
-        record["validation Dice"] = max(dice for _, dice in history.validation)
-    network, stack = learner.trained_network(), task.stack
-    return SegmentationModel(network, stack.channels, task.classes, task.settings, task.key, record, stack.grid_shape)
+def load_model(folder: Path) -> TrainedModel:
+    """Read a model that ``fit`` trained, of any learner.
+
+    Raises:
+        BadInput: If a file is missing or damaged, or the two do not belong together.
+    """
+    settings = TrainingSettings.from_json(FILES.read_description(folder)["settings"])
+    return learner_class(settings.learner).load(folder)
 
 
 def _absent_classes(task: TrainingTask) -> Iterator[str]:

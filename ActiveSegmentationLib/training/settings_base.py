@@ -166,4 +166,6 @@ def _tuples(value: Any) -> Any:
 def _to_json(value: Any) -> Any:
     if isinstance(value, Settings):
         return value.to_json()
+    if isinstance(value, Mapping):
+        return {name: _to_json(item) for name, item in value.items()}
     return [_to_json(item) for item in value] if isinstance(value, tuple | list) else value

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ActiveSegmentationLib.common.compute import Compute
-from ActiveSegmentationLib.segmentation import Predictor, Sampler, Slices, iterate_images
+from ActiveSegmentationLib.segmentation import Predictor, Sampler, Slices
 
 
 @runtime_checkable
@@ -108,12 +108,14 @@ def accumulate(
     Yields:
         Rows (b,) and the statistics of their draws, on the device.
     """
-    batches = iterate_images(model, stack, rows, compute, stage="Measuring uncertainty")
-    for number, (chosen, images) in enumerate(batches):
-        valid = torch.from_numpy(stack.inside(chosen)).to(images.device)
+    compute = compute or Compute()
+    batches = model.batches(stack, rows, compute, stage="Measuring uncertainty")
+    for number, batch in enumerate(batches):
+        valid = torch.from_numpy(stack.inside(batch.rows)).to(compute.device)
         if isinstance(sampler, MaskingSampler):
-            valid &= sampler.valid_pixels(images, number)
-        yield chosen, Accumulator(iter(sampler.draws(model, images, number)), valid)
+            valid &= batch.of_rows(sampler.valid_pixels(batch.inputs, number))
+        draws = sampler.draws(model, batch.inputs, number)
+        yield batch.rows, Accumulator(map(batch.of_rows, draws), valid)
 
 
 def entropy(probabilities: torch.Tensor) -> torch.Tensor:

@@ -14,8 +14,9 @@ from torch.nn import functional
 from ActiveSegmentationLib.cohort import IGNORE_LABEL
 from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.segmentation import Predictor, SegmentationLoss, Slices, iterate_images
-from ActiveSegmentationLib.segmentation.network import UNet
+from ActiveSegmentationLib.segmentation import Predictor, SegmentationLoss, Slices
+from ActiveSegmentationLib.segmentation.learner import GRADIENTS
+from ActiveSegmentationLib.segmentation.network import SegmentationNetwork
 from ActiveSegmentationLib.segmentation.windows import PIXELS_PER_BATCH, fits, places
 
 NUMBERS_PER_BATCH = 2**26
@@ -73,7 +74,7 @@ def gradient_embeddings(
         model: A model or an ensemble.
         stack: The cohort's slices.
         rows: (n,) rows of the stack.
-        layer: "last", "bottleneck" or "decoder", see ``UNet.convolutions``.
+        layer: "last", "bottleneck" or "decoder", see ``SegmentationNetwork.convolutions``.
         loss: Name from ``LOSSES``.
         columns: (k,) parameters wanted, in [0, ``parameter_count``), in any order. Default: all. The others are not
             kept beyond their batch.
@@ -84,7 +85,7 @@ def gradient_embeddings(
         (n, k) float32.
 
     Raises:
-        BadInput: If there is no such layer or loss, or the model is not a U-Net.
+        BadInput: If there is no such layer or loss, or the model gives no gradients.
 
     Example:
         >>> gradient_embeddings(model, stack, rows, layer="last")
@@ -124,7 +125,7 @@ def mean_squared_gradients(
         (parameters,) float64, 0 or more.
 
     Raises:
-        BadInput: If there is no such layer or loss, or the model is not a U-Net.
+        BadInput: If there is no such layer or loss, or the model gives no gradients.
         ValueError: If there is no row.
     """
     if len(rows) == 0:
@@ -143,7 +144,7 @@ def parameter_count(model: Predictor, layer: str) -> int:
     """Number of weights of a layer, the width of its gradients.
 
     Raises:
-        BadInput: If there is no such layer, or the model is not a U-Net.
+        BadInput: If there is no such layer, or the model gives no gradients.
     """
     return sum(conv.weight.numel() for conv in _network(model).convolutions(layer))
 
@@ -173,7 +174,7 @@ def choose_parameters(count: int, wanted: int, entries: str, rng: np.random.Gene
 
 
 def sample_gradients(
-    network: UNet,
+    network: SegmentationNetwork,
     images: torch.Tensor,
     *,
     layer: str,
@@ -232,8 +233,9 @@ def _batches(
         height, width = stack.grid_shape
         by_memory = NUMBERS_PER_BATCH // parameter_count(model, layer)
         compute = replace(compute, batch_size=max(1, min(PIXELS_PER_BATCH // (height * width), by_memory)))
-    for chosen, images in iterate_images(model, stack, rows, compute, stage="Computing gradients"):
-        inside = torch.from_numpy(stack.inside(chosen)).to(images.device)
+    for batch in model.batches(stack, rows, compute, stage="Computing gradients"):
+        images = batch.inputs
+        inside = torch.from_numpy(stack.inside(batch.rows)).to(images.device)
         if fits(images, stack.grid_shape):
             yield sample_gradients(network, images, inside=inside, layer=layer, **options)
         else:
@@ -241,7 +243,7 @@ def _batches(
 
 
 def _of_windows(
-    network: UNet, images: torch.Tensor, inside: torch.Tensor, window: tuple[int, int], **options: Any
+    network: SegmentationNetwork, images: torch.Tensor, inside: torch.Tensor, window: tuple[int, int], **options: Any
 ) -> torch.Tensor:
     """Gradients of planes larger than the window: means over the windows, weighted by the pixels that each represents.
 
@@ -261,16 +263,16 @@ def _of_windows(
     return result
 
 
-def _network(model: Predictor) -> UNet:
+def _network(model: Predictor) -> SegmentationNetwork:
     network = model.networks()[0]
-    if not isinstance(network, UNet):
-        advice = "Choose another strategy."
-        raise BadInput("Gradients can be computed for this program's U-Net only.", where="model", advice=advice)
+    if GRADIENTS not in model.capabilities or not isinstance(network, SegmentationNetwork):
+        advice = "Choose another strategy, or another learner."
+        raise BadInput("The model does not give gradients of single slices.", where="model", advice=advice)
     return network
 
 
 def _inputs_and_output_gradients(
-    network: UNet,
+    network: SegmentationNetwork,
     convs: list[nn.Conv2d],
     images: torch.Tensor,
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import nn
@@ -22,9 +23,9 @@ DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropou
 class Deterministic:
     """One draw: the model's prediction without dropout (for an ensemble, the mean over its members)."""
 
-    def draws(self, model: Predictor, images: torch.Tensor, batch: int = 0) -> Iterator[torch.Tensor]:
+    def draws(self, model: Predictor, inputs: Any, batch: int = 0) -> Iterator[torch.Tensor]:
         """Yield probabilities (n, classes, H, W) float32 once."""
-        yield model.predict(images)
+        yield model.predict(inputs)
 
 
 @dataclass(frozen=True)
@@ -49,20 +50,20 @@ class Dropout:
             advice = "Use at least 1 pass and a probability between 0 and 1."
             raise BadInput(f"Dropout cannot make {self.passes} passes with p = {self.p}.", advice=advice)
 
-    def draws(self, model: Predictor, images: torch.Tensor, batch: int = 0) -> Iterator[torch.Tensor]:
+    def draws(self, model: Predictor, inputs: Any, batch: int = 0) -> Iterator[torch.Tensor]:
         """Yield probabilities (n, classes, H, W) float32, ``passes`` times for each member.
 
         Raises:
             BadInput: If a network has no dropout module.
         """
-        cuda = [images.device] if images.device.type == "cuda" else []
+        cuda = [device for device in {_device(network) for network in model.networks()} if device.type == "cuda"]
         for number, member in enumerate(_members(model)):
             for draw in range(self.passes):
                 with torch.random.fork_rng(devices=cuda), contextlib.ExitStack() as active:
                     for network in member.networks():
                         active.enter_context(dropout_active(network, self.p))
                     torch.manual_seed(torch_seed(self.seed, "dropout", batch, number, draw))
-                    probabilities = member.predict(images)
+                    probabilities = member.predict(inputs)
                 yield probabilities
 
 
@@ -70,7 +71,7 @@ class Dropout:
 class EnsembleSampler:
     """One draw from each ensemble member, without dropout."""
 
-    def draws(self, model: Predictor, images: torch.Tensor, batch: int = 0) -> Iterator[torch.Tensor]:
+    def draws(self, model: Predictor, inputs: Any, batch: int = 0) -> Iterator[torch.Tensor]:
         """Yield probabilities (n, classes, H, W) float32, one ensemble member after the other.
 
         Raises:
@@ -83,7 +84,7 @@ class EnsembleSampler:
                 "The disagreement of ensemble members needs at least two of them.", where="models", advice=advice
             )
         for member in members:
-            yield member.predict(images)
+            yield member.predict(inputs)
 
 
 @dataclass(frozen=True)
@@ -206,3 +207,7 @@ def dropout_active(network: nn.Module, p: float | None = None) -> Iterator[None]
 
 def _members(model: Predictor) -> tuple[Predictor, ...]:
     return model.members if isinstance(model, Ensemble) else (model,)
+
+
+def _device(network: nn.Module) -> torch.device:
+    return next(network.parameters()).device

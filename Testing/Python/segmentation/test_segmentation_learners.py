@@ -10,7 +10,7 @@ import pytest
 
 from ActiveSegmentationLib.common import plugins
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.segmentation import SegmentationLearner, TrainingTask, fit, learner_class, learner_names
+from ActiveSegmentationLib.segmentation import NetworkLearner, TrainingTask, fit, learner_class, learner_names
 from ActiveSegmentationLib.segmentation import learners as learners_module
 
 
@@ -18,7 +18,7 @@ def test_the_librarys_own_learner_comes_first(monkeypatch):
     points = [EntryPoint(name, "x:y", learners_module.ENTRY_POINT_GROUP) for name in ("b", "a")]
     monkeypatch.setattr(plugins, "entry_points", lambda group: points)
     assert learner_names() == ["unet", "a", "b"]
-    assert learner_class("unet") is SegmentationLearner
+    assert learner_class("unet") is NetworkLearner
 
 
 def test_an_unknown_learner_is_refused_with_the_known_ones(stack, tiny, tmp_path):

@@ -20,9 +20,9 @@ from ActiveSegmentationLib.segmentation import (
     fit,
     load_model,
 )
-from ActiveSegmentationLib.segmentation.learner import HEAD, TASK, SegmentationLearner
 from ActiveSegmentationLib.segmentation.loss_head import MARGIN, LossHead, head_optimiser, ranking_loss
 from ActiveSegmentationLib.segmentation.network import build_network
+from ActiveSegmentationLib.segmentation.network_learner import HEAD, TASK, NetworkLearner
 
 
 class Stopping(Progress):
@@ -138,7 +138,7 @@ def test_task_weights_start_alike_and_the_task_optimiser_knows_no_head(stack, ti
     plain, with_head = (build_network(1, 3, settings, seed=3) for settings in (tiny, headed))
     for name, value in plain.state_dict().items():
         assert torch.equal(value, with_head.state_dict()[name])
-    learner = SegmentationLearner(stack, stack.examples([0, 3]), 3, headed, seed=0, device="cpu")
+    learner = NetworkLearner(stack, stack.examples([0, 3]), 3, headed, seed=0, device="cpu")
     of_task, of_head = (
         {id(p) for group in learner.optimisers[name].param_groups for p in group["params"]} for name in (TASK, HEAD)
     )

@@ -13,7 +13,7 @@ from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.errors import BadInput, Cancelled, JobFailed
 from ActiveSegmentationLib.common.progress import Progress
 from ActiveSegmentationLib.segmentation import SegmentationModel, TrainingSettings, TrainingTask, fit, load_model
-from ActiveSegmentationLib.segmentation.learner import SegmentationLearner
+from ActiveSegmentationLib.segmentation.network_learner import NetworkLearner
 from ActiveSegmentationLib.training import CHECKPOINT
 
 
@@ -144,7 +144,7 @@ def test_one_example_is_enough_and_missing_classes_are_told(stack, tiny, tmp_pat
 def test_every_example_comes_up_once_before_any_comes_up_again(stack, tiny, tmp_path):
     settings = replace(tiny, batch_size=3, augment=False)
     rows = np.array([1, 4, 9, 16, 20])
-    learner = SegmentationLearner(stack, stack.examples(rows), 3, settings, seed=0, device="cpu")
+    learner = NetworkLearner(stack, stack.examples(rows), 3, settings, seed=0, device="cpu")
     images = torch.cat([learner.batch(step)[0] for step in range(5)])
     known = stack.batches(rows)
     order = [int(next(i for i in range(5) if torch.equal(image, known[i]))) for image in images]

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from ActiveSegmentationLib.segmentation import SegmentationLearner, SegmentationNetwork
+from ActiveSegmentationLib.segmentation import NetworkLearner, SegmentationNetwork
 from ActiveSegmentationLib.training import seeded_weights
 
 
@@ -36,6 +36,12 @@ class ResidualUNet(SegmentationNetwork):
             features = block(torch.cat([enlarged, skipped], 1))
         return self.net["last"](features)[..., : size[0], : size[1]]
 
+    def convolutions(self, part):
+        """See ``SegmentationNetwork.convolutions``."""
+        up = [module for module in self.net["up"].modules() if isinstance(module, nn.Conv2d)]
+        large = [conv for conv in up if conv.kernel_size != (1, 1)]
+        return {"last": large[-1:], "decoder": large, "bottleneck": [self.net["down"][-1].second]}[part]
+
 
 class Block(nn.Module):
     """Two convolutions and a shortcut."""
@@ -55,11 +61,11 @@ class Block(nn.Module):
         return nn.functional.leaky_relu(features + self.shortcut(maps))
 
 
-class ResidualUNetLearner(SegmentationLearner):
+class ResidualUNetLearner(NetworkLearner):
     """Trains a ``ResidualUNet`` as the library trains its U-Net; override ``step`` to train in another way."""
 
     @staticmethod
     def build_network(channels, classes, settings, *, seed):
-        """See ``SegmentationLearner.build_network``."""
+        """See ``NetworkLearner.build_network``."""
         with seeded_weights(seed):
             return ResidualUNet(channels, classes, settings.features[0], settings.dropout[-1])

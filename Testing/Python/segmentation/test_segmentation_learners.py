@@ -10,7 +10,7 @@ import pytest
 
 from ActiveSegmentationLib.common import plugins
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.segmentation import NetworkLearner, TrainingTask, fit, learner_class, learner_names
+from ActiveSegmentationLib.segmentation import NetworkLearner, TrainingTask, learner_class, learner_names
 from ActiveSegmentationLib.segmentation import learners as learners_module
 
 
@@ -21,10 +21,9 @@ def test_the_librarys_own_learner_comes_first(monkeypatch):
     assert learner_class("unet") is NetworkLearner
 
 
-def test_an_unknown_learner_is_refused_with_the_known_ones(stack, tiny, tmp_path):
-    task = TrainingTask(stack, stack.examples([0]), 3, replace(tiny, learner="vnet"), seed=0)
+def test_an_unknown_learner_is_refused_with_the_known_ones(stack, tiny):
     with pytest.raises(BadInput, match=r"no learner called 'vnet'\. Choose one of: unet"):
-        fit(task, folder=tmp_path)
+        TrainingTask(stack, stack.examples([0]), 3, replace(tiny, learner="vnet"), seed=0)
 
 
 @pytest.mark.parametrize(

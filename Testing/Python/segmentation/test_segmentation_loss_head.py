@@ -157,7 +157,7 @@ def test_encoding_and_decoding_is_the_forward_pass(tiny):
 
 def test_late_steps_leave_the_features_to_the_task(stack, tiny, headed, monkeypatch, tmp_path):
     """With the maps detached from the first step on, the network is that of a training without head, to the bit."""
-    monkeypatch.setattr("ActiveSegmentationLib.segmentation.learner.ATTACHED", 0.0)
+    monkeypatch.setattr("ActiveSegmentationLib.segmentation.network_learner.ATTACHED", 0.0)
     examples = stack.examples([0, 3, 9])
     plain = fit(TrainingTask(stack, examples, 3, tiny, seed=0), folder=tmp_path / "plain")
     with_head = fit(TrainingTask(stack, examples, 3, headed, seed=0), folder=tmp_path / "head")

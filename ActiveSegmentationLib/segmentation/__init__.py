@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from ActiveSegmentationLib.segmentation.network_learner import NetworkLearner
     from ActiveSegmentationLib.segmentation.prediction import Sampler, VolumePrediction, predict_planes, predict_volume
     from ActiveSegmentationLib.segmentation.predictor import Batch, Predictor, TrainedModel
+    from ActiveSegmentationLib.segmentation.presets import TRAINING_PRESETS
     from ActiveSegmentationLib.segmentation.segmentation_model import SegmentationModel
-    from ActiveSegmentationLib.segmentation.settings import TRAINING_PRESETS, AugmentationSettings, TrainingSettings
+    from ActiveSegmentationLib.segmentation.settings import AugmentationSettings, TrainingSettings
     from ActiveSegmentationLib.segmentation.slices import Slices
     from ActiveSegmentationLib.segmentation.training import TrainingTask, fit, load_model
 else:

@@ -173,18 +173,45 @@ class NetworkLearner(SegmentationLearner, Learner):
         mixed = self._settings.mixed_precision and self.device.startswith("cuda")
         with torch.autocast("cuda", torch.bfloat16, enabled=mixed):
             maps = self.network.encode(images)
-            logits = self.network.decode(maps, (images.shape[-2], images.shape[-1]))
-        loss = total = self._loss(logits.float(), labels, dense)
-        if self.network.loss_head is not None:
-            with torch.no_grad():
-                slice_losses = self._loss.by_slice(logits.float(), labels, dense)
-            attached = number < ATTACHED * self.steps
-            seen = maps if attached else [level.detach() for level in maps]
-            total = loss + ranking_loss(self.network.loss_head(seen), slice_losses)
+            outputs = self.outputs(maps, (images.shape[-2], images.shape[-1]))
+        outputs = [logits.float() for logits in outputs]
+        loss = self.loss(outputs, labels, dense, number)
+        total = loss + self._head_loss(maps, outputs[0], labels, dense, number)
         if number % DICE_EVERY == 0:
-            self._shown_dice = batch_dice(logits.detach(), labels)
+            self._shown_dice = batch_dice(outputs[0].detach(), labels)
         self._descend(total)
         return {"loss": float(loss.detach()) if bool(torch.isfinite(total)) else math.nan}
+
+    def outputs(self, maps: list[torch.Tensor], size: tuple[int, int]) -> list[torch.Tensor]:
+        """The encoder's maps of images of (H, W) pixels -> what is trained on: logits (n, classes, H, W), those of the
+        prediction first. Default: only those of the prediction."""
+        return [self.network.decode(maps, size)]
+
+    def loss(self, outputs: list[torch.Tensor], labels: torch.Tensor, dense: torch.Tensor, number: int) -> torch.Tensor:
+        """The loss of a step; subclasses may train with another one.
+
+        Args:
+            outputs: Logits (n, classes, H, W) float32, see ``outputs``.
+            labels: (n, H, W) uint8 classes, 255 where unlabelled.
+            dense: (n,) bool, True for slices with masks, False for scribbles.
+            number: Number of the step, from 0.
+
+        Returns:
+            Scalar.
+        """
+        return self._loss(outputs[0], labels, dense)
+
+    def _head_loss(
+        self, maps: list[torch.Tensor], logits: torch.Tensor, labels: torch.Tensor, dense: torch.Tensor, number: int
+    ) -> torch.Tensor | float:
+        """Ranking loss of the loss head, 0 without one."""
+        if self.network.loss_head is None:
+            return 0.0
+        with torch.no_grad():
+            slice_losses = self._loss.by_slice(logits, labels, dense)
+        attached = number < ATTACHED * self.steps
+        seen = maps if attached else [level.detach() for level in maps]
+        return ranking_loss(self.network.loss_head(seen), slice_losses)
 
     def after_step(self, history: History) -> None:
         """Validate from time to time, and keep the weights if the Dice is the best so far."""

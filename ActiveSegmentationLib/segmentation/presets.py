@@ -1,0 +1,107 @@
+"""Training presets: settings of learners by name, those of this library and those of papers."""
+
+from __future__ import annotations
+
+from ActiveSegmentationLib.segmentation.settings import AugmentationSettings, TrainingSettings
+
+TRAINING_PRESETS: dict[str, TrainingSettings] = {
+    "default": TrainingSettings(),
+    "closed-scribbles": TrainingSettings(close_background=True),
+    "vepa2024": TrainingSettings(
+        steps=30_000,
+        batch_size=6,
+        learning_rate=0.01,
+        weight_decay=1e-4,
+        optimiser="sgd",
+        nesterov=False,
+        schedule="poly",
+        warm_up=0.0,
+        clip=0.0,
+        features=(16, 32, 64, 128, 256),
+        upsample="bilinear",
+        norm="batch",
+        dropout_place="first",
+        dice_absent=True,
+        dropout=(0.05, 0.1, 0.2, 0.3, 0.5),
+        decoder_dropout=(0.0, 0.0, 0.0, 0.0),
+        dice_background=True,
+        dice_squared=True,
+        select="best",
+        validate_every=200,
+        augmentation=AugmentationSettings(
+            probability=0.5,
+            rotation=20.0,
+            scale=0.0,
+            shift=0.0,
+            flip_rows=True,
+            flip_columns=True,
+            quarter_turns=True,
+            gamma=0.0,
+            contrast=0.0,
+            brightness=0.0,
+            noise=0.0,
+        ),
+    ),
+    "gaillochet2023": TrainingSettings(
+        steps=18_750,
+        batch_size=4,
+        learning_rate=2e-4,
+        weight_decay=1e-4,
+        optimiser="adam",
+        schedule="cosine",
+        warm_up=10 / 75,
+        clip=0.0,
+        features=(64, 128, 256, 512),
+        norm="batch",
+        dropout=(0.0, 0.5, 0.5, 0.5),
+        decoder_dropout=(0.5, 0.5, 0.5),
+        dropout_place="entry",
+        dice_share=0.0,
+        augmentation=AugmentationSettings(
+            probability=1.0,
+            rotation=10.0,
+            scale=0.0,
+            shift=0.0,
+            gamma=0.0,
+            contrast=0.0,
+            brightness=0.0,
+            noise=0.0,
+            noise_of_range=0.01,
+        ),
+    ),
+    "ozdemir2021": TrainingSettings(
+        steps=8_000,
+        batch_size=8,
+        learning_rate=5e-4,
+        weight_decay=0.0,
+        optimiser="adam",
+        schedule="constant",
+        warm_up=0.0,
+        clip=0.0,
+        features=(16, 32, 64, 128, 256),
+        norm="batch",
+        dropout=(0.0, 0.5, 0.5, 0.5, 0.5),
+        decoder_dropout=(0.5, 0.5, 0.5, 0.5),
+        dropout_place="entry",
+        dropout_kind="channels",
+        dice_share=0.0,
+        class_weights="inverse",
+        augmentation=AugmentationSettings(
+            probability=0.0,
+            rotation=0.0,
+            scale=0.0,
+            shift=0.0,
+            flip_columns=True,
+            gamma=0.0,
+            contrast=0.0,
+            brightness=0.0,
+            noise=0.0,
+        ),
+    ),
+}
+"""Settings by name.
+
+"default" was chosen by measurement for small grids on a CPU. The others follow Vepa et al. (NeurIPS 2024, full
+supervision), Gaillochet et al. (Medical Image Analysis 2023) and Ozdemir et al. (2021); docs/strategies.md lists the
+differences that remain.
+"""

@@ -12,7 +12,12 @@ from ActiveSegmentationLib.segmentation.settings import AugmentationSettings
 
 
 def augment(
-    images: torch.Tensor, labels: torch.Tensor, settings: AugmentationSettings, generator: torch.Generator
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    settings: AugmentationSettings,
+    generator: torch.Generator,
+    *,
+    together: int = 1,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Move slices together with their labels, and change their intensities.
 
@@ -21,13 +26,16 @@ def augment(
         labels: (n, H, W) uint8 classes, 255 where unlabelled.
         settings: Ranges of the changes.
         generator: Source of randomness, on the device of the images.
+        together: Number of successive channels that are the same channel of neighbouring slices, whose intensities
+            change alike.
 
     Returns:
         Images of the same shape, interpolated bilinearly and continued at the border; labels of the same shape, nearest
         neighbour, 255 where the content comes from outside the slice.
     """
     images, labels = move(images, labels, _placements(images, settings, generator))
-    return change_intensities(images, settings, generator), labels
+    stacked = images.reshape(images.shape[0], -1, together * images.shape[2], images.shape[3])
+    return change_intensities(stacked, settings, generator).reshape(images.shape), labels
 
 
 def move(images: torch.Tensor, labels: torch.Tensor, placements: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

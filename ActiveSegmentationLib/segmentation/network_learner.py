@@ -12,11 +12,13 @@ import torch
 from ActiveSegmentationLib.common.labels import IGNORE_LABEL
 from ActiveSegmentationLib.common.seeds import torch_generator, torch_seed
 from ActiveSegmentationLib.segmentation.augmentation import augment
-from ActiveSegmentationLib.segmentation.crops import RandomCrops
+from ActiveSegmentationLib.segmentation.average import WeightAverage
+from ActiveSegmentationLib.segmentation.crops import RandomCrops, random_parts
 from ActiveSegmentationLib.segmentation.examples import Examples
 from ActiveSegmentationLib.segmentation.learner import CAPABILITIES, DROPOUT, SegmentationLearner
 from ActiveSegmentationLib.segmentation.loss_head import ATTACHED, head_optimiser, ranking_loss
 from ActiveSegmentationLib.segmentation.losses import SegmentationLoss
+from ActiveSegmentationLib.segmentation.neighbours import with_neighbours
 from ActiveSegmentationLib.segmentation.network import SegmentationNetwork, build_network
 from ActiveSegmentationLib.segmentation.segmentation_model import SegmentationModel, read_network_model
 from ActiveSegmentationLib.segmentation.settings import TrainingSettings
@@ -74,6 +76,7 @@ class NetworkLearner(SegmentationLearner, Learner):
         device: str,
     ) -> None:
         self.steps, self.device = settings.steps, device
+        stack = with_neighbours(stack, settings.neighbours)
         self._stack, self._classes, self._settings, self._seed = stack, classes, settings, seed
         self._images, self._labels = _on_device(stack, examples, device)
         self._dense = torch.from_numpy(examples.dense).to(device)
@@ -86,6 +89,7 @@ class NetworkLearner(SegmentationLearner, Learner):
         weights_seed = torch_seed(seed, "weights")
         self.network = self.build_network(stack.channels, classes, settings, seed=weights_seed)
         self.network.to(device)
+        self._average = WeightAverage(self.network, settings.average) if settings.average else None
         self.optimisers = {TASK: _optimiser(self.network, settings)}
         if self.network.loss_head is not None:
             self.optimisers[HEAD] = head_optimiser(self.network.loss_head)
@@ -99,7 +103,8 @@ class NetworkLearner(SegmentationLearner, Learner):
     def can_start_from(cls, initial: TrainedModel, settings: TrainingSettings, channels: int) -> bool:
         """Whether both networks have one shape; see ``SegmentationLearner.can_start_from``."""
         before = initial.settings
-        shapes = [(each.features, each.norm, each.upsample, dict(each.options)) for each in (before, settings)]
+        both = (before, settings)
+        shapes = [(each.features, each.norm, each.upsample, each.neighbours, dict(each.options)) for each in both]
         return isinstance(initial, SegmentationModel) and initial.channels == channels and shapes[0] == shapes[1]
 
     @classmethod
@@ -139,11 +144,14 @@ class NetworkLearner(SegmentationLearner, Learner):
         self.network.net.load_state_dict(network.net.state_dict())
         if self.network.loss_head is not None and network.loss_head is not None:
             self.network.loss_head.load_state_dict(network.loss_head.state_dict())
+        if self._average is not None:
+            self._average = WeightAverage(self.network, self._settings.average)
 
     def trained_network(self) -> SegmentationNetwork:
         """The network with the weights to keep, in evaluation mode."""
-        if self._best is not None:
-            self.network.load_state_dict(self._best)
+        kept = self._best if self._best is not None or self._average is None else self._average.weights
+        if kept is not None:
+            self.network.load_state_dict(kept)
         self.network.eval()
         return self.network
 
@@ -214,10 +222,15 @@ class NetworkLearner(SegmentationLearner, Learner):
         return ranking_loss(self.network.loss_head(seen), slice_losses)
 
     def after_step(self, history: History) -> None:
-        """Validate from time to time, and keep the weights if the Dice is the best so far."""
+        """Take the weights into their average; validate from time to time, and keep them if their Dice is the best."""
         settings, done = self._settings, history.step
+        if self._average is not None:
+            self._average.add(self.network)
         if self._validation is None or (done % settings.validate_every and done != self.steps):
             return
+        last = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
+        if self._average is not None:
+            self.network.load_state_dict(self._average.weights)
         self.network.eval()
         dice = foreground_dice(
             self.network,
@@ -229,6 +242,7 @@ class NetworkLearner(SegmentationLearner, Learner):
         )
         if all(dice > before for _, before in history.validation):
             self._best = {name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()}
+        self.network.load_state_dict(last)
         history.validation.append((done, dice))
 
     def shown_values(self, losses: Losses) -> Losses:
@@ -243,12 +257,15 @@ class NetworkLearner(SegmentationLearner, Learner):
 
     def state(self) -> dict[str, Any]:
         """The state of the training with the best weights so far; see ``Learner.state``."""
-        return super().state() | {"best": self._best}
+        average = {} if self._average is None else {"average": self._average.state()}
+        return super().state() | {"best": self._best} | average
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Inverse of ``state``."""
         super().load_state(state)
         self._best = state["best"]
+        if self._average is not None:
+            self._average.load_state(state["average"])
 
     def batch(self, number: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Images, labels and kinds (dense or scribbles) of a step.
@@ -264,9 +281,15 @@ class NetworkLearner(SegmentationLearner, Learner):
         images = images.float()
         if self._crops is not None:
             self._crops.put(chosen, images, labels, self._seed, number)
-        if self._settings.augment:
+        settings = self._settings
+        if settings.crop:
+            generator = torch_generator(self._seed, "parts", number, device=self.device)
+            part = (settings.crop[0], settings.crop[1])
+            images, labels = random_parts(images, labels, part, self._classes, generator)
+        if settings.augment:
             generator = torch_generator(self._seed, "augmentation", number, device=self.device)
-            images, labels = augment(images, labels, self._settings.augmentation, generator)
+            together = 2 * settings.neighbours + 1
+            images, labels = augment(images, labels, settings.augmentation, generator, together=together)
         return images, labels, self._dense[chosen]
 
     def _permutation(self, epoch: int) -> torch.Tensor:

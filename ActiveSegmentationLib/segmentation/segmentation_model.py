@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -13,8 +14,9 @@ from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.segmentation.learner import LOSS_HEAD
 from ActiveSegmentationLib.segmentation.learners import learner_class
 from ActiveSegmentationLib.segmentation.model_files import FILES
+from ActiveSegmentationLib.segmentation.neighbours import with_neighbours
 from ActiveSegmentationLib.segmentation.network import SegmentationNetwork
-from ActiveSegmentationLib.segmentation.predictor import TrainedModel
+from ActiveSegmentationLib.segmentation.predictor import Batch, TrainedModel
 from ActiveSegmentationLib.segmentation.settings import TrainingSettings
 from ActiveSegmentationLib.segmentation.slices import Slices
 from ActiveSegmentationLib.segmentation.windows import LARGEST_WINDOW, mean_over_windows, windowed
@@ -34,7 +36,7 @@ class SegmentationModel(SavedModel, TrainedModel):
 
     Attributes:
         network: The network.
-        channels: Channels of the images it takes.
+        channels: Channels of the stack's images; the network also takes those of the neighbours.
         class_count: Number of classes including background.
         settings: Settings of its training.
         identity: Hash of everything it was made from.
@@ -71,10 +73,23 @@ class SegmentationModel(SavedModel, TrainedModel):
         """The one network, in a list."""
         return [self.network]
 
+    def batches(
+        self, stack: Slices, rows: np.ndarray, compute: Compute | None = None, *, stage: str = "Reading slices"
+    ) -> Iterator[Batch]:
+        """Images of slices and of the neighbours that the network takes; see ``Predictor.batches``."""
+        return super().batches(with_neighbours(stack, self.settings.neighbours), rows, compute, stage=stage)
+
     @torch.no_grad()
     def predict(self, images: torch.Tensor) -> torch.Tensor:
         """Images (n, channels, H, W) float32 -> probabilities (n, classes, H, W) float32."""
-        return windowed(lambda part: torch.softmax(self.network(part).float(), 1), images, self.window)
+        return windowed(self._mean_of_flips, images, self.window)
+
+    def _mean_of_flips(self, images: torch.Tensor) -> torch.Tensor:
+        found = torch.softmax(self.network(images).float(), 1)
+        flips = self.settings.flips
+        for axes in flips:
+            found += torch.softmax(self.network(images.flip(axes)).float(), 1).flip(axes)
+        return found / (1 + len(flips)) if flips else found
 
     @torch.no_grad()
     def predict_loss(self, images: torch.Tensor) -> torch.Tensor:
@@ -129,7 +144,8 @@ def read_network_model(folder: Path, build_network: BuildNetwork) -> Segmentatio
     """
     about = FILES.read_description(folder)
     settings = TrainingSettings.from_json(about["settings"])
-    network = build_network(about["channels"], about["classes"], settings, seed=0)
+    channels = about["channels"] * (2 * settings.neighbours + 1)
+    network = build_network(channels, about["classes"], settings, seed=0)
     FILES.read_weights(folder, network, about["key"])
     rows, columns = about.get("window", LARGEST_WINDOW)  # earlier versions did not keep it
     return SegmentationModel(

@@ -99,6 +99,11 @@ class TrainingSettings(Settings):
         augmentation: Ranges of the augmentation.
         mixed_precision: Whether to compute in bfloat16 where the device is a CUDA GPU.
         loss_head: Whether a loss head is trained, which the strategy "learning-loss" needs.
+        neighbours: Slices on either side whose images are input channels too; see ``neighbours``.
+        average: Decay of the moving average of the weights, which is then the model; 0 keeps the last weights.
+        predict_flips: Whether predictions are the mean over the slice and its mirror images, of the directions in which
+            ``augmentation`` mirrors.
+        crop: Rows and columns of the random part of a slice that a step trains on; empty for whole slices.
         learner: Name of the learner, see ``learners``.
         options: The learner's own settings by name, see its ``options``.
     """
@@ -115,6 +120,10 @@ class TrainingSettings(Settings):
         "dice_share": 0.5,
         "dice_absent": False,
         "class_weights": "equal",
+        "neighbours": 0,
+        "average": 0.0,
+        "predict_flips": False,
+        "crop": (),
     }
 
     steps: Count = 800
@@ -147,6 +156,10 @@ class TrainingSettings(Settings):
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
     mixed_precision: bool = True
     loss_head: bool = False
+    neighbours: int = Field(default=0, ge=0, le=5)
+    average: float = Field(default=0.0, ge=0, lt=1)
+    predict_flips: bool = False
+    crop: tuple[Count, ...] = Field(default=(), max_length=2)
     learner: str = DEFAULT_LEARNER
     options: Mapping[str, Option] = field(default_factory=dict)
 
@@ -157,12 +170,22 @@ class TrainingSettings(Settings):
             raise ValueError(f"'dropout' must have {levels} numbers, one for each of 'features'.")
         if len(self.decoder_dropout) != levels - 1:
             raise ValueError(f"'decoder_dropout' must have {levels - 1} numbers, one fewer than 'features'.")
+        if len(self.crop) == 1:
+            raise ValueError("'crop' must have two numbers, rows and columns, or none.")
         return self
 
     @property
     def has_dropout(self) -> bool:
         """Whether any level has dropout, so that predictions with it differ."""
         return any(self.dropout + self.decoder_dropout)
+
+    @property
+    def flips(self) -> list[tuple[int, ...]]:
+        """Axes of images (n, C, H, W) to mirror for each further image that a prediction averages."""
+        axes = [axis for axis, on in ((-2, self.augmentation.flip_rows), (-1, self.augmentation.flip_columns)) if on]
+        if not self.predict_flips:
+            return []
+        return [(axis,) for axis in axes] + ([(-2, -1)] if len(axes) == 2 else [])
 
     def rate(self, step: int) -> float:
         """Learning rate of step ``step``, counted from 0."""

@@ -69,6 +69,10 @@ class Slices(ImageStack, Protocol):
     ``inside`` and ``from_grid`` then work at the size of those planes.
     """
 
+    @property
+    def volume_number(self) -> np.ndarray:
+        """Number of the volume of each row, ascending: (N,) int64."""
+
     def row(self, slice_id: SliceId, /) -> int:
         """Row of a slice."""
 

@@ -20,6 +20,7 @@ class FakeStack:
     channels = 1
     grid_shape = (34, 40)
     border = 2
+    volume_number = np.repeat(np.arange(3), 8)
 
     def __init__(self, seed: int = 0) -> None:
         rng = np.random.default_rng(seed)

@@ -1,0 +1,166 @@
+"""Options of the training: neighbouring slices, averaged weights, parts of slices, mirrored predictions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from ActiveSegmentationLib.common.compute import Compute
+from ActiveSegmentationLib.common.errors import BadInput, Cancelled
+from ActiveSegmentationLib.common.progress import Progress
+from ActiveSegmentationLib.segmentation import AugmentationSettings, TrainingSettings, TrainingTask, fit, load_model
+from ActiveSegmentationLib.segmentation.average import WeightAverage
+from ActiveSegmentationLib.segmentation.crops import random_parts
+from ActiveSegmentationLib.segmentation.neighbours import with_neighbours
+
+MIRRORED = AugmentationSettings(flip_rows=True, flip_columns=True)
+OPTIONS = {
+    "neighbours": {"neighbours": 1},
+    "average": {"average": 0.9},
+    "average and best": {"average": 0.9, "select": "best", "validate_every": 3},
+    "crop": {"crop": (24, 16)},
+    "flips": {"augmentation": MIRRORED, "predict_flips": True},
+}
+
+
+class _Stops(Progress):
+    def __init__(self, limit: int) -> None:
+        super().__init__(lambda: self.done >= limit)
+        self.done = 0
+
+    def show(self, stage, done, total, **values):
+        self.done = done
+
+
+@pytest.mark.parametrize("changes", OPTIONS.values(), ids=OPTIONS)
+def test_a_stopped_training_ends_with_the_same_bits_and_loads_to_the_same_predictions(stack, tiny, tmp_path, changes):
+    settings = replace(tiny, **changes)
+    task = TrainingTask(stack, stack.examples([0, 3, 9]), 3, settings, seed=0, validation=stack.examples([20, 21]))
+    whole = fit(task, folder=tmp_path / "whole")
+    with pytest.raises(Cancelled):
+        fit(task, folder=tmp_path / "parts", compute=Compute(progress=_Stops(7)), checkpoint_every=4)
+    fit(task, folder=tmp_path / "parts", checkpoint_every=4)
+    rows = np.array([0, 7, 8, 12])
+    found = load_model(tmp_path / "parts").probabilities(stack, rows)
+    assert np.array_equal(found, whole.probabilities(stack, rows))
+    plain = fit(replace(task, settings=tiny, validation=None), folder=tmp_path / "plain")
+    assert not np.allclose(found, plain.probabilities(stack, rows), atol=1e-3)
+
+
+def test_keys_of_models_without_these_options_are_as_before():
+    assert not {"neighbours", "average", "predict_flips", "crop"} & set(TrainingSettings().to_json())
+
+
+def test_neighbours_are_those_of_the_volume_and_its_ends_are_repeated(stack):
+    wide = with_neighbours(stack, 2)
+    assert wide.around([0, 9, 23]).tolist() == [[0, 0, 0, 1, 2], [8, 8, 9, 10, 11], [21, 22, 23, 23, 23]]
+    images = wide.batches(np.array([9, 4]))
+    assert images.shape == (2, 5, 34, 40)
+    assert torch.equal(images[0], stack.batches(np.array([8, 8, 9, 10, 11]))[:, 0])
+    assert with_neighbours(stack, 0) is stack
+
+
+def test_several_channels_stay_together_and_large_planes_have_neighbours_too():
+    large = _LargePlanes()
+    wide = with_neighbours(large, 1)
+    planes = wide.whole.planes(np.array([0, 2]))
+    assert planes[:, :, 0, 0].tolist() == [[0, 0, 1, 10, 10, 11], [1, 2, 2, 11, 12, 12]]
+    assert wide.whole.window(1, 3, 4, (2, 5)).shape == (6, 2, 5)
+    assert wide.whole.window(1, 3, 4, (2, 5))[:, 0, 0].tolist() == [0, 1, 2, 10, 11, 12]
+    assert wide.whole.shape(1) == (9, 11)
+
+
+class _LargePlanes:
+    """One volume of three slices with two channels, whose values are the row, and 10 more."""
+
+    channels, volume_number, grid_shape = 2, np.zeros(3, dtype=np.int64), (4, 4)
+
+    @property
+    def whole(self):
+        return self
+
+    def holds(self, rows):
+        return np.ones(len(rows), dtype=bool)
+
+    def shape(self, row):
+        return 9, 11
+
+    def planes(self, rows, device="cpu"):
+        values = torch.as_tensor(rows, dtype=torch.float32)
+        return torch.stack([values, values + 10], 1)[:, :, None, None].expand(-1, -1, 9, 11)
+
+    def window(self, row, top, left, size):
+        return self.planes([row])[0, :, top : top + size[0], left : left + size[1]].numpy()
+
+
+def test_the_average_forgets_the_first_weights_and_follows_the_formula():
+    layer = torch.nn.BatchNorm1d(1)
+    average = WeightAverage(layer, 0.5)
+    expected = float(layer.weight.detach())
+    for number in range(1, 9):
+        with torch.no_grad():
+            layer.weight.fill_(float(number))
+            layer.num_batches_tracked.fill_(number)
+        average.add(layer)
+        decay = min(0.5, (1 + number) / (10 + number))
+        expected = decay * expected + (1 - decay) * number
+    assert float(average.weights["weight"]) == pytest.approx(expected, rel=1e-6)
+    assert int(average.weights["num_batches_tracked"]) == 8
+
+
+def test_parts_match_their_labels_lie_inside_and_show_foreground_more_often_than_chance():
+    images = torch.arange(30 * 40, dtype=torch.float32).reshape(1, 1, 30, 40).repeat(200, 2, 1, 1)
+    labels = torch.zeros(200, 30, 40, dtype=torch.uint8)
+    labels[:, 25:28, 33:36] = 2
+    parts, own = random_parts(images, labels, (8, 50), 3, torch.Generator().manual_seed(0))
+    assert parts.shape == (200, 2, 8, 40)
+    assert own.shape == (200, 8, 40)
+    tops = (parts[:, 0, 0, 0] / 40).long()
+    assert int(tops.min()) >= 0
+    assert int(tops.max()) <= 22
+    for part, label, top in zip(parts, own, tops.tolist(), strict=True):
+        assert torch.equal(part[0], images[0, 0, top : top + 8])
+        assert torch.equal(label, labels[0, top : top + 8])
+    assert 0.5 < float((own == 2).flatten(1).any(1).float().mean()) < 0.9
+
+
+def test_parts_of_slices_without_any_labelled_pixel_are_drawn_from_everywhere():
+    labels = torch.full((50, 20, 20), 255, dtype=torch.uint8)
+    parts, _ = random_parts(torch.rand(50, 1, 20, 20), labels, (5, 5), 2, torch.Generator().manual_seed(0))
+    assert len(torch.unique(parts[:, 0, 0, 0])) > 20
+
+
+def test_a_prediction_with_flips_is_the_same_for_a_mirrored_slice(stack, tiny, tmp_path):
+    settings = replace(tiny, **OPTIONS["flips"])
+    model = fit(TrainingTask(stack, stack.examples([0, 3]), 3, settings, seed=0), folder=tmp_path)
+    images = stack.batches(np.array([5]))
+    assert settings.flips == [(-2,), (-1,), (-2, -1)]
+    assert torch.allclose(model.predict(images.flip(-1)), model.predict(images).flip(-1), atol=1e-5)
+
+
+def test_neighbours_change_their_intensities_together(stack, tiny):
+    from ActiveSegmentationLib.segmentation.augmentation import augment
+
+    images = torch.rand(4, 1, 8, 8).repeat(1, 3, 1, 1)
+    still = AugmentationSettings(probability=1.0, rotation=0.0, scale=0.0, shift=0.0, noise=0.0)
+    labels = torch.zeros(4, 8, 8, dtype=torch.uint8)
+    changed, _ = augment(images, labels, still, torch.Generator().manual_seed(0), together=3)
+    assert torch.allclose(changed[:, 0], changed[:, 1], atol=1e-6)
+    assert not torch.allclose(changed[:, 0], images[:, 0], atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"neighbours": 6}, "neighbours"),
+        ({"average": 1.0}, "average"),
+        ({"crop": (8,)}, "crop"),
+        ({"crop": (0, 8)}, "crop"),
+    ],
+)
+def test_bad_values_are_refused_by_field(changes, field):
+    with pytest.raises(BadInput, match=field):
+        TrainingSettings(**changes)

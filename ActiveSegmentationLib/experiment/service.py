@@ -22,8 +22,8 @@ from ActiveSegmentationLib.experiment.initial_sets import read_initial_sets
 from ActiveSegmentationLib.experiment.protocol import check_rounds, parse_rounds
 from ActiveSegmentationLib.experiment.reporting import Outcome, write_outcome
 from ActiveSegmentationLib.experiment.run import Design
-from ActiveSegmentationLib.loop import LoopSettings, report_left_out, require_usable, resolve_device
-from ActiveSegmentationLib.segmentation import lacking
+from ActiveSegmentationLib.loop import LoopSettings, model_abilities, report_left_out, require_usable, resolve_device
+from ActiveSegmentationLib.segmentation import check_learner
 from ActiveSegmentationLib.study import LabelSet, check_reference, label_set_for
 
 TEST_SHARE = 0.25
@@ -124,6 +124,7 @@ def run_benchmark(
     """
     progress = or_silent(progress)
     check_request(options.strategies, options.initial, options.metrics, options.rounds)
+    check_learner(options.settings.training, options.annotation)
     for name in (*options.strategies, *filter(None, [options.initial])):
         require_usable(name, _situation(options))
     device = resolve_device(options.device)
@@ -170,14 +171,9 @@ def _initial_sets(options: BenchmarkOptions, cohort: Cohort, count: int) -> dict
 
 def _situation(options: BenchmarkOptions) -> Situation:
     """What the experiment has that strategies may need."""
-    training = options.settings.training
-    return Situation(
-        members=options.settings.ensemble_members,
-        dropout=training.has_dropout,
-        extents=options.marks,
-        experiment=True,
-        lacks=lacking(training) - {"dropout"},
-    )
+    settings = options.settings
+    able = model_abilities(settings.training)
+    return Situation(members=settings.ensemble_members, extents=options.marks, experiment=True, **able)
 
 
 def _with_test_part(cohort: Cohort, progress: Progress) -> Cohort:

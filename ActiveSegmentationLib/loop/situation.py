@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ActiveSegmentationLib.acquisition import Situation
 from ActiveSegmentationLib.loop.overview import trained_rounds
 from ActiveSegmentationLib.loop.settings import LoopSettings
-from ActiveSegmentationLib.segmentation import lacking, member_settings
+from ActiveSegmentationLib.segmentation import TrainingSettings, lacking, member_settings
+from ActiveSegmentationLib.segmentation.learner import DROPOUT
 from ActiveSegmentationLib.study import Study
 from ActiveSegmentationLib.study.study_file import STUDY_FILE
 
@@ -30,9 +33,14 @@ def study_situation(study: Study) -> Situation:
     if trained:
         members = member_settings(study.requests.round_folder(max(trained)) / "model")
         count, training = len(members), members[0]
-    return Situation(
-        members=count,
-        dropout=training.has_dropout,
-        extents=bool(study.extents.all()),
-        lacks=lacking(training) - {"dropout"},
-    )
+    return Situation(members=count, extents=bool(study.extents.all()), **model_abilities(training))
+
+
+def model_abilities(training: TrainingSettings) -> dict[str, Any]:
+    """What models trained with these settings can do, as fields of ``Situation``.
+
+    Raises:
+        BadInput: If there is no such learner.
+    """
+    lacks = lacking(training)
+    return {"dropout": DROPOUT not in lacks, "lacks": lacks - {DROPOUT}}

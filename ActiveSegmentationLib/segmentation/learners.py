@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
+import importlib.util
+import shlex
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ActiveSegmentationLib.common.errors import BadInput
@@ -27,12 +31,17 @@ class LearnerEntry:
         summary: One line that says when to use it.
         source: Paper or program that it comes from.
         lacks: What its models cannot do, keys of ``learner.CAPABILITIES``.
+        needs_masks: Whether it cannot learn from scribbles; the same as the class says.
+        packages: Packages that it needs in addition to those of this library: the module that is imported, and what
+            pip installs.
     """
 
     place: tuple[str, str]
     summary: str
     source: str = ""
     lacks: frozenset[str] = frozenset()
+    needs_masks: bool = False
+    packages: Mapping[str, str] = field(default_factory=dict)
 
 
 LEARNERS: dict[str, LearnerEntry] = {
@@ -41,6 +50,9 @@ LEARNERS: dict[str, LearnerEntry] = {
     ),
 }
 """The learners of this library by name; a learner's module is imported when it is asked for."""
+
+BASE_PACKAGES = {"torch": "torch", "monai": "monai"}
+"""Packages that every learner needs, as in ``LearnerEntry.packages``."""
 
 
 def learner_names() -> list[str]:
@@ -56,9 +68,10 @@ def learner_class(name: str) -> type[SegmentationLearner]:
         name: Name from ``LEARNERS``, or of an entry point.
 
     Raises:
-        BadInput: If there is no such learner, or its package cannot be loaded.
+        BadInput: If there is no such learner, a package is missing, or the package that adds it cannot be loaded.
     """
     if name in LEARNERS:
+        require_packages(name)
         module, attribute = LEARNERS[name].place
         return getattr(importlib.import_module(f"ActiveSegmentationLib.segmentation.{module}"), attribute)
     for point in installed_plugins(ENTRY_POINT_GROUP):
@@ -66,6 +79,40 @@ def learner_class(name: str) -> type[SegmentationLearner]:
             return load_plugin(point, "learner", _is_learner, "a subclass of SegmentationLearner")
     advice = f"Choose one of: {', '.join(learner_names())}. Or install the package that adds it."
     raise BadInput(f"There is no learner called '{name}'.", where="training settings", advice=advice)
+
+
+def missing_packages(name: str) -> list[str]:
+    """What pip must install before a learner of this library can be used, such as "nnunetv2"; nothing is imported.
+
+    Args:
+        name: Name from ``LEARNERS``; of other learners nothing is known before they are loaded.
+    """
+    needed = {**BASE_PACKAGES, **LEARNERS[name].packages} if name in LEARNERS else {}
+    return [requirement for module, requirement in needed.items() if not _is_installed(module)]
+
+
+def require_packages(name: str) -> None:
+    """Refuse a learner of this library whose packages are not installed.
+
+    Raises:
+        BadInput: Naming the packages, and the command that installs them into this Python.
+    """
+    missing = missing_packages(name)
+    if missing:
+        message = f"The learner '{name}' needs what is not installed: {', '.join(missing)}."
+        raise BadInput(message, where="training settings, learner", advice=f"Install it: {install_line(missing)}")
+
+
+def install_line(requirements: Iterable[str]) -> str:
+    """The command that installs packages into this Python."""
+    return shlex.join([sys.executable, "-m", "pip", "install", *requirements])
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ValueError:  # imported already, in a way that leaves no specification
+        return sys.modules.get(module) is not None
 
 
 def lacking(settings: TrainingSettings) -> frozenset[str]:

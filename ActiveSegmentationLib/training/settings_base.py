@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
 
@@ -23,9 +25,12 @@ _RULES = {
     "less_than_equal": "be at most {le:g}",
     "multiple_of": "be a multiple of {multiple_of:g}",
     "int_type": "be a whole number",
+    "int_parsing": "be a whole number",
     "float_type": "be a number",
+    "float_parsing": "be a number",
     "finite_number": "be a finite number",
     "bool_type": "be true or false",
+    "bool_parsing": "be true or false",
     "tuple_type": "be a list",
     "missing": "have more numbers",
     "missing_argument": "have more numbers",
@@ -64,6 +69,25 @@ class Settings:
             BadInput: If a setting is unknown, has the wrong type or is out of range; names the setting.
         """
         return validated_json(cls, value, cls.where)
+
+    @classmethod
+    def from_texts(cls, texts: Mapping[str, str]) -> Self:
+        """Settings that a person wrote, such as "0.5" and "yes"; missing settings take their defaults.
+
+        Raises:
+            BadInput: If a setting is unknown, is not of its type or is out of range; names the setting.
+        """
+        try:
+            return _adapter(cls).validate_strings(dict(texts), strict=False)  # type: ignore[arg-type]
+        except pydantic.ValidationError as error:
+            raise bad_settings(error, cls.where) from error
+
+    @classmethod
+    def meanings(cls) -> dict[str, str]:
+        """What each setting means, from the section "Attributes" of the class's docstring."""
+        section = (inspect.getdoc(cls) or "").partition("Attributes:\n")[2].partition("\n\n")[0]
+        entries = re.findall(r"^    (\w+): (.+(?:\n {5,}.+)*)", section, re.MULTILINE)
+        return {name: " ".join(text.split()) for name, text in entries}
 
 
 ADVICE = "Correct this setting."

@@ -65,13 +65,7 @@ def test_an_installed_learner_trains_and_predicts(installed, phantom_cohort, tmp
     study, out = tmp_path / "study", tmp_path / "predicted"
     run(installed, "new", study, "--cohort", phantom_cohort, "--annotation", "mask", "--size", "32x32", "--json")
     record = json.loads((study / "study.json").read_text(encoding="utf-8"))
-    small = {
-        "learner": "residual-unet",
-        "steps": 3,
-        "features": [4, 4],
-        "dropout": [0.0, 0.2],
-        "decoder_dropout": [0.0],
-    }
+    small = {"learner": "residual-unet", "steps": 3, "options": {"width": 4}}
     record["settings"]["training"] |= small
     (study / "study.json").write_text(json.dumps(record), encoding="utf-8")
     device = ("--device", "cpu", "--json")

@@ -1,10 +1,29 @@
 """A learner in its own package: the training of this library with a U-Net of residual blocks."""
 
+from typing import ClassVar
+
 import torch
+from pydantic import Field
 from torch import nn
 
 from ActiveSegmentationLib.segmentation import NetworkLearner, SegmentationNetwork
-from ActiveSegmentationLib.training import seeded_weights
+from ActiveSegmentationLib.segmentation.learner import AUGMENTATION, DROPOUT, FEATURES, GRADIENTS
+from ActiveSegmentationLib.training import Settings, seeded_weights, settings
+
+
+@settings
+class ResidualOptions(Settings):
+    """What can be chosen of the network.
+
+    Attributes:
+        width: Channels of the finest level; each level below has twice as many.
+        dropout: Dropout probability of the encoder's blocks; 0 for none.
+    """
+
+    where: ClassVar[str] = "options of residual-unet"
+
+    width: int = Field(default=16, ge=1)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
 
 
 class ResidualUNet(SegmentationNetwork):
@@ -62,10 +81,25 @@ class Block(nn.Module):
 
 
 class ResidualUNetLearner(NetworkLearner):
-    """Trains a ``ResidualUNet`` as the library trains its U-Net; override ``step`` to train in another way."""
+    """U-Net of residual blocks, trained as the library trains its U-Net.
+
+    Override ``step`` to train in another way.
+    """
+
+    options = ResidualOptions
+
+    @classmethod
+    def capabilities(cls, settings):
+        """Everything but the head that predicts the loss; dropout only if there is any.
+
+        See ``SegmentationLearner.capabilities``.
+        """
+        has_dropout = ResidualOptions.from_json(settings.options).dropout > 0
+        return frozenset({AUGMENTATION, FEATURES, GRADIENTS, *([DROPOUT] if has_dropout else [])})
 
     @staticmethod
     def build_network(channels, classes, settings, *, seed):
         """See ``NetworkLearner.build_network``."""
+        own = ResidualOptions.from_json(settings.options)
         with seeded_weights(seed):
-            return ResidualUNet(channels, classes, settings.features[0], settings.dropout[-1])
+            return ResidualUNet(channels, classes, own.width, own.dropout)

@@ -8,7 +8,8 @@ from dataclasses import replace
 from ActiveSegmentationLib.cohort import AnnotationKind
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.segmentation.learners import learner_class
-from ActiveSegmentationLib.segmentation.settings import DEFAULT_LEARNER, TRAINING_PRESETS, TrainingSettings
+from ActiveSegmentationLib.segmentation.presets import TRAINING_PRESETS
+from ActiveSegmentationLib.segmentation.settings import DEFAULT_LEARNER, TrainingSettings
 
 DEFAULT_PRESET = "default"
 """Name of the preset of learners that have none of their own."""

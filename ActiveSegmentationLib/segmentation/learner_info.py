@@ -18,7 +18,8 @@ from ActiveSegmentationLib.segmentation.learners import (
     learner_names,
     missing_packages,
 )
-from ActiveSegmentationLib.segmentation.settings import TRAINING_PRESETS, TrainingSettings
+from ActiveSegmentationLib.segmentation.presets import TRAINING_PRESETS
+from ActiveSegmentationLib.segmentation.settings import TrainingSettings
 
 
 @dataclass(frozen=True)

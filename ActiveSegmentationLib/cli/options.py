@@ -217,6 +217,13 @@ settings = together(
     _setting("--metric-steps", type=POSITIVE, metavar="N", help="training steps of the learned metric"),
     _setting("--training", type=LateChoice(_training_presets), default="default", help="how models are trained"),
     _setting("--steps", type=POSITIVE, metavar="N", show_default="by --training", help="training steps of each model"),
+    _setting(
+        "--minutes",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="M",
+        show_default="by --training",
+        help="minutes that the training of a model may take, turned into steps by timing the first",
+    ),
     _setting("--batch-size", type=POSITIVE, metavar="N", show_default="by --training", help="slices per training step"),
     _setting("--models", type=POSITIVE, default=1, metavar="N", help="number of ensemble members to train per round"),
     _setting("--warm-start", is_flag=True, help="start from the model of the round before"),
@@ -269,7 +276,9 @@ def settings_of(options: Options, *, seed: int = 0) -> LoopSettings:
     embedding = EMBEDDING_PRESETS[options.metric]
     if options.metric_steps is not None:
         embedding = replace(embedding, steps=options.metric_steps)
-    training = replace(TRAINING_PRESETS[options.training], **given("steps", "batch_size", "select"))
+    training = replace(TRAINING_PRESETS[options.training], **given("minutes", "batch_size", "select"))
+    if options.steps is not None:
+        training = training.with_steps(options.steps)
     training = replace(training, warm_start=options.warm_start or training.warm_start)
     return LoopSettings(stack, embedding, training, options.models, seed)
 

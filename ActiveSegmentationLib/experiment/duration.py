@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 import torch
 
 from ActiveSegmentationLib.cohort import Role, SliceStack
+from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.progress import Progress
 from ActiveSegmentationLib.experiment.run import Design
-from ActiveSegmentationLib.segmentation import Examples, NetworkLearner, learner_class
-from ActiveSegmentationLib.training import private_randomness
-
-STEPS = 3
-"""Number of training steps that are timed, after one that is not."""
+from ActiveSegmentationLib.segmentation import (
+    NetworkLearner,
+    learner_class,
+    seconds_per_step,
+    trial_training,
+    wait_for,
+    with_neighbours,
+)
 
 SLICES = 32
 """Number of slices whose prediction is timed."""
@@ -29,10 +33,12 @@ class Speed:
     Attributes:
         step: Seconds for a training step of one model.
         slice: Seconds for the prediction of a slice by one model.
+        steps: Training steps of one model.
     """
 
     step: float
     slice: float
+    steps: int
 
     def round_seconds(self, design: Design) -> float:
         """Seconds for one round: its trainings, and one prediction each of the pool and of the test volumes.
@@ -40,7 +46,7 @@ class Speed:
         What strategies need in addition (dropout, gradients, learned networks) is not included.
         """
         slices = len(design.rows[Role.POOL]) + len(design.rows[Role.TEST])
-        return design.settings.ensemble_members * (design.settings.training.steps * self.step + slices * self.slice)
+        return design.settings.ensemble_members * (self.steps * self.step + slices * self.slice)
 
 
 def measure_speed(design: Design, stack: SliceStack, device: str) -> Speed | None:
@@ -53,36 +59,19 @@ def measure_speed(design: Design, stack: SliceStack, device: str) -> Speed | Non
     if not issubclass(trainer, NetworkLearner):
         return None
     rows, classes = design.rows[Role.POOL], design.labels.classes
-    settings = replace(design.settings.training, loss_head=False)
-    chosen = np.unique(rows[: settings.batch_size])
-    examples = Examples(chosen, _stripes(len(chosen), stack.grid_shape, classes), np.ones(len(chosen), dtype=bool))
-    with private_randomness(device):
-        learner = trainer(stack, examples, classes, settings, seed=0, device=device)
-        learner.step(0)
-        step = _seconds(lambda: [learner.step(number) for number in range(1, STEPS + 1)], device) / STEPS
-        network, images = learner.trained_network(), stack.batches(rows[np.arange(SLICES) % len(rows)], device).float()
-        with torch.no_grad():
-            network(images)
-            seconds = _seconds(lambda: network(images), device)
-    return Speed(step, seconds / SLICES)
-
-
-def _stripes(count: int, shape: tuple[int, int], classes: int) -> np.ndarray:
-    """Labels (n, H, W) uint8 that have all classes."""
-    return np.broadcast_to(np.arange(shape[1]) % classes, (count, *shape)).astype(np.uint8)
-
-
-def _seconds(work: Callable[[], object], device: str) -> float:
-    _finish(device)
-    started = time.perf_counter()
-    work()
-    _finish(device)
-    return time.perf_counter() - started
-
-
-def _finish(device: str) -> None:
-    if device.startswith("cuda"):
-        torch.cuda.synchronize(device)
+    asked = replace(design.settings.training, loss_head=False)
+    settings = trainer.configure(asked, stack, classes, compute=Compute(device))
+    trainer = cast(type[NetworkLearner], learner_class(settings.learner))
+    training = trial_training(trainer, stack, classes, settings, device=device)
+    step, network = seconds_per_step(training), training.trained_network()
+    images = with_neighbours(stack, settings.neighbours).batches(rows[np.arange(SLICES) % len(rows)], device)
+    with torch.no_grad():
+        network(images)
+        wait_for(device)
+        started = time.perf_counter()
+        network(images)
+        wait_for(device)
+    return Speed(step, (time.perf_counter() - started) / SLICES, settings.steps)
 
 
 class Remaining:

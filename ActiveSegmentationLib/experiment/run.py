@@ -28,6 +28,7 @@ from ActiveSegmentationLib.loop import (
     SelectionState,
     TrainingData,
     VolumeScore,
+    decided_settings,
     describe_device,
     evaluate_volumes,
     pool_statistics,
@@ -253,6 +254,7 @@ class Run:
             "requests": requests,
             "scores": [[s.volume, s.class_name, s.metric, None if np.isnan(s.value) else s.value] for s in scores],
             "model": model.key,
+            **decided_settings(model, self._settings),
             "versions": versions(),
             "device": describe_device(self._device),
             "seconds": {

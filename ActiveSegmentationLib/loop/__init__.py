@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ActiveSegmentationLib.loop.training import (
         TrainingData,
         VolumeScore,
+        decided_settings,
         evaluate_volumes,
         report_left_out,
         train,

@@ -31,7 +31,7 @@ from ActiveSegmentationLib.loop.selection import (
 )
 from ActiveSegmentationLib.loop.settings import LoopSettings
 from ActiveSegmentationLib.loop.situation import study_settings, study_situation
-from ActiveSegmentationLib.loop.training import TrainingData, train
+from ActiveSegmentationLib.loop.training import TrainingData, decided_settings, train
 from ActiveSegmentationLib.segmentation import Ensemble, load_ensemble
 from ActiveSegmentationLib.study import Request, RequestList, SliceAnnotation, Study
 from ActiveSegmentationLib.study.extents import Extents
@@ -261,6 +261,7 @@ class StudyLoop:
         )
         record = {
             "settings": settings.to_json(),
+            **decided_settings(model, settings),
             "model": model.key,
             "annotated slices": len(self.annotations()),
             "versions": versions(),
@@ -270,7 +271,7 @@ class StudyLoop:
         return self._last_round(), model
 
     def _training_settings(self, ensemble_members: int | None, steps: int | None, seed: int | None) -> LoopSettings:
-        training = self.settings.training if steps is None else replace(self.settings.training, steps=steps)
+        training = self.settings.training if steps is None else self.settings.training.with_steps(steps)
         members = ensemble_members or self.settings.ensemble_members
         seed = self.settings.seed if seed is None else seed
         settings = replace(self.settings, training=training, ensemble_members=members, seed=seed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from ActiveSegmentationLib.segmentation import (
     TrainingTask,
     examples_from_annotations,
     fit_ensemble,
+    planned_settings,
     predict_volume,
 )
 from ActiveSegmentationLib.study import LabelSet, SliceAnnotation
@@ -74,16 +76,25 @@ def train(
     Raises:
         BadInput: If nothing is annotated, or the best weights are wanted and there is nothing to validate on.
     """
-    close = settings.training.close_background
+    compute = compute or Compute()
+    stack, classes, close = data.stack, data.labels.classes, settings.training.close_background
+    examples = examples_from_annotations(stack, data.annotations, data.labels, close_background=close)
+    training = planned_settings(settings.training, stack, examples, classes, folder=folder, compute=compute)
     task = TrainingTask(
-        data.stack,
-        examples_from_annotations(data.stack, data.annotations, data.labels, close_background=close),
-        data.labels.classes,
-        settings.training,
+        stack,
+        examples,
+        classes,
+        training,
         seed=settings.seed,
         validation=_validation_examples(data) if settings.training.select == "best" else None,
     )
     return fit_ensemble(task, settings.ensemble_members, folder=folder, compute=compute, initial=initial)
+
+
+def decided_settings(model: Ensemble, settings: LoopSettings) -> dict[str, Any]:
+    """For records: the settings that a model was trained with, if its learner decided on others than were asked for."""
+    used = model.members[0].settings
+    return {} if used == settings.training else {"training settings": used.to_json()}
 
 
 def _validation_examples(data: TrainingData) -> Examples:

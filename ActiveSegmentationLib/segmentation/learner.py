@@ -44,10 +44,12 @@ class SegmentationLearner(ABC):
     Attributes:
         options: Class of the learner's own settings, which ``TrainingSettings.options`` gives by name.
         needs_masks: Whether it cannot learn from scribbles.
+        counts_minutes: Whether ``configure`` turns the minutes of the settings into a number of steps.
     """
 
     options: ClassVar[type[Settings]] = NoOptions
     needs_masks: ClassVar[bool] = False
+    counts_minutes: ClassVar[bool] = False
 
     @classmethod
     @abstractmethod
@@ -63,6 +65,10 @@ class SegmentationLearner(ABC):
                 do, or a package is missing; names the field or the package, and what to do.
         """
         cls.options.from_json(settings.options)
+        if settings.minutes and not cls.counts_minutes:
+            message = f"The learner '{settings.learner}' cannot be trained for a budget of time."
+            advice = "Give a number of steps, and 0 minutes."
+            raise BadInput(message, where="training settings, minutes", advice=advice)
         if settings.loss_head and LOSS_HEAD not in cls.capabilities(settings):
             advice = "Choose another strategy than 'learning-loss', or another learner."
             message = f"The learner '{settings.learner}' cannot be trained with a head that predicts its loss."

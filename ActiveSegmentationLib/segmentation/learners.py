@@ -48,6 +48,11 @@ LEARNERS: dict[str, LearnerEntry] = {
     "unet": LearnerEntry(
         ("network_learner", "NetworkLearner"), "2D U-Net of adjustable size; trains within minutes.", "Ronneberger 2015"
     ),
+    "auto": LearnerEntry(
+        ("auto_learner", "AutoLearner"),
+        "U-Net that fits itself to cohort and device, and trains for a budget of time.",
+        "after Isensee 2021 (nnU-Net)",
+    ),
 }
 """The learners of this library by name; a learner's module is imported when it is asked for."""
 

@@ -23,6 +23,7 @@ from ActiveSegmentationLib.segmentation.network import SegmentationNetwork, buil
 from ActiveSegmentationLib.segmentation.segmentation_model import SegmentationModel, read_network_model
 from ActiveSegmentationLib.segmentation.settings import TrainingSettings
 from ActiveSegmentationLib.segmentation.slices import Slices, plane_images, whole_planes
+from ActiveSegmentationLib.segmentation.speed import seconds_per_step, trial_training
 from ActiveSegmentationLib.segmentation.validation import batch_dice, foreground_dice
 from ActiveSegmentationLib.training import (
     Checkpoints,
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
     from ActiveSegmentationLib.common.compute import Compute
     from ActiveSegmentationLib.segmentation.predictor import TrainedModel
     from ActiveSegmentationLib.segmentation.training import TrainingTask
+
+FEWEST_STEPS, MOST_STEPS = 100, 10_000
+"""Limits of the number of steps that a budget of time becomes."""
 
 DICE_EVERY = 10
 """Steps between two measurements of the Dice of the training batch, which progress reports show."""
@@ -60,6 +64,7 @@ class NetworkLearner(SegmentationLearner, Learner):
         device: PyTorch device.
     """
 
+    counts_minutes: ClassVar[bool] = True
     history_file: ClassVar[str] = "history.json"
     advice: ClassVar[str] = "Lower the learning rate, and check the images of the annotated slices."
     stage = "Training"
@@ -98,6 +103,20 @@ class NetworkLearner(SegmentationLearner, Learner):
     def capabilities(cls, settings: TrainingSettings) -> frozenset[str]:
         """Everything; dropout only if a level has it. See ``SegmentationLearner.capabilities``."""
         return frozenset(CAPABILITIES) if settings.has_dropout else frozenset(CAPABILITIES) - {DROPOUT}
+
+    @classmethod
+    def configure(
+        cls, settings: TrainingSettings, stack: Slices, classes: int, *, compute: Compute
+    ) -> TrainingSettings:
+        """The settings with the steps that fit into the minutes, if any; see ``SegmentationLearner.configure``."""
+        if not settings.minutes:
+            return settings
+        step = seconds_per_step(trial_training(cls, stack, classes, settings, device=compute.device))
+        steps = min(MOST_STEPS, max(FEWEST_STEPS, int(60 * settings.minutes / step)))
+        compute.progress.message(
+            f"A training step takes {step:.2g} s: {steps} steps, about {steps * step / 60:.2g} minutes."
+        )
+        return settings.with_steps(steps)
 
     @classmethod
     def can_start_from(cls, initial: TrainedModel, settings: TrainingSettings, channels: int) -> bool:

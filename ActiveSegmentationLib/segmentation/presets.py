@@ -6,6 +6,7 @@ from ActiveSegmentationLib.segmentation.settings import AugmentationSettings, Tr
 
 TRAINING_PRESETS: dict[str, TrainingSettings] = {
     "default": TrainingSettings(),
+    "auto": TrainingSettings(learner="auto", minutes=5.0),
     "closed-scribbles": TrainingSettings(close_background=True),
     "vepa2024": TrainingSettings(
         steps=30_000,
@@ -101,7 +102,8 @@ TRAINING_PRESETS: dict[str, TrainingSettings] = {
 }
 """Settings by name.
 
-"default" was chosen by measurement for small grids on a CPU. The others follow Vepa et al. (NeurIPS 2024, full
-supervision), Gaillochet et al. (Medical Image Analysis 2023) and Ozdemir et al. (2021); docs/strategies.md lists the
-differences that remain.
+"default" was chosen by measurement for small grids on a CPU; "auto" fits the network to cohort and device, and trains
+for five minutes. "vepa2024", "gaillochet2023" and "ozdemir2021" follow Vepa et al. (NeurIPS 2024, full supervision),
+Gaillochet et al. (Medical Image Analysis 2023) and Ozdemir et al. (2021); docs/strategies.md lists the differences that
+remain.
 """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import pydantic
@@ -66,6 +66,8 @@ class TrainingSettings(Settings):
 
     Attributes:
         steps: Number of optimisation steps, regardless of the number of examples.
+        minutes: Time that the training of a model may take. The first steps are timed, and ``steps`` is then the number
+            that fits; the number is recorded. 0 for exactly ``steps``.
         batch_size: Slices per step; with fewer examples, each is used several times with different augmentation.
         learning_rate: Peak learning rate.
         weight_decay: Weight decay.
@@ -120,6 +122,7 @@ class TrainingSettings(Settings):
         "dice_share": 0.5,
         "dice_absent": False,
         "class_weights": "equal",
+        "minutes": 0.0,
         "neighbours": 0,
         "average": 0.0,
         "predict_flips": False,
@@ -160,6 +163,7 @@ class TrainingSettings(Settings):
     average: float = Field(default=0.0, ge=0, lt=1)
     predict_flips: bool = False
     crop: tuple[Count, ...] = Field(default=(), max_length=2)
+    minutes: NotNegative = 0.0
     learner: str = DEFAULT_LEARNER
     options: Mapping[str, Option] = field(default_factory=dict)
 
@@ -178,6 +182,10 @@ class TrainingSettings(Settings):
     def has_dropout(self) -> bool:
         """Whether any level has dropout, so that predictions with it differ."""
         return any(self.dropout + self.decoder_dropout)
+
+    def with_steps(self, steps: int) -> Self:
+        """These settings with a number of steps, instead of the steps or minutes that they had."""
+        return replace(self, steps=steps, minutes=0.0)
 
     @property
     def flips(self) -> list[tuple[int, ...]]:

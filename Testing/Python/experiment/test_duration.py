@@ -28,7 +28,9 @@ def test_a_round_costs_its_steps_and_one_look_at_every_slice_by_every_model():
     rows = {Role.POOL: np.arange(90), Role.TEST: np.arange(10)}
     settings = SimpleNamespace(ensemble_members=3, training=SimpleNamespace(steps=200))
     design = SimpleNamespace(rows=rows, settings=settings)
-    assert Speed(step=0.5, slice=0.01).round_seconds(design) == pytest.approx(3 * (100 + 1))
+    assert Speed(step=0.5, slice=0.01, steps=design.settings.training.steps).round_seconds(design) == pytest.approx(
+        3 * (100 + 1)
+    )
 
 
 def test_what_is_left_follows_the_time_of_the_finished_rounds(monkeypatch, listener):

@@ -17,7 +17,7 @@ from ActiveSegmentationLib.segmentation import learners as learners_module
 def test_the_librarys_own_learner_comes_first(monkeypatch):
     points = [EntryPoint(name, "x:y", learners_module.ENTRY_POINT_GROUP) for name in ("b", "a")]
     monkeypatch.setattr(plugins, "entry_points", lambda group: points)
-    assert learner_names() == ["unet", "a", "b"]
+    assert learner_names() == [*learners_module.LEARNERS, "a", "b"]
     assert learner_class("unet") is NetworkLearner
 
 

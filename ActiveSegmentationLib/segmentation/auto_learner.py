@@ -1,0 +1,92 @@
+"""The learner that configures itself: size of the network and of batches from the cohort's slices and the device."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ActiveSegmentationLib.segmentation.network_learner import NetworkLearner
+from ActiveSegmentationLib.segmentation.settings import FEWEST_LEVELS, MOST_LEVELS
+
+if TYPE_CHECKING:
+    from ActiveSegmentationLib.common.compute import Compute
+    from ActiveSegmentationLib.segmentation.settings import TrainingSettings
+    from ActiveSegmentationLib.segmentation.slices import Slices
+
+COARSEST = 4
+"""Pixels that the shorter side of the coarsest map has at least."""
+
+FIRST_WIDTH = {"cpu": 16, "gpu": 32}
+"""Channels of the two finest levels; each further level has twice as many as the one before."""
+
+WIDEST = {"cpu": 128, "gpu": 512}
+"""Most channels of a level."""
+
+BATCH = {"cpu": 8, "gpu": 16}
+"""Slices per step."""
+
+CPU_PART = 128
+"""Longest side in pixels of the part of a slice that a step on a CPU trains on; a GPU trains on whole slices."""
+
+DEEP = 2
+"""First level, counted from 0, that has dropout; at the finer ones it costs much and changes little."""
+
+CONFIGURED = "unet"
+"""Learner of the settings that ``AutoLearner.configure`` returns."""
+
+
+class AutoLearner(NetworkLearner):
+    """A U-Net that fits cohort and device, in the manner of nnU-Net (Isensee et al. 2021), and a budget of time.
+
+    ``configure`` decides, everything else stays as the settings say:
+
+    - Levels: as many as keep ``COARSEST`` pixels at the coarsest level.
+    - Channels, batch size and size of the trained parts: by the kind of device.
+    - Steps: as many as fit into ``TrainingSettings.minutes``, see ``NetworkLearner.configure``.
+
+    What it returns are settings of the learner "unet", which train the same model again on any device. Without
+    ``configure`` it trains as "unet" does.
+    """
+
+    @classmethod
+    def configure(
+        cls, settings: TrainingSettings, stack: Slices, classes: int, *, compute: Compute
+    ) -> TrainingSettings:
+        """The settings of a U-Net for this cohort and device; see ``SegmentationLearner.configure``."""
+        decided = designed(settings, stack.grid_shape, compute.device)
+        parts = f" on parts of {decided.crop[0]} x {decided.crop[1]} pixels" if decided.crop else ""
+        widths = " ".join(map(str, decided.features))
+        compute.progress.message(f"U-Net with channels {widths}, batches of {decided.batch_size} slices{parts}.")
+        return super().configure(decided, stack, classes, compute=compute)
+
+
+def designed(settings: TrainingSettings, grid: tuple[int, int], device: str) -> TrainingSettings:
+    """The settings with a network, batch size and part size that fit slices and device.
+
+    Args:
+        settings: Settings as they were asked for.
+        grid: Rows and columns of the slices.
+        device: PyTorch device.
+    """
+    kind = "cpu" if device == "cpu" else "gpu"
+    part = grid if kind == "gpu" else (min(grid[0], CPU_PART), min(grid[1], CPU_PART))
+    levels = levels_for(part)
+    widths = [min(WIDEST[kind], FIRST_WIDTH[kind] * 2 ** max(0, level - 1)) for level in range(levels)]
+    dropout = tuple(0.1 if level >= DEEP else 0.0 for level in range(levels))
+    return replace(
+        settings,
+        learner=CONFIGURED,
+        features=tuple(widths),
+        dropout=dropout,
+        decoder_dropout=dropout[:-1],
+        batch_size=BATCH[kind],
+        crop=() if part == grid else part,
+    )
+
+
+def levels_for(size: tuple[int, int]) -> int:
+    """Number of resolution levels for images of some rows and columns."""
+    levels = FEWEST_LEVELS
+    while levels < MOST_LEVELS and min(size) // 2**levels >= COARSEST:
+        levels += 1
+    return levels

@@ -27,6 +27,7 @@ class Curve:
         metric: Name of the metric.
         seeds: Seeds, (s).
         volumes: Ids of the test volumes, (v).
+        patients: Patient of each of these volumes, (v).
         annotated: (b,) int, numbers of annotated slices, increasing.
         percent: (b,) float, the same in percent of the pool.
         scores: (s, v, b) float, mean over the classes where the metric is defined; NaN if there is none.
@@ -37,6 +38,7 @@ class Curve:
     metric: str
     seeds: tuple[int, ...]
     volumes: tuple[str, ...]
+    patients: tuple[str, ...]
     annotated: np.ndarray
     percent: np.ndarray
     scores: np.ndarray
@@ -62,8 +64,9 @@ class Curve:
 
     @property
     def standard_error(self) -> np.ndarray:
-        """(b,) bootstrap standard error over test volumes; NaN with fewer than two volumes."""
-        return np.array([bootstrap_standard_error(self.scores[..., budget]) for budget in range(len(self.annotated))])
+        """(b,) bootstrap standard error over the patients of the test volumes; NaN with fewer than two patients."""
+        places = range(len(self.annotated))
+        return np.array([bootstrap_standard_error(self.scores[..., b], groups=self.patients) for b in places])
 
     @property
     def area(self) -> float:
@@ -100,7 +103,8 @@ def learning_curves(rows: Iterable[ResultRow], metric: str = "dice", *, cohort: 
     if len(cohorts_of(chosen)) > 1:
         raise ValueError(f"The rows are of several cohorts ({', '.join(cohorts_of(chosen))}): name one.")
     seeds = sorted({row.seed for row in chosen})
-    volumes = sorted({row.volume for row in chosen})
+    patients = {row.volume: row.patient for row in chosen}
+    volumes = sorted(patients)
     percent = {row.annotated_slices: row.percent for row in chosen}
     budgets = sorted(percent)
     curves = []
@@ -115,6 +119,7 @@ def learning_curves(rows: Iterable[ResultRow], metric: str = "dice", *, cohort: 
                 metric,
                 tuple(seeds),
                 tuple(volumes),
+                tuple(patients[volume] for volume in volumes),
                 np.array(budgets, dtype=np.int64),
                 np.array([percent[budget] for budget in budgets]),
                 scores,

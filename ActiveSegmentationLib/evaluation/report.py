@@ -28,8 +28,8 @@ CONVENTIONS = (
     "HD95 (95th percentile Hausdorff distance, the larger of both directions) and the mean surface distance are in "
     "millimetres and not defined where the reference or the prediction is empty. Such values are left out, and the "
     "next column has the share of classes that were missed.",
-    "Bands show one standard deviation over seeds. 2 SE is twice the bootstrap standard error over test volumes. "
-    "Intervals are 95 % t intervals of paired differences over seeds and test volumes, with the smaller number of the "
+    "Bands show one standard deviation over seeds. 2 SE is twice the bootstrap standard error over test patients. "
+    "Intervals are 95 % t intervals of paired differences over seeds and test patients, with the smaller number of the "
     "two minus 1 as degrees of freedom. Where such an interval contains 0, the difference is not significant; with "
     f"fewer than {FEW_SEEDS} seeds only large differences are. The sentences above use intervals that hold for all "
     "pairs of strategies together (Bonferroni). The other intervals are not corrected for the number of comparisons, "

@@ -7,7 +7,7 @@ import dataclasses
 import io
 import math
 import numbers
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +27,7 @@ class ResultRow:
         round: Round, from 1.
         annotated_slices: Slices annotated when the model was trained.
         percent: The same in percent of the pool, 0..100.
+        patient: Patient of the test volume.
         volume: Id of the test volume.
         class_name: Name of the class.
         metric: Name of the metric.
@@ -39,6 +40,7 @@ class ResultRow:
     round: int
     annotated_slices: int
     percent: float
+    patient: str
     volume: str
     class_name: str
     metric: str
@@ -83,8 +85,8 @@ _Row = TypeVar("_Row", ResultRow, RequestRow)
 def write_results_csv(path: Path, rows: Iterable[ResultRow]) -> None:
     """Write result rows, sorted by all their fields, in one atomic step.
 
-    The header is ``cohort,strategy,seed,round,annotated slices,percent,volume,class,metric,value``. Numbers are written
-    with all digits; NaN is an empty cell.
+    The header is ``cohort,strategy,seed,round,annotated slices,percent,patient,volume,class,metric,value``. Numbers are
+    written with all digits; NaN is an empty cell.
 
     Raises:
         BadInput: If the folder cannot be written.
@@ -110,10 +112,12 @@ def write_requests_csv(path: Path, rows: Iterable[RequestRow]) -> None:
 def read_results_csv(path: Path) -> list[ResultRow]:
     """Read a file of ``write_results_csv``; columns may be in any order, and unknown columns are ignored.
 
+    Files of earlier versions have no column ``patient``: each of their volumes is read as a patient of its own.
+
     Raises:
         BadInput: If the file or a column is missing, or a cell is not valid.
     """
-    return _read(path, ResultRow)
+    return _read(path, ResultRow, {"patient": "volume"})
 
 
 def read_requests_csv(path: Path) -> list[RequestRow]:
@@ -142,17 +146,19 @@ def _write(path: Path, kind: type[_Row], rows: Sequence[_Row]) -> None:
     write_text(path, text.getvalue())
 
 
-def _read(path: Path, kind: type[_Row]) -> list[_Row]:
+def _read(path: Path, kind: type[_Row], instead: Mapping[str, str] | None = None) -> list[_Row]:
+    """Rows of the file; a missing column is read from the one that ``instead`` names."""
     with explained(path):
         content = Path(path).read_bytes()
     advice = "Create the file again, or restore it."
     try:
         lines = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
         header = next(lines, [])
-        missing = [column for column in _columns(kind) if column not in header]
+        columns = [name if name in header else (instead or {}).get(name, name) for name in _columns(kind)]
+        missing = [column for column in columns if column not in header]
         if missing:
             raise BadInput(f"The column {', '.join(missing)} is missing.", where=path, advice=advice)
-        places = [header.index(column) for column in _columns(kind)]
+        places = [header.index(column) for column in columns]
         return [_row(kind, cells, places, f"{path}, line {lines.line_num}") for cells in lines if cells]
     except (csv.Error, UnicodeDecodeError) as error:
         raise BadInput(f"The file is not a readable CSV table ({error}).", where=path, advice=advice) from error

@@ -14,7 +14,7 @@ from scipy.stats import t as student_t
 from ActiveSegmentationLib.common.seeds import generator
 
 RESAMPLES = 1000
-"""Bootstrap resamples of the standard error over test volumes, as in Vepa 2024."""
+"""Bootstrap resamples of a standard error, as in Vepa 2024."""
 
 FEW_SEEDS = 5
 """With fewer seeds only large differences are significant; others are reported as having too few seeds."""
@@ -22,7 +22,7 @@ FEW_SEEDS = 5
 
 @dataclass(frozen=True)
 class Difference:
-    """Difference of two strategies, the first minus the second, with a t interval over seeds and test volumes.
+    """Difference of two strategies, the first minus the second, with a t interval over seeds and test patients.
 
     Attributes:
         mean: Mean difference, in the unit of the scores; NaN if no scores are paired.
@@ -30,6 +30,7 @@ class Difference:
         high: Upper end; NaN likewise.
         seeds: Seeds with paired scores.
         volumes: Test volumes with paired scores.
+        patients: Patients of these volumes.
     """
 
     mean: float
@@ -37,6 +38,7 @@ class Difference:
     high: float
     seeds: int
     volumes: int
+    patients: int
 
     @property
     def verdict(self) -> int:
@@ -78,26 +80,33 @@ def mean_without_nan(values: np.ndarray, axis: int | tuple[int, ...] | None = No
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def bootstrap_standard_error(scores: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0) -> float:
-    """Bootstrap standard error of the mean score over test volumes (Vepa 2024, which reports twice this value).
+def bootstrap_standard_error(
+    scores: np.ndarray, *, groups: Sequence[str] | None = None, resamples: int = RESAMPLES, seed: int = 0
+) -> float:
+    """Bootstrap standard error of the mean score over test volumes or slices (Vepa 2024, which reports twice this).
 
-    The scores of a volume are first averaged over the seeds. Then volumes are drawn with replacement, and the standard
-    deviation of the means of the draws is the standard error.
+    The scores of an item are first averaged over the seeds. Then items are drawn with replacement, and the standard
+    deviation of the means of the draws is the standard error (Vepa 2024, Appendix D, draws volumes or slices). With
+    ``groups``, whole groups are drawn, because items of one patient do not vary independently.
 
     Args:
-        scores: (seeds, volumes) float.
+        scores: (seeds, items) float; an item is a volume or a slice.
+        groups: (items,) the group of each item, for example its patient. Default: each item is drawn by itself.
         resamples: Number of draws.
         seed: Seed of the draws.
 
     Returns:
-        The standard error, in the unit of the scores; NaN with fewer than two volumes.
+        The standard error, in the unit of the scores; NaN with fewer than two items or groups.
     """
-    volumes = mean_without_nan(np.asarray(scores, dtype=np.float64), axis=0)
-    volumes = volumes[~np.isnan(volumes)]
-    if len(volumes) < 2:
+    items = mean_without_nan(np.asarray(scores, dtype=np.float64), axis=0)
+    known = ~np.isnan(items)
+    names = np.arange(len(items)) if groups is None else np.asarray(groups)
+    found, group = np.unique(names[known], return_inverse=True)
+    if len(found) < 2:
         return float("nan")
-    weights = _resampling_weights(len(volumes), resamples, generator(seed, "bootstrap", "volumes"))
-    return float((weights @ volumes).std(ddof=1))
+    sums, sizes = np.bincount(group, weights=items[known]), np.bincount(group)
+    weights = _resampling_weights(len(found), resamples, generator(seed, "bootstrap", "volumes"))
+    return float(((weights @ sums) / (weights @ sizes)).std(ddof=1))
 
 
 def area_under_learning_curve(budgets: Sequence[float] | np.ndarray, scores: np.ndarray) -> np.ndarray:
@@ -127,12 +136,15 @@ def area_under_learning_curve(budgets: Sequence[float] | np.ndarray, scores: np.
     return ((y[..., 1:] + y[..., :-1]) / 2) @ (steps / steps.sum())
 
 
-def paired_difference(first: np.ndarray, second: np.ndarray, *, level: float = 0.95) -> Difference:
-    """Mean difference of paired scores with a t interval over seeds and test volumes.
+def paired_difference(
+    first: np.ndarray, second: np.ndarray, *, patients: Sequence[str] | None = None, level: float = 0.95
+) -> Difference:
+    """Mean difference of paired scores with a t interval over seeds and test patients.
 
     - Effects that both strategies share (an easy volume, a lucky initial set) cancel in the differences.
-    - The variance of the mean difference over seeds and that over volumes are both estimated from the cluster means;
-      the noise of single runs on single volumes is in both and is subtracted once.
+    - The variance of the mean difference over seeds and that over patients are both estimated from the sums of the
+      clusters; the noise of single runs on single patients is in both and is subtracted once.
+    - The volumes of one patient count as one draw, because their scores go up and down together.
     - The degrees of freedom are the smaller number of clusters minus 1, so that two seeds need a difference of almost
       thirteen standard errors.
 
@@ -142,6 +154,7 @@ def paired_difference(first: np.ndarray, second: np.ndarray, *, level: float = 0
     Args:
         first: (seeds, volumes) float.
         second: (seeds, volumes) float, of the same seeds and volumes.
+        patients: (volumes,) patient of each volume. Default: each volume is of another patient.
         level: Coverage of the interval.
 
     Raises:
@@ -151,25 +164,32 @@ def paired_difference(first: np.ndarray, second: np.ndarray, *, level: float = 0
         raise ValueError(f"Two arrays of one shape (seeds, volumes) are needed, not {first.shape} and {second.shape}.")
     differences = np.asarray(first, dtype=np.float64) - second
     known = ~np.isnan(differences)
+    names = np.arange(first.shape[1]) if patients is None else np.asarray(patients)
+    if names.shape != first.shape[1:]:
+        raise ValueError(f"One patient for each of {first.shape[1]} volumes is needed, not {names.shape}.")
+    names = names[known.any(axis=0)]
     differences, known = (a[known.any(axis=1)][:, known.any(axis=0)] for a in (differences, known))
     if differences.size == 0:
-        return Difference(float("nan"), float("nan"), float("nan"), 0, 0)
+        return Difference(float("nan"), float("nan"), float("nan"), 0, 0, 0)
     mean = float(differences[known].mean())
     seeds, volumes = differences.shape
-    freedom = (seeds if volumes == 1 else min(seeds, volumes)) - 1
+    people, patient = np.unique(names, return_inverse=True)
+    freedom = (seeds if len(people) == 1 else min(seeds, len(people))) - 1
     reach = float("nan")
     if seeds > 1:
-        deviations = np.where(known, differences - mean, 0.0)
-        reach = float(student_t.ppf((1 + level) / 2, freedom) * np.sqrt(_two_way_variance(deviations, known)))
-    return Difference(mean, mean - reach, mean + reach, seeds, volumes)
+        of_patient = np.eye(len(people))[patient]
+        deviations = np.where(known, differences - mean, 0.0) @ of_patient
+        variance = _two_way_variance(deviations, known.astype(np.int64) @ of_patient)
+        reach = float(student_t.ppf((1 + level) / 2, freedom) * np.sqrt(variance))
+    return Difference(mean, mean - reach, mean + reach, seeds, volumes, len(people))
 
 
-def _two_way_variance(deviations: np.ndarray, known: np.ndarray) -> float:
-    """Variance of the mean of (seeds, volumes) values from their deviations, which are 0 where a value is missing."""
-    count = int(known.sum())
-    of_seeds, of_volumes = (_cluster_variance(deviations.sum(axis=axis), count) for axis in (1, 0))
-    of_cells = float((deviations**2).sum()) / (count * max(count - 1, 1))
-    return max(of_seeds, of_volumes, of_seeds + of_volumes - of_cells)
+def _two_way_variance(sums: np.ndarray, counts: np.ndarray) -> float:
+    """Variance of a mean of values in (seeds, patients) cells, from each cell's sum of deviations and its count."""
+    count = int(counts.sum())
+    of_seeds, of_patients = (_cluster_variance(sums.sum(axis=axis), count) for axis in (1, 0))
+    of_cells = _cluster_variance(sums[counts > 0], count)
+    return max(of_seeds, of_patients, of_seeds + of_patients - of_cells)
 
 
 def _cluster_variance(sums: np.ndarray, count: int) -> float:
@@ -211,7 +231,12 @@ def clustered_mean(
 
 
 def paired_area_difference(
-    budgets: Sequence[float] | np.ndarray, first: np.ndarray, second: np.ndarray, *, level: float = 0.95
+    budgets: Sequence[float] | np.ndarray,
+    first: np.ndarray,
+    second: np.ndarray,
+    *,
+    patients: Sequence[str] | None = None,
+    level: float = 0.95,
 ) -> Difference:
     """``paired_difference`` of the areas under the learning curves.
 
@@ -222,25 +247,29 @@ def paired_area_difference(
         budgets: (n,) strictly increasing.
         first: (seeds, volumes, n) float.
         second: (seeds, volumes, n) float.
+        patients: (volumes,) patient of each volume. Default: each volume is of another patient.
         level: Coverage of the interval.
     """
     areas = (area_under_learning_curve(budgets, first), area_under_learning_curve(budgets, second))
-    return paired_difference(*areas, level=level)
+    return paired_difference(*areas, patients=patients, level=level)
 
 
-def wins_ties_losses(first: np.ndarray, second: np.ndarray, *, level: float = 0.95) -> tuple[int, int, int]:
+def wins_ties_losses(
+    first: np.ndarray, second: np.ndarray, *, patients: Sequence[str] | None = None, level: float = 0.95
+) -> tuple[int, int, int]:
     """Number of budgets at which the first strategy is better, not significantly different, and worse.
 
     Args:
         first: (seeds, volumes, budgets) float.
         second: (seeds, volumes, budgets) float.
+        patients: (volumes,) patient of each volume. Default: each volume is of another patient.
         level: Coverage of the interval of ``paired_difference``, which must exclude 0 for a win or a loss.
 
     Returns:
         Wins, ties and losses; they add up to the budgets at which both have scores.
     """
     pairs = zip(np.moveaxis(first, -1, 0), np.moveaxis(second, -1, 0), strict=True)
-    found = [paired_difference(a, b, level=level) for a, b in pairs]
+    found = [paired_difference(a, b, patients=patients, level=level) for a, b in pairs]
     verdicts = [difference.verdict for difference in found if difference.seeds]
     return verdicts.count(1), verdicts.count(0), verdicts.count(-1)
 

@@ -30,7 +30,7 @@ class SummaryRow:
         percent: The same in percent of the pool.
         dice: Mean 3D Dice over classes, seeds and volumes, 0..1.
         sd: Standard deviation over seeds; NaN with one seed.
-        two_se: Twice the bootstrap standard error over test volumes; NaN with one volume.
+        two_se: Twice the bootstrap standard error over test patients; NaN with one patient.
         hd95: Mean 95th percentile Hausdorff distance in mm where it is defined; NaN if it was not computed.
         missed: Share of the classes present that were not predicted at all, 0..1; NaN if it was not computed.
         seeds: Seeds with results.
@@ -173,9 +173,11 @@ def _compared(first: Curve, second: Curve, pairs: int) -> Comparison:
     both = first.present & second.present
     a, b = first.scores[..., both], second.scores[..., both]
     area, joint = (
-        paired_area_difference(first.annotated[both], a, b, level=level) for level in (LEVEL, 1 - (1 - LEVEL) / pairs)
+        paired_area_difference(first.annotated[both], a, b, patients=first.patients, level=level)
+        for level in (LEVEL, 1 - (1 - LEVEL) / pairs)
     )
-    return Comparison(first.cohort, first.strategy, second.strategy, area, joint, pairs, *wins_ties_losses(a, b))
+    counts = wins_ties_losses(a, b, patients=first.patients)
+    return Comparison(first.cohort, first.strategy, second.strategy, area, joint, pairs, *counts)
 
 
 def best_at_budgets(rows: Iterable[ResultRow]) -> list[BestAtBudget]:
@@ -191,7 +193,8 @@ def best_at_budgets(rows: Iterable[ResultRow]) -> list[BestAtBudget]:
             best, second = ranked[0], ranked[1] if len(ranked) > 1 else None
             difference = None
             if second is not None:
-                difference = paired_difference(best.scores[..., place], second.scores[..., place])
+                pair = best.scores[..., place], second.scores[..., place]
+                difference = paired_difference(*pair, patients=best.patients)
             found.append(
                 BestAtBudget(
                     cohort=cohort,

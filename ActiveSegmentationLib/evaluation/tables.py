@@ -48,7 +48,7 @@ def summary_table(rows: Sequence[SummaryRow]) -> Table:
         ("AULC", True, [_number(row.area, 3) for row in rows]),
     ]
     caption = (
-        "Mean 3D Dice after each round. SD: over seeds; 2 SE: twice the bootstrap standard error over test volumes; "
+        "Mean 3D Dice after each round. SD: over seeds; 2 SE: twice the bootstrap standard error over test patients; "
         "missed: classes present and not predicted at all; left out: values of classes that neither reference nor "
         "prediction has; AULC: area under the learning curve."
     )
@@ -71,7 +71,7 @@ def comparison_table(rows: Sequence[Comparison]) -> Table:
     ]
     caption = (
         "Difference of the areas under the learning curves (3D Dice), with paired t intervals over seeds and test "
-        "volumes, which need two seeds. All pairs: intervals that hold for all pairs together in 95 %; each of the "
+        "patients, which need two seeds. All pairs: intervals that hold for all pairs together in 95 %; each of the "
         "others misses the truth one time in twenty. Wins, ties and losses: budgets at which the 95 % interval is "
         "above 0, contains 0, and is below 0."
     )

@@ -345,6 +345,7 @@ class Run:
                 round=number,
                 annotated_slices=annotated,
                 percent=percent,
+                patient=self._stack.volume(volume).patient,
                 volume=volume,
                 class_name=class_name,
                 metric=metric,

@@ -1,8 +1,9 @@
 """How often an interval says that two equally good strategies differ; it should be at most 5 %.
 
 Scores of strategies without any difference are drawn again and again: every run (strategy and seed) has an effect of
-its own on all test volumes, and every score has noise; in some variants a strategy also suits single volumes better
-than others, in every seed. Counted is how often the interval of ``paired_difference`` leaves out 0, how often the
+its own on all test volumes, and every score has noise; in some variants a strategy also suits single patients better
+than others, in every seed. Counted is how often the interval of ``paired_difference`` leaves out 0, how often it does
+if the volume is the draw although patients have two, how often the
 paired two-level bootstrap does that was used before, and how often ``headline`` calls the best of four strategies
 better than any other.
 
@@ -51,7 +52,8 @@ class Variant:
         volumes: Test volumes.
         run: Distribution of the runs' effects, scaled by 0.02.
         noise: Distribution of single scores, scaled by 0.03.
-        suits: Standard deviation of a strategy's own effect on a volume.
+        suits: Standard deviation of a strategy's own effect on a patient.
+        each: Volumes of every patient.
     """
 
     name: str
@@ -59,11 +61,17 @@ class Variant:
     run: Draw = gauss
     noise: Draw = gauss
     suits: float = 0.0
+    each: int = 1
+
+    @property
+    def patients(self) -> list[str]:
+        """Patient of each volume."""
+        return [f"patient {volume // self.each}" for volume in range(self.volumes)]
 
     def scores(self, rng: np.random.Generator, strategies: int, seeds: int) -> np.ndarray:
         """(strategies, seeds, volumes) scores."""
         runs = 0.02 * self.run(rng, (strategies, seeds, 1))
-        own = self.suits * gauss(rng, (strategies, 1, self.volumes))
+        own = self.suits * gauss(rng, (strategies, 1, self.volumes // self.each)).repeat(self.each, axis=2)
         return 0.7 + runs + own + 0.03 * self.noise(rng, (strategies, seeds, self.volumes))
 
 
@@ -71,7 +79,9 @@ VARIANTS = (
     Variant("seed SD 0.02, noise 0.03, 20 volumes"),
     Variant("the same, 100 volumes", volumes=100),
     Variant("the same, 6 volumes", volumes=6),
-    Variant("volumes of their own, SD 0.03", suits=0.03),
+    Variant("patients of their own, SD 0.03", suits=0.03),
+    Variant("the same, two volumes a patient", suits=0.03, each=2),
+    Variant("the same, 6 patients", suits=0.03, each=2, volumes=12),
     Variant("heavy tails (t, 3 degrees)", run=heavy, noise=heavy),
     Variant("one run in ten fails", run=failing),
 )
@@ -85,19 +95,23 @@ def bootstrap_excludes_zero(differences: np.ndarray, rng: np.random.Generator, d
     return bool(low > 0 or high < 0)
 
 
-def wrong_shares(variant: Variant, seeds: int, repeats: int, rng: np.random.Generator) -> tuple[float, float, float]:
-    """Shares of wrong verdicts: t interval, bootstrap, and the best of several strategies against all others."""
-    single = bootstrap = several = 0
+def wrong_shares(variant: Variant, seeds: int, repeats: int, rng: np.random.Generator) -> tuple[float, ...]:
+    """Shares of wrong verdicts: t interval with the patient as the draw and with the volume, bootstrap over volumes,
+    and the best of several strategies against all others."""
+    single = volumes = bootstrap = several = 0
     pairs = STRATEGIES * (STRATEGIES - 1) // 2
     for _ in range(repeats):
         scores = variant.scores(rng, STRATEGIES, seeds)
-        single += paired_difference(scores[0], scores[1]).verdict != 0
+        single += paired_difference(scores[0], scores[1], patients=variant.patients).verdict != 0
+        volumes += paired_difference(scores[0], scores[1]).verdict != 0
         bootstrap += bootstrap_excludes_zero(scores[0] - scores[1], rng)
         best = int(scores.mean((1, 2)).argmax())
         others = (n for n in range(STRATEGIES) if n != best)
         joint = 1 - 0.05 / pairs
-        several += any(paired_difference(scores[best], scores[n], level=joint).verdict for n in others)
-    return single / repeats, bootstrap / repeats, several / repeats
+        several += any(
+            paired_difference(scores[best], scores[n], patients=variant.patients, level=joint).verdict for n in others
+        )
+    return single / repeats, volumes / repeats, bootstrap / repeats, several / repeats
 
 
 def wrong_over_settings(cohorts: int, repeats: int, rng: np.random.Generator) -> tuple[float, float]:
@@ -127,7 +141,12 @@ def main() -> None:
         variant.name: [wrong_shares(variant, n, options.repeats, np.random.default_rng(n)) for n in counts]
         for variant in VARIANTS
     }
-    titles = ("t interval, two strategies", "bootstrap, two strategies", f"headline, best of {STRATEGIES}")
+    titles = (
+        "t interval, two strategies",
+        "t interval with the volume as the draw",
+        "bootstrap, two strategies",
+        f"headline, best of {STRATEGIES}",
+    )
     for place, title in enumerate(titles):
         print(f"| {title} | " + " | ".join(f"{n} seeds" for n in counts) + " |")
         print("| --- |" + " ---: |" * len(counts))

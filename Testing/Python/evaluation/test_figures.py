@@ -29,7 +29,7 @@ def close_to(picture, color):
 
 def rows(strategies=("a", "b"), seeds=(0, 1), budgets=(10, 20), cohort="c"):
     return [
-        ResultRow(cohort, s, seed, n, b, b / 10, "v", "LV", "dice", 0.5 + 0.1 * n + 0.01 * seed + 0.05 * place)
+        ResultRow(cohort, s, seed, n, b, b / 10, "p", "v", "LV", "dice", 0.5 + 0.1 * n + 0.01 * seed + 0.05 * place)
         for place, s in enumerate(strategies)
         for seed in seeds
         for n, b in enumerate(budgets)

@@ -54,7 +54,7 @@ def results(strategies=("random", "coreset"), name="c"):
     rng = np.random.default_rng(0)
     return [
         ResultRow(
-            name, s, seed, n, b, b / 10, f"v{v}", "LV", "dice", float(0.6 + 0.1 * n + 0.1 * p + rng.normal(0, 0.01))
+            name, s, seed, n, b, b / 10, f"p{v}", f"v{v}", "LV", "dice", float(0.6 + 0.1 * n + 0.1 * p + rng.normal(0, 0.01))
         )
         for p, s in enumerate(strategies)
         for seed in (0, 1)
@@ -174,7 +174,7 @@ def test_the_report_can_be_made_again_from_its_tables(tmp_path):
     assert (tmp_path / "1.html").read_bytes() == (tmp_path / "2.html").read_bytes()
 
 
-@pytest.mark.parametrize("some", [[], [ResultRow("c", "s", 0, 1, 5, 1.0, "v", "LV", "dice", float("nan"))]])
+@pytest.mark.parametrize("some", [[], [ResultRow("c", "s", 0, 1, 5, 1.0, "p", "v", "LV", "dice", float("nan"))]])
 def test_a_report_without_results_says_so(tmp_path, some):
     write_report(tmp_path / "report.html", Report("Empty", some))
     page = Page((tmp_path / "report.html").read_text())

@@ -27,6 +27,7 @@ results = st.lists(
         round=numbers,
         annotated_slices=numbers,
         percent=st.floats(0, 100),
+        patient=words,
         volume=words,
         class_name=words,
         metric=words,
@@ -76,6 +77,7 @@ def row(**changes):
         "round": 1,
         "annotated_slices": 10,
         "percent": 0.1 + 0.2,
+        "patient": "p",
         "volume": "v",
         "class_name": "LV",
         "metric": "dice",
@@ -87,9 +89,9 @@ def row(**changes):
 def test_the_files_say_what_they_promise(tmp_path):
     write_results_csv(tmp_path / "r.csv", [row(volume="b", value=math.nan), row(volume="a")])
     assert (tmp_path / "r.csv").read_text() == (
-        "cohort,strategy,seed,round,annotated slices,percent,volume,class,metric,value\n"
-        "c,s,0,1,10,0.30000000000000004,a,LV,dice,0.5\n"
-        "c,s,0,1,10,0.30000000000000004,b,LV,dice,\n"
+        "cohort,strategy,seed,round,annotated slices,percent,patient,volume,class,metric,value\n"
+        "c,s,0,1,10,0.30000000000000004,p,a,LV,dice,0.5\n"
+        "c,s,0,1,10,0.30000000000000004,p,b,LV,dice,\n"
     )
     write_requests_csv(tmp_path / "q.csv", [RequestRow("c", "s", 0, 1, 1, "p", "v", 2, 0, 1.5, 'far, "very"')])
     assert (tmp_path / "q.csv").read_text() == (
@@ -144,10 +146,19 @@ def test_a_bad_cell_is_named_with_its_line(tmp_path, old, new):
 def test_more_columns_in_another_order_are_fine(tmp_path):
     path = tmp_path / "results.csv"
     path.write_text(
-        "value,note,metric,class,volume,percent,annotated slices,round,seed,strategy,cohort\n"
-        "0.5,hello,dice,LV,v,1.5,10,1,0,s,c\n"
+        "value,note,metric,class,patient,volume,percent,annotated slices,round,seed,strategy,cohort\n"
+        "0.5,hello,dice,LV,p,v,1.5,10,1,0,s,c\n"
     )
     assert read_results_csv(path) == [row(percent=1.5)]
+
+
+def test_in_files_of_earlier_versions_each_volume_is_a_patient(tmp_path):
+    path = tmp_path / "results.csv"
+    path.write_text(
+        "cohort,strategy,seed,round,annotated slices,percent,volume,class,metric,value\n"
+        "c,s,0,1,10,1.5,v,LV,dice,0.5\n"
+    )
+    assert read_results_csv(path) == [row(percent=1.5, patient="v")]
 
 
 def test_slices_count_from_1_in_the_file_and_a_file_that_counts_from_0_is_refused(tmp_path):

@@ -96,6 +96,61 @@ def test_the_paired_interval_is_the_literal_one(shape):
     assert (found.seeds, found.volumes) == shape
 
 
+def literal_interval_of_patients(first, second, patients):
+    """Sums of deviations of every seed, every patient and every (seed, patient), squared, by loops."""
+    d = first - second
+    deviations = d - d.mean()
+    people = sorted(set(patients))
+    of = {person: [place for place, name in enumerate(patients) if name == person] for person in people}
+
+    def variance(sums):
+        return sum(each**2 for each in sums) / d.size**2 * len(sums) / (len(sums) - 1)
+
+    of_seeds = variance([deviations[s].sum() for s in range(len(d))])
+    of_people = variance([deviations[:, of[person]].sum() for person in people])
+    of_cells = variance([deviations[s, of[person]].sum() for s in range(len(d)) for person in people])
+    reach = student_t.ppf(0.975, min(len(d), len(people)) - 1)
+    reach *= np.sqrt(max(of_seeds, of_people, of_seeds + of_people - of_cells))
+    return d.mean() - reach, d.mean() + reach
+
+
+def test_volumes_of_a_patient_count_as_one_draw():
+    rng = np.random.default_rng(3)
+    patients = ["a", "b", "a", "c", "b", "a"]
+    second = rng.normal(0.7, 0.1, (4, 6))
+    first = second + rng.normal(0.02, 0.02, (4, 6))
+    found = paired_difference(first, second, patients=patients)
+    assert (found.low, found.high) == pytest.approx(literal_interval_of_patients(first, second, patients))
+    assert (found.seeds, found.volumes, found.patients) == (4, 6, 3)
+    assert found.mean == pytest.approx(np.mean(first - second))  # as in the tables, a mean over volumes
+    alone = paired_difference(first, second, patients=list("uvwxyz"))
+    assert (alone.low, alone.high) == pytest.approx(literal_interval(first, second))
+    with pytest.raises(ValueError, match="6 volumes"):
+        paired_difference(first, second, patients=["a"])
+
+
+def test_the_same_scores_twice_tell_nothing_more():
+    rng = np.random.default_rng(4)
+    first, second = rng.random((2, 5, 8))
+    twice = [np.repeat(scores, 2, axis=1) for scores in (first, second)]
+    once, both = paired_difference(first, second), paired_difference(*twice, patients=list("aabbccddeeffgghh"))
+    assert (both.low, both.high) == pytest.approx((once.low, once.high))
+    error = bootstrap_standard_error(twice[0], groups=list("aabbccddeeffgghh"), resamples=500)
+    assert error == pytest.approx(bootstrap_standard_error(first, resamples=500))
+    assert error > 1.2 * bootstrap_standard_error(twice[0], resamples=500)
+
+
+def test_the_standard_error_over_patients_agrees_with_a_literal_bootstrap():
+    rng = np.random.default_rng(5)
+    scores, patients = rng.random((2, 7)), list("aaabbcd")
+    volumes, means = scores.mean(axis=0), []
+    for _ in range(4000):
+        drawn = rng.choice(list("abcd"), 4)
+        means.append(np.mean([volumes[n] for person in drawn for n in range(7) if patients[n] == person]))
+    ours = bootstrap_standard_error(scores, groups=patients, resamples=4000)
+    assert ours == pytest.approx(np.std(means, ddof=1), rel=0.08)
+
+
 def test_one_volume_gives_the_t_interval_over_seeds():
     rng = np.random.default_rng(0)
     first, second = rng.random((2, 6, 1))
@@ -133,6 +188,19 @@ def test_equal_strategies_are_told_apart_in_five_percent_at_most(seeds, suits):
         first, second = 0.7 + runs + own + rng.normal(0, 0.03, (2, seeds, 20))
         wrong += paired_difference(first, second).verdict != 0
     assert wrong / repeats < 0.05 + 3 * np.sqrt(0.05 * 0.95 / repeats)
+
+
+def test_two_volumes_a_patient_keep_the_level_only_with_the_patient_as_the_draw():
+    rng = np.random.default_rng(6)
+    wrong, repeats = {"patients": 0, "volumes": 0}, 400
+    patients = [f"p{n // 2}" for n in range(20)]
+    for _ in range(repeats):
+        own = np.repeat(rng.normal(0, 0.06, (2, 1, 10)), 2, axis=2)
+        first, second = 0.7 + own + rng.normal(0, 0.01, (2, 12, 20))
+        wrong["patients"] += paired_difference(first, second, patients=patients).verdict != 0
+        wrong["volumes"] += paired_difference(first, second).verdict != 0
+    assert wrong["patients"] / repeats < 0.05 + 3 * np.sqrt(0.05 * 0.95 / repeats)
+    assert wrong["volumes"] / repeats > 0.12
 
 
 def test_a_large_difference_is_still_found_with_five_seeds():

@@ -32,7 +32,7 @@ def make_rows(gains=None, *, seeds=(0, 1, 2), volumes=8, budgets=(10, 20, 40), c
                 for volume in range(volumes):
                     for class_name, offset in (("LV", 0.1), ("RV", -0.1)):
                         value = 0.5 + 0.004 * annotated + 0.02 * volume + gain + offset + rng.normal(0, noise)
-                        cells = (cohort, strategy, seed, number, annotated, annotated / 2, f"v{volume}", class_name)
+                        cells = (cohort, strategy, seed, number, annotated, annotated / 2, f"p{volume}", f"v{volume}", class_name)
                         rows.append(ResultRow(*cells, "dice", float(value)))
     return rows
 
@@ -50,6 +50,16 @@ def test_curves_equal_literal_means():
             of_seeds = [mean(r.value for r in own if r.seed == seed) for seed in (0, 1, 2)]
             assert curve.sd_over_seeds[place] == pytest.approx(stdev(of_seeds))
             assert curve.percent[place] == annotated / 2
+
+
+def test_comparisons_and_standard_errors_draw_patients():
+    rows = make_rows(noise=0.02)
+    pairs = [change(row, patient=f"p{int(row.volume[1:]) // 2}") for row in rows]
+    alone, paired = comparisons(rows)[0], comparisons(pairs)[0]
+    assert (alone.area.patients, paired.area.patients, paired.area.volumes) == (8, 4, 8)
+    assert alone.area.mean == pytest.approx(paired.area.mean)
+    errors, wider = ([row.two_se for row in summary(some)] for some in (rows, pairs))
+    assert np.mean(wider) > 1.1 * np.mean(errors)  # neighbours are alike: volume n is harder than n - 1
 
 
 def test_undefined_values_are_left_out_and_counted():
@@ -120,7 +130,7 @@ def test_the_best_of_many_equal_strategies_is_not_called_better():
     for draw in range(40):
         rng = np.random.default_rng(draw)
         rows = [
-            ResultRow("c", f"s{strategy}", seed, 1, 10, 1.0, f"v{volume}", "A", "dice", 0.7 + effect + noise)
+            ResultRow("c", f"s{strategy}", seed, 1, 10, 1.0, f"p{volume}", f"v{volume}", "A", "dice", 0.7 + effect + noise)
             for strategy in range(6)
             for seed in range(3)
             for effect in [rng.normal(0, 0.02)]

@@ -99,6 +99,7 @@ def test_the_same_requests(after):
 
 def test_the_same_results(after):
     found, recorded = table(after / "benchmark" / "results.csv"), table(record_results.RECORDED / "results.csv")
+    assert all(row["volume"].startswith(row.pop("patient")) for row in found)  # earlier versions had no patients
     assert list(found[0]) == list(recorded[0])
     values, expected = ([float(row.pop("value") or "nan") for row in rows] for rows in (found, recorded))
     assert found == recorded
@@ -111,10 +112,14 @@ def test_the_same_results(after):
 def test_a_comparison_of_then_is_taken_as_finished(before, tmp_path, monkeypatch):
     for name in ("cohort", "benchmark"):
         shutil.copytree(before / name, tmp_path / name)
-    tables = {name: (tmp_path / "benchmark" / name).read_bytes() for name in ("requests.csv", "results.csv")}
+    requests, results = (tmp_path / "benchmark" / name for name in ("requests.csv", "results.csv"))
+    bytes_then, rows_then = requests.read_bytes(), table(results)
     monkeypatch.setattr("ActiveSegmentationLib.experiment.run.train", None)
     run_benchmark(record_results.benchmark_options(tmp_path / "cohort", tmp_path / "benchmark"))
-    assert {name: (tmp_path / "benchmark" / name).read_bytes() for name in tables} == tables
+    assert requests.read_bytes() == bytes_then
+    rows = table(results)
+    assert {row.pop("patient") for row in rows} == {"patient003"}  # earlier versions had no patients
+    assert rows == rows_then
     assert (tmp_path / "benchmark" / "report.html").is_file()
 
 

@@ -8,13 +8,32 @@ from typing import TYPE_CHECKING
 from ActiveSegmentationLib.common.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from ActiveSegmentationLib.evaluation.batches import (
+        BatchFacts,
+        Deviations,
+        batch_facts,
+        class_entropy,
+        correlation,
+        group_deviations,
+        mean_over_seeds,
+        mean_pairwise_deviation,
+    )
+    from ActiveSegmentationLib.evaluation.costs import (
+        CostCurve,
+        CostModel,
+        ForegroundEfficiency,
+        cost_curves,
+        foreground_rate,
+    )
     from ActiveSegmentationLib.evaluation.curve_figure import learning_curve
     from ActiveSegmentationLib.evaluation.curves import (
+        UPPER_BOUND,
         Curve,
         cohorts_of,
         format_percent,
         learning_curves,
         showcase_volumes,
+        upper_bounds,
     )
     from ActiveSegmentationLib.evaluation.figures import (
         PredictionView,
@@ -30,6 +49,22 @@ if TYPE_CHECKING:
         dice,
         surface_distances,
         volume_metrics,
+    )
+    from ActiveSegmentationLib.evaluation.paired_tests import (
+        PenaltyMatrix,
+        curve_p_value,
+        pairwise_penalties,
+        penalty_matrix,
+        permutation_p_value,
+    )
+    from ActiveSegmentationLib.evaluation.paper_tables import (
+        batch_table,
+        correlation_table,
+        cost_table,
+        deviation_table,
+        efficiency_table,
+        gap_table,
+        penalty_table,
     )
     from ActiveSegmentationLib.evaluation.report import CONVENTIONS, Picture, Report, RequestKey, write_report
     from ActiveSegmentationLib.evaluation.results import (
@@ -69,5 +104,6 @@ if TYPE_CHECKING:
         format_text,
         summary_table,
     )
+    from ActiveSegmentationLib.evaluation.upper_bound import Gap, gaps
 else:
     __getattr__, __dir__, __all__ = lazy_names(__name__)

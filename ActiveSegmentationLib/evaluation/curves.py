@@ -14,6 +14,9 @@ from ActiveSegmentationLib.evaluation.statistics import (
     mean_without_nan,
 )
 
+UPPER_BOUND = "upper-bound"
+"""Name in result rows of a model trained on the whole pool, which is no strategy and has no learning curve."""
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -89,7 +92,7 @@ def learning_curves(rows: Iterable[ResultRow], metric: str = "dice", *, cohort: 
     """The learning curve of every strategy, sorted by name.
 
     Args:
-        rows: Result rows; those of other metrics and cohorts are ignored.
+        rows: Result rows; those of other metrics and cohorts and of the upper bound are ignored.
         metric: Name of the metric.
         cohort: Name of the cohort. Default: the only one.
 
@@ -99,7 +102,9 @@ def learning_curves(rows: Iterable[ResultRow], metric: str = "dice", *, cohort: 
     Raises:
         ValueError: If no cohort is named and the rows are of several.
     """
-    chosen = [row for row in rows if row.metric == metric and cohort in (None, row.cohort)]
+    chosen = [
+        row for row in rows if row.metric == metric and cohort in (None, row.cohort) and row.strategy != UPPER_BOUND
+    ]
     if len(cohorts_of(chosen)) > 1:
         raise ValueError(f"The rows are of several cohorts ({', '.join(cohorts_of(chosen))}): name one.")
     seeds = sorted({row.seed for row in chosen})
@@ -126,6 +131,22 @@ def learning_curves(rows: Iterable[ResultRow], metric: str = "dice", *, cohort: 
             )
         )
     return curves
+
+
+def upper_bounds(rows: Iterable[ResultRow], metric: str = "dice", *, cohort: str | None = None) -> dict[int, float]:
+    """Score of the model trained on the whole pool by seed, the mean over volumes of the mean over classes.
+
+    Args:
+        rows: Result rows; those of other metrics and cohorts are ignored.
+        metric: Name of the metric.
+        cohort: Name of the cohort. Default: all.
+    """
+    values: dict[int, dict[str, list[float]]] = {}
+    for row in rows:
+        if row.strategy == UPPER_BOUND and row.metric == metric and cohort in (None, row.cohort):
+            values.setdefault(row.seed, {}).setdefault(row.volume, []).append(row.value)
+    means = {seed: [mean_without_nan(np.array(own)) for own in of.values()] for seed, of in values.items()}
+    return {seed: float(mean_without_nan(np.array(own))) for seed, own in means.items()}
 
 
 def _scores(

@@ -13,10 +13,13 @@ from typing import Any
 from ActiveSegmentationLib.common.files import write_text
 from ActiveSegmentationLib.evaluation.curve_figure import learning_curve
 from ActiveSegmentationLib.evaluation.curves import learning_curves
+from ActiveSegmentationLib.evaluation.paired_tests import penalty_matrix
+from ActiveSegmentationLib.evaluation.paper_tables import gap_table, penalty_table
 from ActiveSegmentationLib.evaluation.results import RequestRow, ResultRow
 from ActiveSegmentationLib.evaluation.statistics import FEW_SEEDS
 from ActiveSegmentationLib.evaluation.summaries import best_at_budgets, comparisons, headline, summary
 from ActiveSegmentationLib.evaluation.tables import Table, budget_table, class_table, comparison_table, summary_table
+from ActiveSegmentationLib.evaluation.upper_bound import gaps
 
 RequestKey = tuple[str, int, int, int]
 """Strategy, seed, round and rank of a request."""
@@ -149,12 +152,19 @@ def _result_tables(results: Sequence[ResultRow]) -> list[Table]:
     summaries = summary(results)
     if not summaries:
         return []
-    tables = [budget_table(best_at_budgets(results))] if len({row.strategy for row in summaries}) > 1 else []
+    several = len({row.strategy for row in summaries}) > 1
+    tables = [budget_table(best_at_budgets(results))] if several else []
     tables.append(summary_table(summaries))
     pairs = comparisons(results)
     if pairs:
         tables.append(comparison_table(pairs))
     tables.append(class_table(results))
+    matrix = penalty_matrix(results)
+    if matrix is not None and len({row.seed for row in results}) > 1:
+        tables.append(penalty_table(matrix))
+    below = gaps(results)
+    if below:
+        tables.append(gap_table(below))
     return tables
 
 

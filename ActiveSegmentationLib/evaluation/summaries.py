@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from ActiveSegmentationLib.evaluation.curves import Curve, cohorts_of, format_percent, learning_curves
+from ActiveSegmentationLib.evaluation.paired_tests import curve_p_value
 from ActiveSegmentationLib.evaluation.results import ResultRow
 from ActiveSegmentationLib.evaluation.statistics import (
     Difference,
@@ -68,6 +69,7 @@ class Comparison:
         wins: Budgets at which the first is better (interval above 0).
         ties: Budgets at which the difference is not significant.
         losses: Budgets at which the first is worse.
+        curves: Both learning curves.
     """
 
     cohort: str
@@ -79,6 +81,12 @@ class Comparison:
     wins: int
     ties: int
     losses: int
+    curves: tuple[Curve, Curve] = field(repr=False, compare=False)
+
+    @property
+    def p_value(self) -> float:
+        """P-value of a paired permutation test over seeds and budgets, see ``curve_p_value``."""
+        return curve_p_value(*self.curves)
 
 
 @dataclass(frozen=True)
@@ -177,7 +185,7 @@ def _compared(first: Curve, second: Curve, pairs: int) -> Comparison:
         for level in (LEVEL, 1 - (1 - LEVEL) / pairs)
     )
     counts = wins_ties_losses(a, b, patients=first.patients)
-    return Comparison(first.cohort, first.strategy, second.strategy, area, joint, pairs, *counts)
+    return Comparison(first.cohort, first.strategy, second.strategy, area, joint, pairs, *counts, (first, second))
 
 
 def best_at_budgets(rows: Iterable[ResultRow]) -> list[BestAtBudget]:

@@ -37,22 +37,22 @@ def summary_table(rows: Sequence[SummaryRow]) -> Table:
         ("strategy", False, [row.strategy for row in rows]),
         ("slices", True, [str(row.annotated_slices) for row in rows]),
         ("%", True, [format_percent(row.percent) for row in rows]),
-        ("Dice", True, [_number(row.dice, 3) for row in rows]),
-        ("SD", True, [_number(row.sd, 3) for row in rows]),
-        ("2 SE", True, [_number(row.two_se, 3) for row in rows]),
-        ("HD95 mm", True, [_number(row.hd95, 2) for row in rows]),
-        ("missed", True, [_percent(row.missed) for row in rows]),
+        ("Dice", True, [number_text(row.dice, 3) for row in rows]),
+        ("SD", True, [number_text(row.sd, 3) for row in rows]),
+        ("2 SE", True, [number_text(row.two_se, 3) for row in rows]),
+        ("HD95 mm", True, [number_text(row.hd95, 2) for row in rows]),
+        ("missed", True, [percent_text(row.missed) for row in rows]),
         ("seeds", True, [str(row.seeds) for row in rows]),
         ("volumes", True, [str(row.volumes) for row in rows]),
         ("left out", True, [str(row.left_out) for row in rows]),
-        ("AULC", True, [_number(row.area, 3) for row in rows]),
+        ("AULC", True, [number_text(row.area, 3) for row in rows]),
     ]
     caption = (
         "Mean 3D Dice after each round. SD: over seeds; 2 SE: twice the bootstrap standard error over test patients; "
         "missed: classes present and not predicted at all; left out: values of classes that neither reference nor "
         "prediction has; AULC: area under the learning curve."
     )
-    return _table([column for column in columns if not rows or set(column[2]) - {_NONE}], caption)
+    return make_table(columns, caption)
 
 
 def comparison_table(rows: Sequence[Comparison]) -> Table:
@@ -68,14 +68,16 @@ def comparison_table(rows: Sequence[Comparison]) -> Table:
         ("wins", True, [str(row.wins) for row in rows]),
         ("ties", True, [str(row.ties) for row in rows]),
         ("losses", True, [str(row.losses) for row in rows]),
+        ("p", True, [number_text(row.p_value, 4) for row in rows]),
     ]
     caption = (
         "Difference of the areas under the learning curves (3D Dice), with paired t intervals over seeds and test "
         "patients, which need two seeds. All pairs: intervals that hold for all pairs together in 95 %; each of the "
         "others misses the truth one time in twenty. Wins, ties and losses: budgets at which the 95 % interval is "
-        "above 0, contains 0, and is below 0."
+        "above 0, contains 0, and is below 0. p: paired permutation test over seeds and budgets (Gaillochet 2023); "
+        "it takes the budgets of a seed for independent, so it is too small."
     )
-    return _table(columns, caption)
+    return make_table(columns, caption)
 
 
 def _joint_column(rows: Sequence[Comparison]) -> list[tuple[str, bool, list[str]]]:
@@ -92,7 +94,7 @@ def budget_table(rows: Sequence[BestAtBudget]) -> Table:
         ("slices", True, [str(row.annotated_slices) for row in rows]),
         ("%", True, [format_percent(row.percent) for row in rows]),
         ("best", False, [row.best for row in rows]),
-        ("Dice", True, [_number(row.dice, 3) for row in rows]),
+        ("Dice", True, [number_text(row.dice, 3) for row in rows]),
         ("runner-up", False, [row.runner_up or _NONE for row in rows]),
         ("difference", True, [_signed(row.difference.mean) if row.difference else _NONE for row in rows]),
         (
@@ -102,7 +104,7 @@ def budget_table(rows: Sequence[BestAtBudget]) -> Table:
         ),
         ("verdict", False, [_verdict(row) for row in rows]),
     ]
-    return _table(
+    return make_table(
         columns, "The best strategy at each budget, by mean 3D Dice, and whether the difference is significant."
     )
 
@@ -121,10 +123,10 @@ def class_table(rows: Iterable[ResultRow]) -> Table:
             last = int(curve.annotated[curve.present][-1])
             found = [of_class[name].get(curve.strategy) for name in classes]
             scores = [math.nan if c is None else dict(zip(c.annotated, c.mean, strict=True))[last] for c in found]
-            lines.append((cohort, curve.strategy, str(last), *(_number(score, 3) for score in scores)))
+            lines.append((cohort, curve.strategy, str(last), *(number_text(score, 3) for score in scores)))
     heads = ("cohort", "strategy", "slices", *classes)
     columns = [(head, place > 1, [line[place] for line in lines]) for place, head in enumerate(heads)]
-    return _table(columns, "Mean 3D Dice of every class after the last round.")
+    return make_table(columns, "Mean 3D Dice of every class after the last round.")
 
 
 def format_text(table: Table) -> str:
@@ -134,9 +136,18 @@ def format_text(table: Table) -> str:
     return "".join(_aligned(line, widths, table.numeric).rstrip() + "\n" for line in lines)
 
 
-def _table(columns: Sequence[tuple[str, bool, list[str]]], caption: str) -> Table:
-    """A table of the columns, without the cohort's column if there is only one cohort."""
-    shown = [column for place, column in enumerate(columns) if place > 0 or len(set(column[2])) > 1]
+def make_table(columns: Sequence[tuple[str, bool, list[str]]], caption: str) -> Table:
+    """A table of the columns, without the first (the cohort's) if it has one value only, and without empty ones.
+
+    Args:
+        columns: Head, whether the cells are numbers, and the cells.
+        caption: What the table shows.
+    """
+    shown = [
+        column
+        for place, column in enumerate(columns)
+        if (place > 0 or len(set(column[2])) > 1) and (not column[2] or set(column[2]) - {_NONE})
+    ]
     header, numeric, cells = zip(*shown, strict=True)
     return Table(tuple(header), tuple(zip(*cells, strict=True)), tuple(numeric), caption)
 
@@ -146,7 +157,8 @@ def _aligned(line: Sequence[str], widths: Sequence[int], numeric: Sequence[bool]
     return "  ".join(cell.rjust(width) if right else cell.ljust(width) for cell, width, right in cells)
 
 
-def _number(value: float, digits: int) -> str:
+def number_text(value: float, digits: int) -> str:
+    """The number with so many decimals, or a dash for NaN."""
     return _NONE if math.isnan(value) else f"{value:.{digits}f}"
 
 
@@ -154,7 +166,8 @@ def _signed(value: float) -> str:
     return _NONE if math.isnan(value) else f"{value:+.3f}"
 
 
-def _percent(value: float) -> str:
+def percent_text(value: float) -> str:
+    """A share as a percentage with one decimal, or a dash for NaN."""
     return _NONE if math.isnan(value) else f"{100 * value:.1f} %"
 
 

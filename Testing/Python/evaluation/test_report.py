@@ -54,7 +54,17 @@ def results(strategies=("random", "coreset"), name="c"):
     rng = np.random.default_rng(0)
     return [
         ResultRow(
-            name, s, seed, n, b, b / 10, f"p{v}", f"v{v}", "LV", "dice", float(0.6 + 0.1 * n + 0.1 * p + rng.normal(0, 0.01))
+            name,
+            s,
+            seed,
+            n,
+            b,
+            b / 10,
+            f"p{v}",
+            f"v{v}",
+            "LV",
+            "dice",
+            float(0.6 + 0.1 * n + 0.1 * p + rng.normal(0, 0.01)),
         )
         for p, s in enumerate(strategies)
         for seed in (0, 1)

@@ -155,8 +155,7 @@ def test_more_columns_in_another_order_are_fine(tmp_path):
 def test_in_files_of_earlier_versions_each_volume_is_a_patient(tmp_path):
     path = tmp_path / "results.csv"
     path.write_text(
-        "cohort,strategy,seed,round,annotated slices,percent,volume,class,metric,value\n"
-        "c,s,0,1,10,1.5,v,LV,dice,0.5\n"
+        "cohort,strategy,seed,round,annotated slices,percent,volume,class,metric,value\nc,s,0,1,10,1.5,v,LV,dice,0.5\n"
     )
     assert read_results_csv(path) == [row(percent=1.5, patient="v")]
 

@@ -32,7 +32,17 @@ def make_rows(gains=None, *, seeds=(0, 1, 2), volumes=8, budgets=(10, 20, 40), c
                 for volume in range(volumes):
                     for class_name, offset in (("LV", 0.1), ("RV", -0.1)):
                         value = 0.5 + 0.004 * annotated + 0.02 * volume + gain + offset + rng.normal(0, noise)
-                        cells = (cohort, strategy, seed, number, annotated, annotated / 2, f"p{volume}", f"v{volume}", class_name)
+                        cells = (
+                            cohort,
+                            strategy,
+                            seed,
+                            number,
+                            annotated,
+                            annotated / 2,
+                            f"p{volume}",
+                            f"v{volume}",
+                            class_name,
+                        )
                         rows.append(ResultRow(*cells, "dice", float(value)))
     return rows
 
@@ -130,7 +140,9 @@ def test_the_best_of_many_equal_strategies_is_not_called_better():
     for draw in range(40):
         rng = np.random.default_rng(draw)
         rows = [
-            ResultRow("c", f"s{strategy}", seed, 1, 10, 1.0, f"p{volume}", f"v{volume}", "A", "dice", 0.7 + effect + noise)
+            ResultRow(
+                "c", f"s{strategy}", seed, 1, 10, 1.0, f"p{volume}", f"v{volume}", "A", "dice", 0.7 + effect + noise
+            )
             for strategy in range(6)
             for seed in range(3)
             for effect in [rng.normal(0, 0.02)]

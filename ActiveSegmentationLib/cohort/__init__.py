@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ActiveSegmentationLib.cohort.previews import Preview, write_previews
     from ActiveSegmentationLib.cohort.problems import ProblemGroup, grouped_problems, repeated
     from ActiveSegmentationLib.cohort.scribbles import scribble_from_mask
+    from ActiveSegmentationLib.cohort.source_volumes import SourceVolume
     from ActiveSegmentationLib.cohort.split import read_split, split_text, with_roles
     from ActiveSegmentationLib.cohort.stack import SliceStack
     from ActiveSegmentationLib.cohort.stack_building import UnusableVolumes, build_stack

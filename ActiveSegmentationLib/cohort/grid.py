@@ -93,6 +93,22 @@ class PlaneGrid:
         certain[BACKGROUND] = 1
         return self.turn.undo(np.where(self._inside_grid, moved, certain))
 
+    def probabilities_to_grid(self, values: np.ndarray) -> np.ndarray:
+        """Resample class probabilities of acquired planes linearly to the grid; beyond the image it is all background.
+
+        Args:
+            values: (n, C, h, w) float array, class 0 is background.
+
+        Returns:
+            (n, C, H, W) float32 array.
+
+        Raises:
+            BadInput: If the size of ``values`` is not ``native``.
+        """
+        certain = np.zeros(values.shape[-3], dtype=np.float32)
+        certain[BACKGROUND] = 1
+        return self.images_to_grid(np.swapaxes(values, 0, 1), certain).swapaxes(0, 1)
+
     def _require(self, array: np.ndarray, size: tuple[int, int]) -> None:
         if array.shape[-2:] != size:
             found = " x ".join(str(n) for n in array.shape[-2:])

@@ -28,6 +28,9 @@ from ActiveSegmentationLib.common.labels import IGNORE_LABEL
 if TYPE_CHECKING:
     import torch
 
+    from ActiveSegmentationLib.cohort.source_volumes import SourceVolume
+    from ActiveSegmentationLib.cohort.types import Cohort
+
 GPU_SHARE = 0.5
 """Fraction of a GPU's free memory that a whole stack may take."""
 
@@ -39,11 +42,12 @@ class SliceStack:
     showing slices; ``whole`` has them at full size, for segmentation. Their labels and probabilities (``to_grid``,
     ``inside``, ``from_grid``) have the size of the whole plane.
 
-    Made by ``build_stack``. Needs NumPy, and torch for ``batches`` and ``tensor``, but no image library. Can be
-    pickled; other processes map the same files.
+    Made by ``build_stack``. Needs NumPy, and torch for ``batches`` and ``tensor``, but no image library except for
+    ``source_volume``. Can be pickled; other processes map the same files.
 
     Args:
         folder: Folder of a finished stack.
+        cohort: The cohort that it was built of, for ``source_volume``.
 
     Attributes:
         folder: Its folder.
@@ -64,8 +68,9 @@ class SliceStack:
         BadInput: If there is no stack, its files are damaged, or another version made it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, cohort: Cohort | None = None) -> None:
         self.folder = Path(folder)
+        self._cohort = cohort
         record = read_record(self.folder)
         self.key: str = record["key"]
         self.settings = StackSettings.from_json(record["settings"])
@@ -99,7 +104,7 @@ class SliceStack:
         return len(self.index)
 
     def __reduce__(self):  # another process maps the same file instead of receiving a copy
-        return SliceStack, (self.folder,)
+        return SliceStack, (self.folder, self._cohort)
 
     @property
     def grid_shape(self) -> tuple[int, int]:
@@ -208,6 +213,36 @@ class SliceStack:
             BadInput: If the values do not have the grid's size, or the stack has no such volume.
         """
         return self.volume(volume_id).grid.probabilities_from_grid(values)
+
+    def planes_to_grid(self, values: np.ndarray, volume_id: str) -> np.ndarray:
+        """Resample class probabilities of acquired planes to the grid, linearly; the inverse of ``from_grid``.
+
+        Args:
+            values: (n, C, h, w) probabilities, class 0 is background.
+            volume_id: The volume.
+
+        Returns:
+            (n, C, H, W) float32, of whole planes where these are larger than the grid; beyond the image's border class
+            0 is 1 and the others are 0.
+
+        Raises:
+            BadInput: If the values do not have the plane's size, or the stack has no such volume.
+        """
+        return self.volume(volume_id).grid.probabilities_to_grid(values)
+
+    def source_volume(self, volume_id: str) -> SourceVolume:
+        """Read the image of a volume as it was acquired: neither normalised nor resampled.
+
+        Raises:
+            BadInput: If the stack was opened without its cohort or has no such volume, or the image cannot be read.
+        """
+        from ActiveSegmentationLib.cohort.source_volumes import read_source_volume
+
+        if self._cohort is None:
+            advice = "Open the stack with build_stack, which knows the cohort."
+            message = "The stack was opened without its cohort, so the images as they were acquired are unknown."
+            raise BadInput(message, where=self.folder, advice=advice)
+        return read_source_volume(self._cohort, self._cohort.volume(self.volume(volume_id).id), self.settings)
 
     def truth(self, volume_id: str, kind: AnnotationKind) -> np.ndarray | None:
         """Reference labels of a volume as they were when the stack was built.

@@ -97,7 +97,7 @@ def build_stack(
     _require_channels(cohort.volumes, settings)
     settings = resolve(settings, cohort.volumes)
     folder, built = _folder_of(cohort, settings, cache, workers or _workers(cohort.volumes), progress)
-    stack = SliceStack(folder)
+    stack = SliceStack(folder, cohort)
     if built or settings.crop:
         _tell_large(cohort.volumes, settings, progress)
     _tell_problems(stack, progress)

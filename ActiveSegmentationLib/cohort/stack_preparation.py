@@ -78,7 +78,7 @@ def prepare_volume(cohort: Cohort, volume: Volume, settings: StackSettings) -> P
         BadInput: If the image cannot be read or differs from the indexed one. Unusable labels are reported as problems
             in the result.
     """
-    planes = slices_first(normalise(_image(cohort, volume, settings), settings), volume.axis)
+    planes = slices_first(normalise(read_channels(cohort, volume, settings), settings), volume.axis)
     fill = planes.min(axis=(1, 2, 3))
     images = overview_grid(volume, settings).images_to_grid(planes, fill)
     whole = plane_grid(volume, settings).images_to_grid(planes, fill) if is_whole(volume, settings) else None
@@ -107,7 +107,12 @@ def blank_slices(planes: np.ndarray) -> np.ndarray:
     return (constant | (planes.std(axis=(2, 3)) <= BLANK_CONTRAST * contrast[:, None])).all(axis=0)
 
 
-def _image(cohort: Cohort, volume: Volume, settings: StackSettings) -> np.ndarray:
+def read_channels(cohort: Cohort, volume: Volume, settings: StackSettings) -> np.ndarray:
+    """Read the channels of a volume that the settings choose: (c, k, j, i) float32, finite.
+
+    Raises:
+        BadInput: If the image cannot be read, or differs from the indexed one.
+    """
     from ActiveSegmentationLib.cohort import io as cohort_io
 
     image = cohort_io.read_image(cohort, volume)

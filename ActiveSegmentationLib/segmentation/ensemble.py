@@ -63,11 +63,34 @@ class Ensemble(Predictor):
         self, stack: Slices, rows: np.ndarray, compute: Compute | None = None, *, stage: str = "Reading slices"
     ) -> Iterator[Batch]:
         """The inputs of the first member, which are those of all; see ``Predictor.batches``."""
-        for member in self.members[1:]:
-            member.to((compute or Compute()).device)
+        self._evaluate_on((compute or Compute()).device)
+        yield from self.members[0].batches(stack, rows, compute, stage=stage)
+
+    def plane_batches(self, stack: Slices, volume_id: str, compute: Compute | None = None) -> Iterator[Batch]:
+        """The inputs of the first member, which are those of all; see ``Predictor.plane_batches``."""
+        self._evaluate_on((compute or Compute()).device)
+        yield from self.members[0].plane_batches(stack, volume_id, compute)
+
+    def planes(self, stack: Slices, volume_id: str, predicted: torch.Tensor) -> np.ndarray:
+        """Predictions in the volume's planes, as the first member makes them; see ``Predictor.planes``."""
+        return self.members[0].planes(stack, volume_id, predicted)
+
+    def largest_slice(self, stack: Slices) -> tuple[int, int]:
+        """That of the first member; see ``Predictor.largest_slice``."""
+        return self.members[0].largest_slice(stack)
+
+    def network_slices(
+        self, stack: Slices, rows: np.ndarray, compute: Compute | None = None, *, stage: str = "Reading slices"
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Slices as the first member's network takes them; see ``Predictor.network_slices``."""
+        self._evaluate_on((compute or Compute()).device)
+        yield from self.members[0].network_slices(stack, rows, compute, stage=stage)
+
+    def _evaluate_on(self, device: str) -> None:
+        for member in self.members:
+            member.to(device)
             for network in member.networks():
                 network.eval()
-        yield from self.members[0].batches(stack, rows, compute, stage=stage)
 
     def predict(self, inputs: Any) -> torch.Tensor:
         """Mean of the members' probabilities (n, classes, H, W) float32; see ``Predictor.predict``."""

@@ -55,9 +55,7 @@ def predict_planes(
     Yields:
         (n, classes, h, w) float32 probabilities at the volume's own pixel size, n >= 1.
     """
-    rows = stack.volume_rows(volume_id)
-    batches = model.batches(stack, rows, compute, stage="Predicting slices")
-    for number, batch in enumerate(batches):
+    for number, batch in enumerate(model.plane_batches(stack, volume_id, compute)):
         with torch.no_grad():
             inputs = batch.inputs
             mean = model.predict(inputs) if sampler is None else _mean(sampler.draws(model, inputs, number))

@@ -110,11 +110,11 @@ class Predictor(ABC):
     def predicted_losses(self, stack: Slices, rows: np.ndarray, compute: Compute | None = None) -> np.ndarray:
         """Predicted losses (n,) float32 of all ``rows``; see ``predict_loss`` and ``probabilities``.
 
-        For a plane larger than the grid, the mean over its windows.
+        For a plane larger than ``largest_slice``, the mean over its windows.
         """
-        batches = self.batches(stack, rows, compute, stage="Predicting losses")
-        window = stack.grid_shape
-        found = [mean_over_windows(self.predict_loss, batch.inputs, window).cpu().numpy() for batch in batches]
+        slices = self.network_slices(stack, rows, compute, stage="Predicting losses")
+        window = self.largest_slice(stack)
+        found = [mean_over_windows(self.predict_loss, images, window).cpu().numpy() for images, _ in slices]
         return np.concatenate(found) if found else np.zeros(0, dtype=np.float32)
 
     def to(self, device: str) -> Predictor:
@@ -159,9 +159,42 @@ class Predictor(ABC):
                 done += len(chosen)
                 compute.progress.update(stage, done, len(rows))
 
+    def plane_batches(self, stack: Slices, volume_id: str, compute: Compute | None = None) -> Iterator[Batch]:
+        """The slices of a volume in their order, as inputs for predictions that ``planes`` takes.
+
+        Default: those of ``batches``. A model that works on images as they were acquired has other inputs here, from
+        which ``predict`` makes probabilities in the acquired planes, so that nothing is resampled twice.
+        """
+        yield from self.batches(stack, stack.volume_rows(volume_id), compute, stage="Predicting slices")
+
     def planes(self, stack: Slices, volume_id: str, predicted: torch.Tensor) -> np.ndarray:
-        """Probabilities on the stack's grid (n, classes, H, W) -> (n, classes, h, w) float32 in the volume's planes."""
+        """Predictions of ``plane_batches`` (n, classes, H, W) -> (n, classes, h, w) float32 in the volume's planes."""
         return np.asarray(stack.from_grid(predicted.cpu().numpy(), volume_id), dtype=np.float32)
+
+    def largest_slice(self, stack: Slices) -> tuple[int, int]:
+        """Rows and columns that the network takes at once; larger slices are used window by window."""
+        return stack.grid_shape
+
+    def network_slices(
+        self, stack: Slices, rows: np.ndarray, compute: Compute | None = None, *, stage: str = "Reading slices"
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Slices as the network takes them, one by one independent of each other: for gradients and predicted losses.
+
+        Default: those of the stack. A model that prepares images in its own way yields its own.
+
+        Args:
+            stack: The cohort's slices.
+            rows: (n,) rows of the stack.
+            compute: Device, batch size and progress reporter. Default: the CPU.
+            stage: What progress reports call this.
+
+        Yields:
+            Images (b, channels, H, W) float32 on the device, and which of their pixels show the image, (b, H, W) bool;
+            together all rows, in their order.
+        """
+        for batch in self.batches(stack, rows, compute, stage=stage):
+            inside = torch.from_numpy(stack.inside(batch.rows))
+            yield batch.inputs, inside.to(batch.inputs.device)
 
     def iterate_probabilities(
         self, stack: Slices, rows: np.ndarray, compute: Compute | None = None

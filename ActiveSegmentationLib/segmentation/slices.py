@@ -13,6 +13,8 @@ from ActiveSegmentationLib.training import ImageStack
 if TYPE_CHECKING:
     import torch
 
+    from ActiveSegmentationLib.cohort import SourceVolume
+
 
 class WholePlanes(Protocol):
     """Planes that are larger than the grid, such as ``cohort.SliceStack.whole``."""
@@ -84,6 +86,12 @@ class Slices(ImageStack, Protocol):
 
     def inside(self, rows: Any, /) -> np.ndarray:
         """Which pixels of the rows are inside the image, not padding: (n, H, W) bool."""
+
+    def planes_to_grid(self, values: Any, volume_id: str, /) -> np.ndarray:
+        """(n, C, h, w) probabilities in the volume's plane -> (n, C, H, W) float32; background outside the image."""
+
+    def source_volume(self, volume_id: str, /) -> SourceVolume:
+        """The image of a volume as it was acquired."""
 
     def from_grid(self, values: Any, volume_id: str, /) -> np.ndarray:
         """(n, C, H, W) float32 probabilities -> (n, C, h, w) in the volume's plane; background outside the grid."""

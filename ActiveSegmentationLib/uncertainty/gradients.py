@@ -65,7 +65,7 @@ def gradient_embeddings(
     """Gradients of the loss at the most probable labels with respect to the weights of a layer, for every slice.
 
     - Gradients are taken without dropout, over the pixels inside the image.
-    - Planes larger than the grid are used whole, window by window.
+    - Planes larger than ``Predictor.largest_slice`` are used whole, window by window.
     - Only the first member of an ensemble is used, because the papers use one model.
 
     Source: Ash et al. 2020 (BADGE); Foellmer et al. 2024, Appendix A.
@@ -228,18 +228,16 @@ def _batches(
     model: Predictor, stack: Slices, rows: np.ndarray, compute: Compute | None, *, layer: str, **options: Any
 ) -> Iterator[torch.Tensor]:
     """Gradients of the rows batch by batch; ``options`` as of ``sample_gradients``."""
-    compute, network = compute or Compute(), _network(model)
+    compute, network, window = compute or Compute(), _network(model), model.largest_slice(stack)
     if compute.batch_size is None:
-        height, width = stack.grid_shape
+        height, width = window
         by_memory = NUMBERS_PER_BATCH // parameter_count(model, layer)
         compute = replace(compute, batch_size=max(1, min(PIXELS_PER_BATCH // (height * width), by_memory)))
-    for batch in model.batches(stack, rows, compute, stage="Computing gradients"):
-        images = batch.inputs
-        inside = torch.from_numpy(stack.inside(batch.rows)).to(images.device)
-        if fits(images, stack.grid_shape):
+    for images, inside in model.network_slices(stack, rows, compute, stage="Computing gradients"):
+        if fits(images, window):
             yield sample_gradients(network, images, inside=inside, layer=layer, **options)
         else:
-            yield _of_windows(network, images, inside, stack.grid_shape, layer=layer, **options)
+            yield _of_windows(network, images, inside, window, layer=layer, **options)
 
 
 def _of_windows(

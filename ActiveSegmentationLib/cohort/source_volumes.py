@@ -1,0 +1,45 @@
+"""Volumes as they were acquired, for learners that prepare images in their own way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ActiveSegmentationLib.cohort.preprocessing import StackSettings
+from ActiveSegmentationLib.cohort.stack_preparation import read_channels
+from ActiveSegmentationLib.cohort.turns import Turn
+from ActiveSegmentationLib.cohort.types import Cohort, Volume, slices_first
+
+
+@dataclass(frozen=True)
+class SourceVolume:
+    """The image of a volume as it was acquired, in the order of its slices.
+
+    Planes are turned like those of the slice stack, so that all volumes of a cohort lie alike; nothing else is changed.
+
+    Attributes:
+        image: (C, S, h, w) float32 in the units of the file: channels, slices, rows, columns.
+        spacing: Millimetres between slices, between rows and between columns.
+        turn: How the stored planes were turned.
+    """
+
+    image: np.ndarray
+    spacing: tuple[float, float, float]
+    turn: Turn
+
+
+def read_source_volume(cohort: Cohort, volume: Volume, settings: StackSettings) -> SourceVolume:
+    """Read the image of a volume as it was acquired.
+
+    Args:
+        cohort: The cohort.
+        volume: The volume.
+        settings: They choose the channels; nothing else of them is used.
+
+    Raises:
+        BadInput: If the image cannot be read, or differs from the indexed one.
+    """
+    planes = slices_first(read_channels(cohort, volume, settings), volume.axis)
+    image = np.ascontiguousarray(volume.turn.apply(planes))
+    return SourceVolume(image, (volume.geometry.spacing[volume.axis], *volume.turned_spacing), volume.turn)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ActiveSegmentationLib.api import (
         annotate,
         benchmark,
+        choose_learner,
         create_study,
         evaluate,
         export,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,8 @@ def create_study(
     annotation: str = "mask",
     labels: str | None = None,
     settings: LoopSettings | None = None,
+    learner: str | None = None,
+    learner_options: Mapping[str, Any] | None = None,
 ) -> Study:
     """Create a study: a folder of plain files that refers to a cohort's images.
 
@@ -42,17 +45,52 @@ def create_study(
         annotation: "mask" (every pixel of a slice is labelled) or "scribble" (only the drawn ones).
         labels: "1=NAME,2=NAME". Default: the labels of the cohort.
         settings: How slices are prepared and models trained.
+        learner: What trains on the annotations; ``activesegmentation learners`` lists them. Default: that of the
+            settings, with its options.
+        learner_options: Settings that only this learner has, by name.
 
     Raises:
-        BadInput: If the folder is not empty, or no label is known.
+        BadInput: If the folder is not empty, no label is known, or the learner cannot be used.
 
     Example:
         >>> study = create_study("study", discover("phantom"), labels="1=RV,2=MYO,3=LV")
         >>> study.labels.names
         {1: 'RV', 2: 'MYO', 3: 'LV'}
     """
+    from ActiveSegmentationLib.loop import LoopSettings
+    from ActiveSegmentationLib.segmentation import check_learner, with_learner
+
+    if learner is not None or learner_options is not None:
+        settings = settings or LoopSettings()
+        training = with_learner(settings.training, learner or settings.training.learner, learner_options)
+        settings = replace(settings, training=training)
+    if settings is not None:
+        check_learner(settings.training, annotation)
     stored, names = None if settings is None else settings.to_json(), label_set_for(cohort, labels)
     return Study.create(Path(folder), cohort, names, AnnotationKind(annotation), settings=stored)
+
+
+def choose_learner(study: Study | str | Path, learner: str, options: Mapping[str, Any] | None = None) -> None:
+    """Change what trains on a study's annotations from now on; earlier models and all annotations stay.
+
+    Args:
+        study: The study.
+        learner: Name of the learner; ``activesegmentation learners`` lists them.
+        options: Settings that only this learner has, by name. Default: its usual ones.
+
+    Raises:
+        BadInput: If there is no such learner, a package is missing, an option cannot be used, or it cannot learn from
+            the study's annotations.
+
+    Example:
+        >>> choose_learner("study", "unet")
+    """
+    from ActiveSegmentationLib.loop import change_training, study_settings
+    from ActiveSegmentationLib.segmentation import with_learner
+
+    opened = _study(study)
+    with opened.lock():
+        change_training(opened, with_learner(study_settings(opened).training, learner, options))
 
 
 def suggest(

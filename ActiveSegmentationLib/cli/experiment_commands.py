@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ActiveSegmentationLib.cli import options as shared
+from ActiveSegmentationLib.cli import settings_options
 from ActiveSegmentationLib.cli.command import PROGRAM, Options, command, option
 from ActiveSegmentationLib.cli.next_steps import command_line
 from ActiveSegmentationLib.common.errors import BadInput
@@ -63,7 +64,7 @@ if TYPE_CHECKING:
     help="let strategies know the first and the last slice with structures of every volume, as from two clicks",
 )
 @shared.limits
-@shared.settings
+@settings_options.settings
 @shared.device
 def benchmark(options: Options) -> str:
     """Compare strategies by simulated annotation."""
@@ -78,13 +79,15 @@ def benchmark(options: Options) -> str:
 @command("demo")
 @option("--out", type=shared.PATH, default="demo-output", metavar="DIR", help="folder of the cohort and the results")
 @option("--seed", type=shared.NATURAL, default=0, metavar="K", help="seed of the cohort and of the first of two runs")
+@settings_options.learner()
 @shared.device
 def demo(options: Options) -> str:
     """Run the whole loop on a generated cohort."""
     from ActiveSegmentationLib.experiment import run_demo
 
+    training = settings_options.learner_of(options)
     with closing(shared.progress_of(options)) as progress:
-        outcome = run_demo(options.out, device=options.device, seed=options.seed, progress=progress)
+        outcome = run_demo(options.out, device=options.device, seed=options.seed, training=training, progress=progress)
     show_outcome(outcome, options)
     return f"open {outcome.report} in a browser; {command_line('index', 'FOLDER')} shows your own images."
 
@@ -105,6 +108,7 @@ def benchmark_options(options: Options, progress: TqdmProgress) -> BenchmarkOpti
             "--initial-sets lists the first slices, --initial-seed draws them.", where="seeds", advice=advice
         )
     check_request(strategies, initial, metrics, options.rounds)
+    settings = settings_options.settings_of(options)
     return BenchmarkOptions(
         seeds=tuple(_seed(word) for word in shared.words_of(options.seeds, "seeds")),
         cohort=_scorable(shared.read_cohort(options, options.cohort, progress), options.split, progress),
@@ -123,7 +127,7 @@ def benchmark_options(options: Options, progress: TqdmProgress) -> BenchmarkOpti
         initial_seed=options.initial_seed,
         training_seed=options.training_seed,
         initial_sets=options.initial_sets,
-        settings=shared.settings_of(options),
+        settings=settings,
         workers=options.workers,
         device=options.device,
         command=" ".join([PROGRAM, *sys.argv[1:]]),

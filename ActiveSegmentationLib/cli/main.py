@@ -24,6 +24,7 @@ EPILOG = (
 )
 
 GENERAL = ("doctor", "index", "strategies")
+LEARNERS = ("learners", "settings")
 EXPERIMENTS = ("benchmark", "demo")
 LOOP = ("new", "suggest", "annotate", "train", "predict", "evaluate")
 
@@ -51,7 +52,12 @@ class Program(click.Group):
 
 
 def _module_of(name: str) -> str:
-    groups = {"general_commands": GENERAL, "experiment_commands": EXPERIMENTS, "study_commands": LOOP}
+    groups = {
+        "general_commands": GENERAL,
+        "learner_commands": LEARNERS,
+        "experiment_commands": EXPERIMENTS,
+        "study_commands": LOOP,
+    }
     return next((module for module, names in groups.items() if name in names), "record_commands")
 
 

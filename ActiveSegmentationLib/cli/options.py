@@ -6,7 +6,6 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -20,7 +19,6 @@ from ActiveSegmentationLib.common.progress import TqdmProgress
 if TYPE_CHECKING:
     from ActiveSegmentationLib.acquisition import Constraints
     from ActiveSegmentationLib.cohort import Cohort, Role
-    from ActiveSegmentationLib.loop import LoopSettings
 
 POSITIVE = click.IntRange(min=1)
 NATURAL = click.IntRange(min=0)
@@ -99,24 +97,6 @@ def _annotation_kinds() -> Iterable[str]:
     return AnnotationKind
 
 
-def _stack_presets() -> Iterable[str]:
-    from ActiveSegmentationLib.cohort import STACK_PRESETS
-
-    return sorted(STACK_PRESETS)
-
-
-def _embedding_presets() -> Iterable[str]:
-    from ActiveSegmentationLib.embedding import EMBEDDING_PRESETS
-
-    return sorted(EMBEDDING_PRESETS)
-
-
-def _training_presets() -> Iterable[str]:
-    from ActiveSegmentationLib.segmentation import TRAINING_PRESETS
-
-    return sorted(TRAINING_PRESETS)
-
-
 study = click.argument("study", type=PATH, metavar="STUDY", help="folder of the study")
 
 absent = option(
@@ -188,55 +168,6 @@ def annotation_kind(**settings: Any) -> Callable[[Any], Any]:
     return option("--annotation", type=LateChoice(_annotation_kinds), help=text, **settings)
 
 
-def _setting(*names: str, **about: Any) -> Callable[[Any], Any]:
-    return option(*names, section="Settings", **about)
-
-
-settings = together(
-    _setting("--preset", type=LateChoice(_stack_presets), default="auto", help="how slices are prepared"),
-    _setting(
-        "--spacing",
-        type=float,
-        metavar="MM",
-        show_default="by the cohort",
-        help="in-plane pixel size in mm; 0 keeps the images' own",
-    ),
-    _setting(
-        "--size",
-        type=PlaneSize(),
-        metavar="ROWSxCOLUMNS",
-        show_default="holds 95 % of the planes",
-        help="size of a prepared slice",
-    ),
-    _setting(
-        "--crop/--no-crop",
-        default=None,
-        help="use only the centre of planes that are larger than a prepared slice, instead of the whole plane",
-    ),
-    _setting("--metric", type=LateChoice(_embedding_presets), default="auto", help="losses of the learned metric"),
-    _setting("--metric-steps", type=POSITIVE, metavar="N", help="training steps of the learned metric"),
-    _setting("--training", type=LateChoice(_training_presets), default="default", help="how models are trained"),
-    _setting("--steps", type=POSITIVE, metavar="N", show_default="by --training", help="training steps of each model"),
-    _setting(
-        "--minutes",
-        type=click.FloatRange(min=0, min_open=True),
-        metavar="M",
-        show_default="by --training",
-        help="minutes that the training of a model may take, turned into steps by timing the first",
-    ),
-    _setting("--batch-size", type=POSITIVE, metavar="N", show_default="by --training", help="slices per training step"),
-    _setting("--models", type=POSITIVE, default=1, metavar="N", help="number of ensemble members to train per round"),
-    _setting("--warm-start", is_flag=True, help="start from the model of the round before"),
-    _setting(
-        "--select",
-        type=click.Choice(("last", "best")),
-        show_default="by --training",
-        help="keep the last weights, or the best on validation",
-    ),
-)
-"""Settings of preparation, learned metric and training."""
-
-
 def progress_of(options: Options) -> TqdmProgress:
     """A progress reporter on stderr; without bars for ``--quiet``."""
     return TqdmProgress(bars=not options.quiet)
@@ -260,27 +191,6 @@ def constraints_of(options: Options) -> Constraints:
     from ActiveSegmentationLib.acquisition import Constraints
 
     return Constraints(options.max_per_volume, options.max_per_patient, options.min_gap, options.include_blank)
-
-
-def settings_of(options: Options, *, seed: int = 0) -> LoopSettings:
-    """The settings of the loop."""
-    from ActiveSegmentationLib.cohort import STACK_PRESETS
-    from ActiveSegmentationLib.embedding import EMBEDDING_PRESETS
-    from ActiveSegmentationLib.loop import LoopSettings
-    from ActiveSegmentationLib.segmentation import TRAINING_PRESETS
-
-    def given(*names: str) -> dict[str, Any]:
-        return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-
-    stack = replace(STACK_PRESETS[options.preset], **given("spacing", "size", "crop"))
-    embedding = EMBEDDING_PRESETS[options.metric]
-    if options.metric_steps is not None:
-        embedding = replace(embedding, steps=options.metric_steps)
-    training = replace(TRAINING_PRESETS[options.training], **given("minutes", "batch_size", "select"))
-    if options.steps is not None:
-        training = training.with_steps(options.steps)
-    training = replace(training, warm_start=options.warm_start or training.warm_start)
-    return LoopSettings(stack, embedding, training, options.models, seed)
 
 
 def read_cohort(options: Options, path: Path, progress: TqdmProgress) -> Cohort:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ActiveSegmentationLib.cli import options as shared
+from ActiveSegmentationLib.cli import settings_options
 from ActiveSegmentationLib.cli.command import Options, command, option, usage_error
 from ActiveSegmentationLib.cli.next_steps import after_suggest, after_train, command_line
 from ActiveSegmentationLib.cli.status_text import scores_text
@@ -48,7 +49,7 @@ def opened(options: Options) -> Iterator[StudyLoop]:
 @shared.label_names
 @shared.annotation_kind(required=True)
 @shared.cohort_reading
-@shared.settings
+@settings_options.settings
 @option(
     "--seed",
     type=shared.NATURAL,
@@ -61,10 +62,10 @@ def new(options: Options) -> str:
     from ActiveSegmentationLib.cohort import AnnotationKind
     from ActiveSegmentationLib.study import Study, label_set_for
 
+    settings = settings_options.settings_of(options, seed=options.seed)
     with contextlib.closing(shared.progress_of(options)) as progress:
         cohort = shared.read_cohort(options, options.cohort, progress)
         labels = label_set_for(cohort, options.labels, progress)
-    settings = shared.settings_of(options, seed=options.seed)
     Study.create(options.study, cohort, labels, AnnotationKind(options.annotation), settings=settings.to_json())
     slices = sum(volume.slice_count for volume in cohort.volumes)
     if options.json:

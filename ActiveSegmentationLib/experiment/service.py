@@ -23,7 +23,7 @@ from ActiveSegmentationLib.experiment.protocol import check_rounds, parse_rounds
 from ActiveSegmentationLib.experiment.reporting import Outcome, write_outcome
 from ActiveSegmentationLib.experiment.run import Design
 from ActiveSegmentationLib.loop import LoopSettings, model_abilities, report_left_out, require_usable, resolve_device
-from ActiveSegmentationLib.segmentation import check_learner
+from ActiveSegmentationLib.segmentation import TrainingSettings, check_learner
 from ActiveSegmentationLib.study import LabelSet, check_reference, label_set_for
 
 TEST_SHARE = 0.25
@@ -223,13 +223,23 @@ def _scorable(volumes: list[str], stack: SliceStack, progress: Progress) -> list
     return known
 
 
-def demo_options(cohort: Cohort, out: Path, device: str, seed: int = 0) -> BenchmarkOptions:
-    """Options of the demo's benchmark: small enough for a laptop, large enough to show a learning curve."""
+def demo_options(
+    cohort: Cohort, out: Path, device: str, seed: int = 0, training: TrainingSettings | None = None
+) -> BenchmarkOptions:
+    """Options of the demo's benchmark: small enough for a laptop, large enough to show a learning curve.
+
+    Args:
+        cohort: The cohort.
+        out: Folder of the results.
+        device: "auto" or a PyTorch device.
+        seed: Seed of the first of two runs.
+        training: Settings of the training, of which only the number of steps is changed. Default: the usual ones.
+    """
     settings = LoopSettings()
     settings = replace(
         settings,
         stack=replace(settings.stack, spacing=2.25, size=(64, 64)),
-        training=replace(settings.training, steps=150),
+        training=(training or settings.training).with_steps(150),
     )
     return BenchmarkOptions(
         cohort=cohort,
@@ -247,13 +257,21 @@ def demo_options(cohort: Cohort, out: Path, device: str, seed: int = 0) -> Bench
     )
 
 
-def run_demo(out: Path, *, device: str = "auto", seed: int = 0, progress: Progress | None = None) -> Outcome:
+def run_demo(
+    out: Path,
+    *,
+    device: str = "auto",
+    seed: int = 0,
+    training: TrainingSettings | None = None,
+    progress: Progress | None = None,
+) -> Outcome:
     """Write the phantom cohort, read it, compare two strategies on it, and write the report.
 
     Args:
         out: Folder of the cohort and the results.
         device: "auto" or a PyTorch device.
         seed: Seed of the cohort and of the first of two runs.
+        training: Settings of the training, with another number of steps. Default: the usual ones.
         progress: Progress reporter. Default: reports nothing.
     """
     from ActiveSegmentationLib.cohort import discover, write_phantom
@@ -261,4 +279,4 @@ def run_demo(out: Path, *, device: str = "auto", seed: int = 0, progress: Progre
     folder = out / "phantom"
     write_phantom(folder, seed=seed, progress=progress)
     cohort = discover(folder, progress=progress)
-    return run_benchmark(demo_options(cohort, out / "benchmark", device, seed), progress)
+    return run_benchmark(demo_options(cohort, out / "benchmark", device, seed, training), progress)

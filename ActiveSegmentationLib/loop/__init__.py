@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         suggest,
     )
     from ActiveSegmentationLib.loop.settings import LoopSettings
-    from ActiveSegmentationLib.loop.situation import model_abilities, study_settings, study_situation
+    from ActiveSegmentationLib.loop.situation import change_training, model_abilities, study_settings, study_situation
     from ActiveSegmentationLib.loop.slice_maps import METHODS as MAP_METHODS
     from ActiveSegmentationLib.loop.slice_maps import SliceMap, slice_map
     from ActiveSegmentationLib.loop.study_loop import StudyLoop

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from ActiveSegmentationLib.acquisition import Situation
 from ActiveSegmentationLib.loop.overview import trained_rounds
 from ActiveSegmentationLib.loop.settings import LoopSettings
-from ActiveSegmentationLib.segmentation import TrainingSettings, lacking, member_settings
+from ActiveSegmentationLib.segmentation import TrainingSettings, check_learner, lacking, member_settings
 from ActiveSegmentationLib.segmentation.learner import DROPOUT
 from ActiveSegmentationLib.study import Study
 from ActiveSegmentationLib.study.study_file import STUDY_FILE
@@ -20,6 +21,30 @@ def study_settings(study: Study) -> LoopSettings:
         BadInput: If a section of the study's file is damaged.
     """
     return LoopSettings.from_json(study.settings, where=study.folder / STUDY_FILE)
+
+
+def change_training(study: Study, training: TrainingSettings, ensemble_members: int | None = None) -> LoopSettings:
+    """Change how a study's models are trained from now on; its models and annotations stay.
+
+    Args:
+        study: The study.
+        training: The new settings of the training.
+        ensemble_members: Number of models to train in a round. Default: as before.
+
+    Returns:
+        The settings of the loop as they are now.
+
+    Raises:
+        BadInput: If the learner cannot be used, see ``check_learner``, or the study cannot be written.
+    """
+    check_learner(training, study.annotation)
+    before = study_settings(study)
+    members = before.ensemble_members if ensemble_members is None else ensemble_members
+    after = replace(before, training=training, ensemble_members=members)
+    if after != before:
+        sections = after.to_json()
+        study.change_settings({name: sections[name] for name in ("training", "members")})
+    return after
 
 
 def study_situation(study: Study) -> Situation:

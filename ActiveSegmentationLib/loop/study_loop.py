@@ -251,18 +251,20 @@ class StudyLoop:
         """
         self._test_before_training()
         settings = self._training_settings(ensemble_members, steps, seed)
+        initial = self._initial_model(settings)
         data = TrainingData(self.stack, self.annotations(), self.study.labels, self.rows(Role.VALIDATION))
         model = train(
             data,
             settings,
             folder=self._model_folder(self._last_round()),
             compute=self.compute,
-            initial=self._earlier_model() if settings.training.warm_start else None,
+            initial=initial,
         )
         record = {
             "settings": settings.to_json(),
             **decided_settings(model, settings),
             "model": model.key,
+            "started from": None if initial is None else initial.key,
             "annotated slices": len(self.annotations()),
             "versions": versions(),
             "device": describe_device(self.device),
@@ -277,6 +279,16 @@ class StudyLoop:
         settings = replace(self.settings, training=training, ensemble_members=members, seed=seed)
         last = self._last_requests()
         return with_loss_head(settings) if last is not None and last.provenance.get(LOSS_HEAD) else settings
+
+    def _initial_model(self, settings: LoopSettings) -> Ensemble | None:
+        """The model to start from; none, with a message, after the learner has been changed."""
+        model = self._earlier_model() if settings.training.warm_start else None
+        before = None if model is None else model.members[0].settings.learner
+        if model is not None and before != settings.training.learner:
+            text = f"No warm start: the model of the round before was trained by the learner '{before}'."
+            self.progress.message(text + " The new one starts from random weights.")
+            return None
+        return model
 
     def _test_before_training(self) -> None:
         """Score the model of an earlier round on this round's annotations before they are trained on."""

@@ -8,7 +8,12 @@ if TYPE_CHECKING:
     from ActiveSegmentationLib.segmentation.ensemble import Ensemble, fit_ensemble, load_ensemble
     from ActiveSegmentationLib.segmentation.examples import Examples, closed_background, examples_from_annotations
     from ActiveSegmentationLib.segmentation.learner import CAPABILITIES, SegmentationLearner
-    from ActiveSegmentationLib.segmentation.learner_choice import check_learner, training_for, with_options
+    from ActiveSegmentationLib.segmentation.learner_choice import (
+        check_learner,
+        training_for,
+        with_learner,
+        with_options,
+    )
     from ActiveSegmentationLib.segmentation.learner_info import LearnerInfo, describe_learner, describe_learners
     from ActiveSegmentationLib.segmentation.learners import LEARNERS, lacking, learner_class, learner_names
     from ActiveSegmentationLib.segmentation.losses import SegmentationLoss, partial_cross_entropy, partial_dice

@@ -9,7 +9,7 @@ from ActiveSegmentationLib.cohort import AnnotationKind
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.segmentation.learners import learner_class
 from ActiveSegmentationLib.segmentation.presets import TRAINING_PRESETS
-from ActiveSegmentationLib.segmentation.settings import DEFAULT_LEARNER, TrainingSettings
+from ActiveSegmentationLib.segmentation.settings import DEFAULT_LEARNER, Option, TrainingSettings
 
 DEFAULT_PRESET = "default"
 """Name of the preset of learners that have none of their own."""
@@ -44,6 +44,25 @@ def training_for(preset: str | None = None, learner: str | None = None) -> Train
         message = f"The training preset '{name}' belongs to the learner '{found.learner}', not to '{learner}'."
         raise BadInput(message, where="training", advice=advice)
     return replace(found, learner=learner, options={})
+
+
+def with_learner(
+    training: TrainingSettings, learner: str, options: Mapping[str, Option] | None = None
+) -> TrainingSettings:
+    """The settings with a learner and its options; those of another learner are replaced by the learner's own.
+
+    Args:
+        training: Settings so far.
+        learner: Name of the learner.
+        options: Options by name; the others have the values of the learner's preset, or their defaults.
+
+    Example:
+        >>> with_learner(training_for("vepa2024"), "unet") == training_for("vepa2024")
+        True
+    """
+    usual = training_for(learner=learner)
+    stays = training if training.learner == learner else usual
+    return replace(stays, options={**usual.options, **(options or {})})
 
 
 def with_options(training: TrainingSettings, texts: Mapping[str, str]) -> TrainingSettings:

@@ -71,8 +71,11 @@ class TrainingTask:
         if initial is None or not settings.warm_start:
             return None
         learner = learner_class(settings.learner)
-        same = initial.settings.learner == settings.learner and initial.classes == self.classes
-        if not same or not learner.can_start_from(initial, settings, self.stack.channels):
+        if initial.settings.learner != settings.learner:
+            advice = "Train without warm start, or with the same learner."
+            message = f"The model to start from was trained by another learner, '{initial.settings.learner}'."
+            raise BadInput(message, where="warm start", advice=advice)
+        if initial.classes != self.classes or not learner.can_start_from(initial, settings, self.stack.channels):
             advice = "Train without warm start, or keep learner, channels, labels, features and norm as they were."
             raise BadInput("The model to start from has another shape.", where="warm start", advice=advice)
         return initial

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -74,7 +73,6 @@ class Study:
         self.labels = record.labels
         self.annotation = record.annotation
         self.cohort = cohort
-        self._settings = record.settings
         self._ledger = Ledger(folder, record.id)
         self._lock = StudyLock(folder)
         self._volumes = volumes = {volume.id: volume for volume in cohort.volumes}
@@ -121,7 +119,7 @@ class Study:
             labels=labels,
             annotation=AnnotationKind(annotation),
             cohort_root=relative_root(cohort.root, folder),
-            settings=copy.deepcopy(settings or {}),
+            settings=settings or {},
         )
         write_new(folder, record, cohort.with_labels(labels.names))
         return cls.open(folder)
@@ -162,8 +160,21 @@ class Study:
 
     @property
     def settings(self) -> StudySettings:
-        """A copy of the settings."""
-        return copy.deepcopy(self._settings)
+        """The settings, as they are on disk now."""
+        return read_study(self.folder).settings
+
+    def change_settings(self, settings: StudySettings) -> None:
+        """Replace sections of the settings; the new sections are recorded.
+
+        Args:
+            settings: JSON values in sections; sections that are not given stay.
+
+        Raises:
+            BadInput: If the study cannot be written.
+            JobFailed: If the disk is full.
+        """
+        event = {"event": "settings", "sections": dict(settings)}
+        self._change(lambda record: replace(record, settings={**record.settings, **settings}), event)
 
     @property
     def cache_folder(self) -> Path:
@@ -337,8 +348,8 @@ class Study:
             BadInput: If there is no such volume.
         """
         require_volume(self._volumes, volume_id)
-        self._change_excluded(
-            lambda excluded: {**excluded, volume_id: reason},
+        self._change(
+            lambda record: replace(record, excluded={**record.excluded, volume_id: reason}),
             {"event": "exclude", "volume": volume_id, "reason": reason},
         )
 
@@ -349,15 +360,15 @@ class Study:
             BadInput: If there is no such volume.
         """
         require_volume(self._volumes, volume_id)
-        self._change_excluded(
-            lambda excluded: {name: reason for name, reason in excluded.items() if name != volume_id},
+        self._change(
+            lambda record: replace(record, excluded={k: v for k, v in record.excluded.items() if k != volume_id}),
             {"event": "include", "volume": volume_id},
         )
 
-    def _change_excluded(self, change: Callable[[dict[str, str]], dict[str, str]], event: dict[str, Any]) -> None:
+    def _change(self, change: Callable[[StudyRecord], StudyRecord], event: dict[str, Any]) -> None:
         with self._ledger.writing(STUDY_STEM) as writer:
             record = read_study(self.folder)
-            changed = replace(record, excluded=change(dict(record.excluded)))
+            changed = change(record)
             if changed != record:
                 writer.apply(Change(self.folder / STUDY_FILE, changed.to_bytes(), [event]))
 

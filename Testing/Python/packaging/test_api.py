@@ -17,8 +17,8 @@ from ActiveSegmentationLib.common.errors import BadInput
 
 ROOT = Path(__file__).parents[3]
 
-STORY = ["write_phantom", "discover", "create_strategy", "create_study", "suggest", "annotate", "Study", "train"]
-STORY += ["predict", "evaluate", "export", "benchmark"]
+STORY = ["write_phantom", "discover", "create_strategy", "create_study", "suggest", "annotate", "Study"]
+STORY += ["choose_learner", "train", "predict", "evaluate", "export", "benchmark"]
 """The public names, in an order in which their examples can run in one folder."""
 
 

@@ -45,11 +45,13 @@ class SegmentationLearner(ABC):
         options: Class of the learner's own settings, which ``TrainingSettings.options`` gives by name.
         needs_masks: Whether it cannot learn from scribbles.
         counts_minutes: Whether ``configure`` turns the minutes of the settings into a number of steps.
+        learns_from_unlabelled: Whether it also learns from unlabelled pixels, for example by labelling them itself.
     """
 
     options: ClassVar[type[Settings]] = NoOptions
     needs_masks: ClassVar[bool] = False
     counts_minutes: ClassVar[bool] = False
+    learns_from_unlabelled: ClassVar[bool] = False
 
     @classmethod
     @abstractmethod

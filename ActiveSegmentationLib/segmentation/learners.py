@@ -53,6 +53,11 @@ LEARNERS: dict[str, LearnerEntry] = {
         "U-Net that fits itself to cohort and device, and trains for a budget of time.",
         "after Isensee 2021 (nnU-Net)",
     ),
+    "dmpls": LearnerEntry(
+        ("dmpls", "DmplsLearner"),
+        "2D U-Net with a second decoder, for scribbles: it also learns from pixels that nobody drew on.",
+        "Luo 2022",
+    ),
 }
 """The learners of this library by name; a learner's module is imported when it is asked for."""
 

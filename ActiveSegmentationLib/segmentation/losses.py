@@ -26,6 +26,7 @@ class SegmentationLoss:
         dice_share: Share of the Dice in the loss of masks, 0..1.
         absent: Whether classes without a labelled pixel count in the Dice loss, see ``partial_dice``.
         class_weights: (C,) weights of the classes in the cross-entropy, see ``partial_cross_entropy``.
+        by_pixel: Whether the cross-entropy is that of ``pooled_cross_entropy``.
 
     Example:
         >>> loss = SegmentationLoss(background=True)
@@ -38,6 +39,7 @@ class SegmentationLoss:
     dice_share: float = 0.5
     absent: bool = False
     class_weights: torch.Tensor | None = None
+    by_pixel: bool = False
 
     @classmethod
     def of(cls, settings: TrainingSettings, class_weights: torch.Tensor | None = None) -> Self:
@@ -49,6 +51,7 @@ class SegmentationLoss:
             dice_share=settings.dice_share,
             absent=settings.dice_absent,
             class_weights=class_weights,
+            by_pixel=settings.cross_entropy_mean == "pixels",
         )
 
     def __call__(self, logits: torch.Tensor, labels: torch.Tensor, dense: torch.Tensor) -> torch.Tensor:
@@ -62,7 +65,10 @@ class SegmentationLoss:
         Returns:
             Scalar, 0 where no pixel is labelled.
         """
-        cross_entropy = partial_cross_entropy(logits, labels, class_weights=self.class_weights)
+        if self.by_pixel:
+            cross_entropy = pooled_cross_entropy(logits, labels, dense, class_weights=self.class_weights)
+        else:
+            cross_entropy = partial_cross_entropy(logits, labels, class_weights=self.class_weights)
         counted = torch.ones_like(dense) if self.scribble_dice else dense
         if not bool(counted.any()) or self.dice_share == 0:
             return cross_entropy
@@ -114,19 +120,53 @@ def partial_cross_entropy(
     return by_slice.sum() / (labels != IGNORE_LABEL).flatten(1).any(1).sum().clamp(min=1)
 
 
+def pooled_cross_entropy(
+    logits: torch.Tensor, labels: torch.Tensor, dense: torch.Tensor, *, class_weights: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Cross-entropy of the labelled pixels: mean over those of all slices with scribbles together, so that a slice with
+    many strokes counts more; the same for slices with masks, and in a mixed batch the mean of both by number of slices.
+
+    In a batch of one kind this is the usual mean over the labelled pixels of the batch.
+
+    Args:
+        logits: (n, C, H, W) float.
+        labels: (n, H, W) integer classes, 255 where unlabelled.
+        dense: (n,) bool, True for slices with masks, False for scribbles.
+        class_weights: (C,) weights of pixels by their class. Default: equal weights.
+
+    Returns:
+        Scalar, 0 where no pixel is labelled.
+    """
+    losses, weights = _pixel_cross_entropies(logits, labels, class_weights)
+    losses, weights = losses.sum(1), weights.sum(1)
+    annotated = (labels != IGNORE_LABEL).flatten(1).any(1)
+    total = logits.new_zeros(())
+    for kind in (dense, ~dense):
+        mean = (losses * kind).sum() / (weights * kind).sum().clamp(min=1e-12)
+        total = total + mean * (kind & annotated).sum()
+    return total / annotated.sum().clamp(min=1)
+
+
 def _slice_cross_entropies(
     logits: torch.Tensor, labels: torch.Tensor, class_weights: torch.Tensor | None
 ) -> torch.Tensor:
     """(n,) mean over the labelled pixels of each slice, 0 if it has none."""
+    losses, weights = _pixel_cross_entropies(logits, labels, class_weights)
+    return losses.sum(1) / weights.sum(1).clamp(min=1 if class_weights is None else 1e-12)
+
+
+def _pixel_cross_entropies(
+    logits: torch.Tensor, labels: torch.Tensor, class_weights: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weighted cross-entropies and weights of the pixels, both (n, H * W) and 0 where unlabelled."""
     targets = labels.long()
     losses = functional.cross_entropy(
         logits, targets, weight=class_weights, ignore_index=IGNORE_LABEL, reduction="none"
     ).flatten(1)
     known = (labels != IGNORE_LABEL).flatten(1)
     if class_weights is None:
-        return losses.sum(1) / known.sum(1).clamp(min=1)
-    weights = class_weights[torch.where(known, targets.flatten(1), 0)] * known
-    return losses.sum(1) / weights.sum(1).clamp(min=1e-12)
+        return losses, known.to(losses.dtype)
+    return losses, class_weights[torch.where(known, targets.flatten(1), 0)] * known
 
 
 def partial_dice(

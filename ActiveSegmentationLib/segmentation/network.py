@@ -71,21 +71,25 @@ class UNet(SegmentationNetwork):
         channels: Channels of the images.
         classes: Classes including background.
         settings: Width, normalisation, dropout, and whether there is a loss head.
+        wsl4mis: Whether head and finest level are those of WSL4MIS (the program of Luo et al. 2022) instead of MONAI's:
+            the final convolution is 3 x 3, and the decoder's finest level halves channels as the others do.
 
     Attributes:
         net: The U-Net.
         loss_head: The head that predicts the loss from the encoder's maps, or None.
     """
 
-    def __init__(self, channels: int, classes: int, settings: TrainingSettings) -> None:
+    def __init__(self, channels: int, classes: int, settings: TrainingSettings, *, wsl4mis: bool = False) -> None:
         super().__init__()
         levels = len(settings.features)
         self._encoder = ("conv_0", *(f"down_{level}" for level in range(1, levels)))
         self._decoder = tuple(f"upcat_{level}" for level in range(1, levels))
         self._least = 2**levels
-        self.net = _blocks(channels, classes, settings)
-        for name, p in zip(self._encoder + self._decoder, settings.dropout + settings.decoder_dropout, strict=True):
-            _set_dropout(getattr(self.net, name), p, settings)
+        self.net = nn.Module()
+        add_encoder(self.net, channels, settings)
+        add_decoder(self.net, classes, settings, wsl4mis=wsl4mis)
+        set_dropout(self.net, self._encoder, settings.dropout, settings)
+        set_dropout(self.net, self._decoder, settings.decoder_dropout, settings)
         # created last, so that the weights above do not depend on it
         self.loss_head = LossHead(settings.features) if settings.loss_head else None
 
@@ -98,10 +102,14 @@ class UNet(SegmentationNetwork):
 
     def decode(self, maps: list[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
         """The encoder's maps of images of (H, W) pixels -> logits (n, classes, H, W), as ``forward`` gives them."""
+        return self.decode_with(self.net, maps, size)
+
+    def decode_with(self, decoder: nn.Module, maps: list[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
+        """As ``decode``, with the blocks that ``add_decoder`` added to a module."""
         features = maps[-1]
         for name, skipped in zip(reversed(self._decoder), reversed(maps[:-1]), strict=True):
-            features = getattr(self.net, name)(features, skipped)
-        return self.net.get_submodule("final_conv")(features)[..., : size[0], : size[1]]
+            features = getattr(decoder, name)(features, skipped)
+        return decoder.get_submodule("final_conv")(features)[..., : size[0], : size[1]]
 
     def convolutions(self, part: str) -> list[nn.Conv2d]:
         """The 3 x 3 convolutions of a part of the network, without transposed ones and the final 1 x 1; see
@@ -132,23 +140,39 @@ def _norm(settings: TrainingSettings) -> str | tuple[str, dict]:
     return ("instance", {"affine": True}) if settings.norm == "instance" else "batch"
 
 
-def _blocks(channels: int, classes: int, settings: TrainingSettings) -> nn.Module:
-    """The parts of the U-Net, named and ordered as in MONAI's BasicUNet, which always has five levels."""
-    from monai.networks.nets.basic_unet import Down, TwoConv, UpCat  # slow to import, and most commands train nothing
+def add_encoder(net: nn.Module, channels: int, settings: TrainingSettings) -> None:
+    """Add the encoder's blocks to a module, named and ordered as in MONAI's BasicUNet, which always has five levels."""
+    from monai.networks.nets.basic_unet import Down, TwoConv  # slow to import, and most commands train nothing
 
-    act = ("LeakyReLU", {"negative_slope": 0.01, "inplace": True})
-    common = (act, _norm(settings), False, 0.5)
-    widths = settings.features
-    upsample = "nontrainable" if settings.upsample == "bilinear" else "deconv"
-    net = nn.Module()
-    net.conv_0 = TwoConv(2, channels, widths[0], *common)
+    widths, common = settings.features, _common(settings)
+    net.add_module("conv_0", TwoConv(2, channels, widths[0], *common))
     for level in range(1, len(widths)):
         net.add_module(f"down_{level}", Down(2, widths[level - 1], widths[level], *common))
+
+
+def add_decoder(net: nn.Module, classes: int, settings: TrainingSettings, *, wsl4mis: bool = False) -> None:
+    """Add the decoder's blocks and the final convolution to a module, named and ordered as in MONAI's BasicUNet.
+
+    Args:
+        net: The module, changed.
+        classes: Classes including background.
+        settings: Width, normalisation and upsampling.
+        wsl4mis: See ``UNet``.
+    """
+    from monai.networks.nets.basic_unet import UpCat
+
+    widths, common = settings.features, _common(settings)
+    upsample = "nontrainable" if settings.upsample == "bilinear" else "deconv"
     for level in range(len(widths) - 1, 0, -1):
-        above, halves = widths[level - 1], level > 1
+        above, halves = widths[level - 1], level > 1 or wsl4mis
         net.add_module(f"upcat_{level}", UpCat(2, widths[level], above, above, *common, upsample, halves=halves))
-    net.final_conv = nn.Conv2d(widths[0], classes, 1)
-    return net
+    kernel = 3 if wsl4mis else 1
+    net.add_module("final_conv", nn.Conv2d(widths[0], classes, kernel, padding=kernel // 2))
+
+
+def _common(settings: TrainingSettings) -> tuple:
+    """Activation, normalisation, bias and dropout of MONAI's blocks."""
+    return ("LeakyReLU", {"negative_slope": 0.01, "inplace": True}), _norm(settings), False, 0.5
 
 
 class _Entered(nn.Module):
@@ -163,6 +187,12 @@ class _Entered(nn.Module):
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         """(n, c, H, W) -> (n, d, H, W)."""
         return self.conv_1(self.conv_0(self.entry(maps)))
+
+
+def set_dropout(net: nn.Module, names: tuple[str, ...], rates: tuple[float, ...], settings: TrainingSettings) -> None:
+    """Give the named blocks of a module dropout of these probabilities, where the settings want it."""
+    for name, p in zip(names, rates, strict=True):
+        _set_dropout(net.get_submodule(name), p, settings)
 
 
 def _set_dropout(block: nn.Module, p: float, settings: TrainingSettings) -> None:

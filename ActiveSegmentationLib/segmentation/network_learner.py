@@ -142,6 +142,8 @@ class NetworkLearner(SegmentationLearner, Learner):
         model = learner.finished_model(task, history)
         model.save(folder)
         checkpoints.remove()
+        for remark in learner.remarks(task):
+            compute.progress.message(remark)
         return model
 
     @classmethod
@@ -190,6 +192,10 @@ class NetworkLearner(SegmentationLearner, Learner):
         return SegmentationModel(
             network, stack.channels, task.classes, task.settings, task.key, record, stack.grid_shape
         )
+
+    def remarks(self, task: TrainingTask) -> list[str]:
+        """What the user should know about the finished training, a sentence each. Default: nothing."""
+        return []
 
     def step(self, number: int) -> Losses:
         """Do one optimisation step; see ``Learner.step``."""

@@ -87,6 +87,8 @@ class TrainingSettings(Settings):
         dropout_kind: What dropout sets to 0: single "elements", or whole "channels" (spatial dropout).
         dice_share: Share of the Dice loss in the loss of masks, in [0, 1]; the rest is cross-entropy.
         dice_absent: Whether classes that no labelled pixel of a batch has count in the Dice loss.
+        cross_entropy_mean: What the cross-entropy of scribbles is a mean of: "slices", whose pixels count less where
+            there are many, or all labelled "pixels" of the batch, see ``losses.pooled_cross_entropy``.
         class_weights: Weights of the classes in the cross-entropy: "equal", or "inverse" to their share of the labelled
             pixels.
         dice_background: Whether background counts in the Dice loss.
@@ -127,6 +129,7 @@ class TrainingSettings(Settings):
         "average": 0.0,
         "predict_flips": False,
         "crop": (),
+        "cross_entropy_mean": "slices",
     }
 
     steps: Count = 800
@@ -147,6 +150,7 @@ class TrainingSettings(Settings):
     dropout_kind: Literal["elements", "channels"] = "elements"
     dice_share: float = Field(default=0.5, ge=0, le=1)
     dice_absent: bool = False
+    cross_entropy_mean: Literal["slices", "pixels"] = "slices"
     class_weights: Literal["equal", "inverse"] = "equal"
     dice_background: bool = False
     dice_squared: bool = False

@@ -10,14 +10,15 @@ import pytest
 
 from ActiveSegmentationLib.common import plugins
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.segmentation import NetworkLearner, TrainingTask, learner_class, learner_names
+from ActiveSegmentationLib.segmentation import LEARNERS, NetworkLearner, TrainingTask, learner_class, learner_names
 from ActiveSegmentationLib.segmentation import learners as learners_module
 
 
-def test_the_librarys_own_learner_comes_first(monkeypatch):
+def test_the_librarys_own_learners_come_first(monkeypatch):
     points = [EntryPoint(name, "x:y", learners_module.ENTRY_POINT_GROUP) for name in ("b", "a")]
     monkeypatch.setattr(plugins, "entry_points", lambda group: points)
-    assert learner_names() == [*learners_module.LEARNERS, "a", "b"]
+    assert learner_names() == [*LEARNERS, "a", "b"]
+    assert learner_names()[0] == "unet"
     assert learner_class("unet") is NetworkLearner
 
 

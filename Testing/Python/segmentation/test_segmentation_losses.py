@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from ActiveSegmentationLib.segmentation import SegmentationLoss, partial_cross_entropy, partial_dice
+from ActiveSegmentationLib.segmentation.losses import pooled_cross_entropy
 
 
 def random_batch(seed: int, *, unlabelled: float = 0.4, n: int = 3, classes: int = 4):
@@ -156,3 +157,32 @@ def test_cross_entropy_alone_absent_classes_and_weights_by_frequency():
     seen = partial_dice(logits, labels, background=True)
     counted = partial_dice(logits, labels, background=True, absent=True)  # class 3 is nowhere: its Dice is near 0
     assert float(counted) == pytest.approx((3 * float(seen) + 1) / 4, abs=1e-3)
+
+
+def test_the_pooled_cross_entropy_of_one_kind_is_the_mean_over_labelled_pixels():
+    logits, labels = random_batch(3)
+    labels[0, :, 1:] = 255
+    logs = [
+        -math.log(probabilities_of(logits, i, y, x)[int(labels[i, y, x])])
+        for i, y, x in (labels != 255).nonzero().tolist()
+    ]
+    for dense in (True, False):
+        found = pooled_cross_entropy(logits, labels, torch.full((3,), dense))
+        assert float(found.detach()) == pytest.approx(sum(logs) / len(logs))
+
+
+def test_the_pooled_cross_entropy_weighs_masks_and_scribbles_by_slices():
+    logits, labels = random_batch(4, n=4)
+    logits = logits.detach()
+    labels[3] = 255  # no stroke: does not count
+    dense = torch.tensor([True, False, False, False])
+    parts = [pooled_cross_entropy(logits[part], labels[part], dense[part]) for part in (slice(0, 1), slice(1, 3))]
+    found = pooled_cross_entropy(logits, labels, dense)
+    assert float(found) == pytest.approx((float(parts[0]) + 2 * float(parts[1])) / 3)
+    assert float(pooled_cross_entropy(logits, torch.full_like(labels, 255), dense)) == 0
+    weights = torch.tensor([1.0, 2.0, 0.5, 3.0], dtype=torch.float64)
+    known = labels[1:3] != 255
+    weighted = torch.nn.functional.cross_entropy(logits[1:3], labels[1:3].long(), weight=weights, ignore_index=255)
+    assert known.any()
+    found = pooled_cross_entropy(logits[1:3], labels[1:3], dense[1:3], class_weights=weights)
+    assert float(found) == pytest.approx(float(weighted))

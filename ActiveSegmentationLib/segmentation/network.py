@@ -170,7 +170,7 @@ def add_decoder(net: nn.Module, classes: int, settings: TrainingSettings, *, wsl
     net.add_module("final_conv", nn.Conv2d(widths[0], classes, kernel, padding=kernel // 2))
 
 
-def _common(settings: TrainingSettings) -> tuple:
+def _common(settings: TrainingSettings) -> tuple[tuple[str, dict], str | tuple[str, dict], bool, float]:
     """Activation, normalisation, bias and dropout of MONAI's blocks."""
     return ("LeakyReLU", {"negative_slope": 0.01, "inplace": True}), _norm(settings), False, 0.5
 

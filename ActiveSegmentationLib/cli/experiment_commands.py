@@ -7,6 +7,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from ActiveSegmentationLib.cli import options as shared
 from ActiveSegmentationLib.cli import settings_options
 from ActiveSegmentationLib.cli.command import PROGRAM, Options, command, option
@@ -16,7 +18,16 @@ from ActiveSegmentationLib.common.progress import TqdmProgress
 
 if TYPE_CHECKING:
     from ActiveSegmentationLib.cohort import Cohort
+    from ActiveSegmentationLib.evaluation import CostModel
     from ActiveSegmentationLib.experiment import BenchmarkOptions, Outcome
+
+
+time_from = option(
+    "--time-from",
+    type=shared.PATH,
+    metavar="STUDY",
+    help="study whose annotations say how many seconds a slice takes, for tables and figures over time",
+)
 
 
 @command("benchmark")
@@ -51,6 +62,21 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="CSV table with the columns seed, volume and slice (counted from 1): the first round's slices of each seed",
 )
+@option(
+    "--upper-bound", is_flag=True, help="train a model on the whole pool for every seed too, and show the gap to it"
+)
+@option(
+    "--scored",
+    type=click.Choice(("ensemble", "best")),
+    default="ensemble",
+    help="score the mean of the --models of a round, or the best of them on the validation volumes",
+)
+@option(
+    "--diagnostics",
+    is_flag=True,
+    help="measure in every round how unsure the model is of the requested slices and how well that predicts its errors",
+)
+@time_from
 @option("--metrics", default="dice,hd95", metavar="A,B", help="dice, dice2d, hd95, msd")
 @shared.absent
 @shared.label_names
@@ -127,11 +153,27 @@ def benchmark_options(options: Options, progress: TqdmProgress) -> BenchmarkOpti
         initial_seed=options.initial_seed,
         training_seed=options.training_seed,
         initial_sets=options.initial_sets,
+        scored=options.scored,
+        diagnostics=options.diagnostics,
+        upper_bound=options.upper_bound,
+        costs=costs_of(options),
         settings=settings,
         workers=options.workers,
         device=options.device,
         command=" ".join([PROGRAM, *sys.argv[1:]]),
     )
+
+
+def costs_of(options: Options) -> CostModel:
+    """What annotating a slice costs, measured in the study of ``--time-from`` if it is given.
+
+    Raises:
+        BadInput: If the folder is not a study, or no annotation of it has a time.
+    """
+    from ActiveSegmentationLib.evaluation import CostModel
+    from ActiveSegmentationLib.experiment import measured_costs
+
+    return CostModel() if options.time_from is None else measured_costs(options.time_from)
 
 
 def _scorable(cohort: Cohort, split: Path | None, progress: TqdmProgress) -> Cohort:

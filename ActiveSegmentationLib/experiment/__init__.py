@@ -7,10 +7,12 @@ from ActiveSegmentationLib.common.lazy import lazy_names
 if TYPE_CHECKING:
     from ActiveSegmentationLib.experiment.annotators import Annotator, OracleAnnotator
     from ActiveSegmentationLib.experiment.benchmark import AnnotatorFactory, Benchmark, Plan
+    from ActiveSegmentationLib.experiment.design import Design
     from ActiveSegmentationLib.experiment.initial_sets import read_initial_sets
+    from ActiveSegmentationLib.experiment.measured_time import measured_costs
     from ActiveSegmentationLib.experiment.protocol import check_rounds, parse_rounds
     from ActiveSegmentationLib.experiment.reporting import Outcome, write_outcome
-    from ActiveSegmentationLib.experiment.run import Design, Run
+    from ActiveSegmentationLib.experiment.run import Run
     from ActiveSegmentationLib.experiment.service import BenchmarkOptions, check_request, run_benchmark, run_demo
 else:
     __getattr__, __dir__, __all__ = lazy_names(__name__)

@@ -22,11 +22,13 @@ from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained, read_json, write_json, write_text
 from ActiveSegmentationLib.common.progress import Progress, or_silent
 from ActiveSegmentationLib.common.text import counted
-from ActiveSegmentationLib.evaluation import RequestRow, ResultRow, write_requests_csv, write_results_csv
+from ActiveSegmentationLib.evaluation import UPPER_BOUND, RequestRow, ResultRow, write_requests_csv, write_results_csv
 from ActiveSegmentationLib.experiment.annotators import Annotator, OracleAnnotator
+from ActiveSegmentationLib.experiment.design import Design, RunContext
 from ActiveSegmentationLib.experiment.duration import Remaining, duration_text, measure_speed
-from ActiveSegmentationLib.experiment.run import PROGRAMS, Design, Run, RunContext
+from ActiveSegmentationLib.experiment.run import PROGRAMS, Run
 from ActiveSegmentationLib.experiment.sweep import execute_in_processes
+from ActiveSegmentationLib.experiment.upper_bound import UpperBound
 from ActiveSegmentationLib.loop import Embeddings, describe_device, is_learned, versions
 
 AnnotatorFactory = Callable[[SliceStack, AnnotationKind], Annotator]
@@ -45,15 +47,18 @@ class Plan:
         design: What all runs share.
         strategies: Names of the strategies.
         seeds: Seeds; every strategy is run with every seed.
+        upper_bound: Whether a model is also trained on the whole pool for every seed.
     """
 
     design: Design
     strategies: tuple[str, ...]
     seeds: tuple[int, ...]
+    upper_bound: bool = False
 
     def pairs(self) -> list[tuple[str, int]]:
         """Every (strategy, seed), seed by seed, so that early results compare all strategies with the same seeds."""
-        return [(strategy, seed) for seed in self.seeds for strategy in self.strategies]
+        names = [*self.strategies, *([UPPER_BOUND] if self.upper_bound else [])]
+        return [(strategy, seed) for seed in self.seeds for strategy in names]
 
 
 class Benchmark:
@@ -110,7 +115,8 @@ class Benchmark:
         if not rounds:
             return
         if self.plan.design.shares_first_round:
-            beginning = [run.seed for run in runs if not run.finished_rounds()]
+            own = [run for run in runs if not isinstance(run, UpperBound)]
+            beginning = [run.seed for run in own if not run.finished_rounds()]
             rounds -= len(beginning) - len(set(beginning))
         at_once = min(workers, len(runs))
         to_compute = f"{counted(len(runs), 'run')} with {counted(rounds, 'round')} to compute, {at_once} at a time"
@@ -129,7 +135,7 @@ class Benchmark:
         folder = self.out / "runs" / f"{_file_name(strategy)}-seed{seed}"
         annotator = self._annotator(self.stack, self.plan.design.annotation)
         context = RunContext(self.plan.design, self.stack, annotator, self.out / "cache", self.device)
-        return Run(folder, strategy, seed, context)
+        return UpperBound(folder, seed, context) if strategy == UPPER_BOUND else Run(folder, strategy, seed, context)
 
     def oracle(self) -> OracleAnnotator:
         """The reference annotations, for pictures."""
@@ -161,7 +167,8 @@ class Benchmark:
 
     def _pending(self) -> list[tuple[str, int]]:
         """The runs that have rounds to do."""
-        return [pair for pair in self.plan.pairs() if self.run(*pair).finished_rounds() < len(self.plan.design.rounds)]
+        runs = {pair: self.run(*pair) for pair in self.plan.pairs()}
+        return [pair for pair, run in runs.items() if run.finished_rounds() < run.rounds]
 
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:
@@ -193,7 +200,8 @@ class Benchmark:
             known = record["design"]
             strategies = dict.fromkeys([*record["strategies"], *self.plan.strategies])
             seeds = sorted({*record["seeds"], *self.plan.seeds})
-            self.plan = replace(self.plan, strategies=tuple(strategies), seeds=tuple(seeds))
+            bound = self.plan.upper_bound or record.get("upper bound", False)
+            self.plan = replace(self.plan, strategies=tuple(strategies), seeds=tuple(seeds), upper_bound=bound)
             changed = sorted(key for key in {*known, *design} if known.get(key) != design.get(key))
             if changed:
                 advice = "Choose another --out, or use the options of the first call."
@@ -206,6 +214,7 @@ class Benchmark:
             "design": design,
             "strategies": list(self.plan.strategies),
             "seeds": list(self.plan.seeds),
+            **({"upper bound": True} if self.plan.upper_bound else {}),
             "sessions": [*sessions, *([self._session()] if self._pending() else [])],
         }
         write_json(path, record)

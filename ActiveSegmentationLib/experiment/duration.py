@@ -12,7 +12,7 @@ import torch
 from ActiveSegmentationLib.cohort import Role, SliceStack
 from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.progress import Progress
-from ActiveSegmentationLib.experiment.run import Design
+from ActiveSegmentationLib.experiment.design import Design
 from ActiveSegmentationLib.segmentation import (
     NetworkLearner,
     learner_class,

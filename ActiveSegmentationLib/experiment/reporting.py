@@ -13,6 +13,7 @@ from ActiveSegmentationLib.cohort import BACKGROUND, IGNORE_LABEL, AnnotationKin
 from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.files import hash_json, read_json, write_bytes
 from ActiveSegmentationLib.evaluation import (
+    CostModel,
     Picture,
     PredictionView,
     Report,
@@ -31,6 +32,7 @@ from ActiveSegmentationLib.evaluation import (
     write_report,
 )
 from ActiveSegmentationLib.experiment.benchmark import Benchmark
+from ActiveSegmentationLib.experiment.measurements import measurement_tables
 from ActiveSegmentationLib.segmentation import load_ensemble, predict_volume
 
 PICTURES_PER_ROUND = 12
@@ -68,8 +70,14 @@ class Outcome:
         return {"report": str(self.report), "files": files, "headline": list(self.headline), "rows": rows}
 
 
-def write_outcome(benchmark: Benchmark, *, command: str = "") -> Outcome:
-    """Write ``learning_curve.png`` and ``report.html`` of a finished benchmark."""
+def write_outcome(benchmark: Benchmark, *, command: str = "", costs: CostModel | None = None) -> Outcome:
+    """Write ``learning_curve.png`` and ``report.html`` of a finished benchmark.
+
+    Args:
+        benchmark: The benchmark.
+        command: The command as it was typed.
+        costs: Seconds for annotating a slice. Default: not known.
+    """
     results, requests, _ = benchmark.results()
     write_bytes(benchmark.out / "learning_curve.png", learning_curve(results))
     report = benchmark.out / "report.html"
@@ -82,6 +90,7 @@ def write_outcome(benchmark: Benchmark, *, command: str = "") -> Outcome:
         settings=read_json(benchmark.out / "benchmark.json"),
         commands=[command] if command else [],
         notes=_notes(benchmark),
+        tables=measurement_tables(benchmark, results, requests, costs or CostModel()),
     )
     write_report(report, content)
     rows, sentences = summary(results), headline(results)

@@ -5,25 +5,24 @@ from __future__ import annotations
 import copy
 import shutil
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ActiveSegmentationLib.acquisition import Constraints
-from ActiveSegmentationLib.cohort import AnnotationKind, Role, SliceId, SliceStack
+from ActiveSegmentationLib.cohort import Role, SliceId
 from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained, hash_json, read_json, remove_tree, write_json
 from ActiveSegmentationLib.common.progress import Progress, or_silent
 from ActiveSegmentationLib.common.sole_user import sole_user
-from ActiveSegmentationLib.evaluation import AbsentRule, RequestRow, ResultRow
-from ActiveSegmentationLib.experiment.annotators import Annotator
+from ActiveSegmentationLib.evaluation import RequestRow, ResultRow
+from ActiveSegmentationLib.experiment.design import RunContext
+from ActiveSegmentationLib.experiment.diagnostics import batch_uncertainty, uncertainty_against_error, write_planes
 from ActiveSegmentationLib.loop import (
-    LoopSettings,
     SelectionRequest,
     SelectionState,
     TrainingData,
@@ -40,103 +39,10 @@ from ActiveSegmentationLib.loop import (
     versions,
 )
 from ActiveSegmentationLib.segmentation import Ensemble, load_ensemble
-from ActiveSegmentationLib.study import LabelSet, SliceAnnotation
+from ActiveSegmentationLib.study import SliceAnnotation
 
 PROGRAMS = ("activesegmentation", "torch")
 """Packages whose versions are listed with the seconds of a round."""
-
-
-@dataclass(frozen=True)
-class Design:
-    """Design of an experiment, which all its runs share.
-
-    Attributes:
-        cohort: Name of the cohort in the result files.
-        rows: Rows of the stack by role; strategies choose from those of the pool.
-        labels: The label set.
-        annotation: Masks or scribbles.
-        rounds: Cumulative numbers of annotated slices.
-        initial: Strategy of the first round, which selects the same slices for all strategies of a seed; "" lets each
-            strategy select its own.
-        constraints: Limits on every choice.
-        settings: Settings of the loop.
-        metrics: Names of the evaluation metrics to compute.
-        absent: Dice of a class that neither the reference nor the prediction has, see ``volume_metrics``.
-        unit: "slice", or "volume" to request whole volumes; the rounds count slices in both cases.
-        marks: Whether strategies know the extent of the structures in every volume of the pool.
-        initial_seed: Seed of the slices of the first round, the same for all runs. Default: each run's own.
-        training_seed: Seed of all trainings of models, the same for all runs. Default: each run's own.
-        initial_sets: Slices of the first round by the seed of the run, instead of ``initial``.
-    """
-
-    cohort: str
-    rows: dict[Role, np.ndarray]
-    labels: LabelSet
-    annotation: AnnotationKind
-    rounds: tuple[int, ...]
-    initial: str
-    constraints: Constraints
-    settings: LoopSettings
-    metrics: tuple[str, ...]
-    absent: AbsentRule = "nan"
-    unit: str = "slice"
-    marks: bool = False
-    initial_seed: int | None = None
-    training_seed: int | None = None
-    initial_sets: Mapping[int, tuple[SliceId, ...]] | None = None
-
-    @property
-    def shares_first_round(self) -> bool:
-        """Whether all strategies of a seed start from the same slices."""
-        return bool(self.initial) or self.initial_sets is not None
-
-    def to_json(self) -> dict[str, Any]:
-        """The design as JSON values; the rows by their hash."""
-        rows = {str(role): hash_json([int(row) for row in rows]) for role, rows in self.rows.items()}
-        return {
-            "cohort": self.cohort,
-            "rows": rows,
-            "labels": self.labels.to_json(),
-            "annotation": str(self.annotation),
-            "rounds": list(self.rounds),
-            "initial": self.initial,
-            "constraints": self.constraints.to_json(),
-            "settings": self.settings.to_json(),
-            "metrics": list(self.metrics),
-            **({} if self.unit == "slice" else {"unit": self.unit}),
-            **({} if self.absent == "nan" else {"absent": self.absent}),
-            **({"marks": True} if self.marks else {}),
-            "seeds": self._seeds(),
-        }
-
-    def _seeds(self) -> dict[str, Any]:
-        """The seed of each part; earlier versions had one learned metric for all seeds, so that they differ here."""
-        seeds: dict[str, Any] = {"learned networks": "run"}
-        seeds["first round"] = "run" if self.initial_seed is None else self.initial_seed
-        seeds["training"] = "run" if self.training_seed is None else self.training_seed
-        if self.initial_sets is not None:
-            sets = sorted((seed, [[s.volume, s.index] for s in chosen]) for seed, chosen in self.initial_sets.items())
-            seeds["first round"] = f"given ({hash_json(sets)[:16]})"
-        return seeds
-
-
-@dataclass(frozen=True)
-class RunContext:
-    """Data and settings that all runs of an experiment share.
-
-    Attributes:
-        design: What all runs share.
-        stack: The cohort's slices with their reference labels.
-        annotator: Answers the requests.
-        cache: Folder of learned networks and embeddings, shared by all runs.
-        device: PyTorch device.
-    """
-
-    design: Design
-    stack: SliceStack
-    annotator: Annotator
-    cache: Path
-    device: str
 
 
 class Run:
@@ -235,6 +141,9 @@ class Run:
                 shared._do_round(1, target, {}, progress)
         with explained(self.folder):
             shutil.copytree(shared._model_folder(1), self._model_folder(1), dirs_exist_ok=True)
+        if shared.planes_file(1).is_file():
+            with explained(self.folder):
+                shutil.copyfile(shared.planes_file(1), self.planes_file(1))
         write_json(self._round_file(1), read_json(shared._round_file(1)) | {"shared": True})
 
     def _do_round(
@@ -244,17 +153,20 @@ class Run:
         started = time.perf_counter()
         requests = self._choose(number, target - len(annotations), annotations, compute)
         chosen = time.perf_counter()
-        answers = self._annotator.annotate([SliceId(r["volume"], r["slice"]) for r in requests], number)
+        batch = [SliceId(r["volume"], r["slice"]) for r in requests]
+        answers = self._annotator.annotate(batch, number)
         known = annotations | {answer.slice: answer for answer in answers}
         model = self._train(number, known, compute)
         trained = time.perf_counter()
-        scores = self._evaluate(model, compute)
+        scores = self._evaluate(self._scored(model, compute), compute)
+        measured = self._measure(number, model, batch, known, compute) if self._design.diagnostics else {}
         record = {
             "annotated slices": len(known),
             "requests": requests,
             "scores": [[s.volume, s.class_name, s.metric, None if np.isnan(s.value) else s.value] for s in scores],
             "model": model.key,
             **decided_settings(model, self._settings),
+            **measured,
             "versions": versions(),
             "device": describe_device(self._device),
             "seconds": {
@@ -283,6 +195,52 @@ class Run:
         return evaluate_volumes(
             model, self._stack, rows, design.labels, metrics=metrics, absent=design.absent, compute=compute
         )
+
+    def _scored(self, model: Ensemble, compute: Compute) -> Ensemble:
+        """The ensemble, or its member with the highest mean 3D Dice on the validation volumes (Vepa 2024)."""
+        if self._design.scored == "ensemble" or len(model.members) == 1:
+            return model
+        rows, labels, best = self._design.rows[Role.VALIDATION], self._design.labels, (-1.0, model)
+        for member in model.members:
+            alone = Ensemble((member,))
+            scores = evaluate_volumes(alone, self._stack, rows, labels, metrics=("dice",), compute=compute)
+            known = [score.value for score in scores if not np.isnan(score.value)]
+            best = max(best, (float(np.mean(known)) if known else -1.0, alone), key=lambda pair: pair[0])
+        return best[1]
+
+    def _measure(
+        self,
+        number: int,
+        model: Ensemble,
+        batch: list[SliceId],
+        known: dict[SliceId, SliceAnnotation],
+        compute: Compute,
+    ) -> dict[str, Any]:
+        """The diagnostics of a round, for its record; writes the file with predictions of test planes."""
+        design, stack = self._design, self._stack
+        found: dict[str, Any] = {}
+        if number > 1:
+            before = load_ensemble(self._model_folder(number - 1))
+            found["batch uncertainty"] = batch_uncertainty(before, stack, batch, compute)
+        rows = np.array([row for row in design.rows[Role.POOL] if stack.slice_id(row) not in known], dtype=np.int64)
+        against = uncertainty_against_error(model, stack, rows, design.labels, seed=self.seed, compute=compute)
+        found["uncertainty against error"] = _or_null(against)
+        write_planes(self.planes_file(number), model, stack, design.rows[Role.TEST], design.labels, compute)
+        return found
+
+    def planes_file(self, number: int) -> Path:
+        """File with the predictions of a few test planes after a round, if the design has diagnostics."""
+        return self.folder / f"planes-{number}.npz"
+
+    def diagnostics(self) -> list[dict[str, Any]]:
+        """The diagnostics of the finished rounds: "round", "batch uncertainty", "correlation" where they are known."""
+        found = []
+        for number in range(1, self.finished_rounds() + 1):
+            record = read_json(self._round_file(number))
+            against = record.get("uncertainty against error", {})
+            pair = {"batch uncertainty": record.get("batch uncertainty"), "correlation": against.get("correlation")}
+            found.append({"round": number} | {name: value for name, value in pair.items() if value is not None})
+        return found
 
     def _choose(
         self, number: int, count: int, annotations: dict[SliceId, SliceAnnotation], compute: Compute
@@ -365,6 +323,11 @@ class Run:
 def _number(value: float | None) -> float:
     """A number of the record, in which NaN is stored as null."""
     return float("nan") if value is None else value
+
+
+def _or_null(values: dict[str, Any]) -> dict[str, Any]:
+    """The values as JSON, in which NaN is null."""
+    return {name: None if isinstance(value, float) and np.isnan(value) else value for name, value in values.items()}
 
 
 class _Titled(Progress):

@@ -15,13 +15,13 @@ from ActiveSegmentationLib.common.defaults import DEFAULT_STRATEGY
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.progress import Progress, or_silent
 from ActiveSegmentationLib.common.seeds import generator
-from ActiveSegmentationLib.evaluation import AbsentRule, check_metrics
+from ActiveSegmentationLib.evaluation import AbsentRule, CostModel, check_metrics
 from ActiveSegmentationLib.experiment.annotators import OracleAnnotator
 from ActiveSegmentationLib.experiment.benchmark import AnnotatorFactory, Benchmark, Plan
+from ActiveSegmentationLib.experiment.design import Design, Scored
 from ActiveSegmentationLib.experiment.initial_sets import read_initial_sets
 from ActiveSegmentationLib.experiment.protocol import check_rounds, parse_rounds
 from ActiveSegmentationLib.experiment.reporting import Outcome, write_outcome
-from ActiveSegmentationLib.experiment.run import Design
 from ActiveSegmentationLib.loop import LoopSettings, model_abilities, report_left_out, require_usable, resolve_device
 from ActiveSegmentationLib.segmentation import TrainingSettings, check_learner
 from ActiveSegmentationLib.study import LabelSet, check_reference, label_set_for
@@ -54,6 +54,10 @@ class BenchmarkOptions:
         training_seed: Seed of all trainings of models. Default: each run's own.
         initial_sets: Table with the slices of the first round for each seed, see ``read_initial_sets``. Default:
             ``initial`` selects them.
+        scored: Which model of a round is scored, the "ensemble" or its "best" member on the validation volumes.
+        diagnostics: Whether rounds measure the uncertainty of their batches and keep predictions of a few planes.
+        upper_bound: Whether a model is also trained on the whole pool for every seed.
+        costs: Seconds for annotating a slice, for the time axis.
         settings: Settings of the loop.
         workers: Number of runs at a time.
         device: "auto" or a PyTorch device.
@@ -77,6 +81,10 @@ class BenchmarkOptions:
     initial_seed: int | None = None
     training_seed: int | None = None
     initial_sets: Path | None = None
+    scored: Scored = "ensemble"
+    diagnostics: bool = False
+    upper_bound: bool = False
+    costs: CostModel = field(default_factory=CostModel)
     settings: LoopSettings = field(default_factory=LoopSettings)
     workers: int = 1
     device: str = "auto"
@@ -145,14 +153,24 @@ def run_benchmark(
         initial_sets=initial_sets,
         **{name: getattr(options, name) for name in SHARED_OPTIONS},
     )
-    plan = Plan(design, options.strategies, options.seeds)
+    _check_scored(options, design)
+    plan = Plan(design, options.strategies, options.seeds, options.upper_bound)
     benchmark = Benchmark(options.out, plan, stack, device=device, annotator=annotator)
     benchmark.execute(workers=options.workers, progress=progress)
-    return write_outcome(benchmark, command=options.command)
+    return write_outcome(benchmark, command=options.command, costs=options.costs)
 
 
-SHARED_OPTIONS = ("constraints", "settings", "metrics", "absent", "unit", "marks", "initial_seed", "training_seed")
+SHARED_OPTIONS = (
+    *("constraints", "settings", "metrics", "absent", "unit", "marks"),
+    *("initial_seed", "training_seed", "scored", "diagnostics"),
+)
 """Options that are fields of the design too."""
+
+
+def _check_scored(options: BenchmarkOptions, design: Design) -> None:
+    if options.scored == "best" and not len(design.rows[Role.VALIDATION]):
+        advice = "Name validation volumes in the split, or score the ensemble."
+        raise BadInput("There is no validation volume to find the best model on.", where="scored", advice=advice)
 
 
 def _rows_by_role(cohort: Cohort, stack: SliceStack, progress: Progress) -> dict[Role, np.ndarray]:

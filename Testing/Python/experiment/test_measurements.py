@@ -91,6 +91,7 @@ def test_costs_are_the_mean_seconds_of_a_study(tmp_path, phantom_cohort):
     labels = np.full(shape, 255, np.uint8)
     labels[0, 0] = 1
     for index, seconds in ((0, 4.0), (1, 8.0), (2, 0.0)):
+        slice_id, kind = SliceId(volume.id, index), AnnotationKind.SCRIBBLE
         found = SliceAnnotation(slice_id, labels, kind, "a", None, seconds, "2026-01-01T00:00:00+00:00")
         study.commit([found])
     costs = measured_costs(tmp_path / "study")

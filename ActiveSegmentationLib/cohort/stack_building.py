@@ -28,6 +28,7 @@ from ActiveSegmentationLib.cohort.stack_files import FORMAT, IMAGES, RECORD, tru
 from ActiveSegmentationLib.cohort.stack_preparation import PreparedVolume, overview_grid, plane_grid, prepare_volume
 from ActiveSegmentationLib.cohort.stack_reuse import DONE, PARTIAL, Reusable, find_reusable, remove_superseded
 from ActiveSegmentationLib.cohort.types import Cohort, Volume
+from ActiveSegmentationLib.common.durability import make_folder
 from ActiveSegmentationLib.common.errors import BadInput, JobFailed
 from ActiveSegmentationLib.common.files import atomic_path, explained, hash_json, read_json, remove_tree, write_json
 from ActiveSegmentationLib.common.progress import Progress, or_silent
@@ -109,7 +110,7 @@ def _folder_of(
 ) -> tuple[Path, bool]:
     """The folder of the finished stack, and whether it was not in the cache before."""
     with explained(cache):
-        cache.mkdir(parents=True, exist_ok=True)
+        make_folder(cache)
     contents, failures = content_hashes(cohort, cache / "hashes.json", workers=workers, progress=progress)
     key = stack_key(cohort.volumes, settings, contents)
     folder = cache / key

@@ -9,11 +9,11 @@ import json
 import os
 import shutil
 import threading
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ActiveSegmentationLib.common.durability import keep_private, make_folder, sync_folder, temporary_name
 from ActiveSegmentationLib.common.errors import ActiveSegmentationError, BadInput, JobFailed
 
 ONE_ARRAY = threading.Lock()
@@ -56,7 +56,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path next to ``path``; it replaces ``path`` if the block succeeds and is deleted otherwise.
 
     The temporary name keeps the suffixes of ``path``, so libraries that look at them work. The content is flushed to
-    disk before it replaces the old one: after a kill or power cut there is the old file or the new one, never a part.
+    disk before it replaces the old one, and so are the entries of new folders: after a kill or power cut there is the
+    old file or the new one, never a part. Group and others
+    get no right to the file if they have none in the folder.
 
     Raises:
         BadInput: If the folder cannot be written.
@@ -64,26 +66,17 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     path = Path(path)
     with explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.parent / f".tmp-{uuid.uuid4().hex[:12]}-{path.name}"
+        make_folder(path.parent)
+        temporary = path.parent / temporary_name(path.name)
         try:
             yield temporary
+            keep_private(temporary)
             with open(temporary, "rb+") as file:
                 os.fsync(file.fileno())
             os.replace(temporary, path)
-            _flush_folder(path.parent)
+            sync_folder(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
-
-
-def _flush_folder(folder: Path) -> None:
-    if os.name == "nt":  # a folder cannot be opened for fsync on Windows
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -122,7 +115,7 @@ def remove_tree(path: Path) -> None:
     """Delete a folder; it is renamed first, so that no other process finds it half-deleted."""
     if not path.exists():
         return
-    doomed = path.with_name(f".tmp-removed-{path.name}-{os.getpid()}")
+    doomed = path.with_name(temporary_name(path.name))
     os.replace(path, doomed)
     shutil.rmtree(doomed)
 

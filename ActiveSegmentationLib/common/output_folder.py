@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from ActiveSegmentationLib.common.durability import sweep
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained, hash_file, read_json, write_json
 
@@ -24,7 +25,7 @@ def output_folder(
 
     The folder must be new, empty, or contain only earlier output; hidden files do not count. A file is replaced only by
     the same kind of content, and only if it is unchanged since it was written. A block that was killed can be run
-    again.
+    again; its temporary files are deleted then.
 
     Args:
         folder: The folder; it is created with the first file.
@@ -41,6 +42,9 @@ def output_folder(
     names = [Path(os.path.abspath(target)).relative_to(folder).as_posix() for target in targets]
     known = _known(folder)
     _require_own(folder, known)
+    with explained(folder):
+        for place in {folder, *((folder / name).parent for name in names)}:
+            sweep(place)
     stale = [name for name, entry in known.items() if whole and name not in names and entry[1:] == [holds, owner]]
     for name in (*names, *stale):
         if name in known and (folder / name).is_file():

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from ActiveSegmentationLib.common.compute import Compute
+from ActiveSegmentationLib.common.durability import make_folder
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained
 from ActiveSegmentationLib.common.progress import Progress
@@ -164,7 +165,7 @@ def trained_once(
     """
     home = Path(folder) / key
     with explained(home):
-        home.mkdir(parents=True, exist_ok=True)
+        make_folder(home)
     with sole_user(Path(folder) / f".{key}.lock", progress, what):
         if (home / FILES.description).is_file():
             return load(home)

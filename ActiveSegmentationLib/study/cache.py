@@ -5,25 +5,32 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from ActiveSegmentationLib.common.durability import temporaries
+from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained, remove_tree, tree_size
 
 
 def remove_cache(folder: Path) -> int:
-    """Delete a cache folder, with what a removal that was killed has left behind.
+    """Delete a cache folder, with what a removal that was killed has left; links are deleted, not followed.
+
+    The caller holds the study's lock, so nobody else is removing it.
+
+    Args:
+        folder: The folder; it need not exist.
 
     Returns:
         Bytes that were freed.
 
     Raises:
-        BadInput: If the folder cannot be removed.
+        BadInput: If the folder is a link to another place, or cannot be removed.
     """
     with explained(folder):
+        if folder.resolve() != folder.parent.resolve() / folder.name:
+            advice = f"Delete what is in {folder.resolve()} yourself if it holds nothing else."
+            raise BadInput("The cache is a link; nothing was deleted.", where=folder, advice=advice)
         freed = tree_size(folder)
-        place = folder.resolve()
-        remove_tree(place)
-        for leftover in place.parent.glob(f".tmp-removed-{place.name}-*"):
+        remove_tree(folder)
+        for leftover in temporaries(folder.parent, [folder.name]):
             freed += tree_size(leftover)
             shutil.rmtree(leftover)
-        if folder.is_symlink():  # the cache stays on the disk that the link points to
-            place.mkdir()
     return freed

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ActiveSegmentationLib.common.durability import keep_private, make_folder, sync_folder
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained, hash_json, write_bytes
 from ActiveSegmentationLib.study.times import now
@@ -50,11 +51,15 @@ class HashChain:
             last = self._record(event, last)
             lines.append(json.dumps(last, ensure_ascii=False, allow_nan=False))
         with explained(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path.parent)
+            is_new = not self.path.exists()
             with open(self.path, "ab") as file:
                 file.write("".join(f"{line}\n" for line in lines).encode("utf-8"))
                 file.flush()
                 os.fsync(file.fileno())
+            if is_new:
+                keep_private(self.path)
+            sync_folder(self.path.parent)  # even if it is not new: the process that created it may have been killed
 
     def _record(self, event: dict[str, Any], last: dict[str, Any] | None) -> dict[str, Any]:
         fields = {name: value for name, value in event.items() if name not in _OWN_FIELDS}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import uuid
+import stat
 from pathlib import Path
 
 from ActiveSegmentationLib.cohort import Cohort
 from ActiveSegmentationLib.cohort.segments import UNLABELLED_SEGMENT_NAME
+from ActiveSegmentationLib.common.durability import make_folder, move_into_place, sweep, temporary_name
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained, remove_tree, write_bytes, write_json
 from ActiveSegmentationLib.study.labels import LabelSet
@@ -45,18 +45,24 @@ def check_label_names(labels: LabelSet) -> None:
 
 
 def write_new(folder: Path, record: StudyRecord, cohort: Cohort) -> None:
-    """Write the study to a temporary folder and move it into place, so that it is never incomplete."""
-    draft = folder.parent / f".tmp-{uuid.uuid4().hex[:12]}-{folder.name}"
+    """Write the study to a temporary folder and move it into place, so that it is never incomplete.
+
+    Drafts that a killed command has left next to it are deleted. A folder that existed keeps its permissions.
+    """
+    with explained(folder):
+        sweep(folder.parent, [folder.name])
+        draft = folder.parent / temporary_name(folder.name)
     try:
         with explained(folder):
-            draft.mkdir(parents=True)
+            make_folder(draft)
         write_json(draft / COHORT_FILE, cohort.to_json())
         write_bytes(draft / STUDY_FILE, record.to_bytes())
         with Ledger(draft, record.id).writing(STUDY_STEM) as writer:
             writer.append([{"event": "created", "study": record.id, "annotation": str(record.annotation)}])
         with explained(folder):
             if folder.is_dir():
+                draft.chmod(stat.S_IMODE(folder.stat().st_mode))
                 folder.rmdir()
-            os.replace(draft, folder)
+            move_into_place(draft, folder)
     finally:
         remove_tree(draft)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ActiveSegmentationLib.common.durability import sync_above
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained, hash_file, read_json, write_bytes, write_json
 from ActiveSegmentationLib.study.chain import HashChain
@@ -55,6 +56,7 @@ class Ledger:
         self._study = folder
         self._folder = folder / "audit"
         self._id = study_id
+        self._synced: set[Path] = set()
 
     def chain(self, stem: str) -> HashChain:
         """The audit chain of the writer with this file stem."""
@@ -81,7 +83,7 @@ class Ledger:
             return BadInput(f"Another process is writing as '{stem}'.", where=self._study, advice=advice)
 
         with file_lock(self._folder / f".{stem}.lock", wait, busy):
-            writer = Writer(self._study, self.chain(stem), self._journal(stem))
+            writer = Writer(self._study, self.chain(stem), self._journal(stem), self._synced)
             writer.settle()
             self.chain(stem).last()
             yield writer
@@ -95,7 +97,7 @@ class Ledger:
         for stem in self.unsettled():
             lock = file_lock(self._folder / f".{stem}.lock", 0, lambda: _Busy("The chain is in use."))
             with contextlib.suppress(_Busy), lock:
-                writer = Writer(self._study, self.chain(stem), self._journal(stem))
+                writer = Writer(self._study, self.chain(stem), self._journal(stem), self._synced)
                 writer.settle()
                 writer.repair()
 
@@ -132,12 +134,14 @@ class Writer:
         study: Folder of the study.
         chain: The audit chain.
         journal: Path of its journal.
+        synced: Folders whose entry is known to be on disk; added to.
     """
 
-    def __init__(self, study: Path, chain: HashChain, journal: Path) -> None:
+    def __init__(self, study: Path, chain: HashChain, journal: Path, synced: set[Path]) -> None:
         self._study = study
         self._chain = chain
         self._journal = journal
+        self._synced = synced
 
     def apply(self, change: Change) -> None:
         """Make the change; after an error or a crash, ``settle`` finishes or undoes it.
@@ -152,11 +156,20 @@ class Writer:
             "target": self._relative(change.target),
             "sha256": hashlib.sha256(change.content).hexdigest(),
             "moves": [[self._relative(source), self._relative(place)] for source, place in change.moves],
+            "prepared": {self._relative(source): hash_file(source) for source, _ in change.moves},
             "events": events,
         }
         write_json(self._journal, journal)
         write_bytes(change.target, change.content)
+        self._sync_above(change.target.parent)
         self._finish(journal, events)
+
+    def _sync_above(self, folder: Path) -> None:
+        """Sync the entries of a folder once: another annotator may have created it a moment ago."""
+        if folder not in self._synced and folder != self._study:
+            with explained(folder):
+                sync_above(folder, self._study)
+            self._synced.add(folder)
 
     def append(self, events: Sequence[dict[str, Any]]) -> None:
         """Append audit records without changing a file."""
@@ -192,10 +205,18 @@ class Writer:
         for source, place in journal["moves"]:
             prepared = self._inside(source)
             with explained(prepared):
-                if prepared.is_file():
+                if prepared.is_file() and self._is_of(journal, source):
                     os.replace(prepared, self._inside(place))
         self._chain.append(events)
         self._drop_journal()
+
+    def _is_of(self, journal: dict[str, Any], source: str) -> bool:
+        """Whether a prepared file belongs to this change.
+
+        After a power cut, the journal of a finished change may be back while the file is that of the next change.
+        """
+        wanted = journal.get("prepared", {})  # journals of older versions have none
+        return source not in wanted or hash_file(self._inside(source)) == wanted[source]
 
     def _missing(self, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Events of a change that are missing from the chain after a crash."""

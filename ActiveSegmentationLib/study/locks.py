@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ActiveSegmentationLib.common.durability import make_folder
 from ActiveSegmentationLib.common.errors import ActiveSegmentationError, BadInput, JobFailed
 from ActiveSegmentationLib.common.files import explain_os_error, explained, read_json, write_json
 from ActiveSegmentationLib.study.times import now
@@ -31,7 +32,7 @@ def file_lock(path: Path, wait: float, busy: Callable[[], ActiveSegmentationErro
     """
     lock = _make(path)
     with explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
     _acquire(lock, path, wait, busy)
     try:
         yield

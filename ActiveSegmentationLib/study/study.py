@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from ActiveSegmentationLib.cohort import AnnotationKind, Cohort, SliceId
+from ActiveSegmentationLib.common.durability import sweep_tree
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.common.files import tree_size
+from ActiveSegmentationLib.common.files import explained, tree_size
 from ActiveSegmentationLib.study.annotation_store import AnnotationStore
 from ActiveSegmentationLib.study.annotations import SliceAnnotation
 from ActiveSegmentationLib.study.audit import Audit
@@ -146,8 +147,11 @@ class Study:
         """
         self._ledger.recover()
 
-    def lock(self, wait: float = 0.0) -> contextlib.AbstractContextManager[None]:
+    @contextlib.contextmanager
+    def lock(self, wait: float = 0.0) -> Iterator[None]:
         """Lock the study against other jobs within a ``with`` block; re-entrant for the same object.
+
+        Temporary files of killed commands are deleted first.
 
         Args:
             wait: Seconds to wait for another job.
@@ -156,7 +160,10 @@ class Study:
             BadInput: On entering, if another process holds it; names the process and what to do.
             JobFailed: On entering, if locks are not available (package filelock missing).
         """
-        return self._lock.held(wait)
+        with self._lock.held(wait):
+            with explained(self.folder):
+                sweep_tree(self.folder, skip=["cache"])
+            yield
 
     @property
     def settings(self) -> StudySettings:

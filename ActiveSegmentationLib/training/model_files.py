@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ActiveSegmentationLib import __version__
+from ActiveSegmentationLib.common.durability import make_folder
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import read_json, write_bytes, write_json
 
@@ -54,7 +55,7 @@ class ModelFiles:
         """
         from safetensors.torch import save
 
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         (folder / self.description).unlink(missing_ok=True)
         weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
         content = save(

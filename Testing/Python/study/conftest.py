@@ -75,6 +75,8 @@ def annotate() -> Callable[..., SliceAnnotation]:
         values = [0, *study.labels.values, *([255] if open_pixels or kind == "scribble" else [])]
         labels = rng.choice(np.array(values, np.uint8), study.cohort.volume(volume).plane_shape)
         labels.flat[0] = study.labels.values[0]
+        if kind == "scribble":
+            labels.flat[-1] = 255  # scribbles label some pixels, never all
         tick = next(ticks)
         at = f"2025-03-{1 + tick // 86400 % 28:02d}T{tick // 3600 % 24:02d}:{tick // 60 % 60:02d}:{tick % 60:02d}+00:00"
         return SliceAnnotation(

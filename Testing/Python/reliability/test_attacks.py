@@ -1,0 +1,46 @@
+"""The attacks of ``Testing/Reliability``, in a size for every run of the tests."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from lying_disk import LyingDisk
+from power_loss import attack as cut_power
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders cannot be synced on Windows")
+def test_a_power_cut_loses_nothing_that_was_acknowledged(tmp_path):
+    outcome = cut_power(tmp_path / "work", most=120)
+    assert outcome.tried == 120
+    assert not outcome.faults, outcome.notes
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders cannot be synced on Windows")
+def test_the_disk_model_loses_what_is_not_synced(tmp_path):
+    """The model itself: without syncs there are states without the file, with syncs there are none."""
+    import random
+
+    root = tmp_path / "root"
+    root.mkdir()
+    disk = LyingDisk(root)
+    states = []
+    disk.cut = lambda: states.append([state.files for state in disk.states(random.Random(0), 40)])
+    with disk.watching():
+        (root / "folder").mkdir()
+        with open(root / "folder" / "file", "wb") as file:
+            file.write(b"content")
+            file.flush()
+            os.fsync(file.fileno())
+        for folder in (root / "folder", root):
+            descriptor = os.open(folder, os.O_RDONLY)
+            os.fsync(descriptor)
+            os.close(descriptor)
+        os.replace(root / "folder" / "file", root / "folder" / "other")
+    made, file_synced, folder_synced, all_synced, renamed, _ = states
+    assert {} in made
+    assert {"folder": None} in file_synced
+    assert {} in folder_synced
+    assert all(files == {"folder": None, "folder/file": b"content"} for files in all_synced)
+    assert {"folder": None, "folder/file": b"content"} in renamed
+    assert {"folder": None, "folder/other": b"content"} in renamed

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from ActiveSegmentationLib.segmentation.network_learner import NetworkLearner
 from ActiveSegmentationLib.segmentation.settings import FEWEST_LEVELS, MOST_LEVELS
+from ActiveSegmentationLib.training import Settings
+from ActiveSegmentationLib.training import settings as options_class
 
 if TYPE_CHECKING:
     from ActiveSegmentationLib.common.compute import Compute
@@ -25,14 +27,28 @@ WIDEST = {"cpu": 128, "gpu": 512}
 BATCH = {"cpu": 8, "gpu": 16}
 """Slices per step."""
 
+LARGEST_STEP = 2**21
+"""Pixels that a step trains on at most; larger slices come in smaller batches, of two at least."""
+
 CPU_PART = 128
 """Longest side in pixels of the part of a slice that a step on a CPU trains on; a GPU trains on whole slices."""
 
 DEEP = 2
 """First level, counted from 0, that has dropout; at the finer ones it costs much and changes little."""
 
-CONFIGURED = "unet"
-"""Learner of the settings that ``AutoLearner.configure`` returns."""
+
+@options_class
+class AutoOptions(Settings):
+    """Options of the learner "auto".
+
+    Attributes:
+        design: Whether network, batches and parts are fitted to cohort and device. False in the settings that
+            ``AutoLearner.configure`` returns, and for those who give them themselves.
+    """
+
+    where: ClassVar[str] = "learner options"
+
+    design: bool = True
 
 
 class AutoLearner(NetworkLearner):
@@ -44,15 +60,19 @@ class AutoLearner(NetworkLearner):
     - Channels, batch size and size of the trained parts: by the kind of device.
     - Steps: as many as fit into ``TrainingSettings.minutes``, see ``NetworkLearner.configure``.
 
-    What it returns are settings of the learner "unet", which train the same model again on any device. Without
-    ``configure`` it trains as "unet" does.
+    The settings that it returns are not fitted again, so that they train the same model on another day and device.
+    Without ``configure`` this learner trains as "unet" does.
     """
+
+    options: ClassVar[type[Settings]] = AutoOptions
 
     @classmethod
     def configure(
         cls, settings: TrainingSettings, stack: Slices, classes: int, *, compute: Compute
     ) -> TrainingSettings:
         """The settings of a U-Net for this cohort and device; see ``SegmentationLearner.configure``."""
+        if not AutoOptions.from_json(settings.options).design:
+            return super().configure(settings, stack, classes, compute=compute)
         decided = designed(settings, stack.grid_shape, compute.device)
         parts = f" on parts of {decided.crop[0]} x {decided.crop[1]} pixels" if decided.crop else ""
         widths = " ".join(map(str, decided.features))
@@ -75,11 +95,11 @@ def designed(settings: TrainingSettings, grid: tuple[int, int], device: str) -> 
     dropout = tuple(0.1 if level >= DEEP else 0.0 for level in range(levels))
     return replace(
         settings,
-        learner=CONFIGURED,
+        options={"design": False},
         features=tuple(widths),
         dropout=dropout,
         decoder_dropout=dropout[:-1],
-        batch_size=BATCH[kind],
+        batch_size=max(2, min(BATCH[kind], LARGEST_STEP // (part[0] * part[1]))),
         crop=() if part == grid else part,
     )
 

@@ -82,11 +82,21 @@ def test_the_record_of_the_round_says_what_was_decided_and_repeats_it(loop, meas
     record = read_json(loop.study.folder / "rounds" / "1" / "config.json")
     assert record["settings"]["training"] == json.loads(json.dumps(ASKED.to_json()))
     used = TrainingSettings.from_json(record["training settings"])
-    assert (used.learner, used.steps, used.minutes) == ("unet", 6, 0.0)
+    assert (used.learner, used.steps, used.minutes) == ("auto", 6, 0.0)
     assert used == model.members[0].settings
     assert len(used.features) == 4
     assert loop.train()[1].key == model.key
     assert len(measured) == 1
+
+
+def test_the_next_round_starts_from_the_model_before(loop):
+    _, before = loop.train()
+    loop.settings = replace(loop.settings, training=replace(ASKED, warm_start=True))
+    asked = loop.suggest(2, "strided")
+    oracle = OracleAnnotator(loop.stack, AnnotationKind.MASK)
+    loop.study.commit(oracle.annotate([r.slice for r in asked.requests], 2))
+    loop.train()
+    assert read_json(loop.study.folder / "rounds" / "2" / "config.json")["started from"] == before.key
 
 
 def test_a_number_of_steps_replaces_the_minutes(loop, measured):

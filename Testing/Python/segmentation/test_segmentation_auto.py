@@ -56,7 +56,7 @@ def test_there_are_as_many_levels_as_leave_four_pixels(size, levels):
 @pytest.mark.parametrize("grid", [(16, 24), (56, 40), (216, 256), (512, 512)])
 def test_the_design_fits_grid_and_device(grid, device):
     found = designed(AUTO, grid, device)
-    assert found.learner == "unet"
+    assert (found.learner, found.options) == ("auto", {"design": False})
     assert len(found.features) == len(found.dropout) == levels_for(found.crop or grid)
     assert all(a <= b for a, b in pairwise(found.features))
     assert found.crop == (() if device == "cuda" or max(grid) <= 128 else tuple(min(n, 128) for n in grid))
@@ -64,10 +64,20 @@ def test_the_design_fits_grid_and_device(grid, device):
     assert designed(AUTO, grid, "cuda").features[-1] > designed(AUTO, grid, "cpu").features[-1]
 
 
+def test_batches_are_smaller_where_slices_are_large():
+    assert [designed(AUTO, (side, side), "cuda").batch_size for side in (64, 512, 1024, 4096)] == [16, 8, 2, 2]
+    assert designed(AUTO, (1024, 1024), "cpu").batch_size == 8
+
+
 def test_what_the_user_asked_for_stays():
     asked = replace(AUTO, learning_rate=0.123, select="best", warm_start=True, loss_head=True)
     found = designed(asked, (56, 40), "cpu")
     assert (found.learning_rate, found.select, found.warm_start, found.loss_head) == (0.123, "best", True, True)
+
+
+def test_what_was_decided_is_not_decided_again_on_another_device(stack):
+    found = designed(AUTO.with_steps(9), stack.grid_shape, "cpu")
+    assert learner_class("auto").configure(found, stack, 3, compute=Compute("cuda")) == found
 
 
 def test_minutes_become_steps_which_are_recorded_and_measured_once_for_all_members(stack, tiny, tmp_path, clock):

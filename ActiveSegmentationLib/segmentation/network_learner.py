@@ -12,7 +12,6 @@ import torch
 from ActiveSegmentationLib.common.labels import IGNORE_LABEL
 from ActiveSegmentationLib.common.seeds import torch_generator, torch_seed
 from ActiveSegmentationLib.segmentation.augmentation import augment
-from ActiveSegmentationLib.segmentation.average import WeightAverage
 from ActiveSegmentationLib.segmentation.crops import RandomCrops, random_parts
 from ActiveSegmentationLib.segmentation.examples import Examples
 from ActiveSegmentationLib.segmentation.learner import CAPABILITIES, DROPOUT, SegmentationLearner
@@ -94,7 +93,6 @@ class NetworkLearner(SegmentationLearner, Learner):
         weights_seed = torch_seed(seed, "weights")
         self.network = self.build_network(stack.channels, classes, settings, seed=weights_seed)
         self.network.to(device)
-        self._average = WeightAverage(self.network, settings.average) if settings.average else None
         self.optimisers = {TASK: _optimiser(self.network, settings)}
         if self.network.loss_head is not None:
             self.optimisers[HEAD] = head_optimiser(self.network.loss_head)
@@ -165,14 +163,11 @@ class NetworkLearner(SegmentationLearner, Learner):
         self.network.net.load_state_dict(network.net.state_dict())
         if self.network.loss_head is not None and network.loss_head is not None:
             self.network.loss_head.load_state_dict(network.loss_head.state_dict())
-        if self._average is not None:
-            self._average = WeightAverage(self.network, self._settings.average)
 
     def trained_network(self) -> SegmentationNetwork:
         """The network with the weights to keep, in evaluation mode."""
-        kept = self._best if self._best is not None or self._average is None else self._average.weights
-        if kept is not None:
-            self.network.load_state_dict(kept)
+        if self._best is not None:
+            self.network.load_state_dict(self._best)
         self.network.eval()
         return self.network
 
@@ -247,15 +242,10 @@ class NetworkLearner(SegmentationLearner, Learner):
         return ranking_loss(self.network.loss_head(seen), slice_losses)
 
     def after_step(self, history: History) -> None:
-        """Take the weights into their average; validate from time to time, and keep them if their Dice is the best."""
+        """Validate from time to time, and keep the weights if the Dice is the best so far."""
         settings, done = self._settings, history.step
-        if self._average is not None:
-            self._average.add(self.network)
         if self._validation is None or (done % settings.validate_every and done != self.steps):
             return
-        last = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
-        if self._average is not None:
-            self.network.load_state_dict(self._average.weights)
         self.network.eval()
         dice = foreground_dice(
             self.network,
@@ -267,7 +257,6 @@ class NetworkLearner(SegmentationLearner, Learner):
         )
         if all(dice > before for _, before in history.validation):
             self._best = {name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()}
-        self.network.load_state_dict(last)
         history.validation.append((done, dice))
 
     def shown_values(self, losses: Losses) -> Losses:
@@ -282,15 +271,12 @@ class NetworkLearner(SegmentationLearner, Learner):
 
     def state(self) -> dict[str, Any]:
         """The state of the training with the best weights so far; see ``Learner.state``."""
-        average = {} if self._average is None else {"average": self._average.state()}
-        return super().state() | {"best": self._best} | average
+        return super().state() | {"best": self._best}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Inverse of ``state``."""
         super().load_state(state)
         self._best = state["best"]
-        if self._average is not None:
-            self._average.load_state(state["average"])
 
     def batch(self, number: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Images, labels and kinds (dense or scribbles) of a step.

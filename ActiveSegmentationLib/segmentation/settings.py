@@ -104,7 +104,6 @@ class TrainingSettings(Settings):
         mixed_precision: Whether to compute in bfloat16 where the device is a CUDA GPU.
         loss_head: Whether a loss head is trained, which the strategy "learning-loss" needs.
         neighbours: Slices on either side whose images are input channels too; see ``neighbours``.
-        average: Decay of the moving average of the weights, which is then the model; 0 keeps the last weights.
         predict_flips: Whether predictions are the mean over the slice and its mirror images, of the directions in which
             ``augmentation`` mirrors.
         crop: Rows and columns of the random part of a slice that a step trains on; empty for whole slices.
@@ -126,7 +125,6 @@ class TrainingSettings(Settings):
         "class_weights": "equal",
         "minutes": 0.0,
         "neighbours": 0,
-        "average": 0.0,
         "predict_flips": False,
         "crop": (),
         "cross_entropy_mean": "slices",
@@ -164,7 +162,6 @@ class TrainingSettings(Settings):
     mixed_precision: bool = True
     loss_head: bool = False
     neighbours: int = Field(default=0, ge=0, le=5)
-    average: float = Field(default=0.0, ge=0, lt=1)
     predict_flips: bool = False
     crop: tuple[Count, ...] = Field(default=(), max_length=2)
     minutes: NotNegative = 0.0

@@ -1,4 +1,4 @@
-"""Options of the training: neighbouring slices, averaged weights, parts of slices, mirrored predictions."""
+"""Options of the training: neighbouring slices, parts of slices, mirrored predictions."""
 
 from __future__ import annotations
 
@@ -12,16 +12,14 @@ from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.errors import BadInput, Cancelled
 from ActiveSegmentationLib.common.progress import Progress
 from ActiveSegmentationLib.segmentation import AugmentationSettings, TrainingSettings, TrainingTask, fit, load_model
-from ActiveSegmentationLib.segmentation.average import WeightAverage
 from ActiveSegmentationLib.segmentation.crops import random_parts
 from ActiveSegmentationLib.segmentation.neighbours import with_neighbours
 
 MIRRORED = AugmentationSettings(flip_rows=True, flip_columns=True)
 OPTIONS = {
     "neighbours": {"neighbours": 1},
-    "average": {"average": 0.9},
-    "average and best": {"average": 0.9, "select": "best", "validate_every": 3},
     "crop": {"crop": (24, 16)},
+    "crop and best": {"crop": (24, 16), "neighbours": 1, "select": "best", "validate_every": 3},
     "flips": {"augmentation": MIRRORED, "predict_flips": True},
 }
 
@@ -51,7 +49,7 @@ def test_a_stopped_training_ends_with_the_same_bits_and_loads_to_the_same_predic
 
 
 def test_keys_of_models_without_these_options_are_as_before():
-    assert not {"neighbours", "average", "predict_flips", "crop"} & set(TrainingSettings().to_json())
+    assert not {"neighbours", "predict_flips", "crop"} & set(TrainingSettings().to_json())
 
 
 def test_neighbours_are_those_of_the_volume_and_its_ends_are_repeated(stack):
@@ -94,21 +92,6 @@ class _LargePlanes:
 
     def window(self, row, top, left, size):
         return self.planes([row])[0, :, top : top + size[0], left : left + size[1]].numpy()
-
-
-def test_the_average_forgets_the_first_weights_and_follows_the_formula():
-    layer = torch.nn.BatchNorm1d(1)
-    average = WeightAverage(layer, 0.5)
-    expected = float(layer.weight.detach())
-    for number in range(1, 9):
-        with torch.no_grad():
-            layer.weight.fill_(float(number))
-            layer.num_batches_tracked.fill_(number)
-        average.add(layer)
-        decay = min(0.5, (1 + number) / (10 + number))
-        expected = decay * expected + (1 - decay) * number
-    assert float(average.weights["weight"]) == pytest.approx(expected, rel=1e-6)
-    assert int(average.weights["num_batches_tracked"]) == 8
 
 
 def test_parts_match_their_labels_lie_inside_and_show_foreground_more_often_than_chance():
@@ -156,7 +139,6 @@ def test_neighbours_change_their_intensities_together(stack, tiny):
     ("changes", "field"),
     [
         ({"neighbours": 6}, "neighbours"),
-        ({"average": 1.0}, "average"),
         ({"crop": (8,)}, "crop"),
         ({"crop": (0, 8)}, "crop"),
     ],

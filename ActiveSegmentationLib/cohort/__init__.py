@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         slices_first,
         volume_order,
     )
+    from ActiveSegmentationLib.cohort.volume_writing import VolumeFormat, VolumeWriter, volume_writer
     from ActiveSegmentationLib.common.labels import BACKGROUND, IGNORE_LABEL
 else:
     __getattr__, __dir__, __all__ = lazy_names(__name__)

@@ -104,19 +104,25 @@ def carry_transforms(transforms: Transforms, target: Path) -> None:
         transforms: Transforms of an image with the same grid.
         target: An unpacked single-file NIfTI-1 file, changed in place.
     """
+    with open(target, "r+b") as file:
+        header = with_transforms(file.read(348), transforms)
+        file.seek(0)
+        file.write(header)
+
+
+def with_transforms(start: bytes, transforms: Transforms) -> bytes:
+    """The start of a NIfTI-1 file, at least its header of 348 bytes, with other transforms."""
     import nibabel
 
-    with open(target, "r+b") as file:
-        header = nibabel.Nifti1Header(file.read(348), check=False)
-        header["sform_code"], header["qform_code"] = transforms.sform_code, transforms.qform_code
-        for row, values in zip(_ROWS, np.reshape(transforms.sform, (3, 4)), strict=True):
-            header[row] = values
-        for name, value in zip(_QUATERNION, transforms.qform, strict=True):
-            header[name] = value
-        header["pixdim"][: len(transforms.pixdim)] = transforms.pixdim
-        header["xyzt_units"] = transforms.units
-        file.seek(0)
-        file.write(header.binaryblock)
+    header = nibabel.Nifti1Header(start[:348], check=False)
+    header["sform_code"], header["qform_code"] = transforms.sform_code, transforms.qform_code
+    for row, values in zip(_ROWS, np.reshape(transforms.sform, (3, 4)), strict=True):
+        header[row] = values
+    for name, value in zip(_QUATERNION, transforms.qform, strict=True):
+        header[name] = value
+    header["pixdim"][: len(transforms.pixdim)] = transforms.pixdim
+    header["xyzt_units"] = transforms.units
+    return header.binaryblock + start[348:]
 
 
 def pack(source: Path, target: Path) -> None:

@@ -25,10 +25,11 @@ from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import write_json, write_text
 from ActiveSegmentationLib.common.output_folder import output_folder
 from ActiveSegmentationLib.evaluation import AbsentRule, check_metrics
-from ActiveSegmentationLib.loop.review import known_review, usable
+from ActiveSegmentationLib.loop.review import PREDICTING, known_review, usable
 from ActiveSegmentationLib.loop.study_loop import StudyLoop
 from ActiveSegmentationLib.loop.training import VolumeScore, evaluate_volumes, volumes_of
-from ActiveSegmentationLib.segmentation import Ensemble, predict_planes
+from ActiveSegmentationLib.loop.volume_maps import SliceProgress, VolumeMap, label_map, write_maps
+from ActiveSegmentationLib.segmentation import Ensemble
 from ActiveSegmentationLib.study import Study, check_reference, export_annotations
 from ActiveSegmentationLib.uncertainty import entropy_map
 
@@ -50,6 +51,8 @@ def predict_study(
 ) -> list[Path]:
     """Write the latest model's label map of every volume, in the volume's own geometry.
 
+    Maps are written slice by slice, so that the memory that is needed does not depend on the size of a volume.
+
     Args:
         loop: The study.
         out: Folder to write to: ``<volume><suffix>`` with label values, and if requested
@@ -69,45 +72,50 @@ def predict_study(
     """
     _, model = loop.require_model()
     chosen = usable(loop, volumes)
-    endings = ("", *(["_probabilities"] if probabilities else []), *(["_uncertainty"] if uncertainty else []))
-    targets = [out / f"{volume.id}{ending}{suffix}" for volume in chosen for ending in endings]
+    maps = {
+        volume.id: _maps_of(loop, model, out / volume.id, suffix, probabilities=probabilities, uncertainty=uncertainty)
+        for volume in chosen
+    }
+    targets = [each.path for volume in chosen for each in maps[volume.id]]
     loop.study.require_output(out, targets)
     written: list[Path] = []
     with output_folder(out, targets, "predictions", loop.study.id):
         for number, volume in enumerate(chosen):
-            loop.progress.update("Predicting volumes", number, len(chosen))
+            loop.progress.update(PREDICTING, number, len(chosen))
+            compute = Compute(loop.device, progress=SliceProgress(loop.progress, PREDICTING, number, len(chosen)))
             try:
-                maps = _maps_of(loop, model, volume, probabilities=probabilities, uncertainty=uncertainty)
+                _write_maps(loop, model, volume, maps[volume.id], compute)
             except BadInput as error:
                 loop.note_left_out({volume.id: error})
                 continue
-            for ending, array in maps.items():
-                written.append(out / f"{volume.id}{ending}{suffix}")
-                write = write_volume if ending else write_label_map
-                write(written[-1], array, volume.geometry, volume.transforms)
-    loop.progress.update("Predicting volumes", len(chosen), len(chosen))
+            written += [each.path for each in maps[volume.id]]
+    loop.progress.update(PREDICTING, len(chosen), len(chosen))
     return written
 
 
 def _maps_of(
-    loop: StudyLoop, model: Ensemble, volume: Volume, *, probabilities: bool, uncertainty: bool
-) -> dict[str, np.ndarray]:
-    """Predictions of a volume by the ending of the file: "" for label values.
+    loop: StudyLoop, model: Ensemble, stem: Path, suffix: str, *, probabilities: bool, uncertainty: bool
+) -> list[VolumeMap]:
+    """The files of a volume; ``stem`` is their path without ending and suffix."""
+    maps = [label_map(stem.with_name(f"{stem.name}{suffix}"), loop.study.labels)]
+    floating = np.dtype(np.float32)
+    if probabilities:
+        path = stem.with_name(f"{stem.name}_probabilities{suffix}")
+        maps.append(VolumeMap(path, floating, lambda planes: planes, model.classes))
+    if uncertainty:
+        path = stem.with_name(f"{stem.name}_uncertainty{suffix}")
+        maps.append(VolumeMap(path, floating, lambda planes: entropy_map(planes, axis=1)))
+    return maps
 
-    A cached prediction is used if only label values are needed.
-    """
-    known = None if probabilities or uncertainty else known_review(loop, model, volume)
-    if known is not None:
-        return {"": read_label_map(Path(known.labels), volume.geometry)}
-    endings = ("", *(["_probabilities"] if probabilities else []), *(["_uncertainty"] if uncertainty else []))
-    found: dict[str, list[np.ndarray]] = {ending: [] for ending in endings}
-    for planes in predict_planes(model, loop.stack, volume.id, compute=Compute(loop.device)):
-        found[""].append(loop.study.labels.to_values(planes.argmax(1).astype(np.uint8)))
-        if probabilities:
-            found["_probabilities"].append(np.moveaxis(planes, 1, 0))
-        if uncertainty:
-            found["_uncertainty"].append(entropy_map(planes, axis=1))
-    return {ending: volume_order(np.concatenate(parts, axis=-3), volume.axis) for ending, parts in found.items()}
+
+def _write_maps(loop: StudyLoop, model: Ensemble, volume: Volume, maps: Sequence[VolumeMap], compute: Compute) -> None:
+    """Write the maps of a volume; a cached prediction is used if only label values are needed."""
+    known = known_review(loop, model, volume) if len(maps) == 1 else None
+    if known is None:
+        write_maps(model, loop.stack, volume, maps, compute=compute)
+    else:
+        labels = read_label_map(Path(known.labels), volume.geometry)
+        write_label_map(maps[0].path, labels, volume.geometry, volume.transforms)
 
 
 def evaluate_study(

@@ -10,13 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from ActiveSegmentationLib.cohort import Volume, volume_order, write_label_map, write_volume
+from ActiveSegmentationLib.cohort import Volume
 from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import read_json, write_json
 from ActiveSegmentationLib.loop.study_loop import StudyLoop
-from ActiveSegmentationLib.segmentation import Ensemble, predict_planes
+from ActiveSegmentationLib.loop.volume_maps import SliceProgress, VolumeMap, label_map, write_maps
+from ActiveSegmentationLib.segmentation import Ensemble
 from ActiveSegmentationLib.uncertainty import entropy_map
+
+PREDICTING = "Predicting volumes"
+"""What progress reports call the prediction of volumes."""
 
 CERTAIN_BACKGROUND = 0.99
 """Pixels with at least this probability of background are left out of a volume's uncertainty, because they are far more
@@ -80,12 +84,13 @@ def review_study(loop: StudyLoop, volumes: Sequence[str] = ()) -> list[VolumeRev
     folder = predictions_folder(loop, model)
     reviews = []
     for number, volume in enumerate(chosen):
-        loop.progress.update("Predicting volumes", number, len(chosen))
+        loop.progress.update(PREDICTING, number, len(chosen))
+        compute = Compute(loop.device, progress=SliceProgress(loop.progress, PREDICTING, number, len(chosen)))
         try:
-            reviews.append(_review(loop, model, volume, folder))
+            reviews.append(_review(loop, model, volume, folder, compute))
         except BadInput as error:
             loop.note_left_out({volume.id: error})
-    loop.progress.update("Predicting volumes", len(chosen), len(chosen))
+    loop.progress.update(PREDICTING, len(chosen), len(chosen))
     return sorted(reviews, key=lambda review: (-review.mean_uncertainty, review.volume))
 
 
@@ -128,31 +133,50 @@ def _record(loop: StudyLoop, volume: Volume, folder: Path) -> Path:
     return folder / f"{volume.id}-{prepared.content[:16]}{whole}.json"
 
 
-def _review(loop: StudyLoop, model: Ensemble, volume: Volume, folder: Path) -> VolumeReview:
+def _review(loop: StudyLoop, model: Ensemble, volume: Volume, folder: Path, compute: Compute) -> VolumeReview:
     known = known_review(loop, model, volume)
     if known is not None:
         return known
     record = _record(loop, volume, folder)
-    found, entropies, possible = [], [], []
-    for planes in predict_planes(model, loop.stack, volume.id, compute=Compute(loop.device)):
-        found.append(loop.study.labels.to_values(planes.argmax(1).astype(np.uint8)))
-        entropies.append(entropy_map(planes, axis=1) / math.log(model.classes))
-        possible.append(planes[:, 0] < CERTAIN_BACKGROUND)
-    entropy, open_pixels = np.concatenate(entropies), np.concatenate(possible)
     labels, uncertainty = record.with_suffix(".labels.nrrd"), record.with_suffix(".uncertainty.nrrd")
-    write_label_map(labels, volume_order(np.concatenate(found), volume.axis), volume.geometry)
-    write_volume(uncertainty, volume_order(entropy, volume.axis), volume.geometry)
+    of_slices = _SliceUncertainties()
+    maps = [label_map(labels, loop.study.labels), VolumeMap(uncertainty, np.dtype(np.float32), of_slices.add)]
+    write_maps(model, loop.stack, volume, maps, compute=compute, transforms=False)
     review = VolumeReview(
         volume=volume.id,
         model=model.key,
         labels=str(labels),
         uncertainty=str(uncertainty),
-        mean_uncertainty=_mean(entropy, open_pixels),
-        slice_uncertainties=tuple(_mean(*planes) for planes in zip(entropy, open_pixels, strict=True)),
+        mean_uncertainty=of_slices.mean_of_all(),
+        slice_uncertainties=of_slices.means(),
     )
     write_json(record, review.to_json())
     return review
 
 
-def _mean(values: np.ndarray, where: np.ndarray) -> float:
-    return round(float(values[where].mean()), 5) if where.any() else 0.0
+class _SliceUncertainties:
+    """Mean uncertainty of every slice and of all together, over the pixels that may belong to a structure."""
+
+    def __init__(self) -> None:
+        self._sums: list[float] = []
+        self._counts: list[int] = []
+
+    def add(self, planes: np.ndarray) -> np.ndarray:
+        """The uncertainty (n, h, w) float32, from 0 to 1, of the next slices with probabilities (n, classes, h, w)."""
+        entropy = entropy_map(planes, axis=1) / math.log(planes.shape[1])
+        possible = planes[:, 0] < CERTAIN_BACKGROUND
+        self._sums += entropy.sum(axis=(1, 2), where=possible, dtype=np.float64).tolist()
+        self._counts += possible.sum(axis=(1, 2)).tolist()
+        return entropy
+
+    def means(self) -> tuple[float, ...]:
+        """The mean of every slice, 0 where no pixel counts."""
+        return tuple(map(_mean, self._sums, self._counts))
+
+    def mean_of_all(self) -> float:
+        """The mean over the pixels of all slices."""
+        return _mean(sum(self._sums), sum(self._counts))
+
+
+def _mean(total: float, count: int) -> float:
+    return round(total / count, 5) if count else 0.0

@@ -88,12 +88,20 @@ def predict_volume(
     Example:
         >>> predict_volume(load_ensemble(folder), stack, "patient1").labels
     """
-    labels, kept = [], []
+    count, done = len(stack.volume_rows(volume_id)), 0
+    labels, probabilities = np.zeros(0, dtype=np.uint8), np.zeros(0, dtype=np.float32)
     for planes in predict_planes(model, stack, volume_id, sampler=sampler, compute=compute):
-        labels.append(planes.argmax(1).astype(np.uint8))
-        kept += [planes] if keep_probabilities else []
-    probabilities = np.moveaxis(np.concatenate(kept), 1, 0) if kept else np.zeros(0, dtype=np.float32)
-    return VolumePrediction(np.concatenate(labels), np.ascontiguousarray(probabilities))
+        if not done:  # the size of the planes is known now; filling arrays needs less memory than joining parts
+            size = planes.shape[2:]
+            labels = np.empty((count, *size), dtype=np.uint8)
+            shape = (model.classes, count, *size) if keep_probabilities else (0,)
+            probabilities = np.empty(shape, dtype=np.float32)
+        part = slice(done, done + len(planes))
+        labels[part] = planes.argmax(1)
+        if keep_probabilities:
+            probabilities[:, part] = np.moveaxis(planes, 1, 0)
+        done += len(planes)
+    return VolumePrediction(labels, probabilities)
 
 
 def _mean(draws: Iterator[torch.Tensor]) -> torch.Tensor:

@@ -51,8 +51,8 @@ def read_image(cohort: Cohort, volume: Volume) -> np.ndarray:
             message = f"The image has {len(array)} component(s), and {volume.components} were indexed."
             raise BadInput(message, where=path, advice="Index the cohort again.")
         _require_finite(path, array)
-        channels.append(array.astype(np.float32))
-    return np.concatenate(channels)
+        channels.append(array.astype(np.float32, order="C", copy=False))
+    return channels[0] if len(channels) == 1 else np.concatenate(channels)
 
 
 def read_labels(cohort: Cohort, volume: Volume, kind: AnnotationKind) -> np.ndarray | None:
@@ -175,7 +175,9 @@ def _only_label(cohort: Cohort, path: Path) -> int:
 
 
 def _require_finite(path: Path, values: np.ndarray) -> None:
-    bad = int(values.size - np.isfinite(values).sum()) if values.dtype.kind == "f" else 0
+    if values.dtype.kind != "f":
+        return
+    bad = sum(plane.size - int(np.count_nonzero(np.isfinite(plane))) for channel in values for plane in channel)
     if bad:
         advice = "Replace these pixels, for example by the background value, or leave the volume out."
         raise BadInput(f"{bad} pixel(s) are not finite numbers (NaN or infinite).", where=path, advice=advice)
@@ -185,7 +187,7 @@ def _read_source(cohort: Cohort, source: Source, volume: Volume, *, labels: bool
     """(k, j, i), or (k, j, i, C) if there are components."""
     geometry = volume.geometry
     paths = [cohort.path(name) for name in source.paths]
-    read = _read_label_file if labels else read_pixels
+    read = _read_label_file if labels else _read_single
     if source.kind == "frames":
         return _read_frames(paths, geometry, read)
     if source.kind == "series":
@@ -199,7 +201,8 @@ def _read_source(cohort: Cohort, source: Source, volume: Volume, *, labels: bool
         return read(paths[0])
     header = read_header(paths[0], channels=source.kind == "channels")
     _require_grid(paths[0], header.geometry, geometry)
-    return read_nifti_pixels(paths[0]) if source.kind == "channels" and is_nifti(paths[0]) else read(paths[0])
+    channels = source.kind == "channels" and is_nifti(paths[0])
+    return read_nifti_pixels(paths[0], single=True) if channels else read(paths[0])
 
 
 def _read_frames(paths: Sequence[Path], geometry: Geometry, read: Callable[[Path], np.ndarray]) -> np.ndarray:
@@ -224,8 +227,16 @@ def _read_label_file(path: Path) -> np.ndarray:
     return read_pixels(path) if picture is None else picture[None]
 
 
-def read_pixels(path: Path) -> np.ndarray:
+def _read_single(path: Path) -> np.ndarray:
+    return read_pixels(path, single=True)
+
+
+def read_pixels(path: Path, *, single: bool = False) -> np.ndarray:
     """Read the values of one file.
+
+    Args:
+        path: The file.
+        single: Whether values that are scaled by the header may be rounded to float32, which saves memory.
 
     Returns:
         (k, j, i), or (k, j, i, C) if there are components. Any type; NaN stays NaN.
@@ -235,7 +246,7 @@ def read_pixels(path: Path) -> np.ndarray:
     """
     header = read_header(path)
     if is_nifti(path):
-        return read_nifti_pixels(path)
+        return read_nifti_pixels(path, single=single)
     if has_pixel_files(path):
         require_sound(pixel_files(path), header.bytes)
     return _array_of(_read(path))

@@ -24,6 +24,8 @@ SUFFIXES = (".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz")
 TRUNCATED = "The file is truncated: pixels are missing."
 AGAIN = "Copy or export it again."
 _LONGEST = 540
+_AT_ONCE = 1 << 22
+"""Pixels that are scaled at once, so that large files need little more memory than their result."""
 _SINGLE = {348: 352, 540: 544}
 """Size of the header, which is its first number, and the first byte of the pixels in a single file."""
 
@@ -130,8 +132,12 @@ def require_whole(nifti: Nifti) -> None:
         raise BadInput(f"{TRUNCATED} It has {length} of {nifti.end} bytes, unpacked.", where=path, advice=AGAIN)
 
 
-def read_nifti_pixels(path: Path) -> np.ndarray:
+def read_nifti_pixels(path: Path, *, single: bool = False) -> np.ndarray:
     """Read the values of a file, scaled as its header says.
+
+    Args:
+        path: The file.
+        single: Whether scaled values are rounded to float32, which saves memory.
 
     Returns:
         (k, j, i), or (k, j, i, C) if there are components. The type on disk where nothing is scaled; NaN stays NaN.
@@ -144,7 +150,7 @@ def read_nifti_pixels(path: Path) -> np.ndarray:
     shape = nifti.shape
     content = _content(nifti)
     stored = np.frombuffer(content, nifti.dtype, math.prod(shape), nifti.offset).reshape(shape, order="F")
-    return _arranged(_scaled(stored, nifti.header), shape)
+    return _arranged(_scaled(stored, nifti.header, single=single), shape)
 
 
 def _content(nifti: Nifti) -> bytearray:
@@ -163,7 +169,7 @@ def _content(nifti: Nifti) -> bytearray:
     return content
 
 
-def _scaled(stored: np.ndarray, header: Any) -> np.ndarray:
+def _scaled(stored: np.ndarray, header: Any, *, single: bool) -> np.ndarray:
     """Values by scl_slope and scl_inter; a slope of 0 or that is not finite means that nothing is scaled."""
     if "scl_slope" not in header or stored.dtype.fields:
         return stored
@@ -172,7 +178,14 @@ def _scaled(stored: np.ndarray, header: Any) -> np.ndarray:
     if slope == 0 or not math.isfinite(slope):
         return stored
     inter = inter if math.isfinite(inter) else 0.0
-    return stored if (slope, inter) == (1, 0) else stored * slope + inter
+    if (slope, inter) == (1, 0):
+        return stored
+    flat = stored.reshape(-1, order="F")
+    scaled = np.empty(flat.shape, dtype=np.float32 if single else (flat[:1] * slope + inter).dtype)
+    for start in range(0, len(flat), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        scaled[part] = flat[part] * slope + inter
+    return scaled.reshape(stored.shape, order="F")
 
 
 def _arranged(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

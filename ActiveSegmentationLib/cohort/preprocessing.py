@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, cast, get_args
 
@@ -220,22 +220,40 @@ def normalise(image: np.ndarray, settings: StackSettings) -> np.ndarray:
     """
     result = np.empty(image.shape, dtype=np.float32)
     for channel, place in zip(image, result, strict=True):
-        place[...] = _normalised(channel, settings)
+        place[...] = normaliser(channel, settings)(channel)
     return result
 
 
-def _normalised(channel: np.ndarray, settings: StackSettings) -> np.ndarray:
+Normaliser = Callable[[np.ndarray], np.ndarray]
+"""Normalises any part of a channel: float32 to float32 of the same shape. Monotonic."""
+
+
+def normaliser(channel: np.ndarray, settings: StackSettings) -> Normaliser:
+    """What normalises a channel of a volume part by part, by the statistics of all of it; see ``normalise``.
+
+    Args:
+        channel: (k, j, i) float32, finite.
+        settings: The settings.
+    """
     if settings.normalisation == "window":
         level, width = settings.window
-        return np.clip((channel - level) / (width / 2), -1, 1)
+        return lambda part: np.clip((part - level) / (width / 2), -1, 1)
     if channel.min() == channel.max():  # tested first: rounding gives some constants a tiny deviation
-        return np.zeros_like(channel)
+        return np.zeros_like
     if settings.normalisation == "zscore":
-        return (channel - channel.mean(dtype=np.float64)) / channel.std(dtype=np.float64)
+        mean, deviation = _mean_and_deviation(channel)
+        return lambda part: ((part - mean) / deviation).astype(np.float32)
     lower, upper = (float(value) for value in np.percentile(channel, settings.percentiles))
     if upper <= lower:  # nearly all background: the percentiles meet, the structures lie beyond them
         lower, upper = float(channel.min()), float(channel.max())
-    return (np.clip(channel, lower, upper) - lower) / (upper - lower)
+    return lambda part: (np.clip(part, lower, upper) - lower) / (upper - lower)
+
+
+def _mean_and_deviation(channel: np.ndarray) -> tuple[np.float64, np.float64]:
+    """Mean and standard deviation in double precision, with temporary arrays of one plane."""
+    mean = channel.mean(dtype=np.float64)
+    squares = [np.square(plane - mean).sum() for plane in channel]
+    return mean, np.sqrt(np.sum(squares) / channel.size)
 
 
 def _common_spacing(spacings: Sequence[tuple[float, float]]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import cast
 
@@ -9,9 +10,10 @@ import numpy as np
 
 from ActiveSegmentationLib.cohort.grid import PlaneGrid
 from ActiveSegmentationLib.cohort.preprocessing import (
+    Normaliser,
     StackSettings,
     is_whole,
-    normalise,
+    normaliser,
     plane_zoom,
     resampled_shape,
 )
@@ -20,6 +22,10 @@ from ActiveSegmentationLib.common.errors import BadInput
 
 BLANK_CONTRAST = 0.01
 """A slice whose standard deviation is at most this share of its volume's value range counts as blank."""
+
+PIXELS_AT_ONCE = 1 << 23
+"""Pixels of a volume that are resampled at once, so that large volumes need little more memory than their image and its
+prepared slices."""
 
 LARGEST = 1e30
 """Pixels beyond this (and NaN) are a sign of a damaged file, and would overflow in float32."""
@@ -78,30 +84,54 @@ def prepare_volume(cohort: Cohort, volume: Volume, settings: StackSettings) -> P
         BadInput: If the image cannot be read or differs from the indexed one. Unusable labels are reported as problems
             in the result.
     """
-    planes = slices_first(normalise(read_channels(cohort, volume, settings), settings), volume.axis)
-    fill = planes.min(axis=(1, 2, 3))
-    images = overview_grid(volume, settings).images_to_grid(planes, fill)
-    whole = plane_grid(volume, settings).images_to_grid(planes, fill) if is_whole(volume, settings) else None
+    images, whole, blank = _slices(cohort, volume, settings)
     truth, problems = _truth(cohort, volume)
-    return PreparedVolume(
-        images=np.ascontiguousarray(images.swapaxes(0, 1), dtype=np.float16),
-        whole=None if whole is None else np.ascontiguousarray(whole.swapaxes(0, 1), dtype=np.float16),
-        blank=blank_slices(planes),
-        truth=truth,
-        problems=problems,
-    )
+    return PreparedVolume(images, whole, blank, truth, problems)
 
 
-def blank_slices(planes: np.ndarray) -> np.ndarray:
+def _slices(
+    cohort: Cohort, volume: Volume, settings: StackSettings
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    """What ``PreparedVolume`` calls images, whole and blank; resampled a few slices at a time."""
+    image = read_channels(cohort, volume, settings)
+    normalisers = [normaliser(channel, settings) for channel in image]
+    low, high = (_extremes(end, image, normalisers) for end in (np.min, np.max))
+    image = slices_first(image, volume.axis)
+    grids = [overview_grid(volume, settings)]
+    grids += [plane_grid(volume, settings)] if is_whole(volume, settings) else []
+    prepared = [np.empty((image.shape[1], len(image), *grid.grid), dtype=np.float16) for grid in grids]
+    blank = np.empty(image.shape[1], dtype=bool)
+    for part in _parts(image):
+        planes = np.stack([apply(channel[part]) for apply, channel in zip(normalisers, image, strict=True)])
+        for grid, result in zip(grids, prepared, strict=True):
+            result[part] = grid.images_to_grid(planes, low).swapaxes(0, 1)
+        blank[part] = blank_slices(planes, high - low)
+    return prepared[0], prepared[1] if len(prepared) > 1 else None, blank
+
+
+def _extremes(end: Callable[..., np.ndarray], image: np.ndarray, normalisers: list[Normaliser]) -> np.ndarray:
+    """The smallest or largest normalised value of each channel, (C,) float32."""
+    found = [apply(end(channel, keepdims=True)) for apply, channel in zip(normalisers, image, strict=True)]
+    return np.concatenate(found).ravel()
+
+
+def _parts(image: np.ndarray) -> Iterator[slice]:
+    """Slices of an image (C, S, h, w) that are prepared together."""
+    channels, count, rows, columns = image.shape
+    step = max(1, PIXELS_AT_ONCE // (channels * rows * columns))
+    return (slice(first, min(first + step, count)) for first in range(0, count, step))
+
+
+def blank_slices(planes: np.ndarray, contrast: np.ndarray) -> np.ndarray:
     """Slices with next to no contrast compared with their volume, in every channel.
 
     Args:
         planes: (C, S, h, w) float array.
+        contrast: (C,) difference of the largest and the smallest value of the whole volume.
 
     Returns:
         (S,) bool.
     """
-    contrast = planes.max(axis=(1, 2, 3)) - planes.min(axis=(1, 2, 3))
     # The range is exact; the deviation of a constant slice may not be, because of rounding.
     constant = planes.max(axis=(2, 3)) == planes.min(axis=(2, 3))
     return (constant | (planes.std(axis=(2, 3)) <= BLANK_CONTRAST * contrast[:, None])).all(axis=0)

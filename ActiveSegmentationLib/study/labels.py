@@ -5,7 +5,7 @@ from __future__ import annotations
 import colorsys
 import math
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -117,8 +117,10 @@ class LabelSet:
 
     def foreign_values(self, array: np.ndarray) -> list[int]:
         """Values of a uint8 array that are neither background, nor unlabelled (255), nor a label's; sorted."""
-        present = np.flatnonzero(np.bincount(array.reshape(-1), minlength=IGNORE_LABEL + 1))
-        return sorted({int(value) for value in present} - {BACKGROUND, IGNORE_LABEL, *self.values})
+        present = np.zeros(IGNORE_LABEL + 1, dtype=bool)
+        for part in _parts(array):
+            present[part] = True
+        return sorted({int(value) for value in np.flatnonzero(present)} - {BACKGROUND, IGNORE_LABEL, *self.values})
 
     def check(self, array: np.ndarray, where: str = "labels") -> None:
         """Refuse an array with values outside the set.
@@ -153,7 +155,7 @@ class LabelSet:
         table = np.zeros(IGNORE_LABEL + 1, dtype=np.uint8)
         table[list(self.values)] = np.arange(1, self.classes, dtype=np.uint8)
         table[IGNORE_LABEL] = IGNORE_LABEL
-        return table[array]
+        return _looked_up(table, array)
 
     def to_values(self, classes: np.ndarray) -> np.ndarray:
         """Label values of class indices, the inverse of ``to_classes``.
@@ -167,14 +169,15 @@ class LabelSet:
         Raises:
             BadInput: If there are other values.
         """
-        wrong = np.unique(classes[(classes != IGNORE_LABEL) & ((classes < 0) | (classes >= self.classes))])
+        parts = [part[(part != IGNORE_LABEL) & ((part < 0) | (part >= self.classes))] for part in _parts(classes)]
+        wrong = np.unique(np.concatenate([np.zeros(0, dtype=classes.dtype), *parts]))
         if wrong.size:
             advice = f"The study has classes 0 to {self.classes - 1}; use a model that was trained on it."
             raise BadInput(f"Classes that do not exist: {', '.join(map(str, wrong))}.", where="labels", advice=advice)
         table = np.zeros(IGNORE_LABEL + 1, dtype=np.uint8)
         table[1 : self.classes] = self.values
         table[IGNORE_LABEL] = IGNORE_LABEL
-        return table[classes]
+        return _looked_up(table, classes)
 
     def to_json(self) -> list[dict[str, Any]]:
         """The labels as JSON values."""
@@ -194,6 +197,19 @@ class LabelSet:
                 for entry in value
             )
         )
+
+
+def _parts(array: np.ndarray) -> Iterator[np.ndarray]:
+    """The parts of an array along its first axis; of a volume its planes, so that little memory is needed at once."""
+    yield from array if array.ndim > 2 else [array]
+
+
+def _looked_up(table: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """The table's values at the indices, uint8 of their shape."""
+    found = np.empty(indices.shape, dtype=np.uint8)
+    for part, place in zip(_parts(indices), _parts(found), strict=True):
+        place[...] = table[part]
+    return found
 
 
 def _is_plain(text: str) -> bool:

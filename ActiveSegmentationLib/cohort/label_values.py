@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +85,7 @@ def label_values(array: np.ndarray, labels: LabelSource, path: Path) -> np.ndarr
         named = ", ".join(f"{value:.10g}" for value in bad[:5]) + (" ..." if len(bad) > 5 else "")
         advice = "Labels are whole numbers from 0 to 254; save the label map with such values."
         raise BadInput(f"The label map has values that are not labels: {named}.", where=path, advice=advice)
-    return table[places]
+    return looked_up(table, places)
 
 
 def distinct(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -102,14 +103,37 @@ def distinct(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     low, high = (array.min(), array.max()) if array.size else (0, 0)
     near = bool(np.isfinite(low) and np.isfinite(high)) and float(high) - float(low) < _TABLE
-    if not near or abs(float(low)) > 2**52 or (array.dtype.kind == "f" and not (array == np.rint(array)).all()):
+    if not near or abs(float(low)) > 2**52 or not _are_whole(array):
         values, places = np.unique(array, return_inverse=True)
         return values, places.reshape(array.shape)
-    offsets = array.astype(np.int64) - int(low)
     present = np.zeros(int(high) - int(low) + 1, dtype=bool)
-    present[offsets] = True
+    for part in planes_of(array):
+        present[part.astype(np.int64) - int(low)] = True
     ranks = (np.cumsum(present) - 1).astype(np.uint16)
-    return np.flatnonzero(present) + int(low), ranks[offsets]
+    places = np.empty(array.shape, dtype=np.uint16)
+    for part, place in zip(planes_of(array), planes_of(places), strict=True):
+        place[...] = ranks[part.astype(np.int64) - int(low)]
+    return np.flatnonzero(present) + int(low), places
+
+
+def _are_whole(array: np.ndarray) -> bool:
+    return array.dtype.kind != "f" or all(bool((part == np.rint(part)).all()) for part in planes_of(array))
+
+
+def planes_of(array: np.ndarray) -> Iterable[np.ndarray]:
+    """The planes of a volume along its first axis, or the array itself if it is smaller.
+
+    NumPy converts indices to 64 bits; plane by plane this needs little memory.
+    """
+    return array if array.ndim > 2 else [array]
+
+
+def looked_up(table: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """The table's values at the places, in the shape of the places and the type of the table."""
+    found = np.empty(places.shape, dtype=table.dtype)
+    for part, place in zip(planes_of(places), planes_of(found), strict=True):
+        place[...] = table[part]
+    return found
 
 
 def only_255(array: np.ndarray) -> bool:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import colorsys
 import math
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from ActiveSegmentationLib.cohort import BACKGROUND, IGNORE_LABEL
+from ActiveSegmentationLib.cohort.label_values import looked_up, planes_of
 from ActiveSegmentationLib.cohort.segments import RESERVED_NAMES
 from ActiveSegmentationLib.common.errors import BadInput
 
@@ -118,7 +119,7 @@ class LabelSet:
     def foreign_values(self, array: np.ndarray) -> list[int]:
         """Values of a uint8 array that are neither background, nor unlabelled (255), nor a label's; sorted."""
         present = np.zeros(IGNORE_LABEL + 1, dtype=bool)
-        for part in _parts(array):
+        for part in planes_of(array):
             present[part] = True
         return sorted({int(value) for value in np.flatnonzero(present)} - {BACKGROUND, IGNORE_LABEL, *self.values})
 
@@ -155,7 +156,7 @@ class LabelSet:
         table = np.zeros(IGNORE_LABEL + 1, dtype=np.uint8)
         table[list(self.values)] = np.arange(1, self.classes, dtype=np.uint8)
         table[IGNORE_LABEL] = IGNORE_LABEL
-        return _looked_up(table, array)
+        return looked_up(table, array)
 
     def to_values(self, classes: np.ndarray) -> np.ndarray:
         """Label values of class indices, the inverse of ``to_classes``.
@@ -169,7 +170,7 @@ class LabelSet:
         Raises:
             BadInput: If there are other values.
         """
-        parts = [part[(part != IGNORE_LABEL) & ((part < 0) | (part >= self.classes))] for part in _parts(classes)]
+        parts = [part[(part != IGNORE_LABEL) & ((part < 0) | (part >= self.classes))] for part in planes_of(classes)]
         wrong = np.unique(np.concatenate([np.zeros(0, dtype=classes.dtype), *parts]))
         if wrong.size:
             advice = f"The study has classes 0 to {self.classes - 1}; use a model that was trained on it."
@@ -177,7 +178,7 @@ class LabelSet:
         table = np.zeros(IGNORE_LABEL + 1, dtype=np.uint8)
         table[1 : self.classes] = self.values
         table[IGNORE_LABEL] = IGNORE_LABEL
-        return _looked_up(table, classes)
+        return looked_up(table, classes)
 
     def to_json(self) -> list[dict[str, Any]]:
         """The labels as JSON values."""
@@ -197,19 +198,6 @@ class LabelSet:
                 for entry in value
             )
         )
-
-
-def _parts(array: np.ndarray) -> Iterator[np.ndarray]:
-    """The parts of an array along its first axis; of a volume its planes, so that little memory is needed at once."""
-    yield from array if array.ndim > 2 else [array]
-
-
-def _looked_up(table: np.ndarray, indices: np.ndarray) -> np.ndarray:
-    """The table's values at the indices, uint8 of their shape."""
-    found = np.empty(indices.shape, dtype=np.uint8)
-    for part, place in zip(_parts(indices), _parts(found), strict=True):
-        place[...] = table[part]
-    return found
 
 
 def _is_plain(text: str) -> bool:

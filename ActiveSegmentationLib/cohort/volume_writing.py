@@ -18,6 +18,7 @@ from ActiveSegmentationLib.cohort.nifti import is_nifti
 from ActiveSegmentationLib.cohort.nifti_transforms import with_transforms
 from ActiveSegmentationLib.cohort.transforms import Transforms
 from ActiveSegmentationLib.cohort.types import Geometry, volume_order
+from ActiveSegmentationLib.common.durability import make_folder
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import atomic_path, explained
 from ActiveSegmentationLib.common.itk import simpleitk
@@ -156,7 +157,7 @@ def volume_writer(path: Path, content: VolumeFormat) -> Iterator[VolumeWriter]:
         advice = f"Use a name that ends in {', '.join(SUFFIXES)}."
         raise BadInput("The image cannot be written.", where=path, advice=advice)
     with explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         with tempfile.TemporaryFile(dir=path.parent, prefix=".tmp-") as scratch:
             writer = VolumeWriter(content, scratch)
             yield writer

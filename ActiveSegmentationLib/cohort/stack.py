@@ -22,6 +22,7 @@ from ActiveSegmentationLib.cohort.stack_files import (
 )
 from ActiveSegmentationLib.cohort.types import AnnotationKind, Problem, SliceId
 from ActiveSegmentationLib.cohort.whole_planes import WholePlanes
+from ActiveSegmentationLib.common.compute import on_device
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.labels import IGNORE_LABEL
 
@@ -268,8 +269,8 @@ class SliceStack:
         import torch
 
         whole = self.tensor(device)
-        chosen = torch.as_tensor(rows, dtype=torch.int64, device=whole.device)
-        return whole.index_select(0, chosen).to(device=device, dtype=torch.float32)
+        chosen = on_device(torch.as_tensor(rows, dtype=torch.int64), whole.device)
+        return on_device(whole.index_select(0, chosen), device).to(torch.float32)
 
     def tensor(self, device: str | torch.device = "cpu", dtype: torch.dtype | None = None) -> torch.Tensor:
         """All slices as one tensor, created once for each device and type.

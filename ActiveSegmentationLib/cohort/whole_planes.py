@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ActiveSegmentationLib.common.compute import on_device
+
 if TYPE_CHECKING:
     import torch
 
@@ -40,10 +42,9 @@ class WholePlanes:
 
     def planes(self, rows: np.ndarray, device: str | torch.device = "cpu") -> torch.Tensor:
         """Slices of one shape that are larger than the grid: (n, C, h, w) float32 on the device."""
-        import torch
 
         found = [self.window(int(row), 0, 0, self.shape(int(row))) for row in rows]
-        return torch.from_numpy(np.stack(found)).to(device)
+        return on_device(np.stack(found), device)
 
     def window(self, row: int, top: int, left: int, size: tuple[int, int]) -> np.ndarray:
         """A part of a slice: (C, rows, columns) float32; only its pixels are read."""

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ActiveSegmentationLib.common.progress import Progress
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
 
 
 @dataclass(frozen=True)
@@ -24,3 +29,18 @@ class Compute:
     device: str = "cpu"
     batch_size: int | None = None
     progress: Progress = field(default_factory=Progress)
+
+
+def on_device(values: np.ndarray | torch.Tensor, device: str | torch.device) -> torch.Tensor:
+    """Values as a tensor on a device; a copy to a CUDA GPU does not wait for what it is computing.
+
+    Args:
+        values: Array, or tensor on the CPU; of any type and shape.
+        device: PyTorch device.
+    """
+    import torch
+
+    tensor = torch.as_tensor(values)
+    if torch.device(device).type != "cuda" or tensor.device.type != "cpu":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from ActiveSegmentationLib.common.compute import Compute
+from ActiveSegmentationLib.common.compute import Compute, on_device
 from ActiveSegmentationLib.common.files import hash_json
 from ActiveSegmentationLib.common.seeds import torch_generator, torch_seed
 from ActiveSegmentationLib.embedding.augmentation import ViewSettings, random_views
@@ -25,7 +25,7 @@ from ActiveSegmentationLib.embedding.trained_network import FILES, WARM_UP, trai
 from ActiveSegmentationLib.training import (
     Checkpoints,
     Learner,
-    Losses,
+    StepLosses,
     descend,
     endless_batches,
     rate_factor,
@@ -136,7 +136,7 @@ class EncoderLearner(Learner):
         """How batches are made, for the record of the training."""
         return {"tuple size": self._sampler.tuple_size, "tuples a batch": self._sampler.tuples_per_batch}
 
-    def step(self, number: int) -> Losses:
+    def step(self, number: int) -> StepLosses:
         """Do one optimisation step; see ``Learner.step``."""
         if self._batches is None:
             self._batches = endless_batches(self._sampler.epoch, number)
@@ -144,8 +144,7 @@ class EncoderLearner(Learner):
         set_learning_rate(self.optimisers["network"], self._settings.learning_rate * self._rate_factor(number))
         losses = self._losses(batch, number)
         descend(self.optimisers["network"], losses["loss"])
-        values = torch.stack([value.detach() for value in losses.values()]).tolist()
-        return dict(zip(losses, values, strict=True))
+        return {name: value.detach() for name, value in losses.items()}
 
     def _losses(self, batch: GroupBatch, number: int) -> dict[str, torch.Tensor]:
         settings, device = self._settings, self.device
@@ -153,7 +152,7 @@ class EncoderLearner(Learner):
         generator = torch_generator(self._seed, "embedding", "views", number, device=device)
         views = [random_views(images, ViewSettings(), generator) for _ in range(2)]
         groups = (batch.rows, batch.patients, batch.volumes, batch.neighbours)
-        ids = BatchIds(*(torch.from_numpy(values).to(device) for values in groups))
+        ids = BatchIds(*(on_device(values, device) for values in groups))
         self.network.train()
         embeddings = self.network.project(torch.cat(views))
         temperature = settings.temperature

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ActiveSegmentationLib.common.compute import Compute
-from ActiveSegmentationLib.training import Learner, Losses, descend, run_training
+from ActiveSegmentationLib.common.compute import Compute, on_device
+from ActiveSegmentationLib.training import Learner, StepLosses, descend, run_training
 
 HIDDEN = 128
 DROPOUT = 0.3
@@ -104,21 +104,22 @@ class GraphLearner(Learner):
     ) -> None:
         self.steps, self.device, self._weight = steps, device, weight
         self._draw = torch.Generator().manual_seed(seed)
-        self._annotated = torch.from_numpy(annotated).to(device)
+        self._annotated = torch.from_numpy(np.flatnonzero(annotated)).to(device)
+        self._others = torch.from_numpy(np.flatnonzero(~annotated)).to(device)
         self.network = GraphNetwork(Graph(features, device), self._draw, device)
         adam = torch.optim.Adam(self.network.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
         self.optimisers = {"network": adam}
 
-    def step(self, number: int) -> Losses:
+    def step(self, number: int) -> StepLosses:
         """Do one optimisation step over the whole graph; see ``Learner.step``."""
         hidden = self.network.hidden()
-        kept = (torch.rand(hidden.shape, generator=self._draw) >= DROPOUT).to(self.device)
+        kept = on_device(torch.rand(hidden.shape, generator=self._draw) >= DROPOUT, self.device)
         found = self.network.logits(hidden * kept / (1 - DROPOUT))[:, 0]
         loss = -functional.logsigmoid(found[self._annotated]).mean()
-        if not self._annotated.all():
-            loss = loss - self._weight * functional.logsigmoid(-found[~self._annotated]).mean()
+        if len(self._others):
+            loss = loss - self._weight * functional.logsigmoid(-found[self._others]).mean()
         descend(self.optimisers["network"], loss)
-        return {"loss": float(loss.detach())}
+        return {"loss": loss.detach()}
 
 
 def graph_features(

@@ -29,7 +29,7 @@ from ActiveSegmentationLib.embedding.trained_network import (
 from ActiveSegmentationLib.training import (
     Checkpoints,
     Learner,
-    Losses,
+    StepLosses,
     descend,
     endless_batches,
     rate_factor,
@@ -158,7 +158,7 @@ class InfoVaeLearner(Learner):
         self.network.to(device)
         self.optimisers = {"network": torch.optim.Adam(self.network.parameters(), settings.learning_rate)}
 
-    def step(self, number: int) -> Losses:
+    def step(self, number: int) -> StepLosses:
         """Do one optimisation step; see ``Learner.step``."""
         settings, adam = self._settings, self.optimisers["network"]
         if self._batches is None:
@@ -174,8 +174,7 @@ class InfoVaeLearner(Learner):
         discrepancy = mmd(latent, prior, settings.kernel)
         loss = error + settings.mmd_weight * discrepancy
         descend(adam, loss)
-        values = torch.stack([loss, error, discrepancy]).tolist()
-        return dict(zip(("loss", "reconstruction", "mmd"), values, strict=True))
+        return {"loss": loss.detach(), "reconstruction": error.detach(), "mmd": discrepancy.detach()}
 
     def _epoch(self, number: int) -> list[np.ndarray]:
         """Rows (b,) of the batches of an epoch, every slice at least once; the last batch is filled up."""

@@ -16,7 +16,15 @@ from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.seeds import generator, torch_generator, torch_seed
 from ActiveSegmentationLib.embedding.autoencoder import down_blocks, fitting_side, standardised, up_blocks
 from ActiveSegmentationLib.embedding.slices import EmbeddableSlices
-from ActiveSegmentationLib.training import Learner, Losses, Settings, descend, run_training, seeded_weights, settings
+from ActiveSegmentationLib.training import (
+    Learner,
+    Settings,
+    StepLosses,
+    descend,
+    run_training,
+    seeded_weights,
+    settings,
+)
 
 PASSES = 10
 """Number of passes over a small pool; a larger pool gets the steps of the settings."""
@@ -185,7 +193,7 @@ class VaalLearner(Learner):
         kinds = [torch.ones(settings.batch_size), torch.zeros(settings.batch_size)]
         self._targets = torch.cat(kinds).to(device)
 
-    def step(self, number: int) -> Losses:
+    def step(self, number: int) -> StepLosses:
         """Do some steps of the autoencoder and one of the discriminator; see ``Learner.step``."""
         for _ in range(self._settings.turns):
             images = self._batch()
@@ -195,7 +203,7 @@ class VaalLearner(Learner):
             means = self.network.encode(images)[0]
         loss = functional.binary_cross_entropy_with_logits(self.network.logits(means), self._targets)
         descend(self.optimisers["discriminator"], loss)
-        return {"autoencoder": float(coder_loss.detach()), "discriminator": float(loss.detach())}
+        return {"autoencoder": coder_loss.detach(), "discriminator": loss.detach()}
 
     @torch.no_grad()
     def outcome(self) -> VaalOutcome:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from ActiveSegmentationLib.cohort import BACKGROUND, IGNORE_LABEL
+from ActiveSegmentationLib.common.compute import on_device
 from ActiveSegmentationLib.common.seeds import generator
 from ActiveSegmentationLib.segmentation.slices import WholePlanes
 
@@ -39,7 +40,7 @@ class RandomCrops:
         """Replace the examples of a batch that have large planes by crops of them.
 
         Args:
-            chosen: (n,) numbers of the examples.
+            chosen: (n,) numbers of the examples, on the CPU.
             images: (n, C, H, W) float32, written to.
             labels: (n, H, W) uint8, written to.
             seed: Seed of the training.
@@ -48,8 +49,8 @@ class RandomCrops:
         for place, number in enumerate(chosen.tolist()):
             if number in self._labels:
                 image, own = self.crop(number, generator(seed, "crops", step, place))
-                images[place] = torch.from_numpy(image).to(images.device)
-                labels[place] = torch.from_numpy(own).to(labels.device)
+                images[place] = on_device(image, images.device)
+                labels[place] = on_device(own, labels.device)
 
     def crop(self, number: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """A random crop of an example: (C, H, W) float32 image and (H, W) uint8 labels."""
@@ -108,11 +109,19 @@ def _pixels(labels: torch.Tensor, classes: int, generator: torch.Generator) -> t
     """A pixel of every slice, of a random class or any labelled one: labels (n, pixels) -> (n,) int64."""
     present = torch.stack([(labels == c).any(1) for c in range(1, classes)], 1)
     empty = ~present.any(1)
-    wanted = torch.multinomial((present | empty[:, None]).float(), 1, generator=generator) + 1
+    wanted = _drawn((present | empty[:, None]).float(), generator) + 1
     by_class = torch.rand(len(labels), generator=generator, device=labels.device) < BY_CLASS
     candidates = torch.where((by_class & ~empty)[:, None], labels == wanted, labels != IGNORE_LABEL)
     candidates |= ~candidates.any(1, keepdim=True)
-    return torch.multinomial(candidates.float(), 1, generator=generator).squeeze(1)
+    return _drawn(candidates.float(), generator).squeeze(1)
+
+
+def _drawn(weights: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """A column of each row, with probabilities proportional to the weights: (n, m) -> (n, 1) int64.
+
+    What ``torch.multinomial`` draws, without its checks of the weights, for which it waits for a GPU.
+    """
+    return (weights / torch.empty_like(weights).exponential_(generator=generator)).argmax(1, keepdim=True)
 
 
 def _foreground(labels: np.ndarray) -> np.ndarray:

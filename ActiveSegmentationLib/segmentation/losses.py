@@ -70,8 +70,8 @@ class SegmentationLoss:
         else:
             cross_entropy = partial_cross_entropy(logits, labels, class_weights=self.class_weights)
         counted = torch.ones_like(dense) if self.scribble_dice else dense
-        if not bool(counted.any()) or self.dice_share == 0:
-            return cross_entropy
+        if self.dice_share == 0 or (counted.device.type == "cpu" and not bool(counted.any())):
+            return cross_entropy  # on a GPU the Dice is computed with a share of 0 rather than waited for
         seen = torch.where(counted[:, None, None], labels, torch.full_like(labels, IGNORE_LABEL))
         dice = partial_dice(logits, seen, background=self.background, squared=self.squared, absent=self.absent)
         share = counted.to(logits.dtype).mean() * self.dice_share
@@ -203,8 +203,8 @@ def partial_dice(
     )
     losses = dice(torch.softmax(logits, 1) * labelled, target).flatten()
     present = (target.sum((0, 2, 3)) > 0).to(logits.dtype)
-    if absent and labelled.any():
-        present = torch.ones_like(present)
+    if absent:
+        present = torch.maximum(present, labelled.any().to(present.dtype))
     if not background:
         losses, present = losses[1:], present[1:]
     return (losses * present).sum() / present.sum().clamp(min=1)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
+from ActiveSegmentationLib.common.compute import on_device
 from ActiveSegmentationLib.common.labels import IGNORE_LABEL
 from ActiveSegmentationLib.common.seeds import torch_generator, torch_seed
 from ActiveSegmentationLib.segmentation.augmentation import augment
@@ -23,12 +23,13 @@ from ActiveSegmentationLib.segmentation.segmentation_model import SegmentationMo
 from ActiveSegmentationLib.segmentation.settings import TrainingSettings
 from ActiveSegmentationLib.segmentation.slices import Slices, plane_images, whole_planes
 from ActiveSegmentationLib.segmentation.speed import seconds_per_step, trial_training
-from ActiveSegmentationLib.segmentation.validation import batch_dice, foreground_dice
+from ActiveSegmentationLib.segmentation.validation import class_counts, foreground_dice, mean_dice
 from ActiveSegmentationLib.training import (
     Checkpoints,
     History,
     Learner,
     Losses,
+    StepLosses,
     run_training,
     set_learning_rate,
     training_versions,
@@ -89,7 +90,7 @@ class NetworkLearner(SegmentationLearner, Learner):
         self._loss = SegmentationLoss.of(settings, weights)
         self._validation: _ValidationSlices | None = None
         self._best: dict[str, torch.Tensor] | None = None
-        self._shown_dice = 0.0
+        self._counts = torch.zeros(3, classes, dtype=torch.int64)
         weights_seed = torch_seed(seed, "weights")
         self.network = self.build_network(stack.channels, classes, settings, seed=weights_seed)
         self.network.to(device)
@@ -192,7 +193,7 @@ class NetworkLearner(SegmentationLearner, Learner):
         """What the user should know about the finished training, a sentence each. Default: nothing."""
         return []
 
-    def step(self, number: int) -> Losses:
+    def step(self, number: int) -> StepLosses:
         """Do one optimisation step; see ``Learner.step``."""
         images, labels, dense = self.batch(number)
         torch.manual_seed(torch_seed(self._seed, "dropout", number))
@@ -206,9 +207,9 @@ class NetworkLearner(SegmentationLearner, Learner):
         loss = self.loss(outputs, labels, dense, number)
         total = loss + self._head_loss(maps, outputs[0], labels, dense, number)
         if number % DICE_EVERY == 0:
-            self._shown_dice = batch_dice(outputs[0].detach(), labels)
+            self._counts = class_counts(outputs[0].detach(), labels)
         self._descend(total)
-        return {"loss": float(loss.detach()) if bool(torch.isfinite(total)) else math.nan}
+        return {"loss": torch.where(torch.isfinite(total), loss, torch.nan).detach()}
 
     def outputs(self, maps: list[torch.Tensor], size: tuple[int, int]) -> list[torch.Tensor]:
         """The encoder's maps of images of (H, W) pixels -> what is trained on: logits (n, classes, H, W), those of the
@@ -261,7 +262,7 @@ class NetworkLearner(SegmentationLearner, Learner):
 
     def shown_values(self, losses: Losses) -> Losses:
         """Loss of the step, and Dice of the training batch."""
-        return {"loss": round(losses["loss"], 4), "dice": round(self._shown_dice, 3)}
+        return {"loss": round(losses["loss"], 4), "dice": round(mean_dice(self._counts), 3)}
 
     def history_to_json(self, history: History) -> dict[str, Any]:
         """Loss of every step, validation scores and time, for a plot."""
@@ -287,11 +288,12 @@ class NetworkLearner(SegmentationLearner, Learner):
         first = number * size
         epochs = range(first // n, (first + size - 1) // n + 1)
         order = torch.cat([self._permutation(epoch) for epoch in epochs])
-        chosen = order[first % n : first % n + size]
+        numbers = order[first % n : first % n + size]
+        chosen = on_device(numbers, self.device)
         images, labels = (values.index_select(0, chosen) for values in (self._images, self._labels))
         images = images.float()
         if self._crops is not None:
-            self._crops.put(chosen, images, labels, self._seed, number)
+            self._crops.put(numbers, images, labels, self._seed, number)
         settings = self._settings
         if settings.crop:
             generator = torch_generator(self._seed, "parts", number, device=self.device)
@@ -304,8 +306,8 @@ class NetworkLearner(SegmentationLearner, Learner):
         return images, labels, self._dense[chosen]
 
     def _permutation(self, epoch: int) -> torch.Tensor:
-        generator = torch_generator(self._seed, "epoch", epoch, device=self.device)
-        return torch.randperm(len(self._dense), generator=generator, device=self.device)
+        """Numbers of all examples in the order of an epoch; on the CPU, so that it is the same on every device."""
+        return torch.randperm(len(self._dense), generator=torch_generator(self._seed, "epoch", epoch))
 
     def _descend(self, loss: torch.Tensor) -> None:
         """Update the weights; gradients are clipped separately for each optimiser."""

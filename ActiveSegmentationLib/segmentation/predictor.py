@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from ActiveSegmentationLib.common.compute import Compute
+from ActiveSegmentationLib.common.compute import Compute, on_device
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.segmentation.slices import Slices, plane_images, same_shape_runs
 from ActiveSegmentationLib.segmentation.windows import PIXELS_PER_BATCH, mean_over_windows
@@ -193,8 +193,7 @@ class Predictor(ABC):
             together all rows, in their order.
         """
         for batch in self.batches(stack, rows, compute, stage=stage):
-            inside = torch.from_numpy(stack.inside(batch.rows))
-            yield batch.inputs, inside.to(batch.inputs.device)
+            yield batch.inputs, on_device(stack.inside(batch.rows), batch.inputs.device)
 
     def iterate_probabilities(
         self, stack: Slices, rows: np.ndarray, compute: Compute | None = None

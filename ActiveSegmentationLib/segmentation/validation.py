@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-from torch.nn import functional
 
 from ActiveSegmentationLib.cohort import IGNORE_LABEL
 from ActiveSegmentationLib.segmentation.windows import windowed
@@ -34,38 +33,37 @@ def foreground_dice(
     Returns:
         Value in [0, 1]. A class that no slice has is left out of the mean; 0 where no slice has any.
     """
-    sums = torch.zeros(3, classes, dtype=torch.float64)
+    sums = torch.zeros(3, classes, dtype=torch.int64, device=labels.device)
     for start in range(0, len(images), batch_size):
         logits = network(images[start : start + batch_size].float())
-        sums += _counts(logits, labels[start : start + batch_size])
+        sums += class_counts(logits, labels[start : start + batch_size])
     for plane, target in whole:
         logits = windowed(network, plane.float(), (images.shape[-2], images.shape[-1]))
-        sums += _counts(logits, target)
-    return _mean_dice(sums)
+        sums += class_counts(logits, target)
+    return mean_dice(sums)
 
 
 @torch.no_grad()
-def batch_dice(logits: torch.Tensor, labels: torch.Tensor) -> float:
-    """Mean Dice of the foreground classes of one batch, as in ``foreground_dice``.
+def class_counts(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Number of labelled pixels of each class, from which ``mean_dice`` computes; does not wait for a GPU.
 
     Args:
         logits: (n, classes, H, W).
         labels: (n, H, W) uint8 classes; unlabelled pixels (255) do not count.
+
+    Returns:
+        (3, classes) int64 on the device of the logits: pixels that have the class in both prediction and labels, the
+        sum of those that have it in either, and those that have it in the labels.
     """
-    return _mean_dice(_counts(logits, labels))
+    numbers = torch.arange(logits.shape[1], device=logits.device)[:, None]
+    found = (logits.argmax(1).flatten() == numbers) & (labels != IGNORE_LABEL).flatten()
+    truth = labels.flatten() == numbers
+    return torch.stack([(found & truth).sum(1), found.sum(1) + truth.sum(1), truth.sum(1)])
 
 
-def _counts(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Number of pixels by class: in both prediction and target, the sum of both, in the target: (3, classes)."""
-    classes = logits.shape[1]
-    labelled = (target != IGNORE_LABEL).flatten()
-    found = functional.one_hot(logits.argmax(1).flatten()[labelled], classes)
-    truth = functional.one_hot(target.flatten()[labelled].long(), classes)
-    return torch.stack([(found * truth).sum(0), (found + truth).sum(0), truth.sum(0)]).cpu().double()
-
-
-def _mean_dice(sums: torch.Tensor) -> float:
-    both, total, held = sums[:, 1:]
+def mean_dice(counts: torch.Tensor) -> float:
+    """Mean Dice of the foreground classes from counts (3, classes) of ``class_counts``, as in ``foreground_dice``."""
+    both, total, held = counts.cpu().double()[:, 1:]
     present = held > 0
     if not bool(present.any()):
         return 0.0

@@ -10,7 +10,14 @@ from ActiveSegmentationLib.common.lazy import lazy_names
 
 if TYPE_CHECKING:
     from ActiveSegmentationLib.training.checkpoints import CHECKPOINT, Checkpoints
-    from ActiveSegmentationLib.training.harness import Learner, Losses, descend, endless_batches, run_training
+    from ActiveSegmentationLib.training.harness import (
+        Learner,
+        Losses,
+        StepLosses,
+        descend,
+        endless_batches,
+        run_training,
+    )
     from ActiveSegmentationLib.training.history import History
     from ActiveSegmentationLib.training.image_stack import ImageStack
     from ActiveSegmentationLib.training.model_files import ModelFiles, SavedModel, training_versions

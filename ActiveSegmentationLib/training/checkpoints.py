@@ -54,7 +54,7 @@ class Checkpoints:
     def save_if_due(self, learner: Learner, history: History) -> None:
         """Write a checkpoint after every ``every`` steps, and the history file every few seconds."""
         if history.step % self.every == 0 and history.step < learner.steps:
-            value = {"format": FORMAT, "key": self.key, "state": learner.state(), "history": vars(history)}
+            value = {"format": FORMAT, "key": self.key, "state": learner.state(), "history": history.state()}
             with atomic_path(self.folder / CHECKPOINT) as temporary:
                 torch.save(value, temporary)
             self.write_history(learner, history)

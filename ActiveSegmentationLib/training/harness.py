@@ -6,7 +6,7 @@ import itertools
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, TypeVar
 
 import torch
@@ -18,8 +18,15 @@ from ActiveSegmentationLib.training.checkpoints import Checkpoints
 from ActiveSegmentationLib.training.history import History
 from ActiveSegmentationLib.training.randomness import private_randomness
 
+StepLosses = Mapping[str, float | torch.Tensor]
+"""Losses of one step by name: numbers, or tensors without dimensions on the device."""
+
 Losses = dict[str, float]
-"""Losses of one step by name."""
+"""Losses of one step by name, as numbers."""
+
+READ_STEPS, READ_SECONDS = 20, 0.5
+"""On a GPU losses are read after so many steps, or so much time: reading them makes the processor wait for the GPU,
+which then waits for the processor."""
 
 Batch = TypeVar("Batch")
 
@@ -49,21 +56,21 @@ class Learner(ABC):
     optimisers: dict[str, torch.optim.Optimizer]
 
     @abstractmethod
-    def step(self, number: int) -> Losses:
+    def step(self, number: int) -> StepLosses:
         """Do one optimisation step.
 
         Args:
             number: Number of the step, from 0.
 
         Returns:
-            Losses by name, the same names at every step.
+            Losses by name, the same names at every step; best as tensors, so that the step need not wait for a GPU.
         """
 
     def after_step(self, history: History) -> None:  # noqa: B027 - most learners need nothing here
         """Called after each step, for example to validate. Default: does nothing."""
 
     def shown_values(self, losses: Losses) -> Losses:
-        """Values that progress reports show after a step. Default: all losses, to four digits."""
+        """Values that progress reports show after a step whose losses were read. Default: all, to four digits."""
         return {name: round(value, 4) for name, value in losses.items()}
 
     def history_to_json(self, history: History) -> dict[str, Any]:
@@ -89,7 +96,7 @@ def run_training(learner: Learner, progress: Progress, checkpoints: Checkpoints 
 
     Args:
         learner: The learner.
-        progress: Progress reporter; called after every step.
+        progress: Progress reporter; called after every step, with the losses that were read last.
         checkpoints: Where to save the state, and to resume from. Default: the training is not saved.
 
     Returns:
@@ -101,19 +108,53 @@ def run_training(learner: Learner, progress: Progress, checkpoints: Checkpoints 
     """
     history = History(learner.steps) if checkpoints is None else checkpoints.resume(learner, progress)
     before, begun = history.seconds, time.monotonic()
+    reading, shown = _Reading(learner, checkpoints), {}
     with private_randomness(learner.device):
         while history.step < learner.steps:
-            losses = learner.step(history.step)
-            _require_finite(losses, learner, history.step, checkpoints)
-            history.add(losses)
+            history.add(learner.step(history.step))
+            due = reading.due(history.step)
+            if due:
+                reading.read(history)
             learner.after_step(history)
             history.seconds = before + time.monotonic() - begun
-            if checkpoints is not None:
-                checkpoints.save_if_due(learner, history)
-            progress.update(learner.stage, history.step, learner.steps, **learner.shown_values(losses))
+            if due:
+                shown = learner.shown_values(history.final_losses())
+                if checkpoints is not None:
+                    checkpoints.save_if_due(learner, history)
+            progress.update(learner.stage, history.step, learner.steps, **shown)
     if checkpoints is not None:
         checkpoints.write_history(learner, history)
     return history
+
+
+class _Reading:
+    """Decides when losses are read, and refuses those that are not finite: on a CPU at every step."""
+
+    def __init__(self, learner: Learner, checkpoints: Checkpoints | None) -> None:
+        self._learner, self._checkpoints = learner, checkpoints
+        self._every = 1 if learner.device == "cpu" else READ_STEPS
+        self._last = time.monotonic()
+
+    def due(self, done: int) -> bool:
+        """Whether the losses of ``done`` steps are to be read now; always before a checkpoint and at the end."""
+        saved = self._checkpoints is not None and done % self._checkpoints.every == 0
+        late = time.monotonic() - self._last > READ_SECONDS
+        return saved or late or done % self._every == 0 or done == self._learner.steps
+
+    def read(self, history: History) -> None:
+        """Read the losses.
+
+        Raises:
+            JobFailed: If one that was not read before is not finite; names its step.
+        """
+        first = min((len(values) for values in history.losses.values()), default=0)
+        history.read()
+        self._last = time.monotonic()
+        for step in range(first, history.step):
+            if not all(math.isfinite(values[step]) for values in history.losses.values()):
+                message = f"{self._learner.stage} diverged: the loss of step {step + 1} is not a finite number."
+                where = None if self._checkpoints is None else self._checkpoints.folder
+                raise JobFailed(message, where=where, advice=self._learner.advice)
 
 
 def endless_batches(batches_of_epoch: Callable[[int], Iterable[Batch]], first: int) -> Iterator[Batch]:
@@ -132,10 +173,3 @@ def descend(optimiser: torch.optim.Optimizer, loss: torch.Tensor) -> None:
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
     optimiser.step()
-
-
-def _require_finite(losses: Losses, learner: Learner, step: int, checkpoints: Checkpoints | None) -> None:
-    if not all(math.isfinite(value) for value in losses.values()):
-        message = f"{learner.stage} diverged: the loss of step {step + 1} is not a finite number."
-        where = None if checkpoints is None else checkpoints.folder
-        raise JobFailed(message, where=where, advice=learner.advice)

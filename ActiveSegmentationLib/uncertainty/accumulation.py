@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import torch
 
-from ActiveSegmentationLib.common.compute import Compute
+from ActiveSegmentationLib.common.compute import Compute, on_device
 from ActiveSegmentationLib.segmentation import Predictor, Sampler, Slices
 
 
@@ -111,7 +111,7 @@ def accumulate(
     compute = compute or Compute()
     batches = model.batches(stack, rows, compute, stage="Measuring uncertainty")
     for number, batch in enumerate(batches):
-        valid = torch.from_numpy(stack.inside(batch.rows)).to(compute.device)
+        valid = on_device(stack.inside(batch.rows), compute.device)
         if isinstance(sampler, MaskingSampler):
             valid &= batch.of_rows(sampler.valid_pixels(batch.inputs, number))
         draws = sampler.draws(model, batch.inputs, number)

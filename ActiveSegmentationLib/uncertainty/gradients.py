@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from ActiveSegmentationLib.cohort import IGNORE_LABEL
-from ActiveSegmentationLib.common.compute import Compute
+from ActiveSegmentationLib.common.compute import Compute, on_device
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.segmentation import Predictor, SegmentationLoss, Slices
 from ActiveSegmentationLib.segmentation.learner import GRADIENTS
@@ -134,7 +134,7 @@ def mean_squared_gradients(
     total = np.zeros(parameter_count(model, layer))
     done = 0
     for found in _batches(model, stack, rows, compute, layer=layer, loss=loss, columns=None):
-        share = torch.from_numpy(weights[done : done + len(found)]).to(found.device)
+        share = on_device(weights[done : done + len(found)], found.device)
         total += (share @ found.double() ** 2).cpu().numpy()
         done += len(found)
     return total / weights.sum()
@@ -211,15 +211,15 @@ def sample_gradients(
     if columns is None:
         return torch.cat([_weight_gradients(*parts).flatten(1) for parts in zip(convs, inputs, deltas, strict=True)], 1)
     result = images.new_empty((len(images), len(columns)))
-    start = 0
+    start, device = 0, images.device
     for conv, before, delta in zip(convs, inputs, deltas, strict=True):
         places = np.flatnonzero((columns >= start) & (columns < start + conv.weight.numel()))
         if len(places):
             channel, within = np.divmod(columns[places] - start, conv.weight[0].numel())
             kept, channel = np.unique(channel, return_inverse=True)
-            found = _weight_gradients(conv, before, delta[:, torch.from_numpy(kept).to(delta.device)]).flatten(2)
-            chosen = found[:, torch.from_numpy(channel).to(found.device), torch.from_numpy(within).to(found.device)]
-            result[:, torch.from_numpy(places).to(result.device)] = chosen
+            found = _weight_gradients(conv, before, delta[:, on_device(kept, device)]).flatten(2)
+            chosen = found[:, on_device(channel, device), on_device(within, device)]
+            result[:, on_device(places, device)] = chosen
         start += conv.weight.numel()
     return result
 

@@ -125,6 +125,63 @@ def test_a_loss_that_is_not_finite_stops_with_the_number_of_the_step(tmp_path):
         run_training(Broken(), Progress(), Checkpoints(tmp_path, "key"))
 
 
+class OnGpu(Line):
+    """Gives its losses as tensors, and pretends that its device is not the CPU."""
+
+    broken: int | None = None
+
+    def __init__(self, steps: int = 50) -> None:
+        super().__init__(steps)
+        self.device = "meta"
+
+    def step(self, number):
+        losses = super().step(number) | ({"loss": math.nan} if number == self.broken else {})
+        return {name: torch.tensor(value, dtype=torch.float64) for name, value in losses.items()}
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """Numbers of steps at which losses were read."""
+    found = []
+    read = History.read
+
+    def counted(history):
+        if history._unread:
+            found.append(history.step)
+        read(history)
+
+    monkeypatch.setattr(History, "read", counted)
+    monkeypatch.setattr("ActiveSegmentationLib.training.harness.READ_SECONDS", math.inf)
+    return found
+
+
+def test_losses_on_a_gpu_are_read_from_time_to_time_and_before_every_checkpoint(tmp_path, reads):
+    progress, learner = Stopping(), OnGpu()
+    history = run_training(learner, progress, Checkpoints(tmp_path, "key", every=30))
+    assert reads == [20, 30, 40, 50]
+    assert history.losses == run_training(Line(50), Progress()).losses
+    shown = [values.get("loss") for _, _, _, values in progress.shown]
+    assert shown[:19] == [None] * 19
+    assert shown[19:29] == [round(history.losses["loss"][19], 4)] * 10
+    assert shown[49] == round(history.losses["loss"][49], 4)
+
+
+def test_losses_on_a_slow_gpu_are_read_at_every_step(reads, monkeypatch):
+    monkeypatch.setattr("ActiveSegmentationLib.training.harness.READ_SECONDS", -1.0)
+    run_training(OnGpu(5), Progress())
+    assert reads == [1, 2, 3, 4, 5]
+
+
+def test_a_loss_on_a_gpu_that_is_not_finite_is_in_no_checkpoint(tmp_path, reads):
+    class Broken(OnGpu):
+        broken = 32
+
+    with pytest.raises(JobFailed, match="the loss of step 33 is not a finite number"):
+        run_training(Broken(), Progress(), Checkpoints(tmp_path, "key", every=10))
+    assert reads == [10, 20, 30, 40]
+    assert len(torch.load(tmp_path / CHECKPOINT, weights_only=True)["history"]["losses"]["loss"]) == 30
+
+
 def test_the_state_of_pytorch_is_left_alone():
     class Seeding(Line):
         def step(self, number):

@@ -61,6 +61,14 @@ class Usim(ModelStrategy):
     greedy: Annotated[
         Literal["auto", "exact", "stochastic"], Option("how the batch is built; auto samples in very large pools")
     ] = "auto"
+    draw: Annotated[
+        Literal["proportional", "uniform", "top"],
+        Option("how the query set is drawn: in proportion to uncertainty, evenly, or only the most uncertain"),
+    ] = "proportional"
+    batch: Annotated[
+        Literal["representative", "random"],
+        Option("whether the batch represents the query set, or is drawn evenly from it"),
+    ] = "representative"
 
     @property
     def score_specs(self) -> tuple[ScoreSpec, ...]:
@@ -78,6 +86,8 @@ class Usim(ModelStrategy):
         if not pool.allowance():
             return []
         queries = self.query_set(pool, budget, rng)
+        if self.batch == "random":
+            return _random_members(pool, queries, budget, rng)
         points = self.points(pool, queries, rng)
         similarities = Similarities(points, queries.positions, fitting_device(pool.compute.device, points))
         epsilon = {"auto": None, "exact": 0.0, "stochastic": EPSILON}[self.greedy]
@@ -91,7 +101,7 @@ class Usim(ModelStrategy):
         return checked_scores(variance @ weights, pool)
 
     def query_set(self, pool: Pool, budget: int, rng: np.random.Generator) -> QuerySet:
-        """Draw, with replacement, slices that may be picked with probability proportional to their uncertainty.
+        """Draw slices that may be picked, with replacement, in proportion to their uncertainty or as ``draw`` says.
 
         Args:
             pool: The slices to choose from; at least one item may be picked.
@@ -101,7 +111,10 @@ class Usim(ModelStrategy):
         candidates = np.flatnonzero(pool.allowance().mask)
         uncertainty = self.uncertainty(pool)[candidates]
         count = self.queries or query_count(uncertainty, budget)
-        total = uncertainty.sum()
+        if self.draw == "top":
+            top = np.argsort(-uncertainty, kind="stable")[:count]
+            return QuerySet(np.sort(candidates[top]), np.ones(len(top), dtype=np.int64))
+        total = 0.0 if self.draw == "uniform" else uncertainty.sum()
         drawn = rng.choice(candidates, count, p=uncertainty / total if total > 0 else None)
         positions, counts = np.unique(drawn, return_counts=True)
         return QuerySet(positions, counts)
@@ -188,6 +201,16 @@ class UsimFisher(Usim):
             weights=counts,
             compute=pool.compute,
         )
+
+
+def _random_members(pool: Pool, queries: QuerySet, budget: int, rng: np.random.Generator) -> list[Choice]:
+    """Slices drawn evenly from the query set, in which a slice is as often as it was drawn (Foellmer 2024, App. E)."""
+    order = rng.permutation(np.repeat(queries.positions, queries.counts))
+    first = np.array(list(dict.fromkeys(order.tolist())), dtype=np.int64)
+    picks = pool.allowance().take_in_order(first, budget)
+    return [
+        Choice(pool.ids[position], None, "Drawn at random from slices the model is unsure of.") for position in picks
+    ]
 
 
 def of_unit_length(points: np.ndarray) -> np.ndarray:

@@ -36,6 +36,7 @@ SUMMARIES = {
     "audit": "check that the record of all commits is complete and unchanged",
     "clear-cache": "delete what can be computed again (prepared slices, learned metric) from the disk",
     "benchmark": "compare strategies by simulated annotation of a cohort with reference labels",
+    "experiment": "run experiments of the papers, or your own, from protocol files: list, show, run",
     "demo": "run the whole loop on a generated cohort and write a report (about 3 minutes on 2 processor cores)",
 }
 """Every command with what it does, in the order of the help."""
@@ -100,15 +101,16 @@ class Command(click.Command):
                 formatter.write_dl(rows)
 
 
-def command(name: str) -> Callable[[Callable[[Options], str]], Command]:
+def command(name: str, summary: str = "") -> Callable[[Callable[[Options], str]], Command]:
     """Make a command of a function that takes its options and returns advice on the next step ("" for none).
 
     Every command has ``--json``, ``--quiet`` and ``--config``.
 
     Args:
         name: One of ``SUMMARIES``.
+        summary: What it does. Default: that of ``SUMMARIES``.
     """
-    summary = SUMMARIES[name]
+    summary = summary or SUMMARIES[name]
     common = (
         option("--json", is_flag=True, help="print JSON to stdout; slices count from 0 in JSON, otherwise from 1"),
         option("--quiet", is_flag=True, help="no progress bars and no advice; warnings and errors are still shown"),

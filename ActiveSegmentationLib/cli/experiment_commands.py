@@ -137,7 +137,7 @@ def benchmark_options(options: Options, progress: TqdmProgress) -> BenchmarkOpti
     settings = settings_options.settings_of(options)
     return BenchmarkOptions(
         seeds=tuple(_seed(word) for word in shared.words_of(options.seeds, "seeds")),
-        cohort=_scorable(shared.read_cohort(options, options.cohort, progress), options.split, progress),
+        cohort=scorable(shared.read_cohort(options, options.cohort, progress), options.split, progress),
         name=options.cohort.resolve().name,
         strategies=strategies,
         rounds=options.rounds,
@@ -176,8 +176,8 @@ def costs_of(options: Options) -> CostModel:
     return CostModel() if options.time_from is None else measured_costs(options.time_from)
 
 
-def _scorable(cohort: Cohort, split: Path | None, progress: TqdmProgress) -> Cohort:
-    """Leave out a layout's own test part if none of it has masks; test patients are then taken from the pool."""
+def scorable(cohort: Cohort, split: Path | None, progress: TqdmProgress) -> Cohort:
+    """The cohort without its layout's own test part if none of that has masks; test patients are then held back."""
     from ActiveSegmentationLib.cohort import Role
 
     own = [volume for volume in cohort.volumes if volume.role == Role.TEST]

@@ -26,6 +26,7 @@ EPILOG = (
 GENERAL = ("doctor", "index", "strategies")
 LEARNERS = ("learners", "settings")
 EXPERIMENTS = ("benchmark", "demo")
+PROTOCOLS = ("experiment",)
 LOOP = ("new", "suggest", "annotate", "train", "predict", "evaluate")
 
 
@@ -56,6 +57,7 @@ def _module_of(name: str) -> str:
         "general_commands": GENERAL,
         "learner_commands": LEARNERS,
         "experiment_commands": EXPERIMENTS,
+        "protocol_commands": PROTOCOLS,
         "study_commands": LOOP,
     }
     return next((module for module, names in groups.items() if name in names), "record_commands")

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from ActiveSegmentationLib.experiment.initial_sets import read_initial_sets
     from ActiveSegmentationLib.experiment.measured_time import measured_costs
     from ActiveSegmentationLib.experiment.protocol import check_rounds, parse_rounds
+    from ActiveSegmentationLib.experiment.protocol_arms import ExperimentOptions, chosen_arms, require_learners
+    from ActiveSegmentationLib.experiment.protocol_files import Protocol, find_protocol, protocol_names, read_protocol
+    from ActiveSegmentationLib.experiment.protocol_run import run_experiment
+    from ActiveSegmentationLib.experiment.protocol_text import list_rows, list_text, show_json, show_text
     from ActiveSegmentationLib.experiment.reporting import Outcome, write_outcome
     from ActiveSegmentationLib.experiment.run import Run
     from ActiveSegmentationLib.experiment.service import BenchmarkOptions, check_request, run_benchmark, run_demo

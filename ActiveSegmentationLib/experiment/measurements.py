@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -18,6 +20,7 @@ from ActiveSegmentationLib.evaluation import (
     Table,
     batch_facts,
     batch_table,
+    cohorts_of,
     correlation_table,
     cost_curves,
     cost_table,
@@ -32,30 +35,88 @@ from ActiveSegmentationLib.evaluation import (
 )
 from ActiveSegmentationLib.experiment.benchmark import Benchmark
 
+Row = TypeVar("Row", ResultRow, RequestRow, BatchFacts)
+
 Correlation = tuple[str, str, int, float]
 """Cohort, strategy, round, and the correlation of uncertainty with errors."""
 
 
-def measurement_tables(
-    benchmark: Benchmark, results: Sequence[ResultRow], requests: Sequence[RequestRow], costs: CostModel
-) -> list[Table]:
+@dataclass(frozen=True)
+class Findings:
+    """Everything that one or several benchmarks found.
+
+    Attributes:
+        results: Result rows.
+        requests: Request rows.
+        facts: Facts about every requested batch.
+        correlations: Correlations of uncertainty with errors, one for each run and round.
+        deviations: How alike slices are, by cohort.
+        annotations: "mask" or "scribble" for each name of a cohort.
+    """
+
+    results: tuple[ResultRow, ...] = ()
+    requests: tuple[RequestRow, ...] = ()
+    facts: tuple[BatchFacts, ...] = ()
+    correlations: tuple[Correlation, ...] = ()
+    deviations: tuple[tuple[str, Deviations], ...] = ()
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+    def renamed(self, cohort: str, first_seed: int) -> Findings:
+        """The same with another name of the cohort, and ``first_seed`` added to every seed."""
+
+        def own(row: Row) -> Row:
+            return replace(row, cohort=cohort, seed=row.seed + first_seed)
+
+        return Findings(
+            tuple(map(own, self.results)),
+            tuple(map(own, self.requests)),
+            tuple(map(own, self.facts)),
+            tuple((cohort, *rest) for _, *rest in self.correlations),  # type: ignore[misc]
+            tuple((cohort, found) for _, found in self.deviations),
+            dict.fromkeys([cohort], next(iter(self.annotations.values()))) if self.annotations else {},
+        )
+
+    def __add__(self, other: Findings) -> Findings:
+        """Both together; of a cohort that both have, the deviations of the first are kept."""
+        known = {name for name, _ in self.deviations}
+        return Findings(
+            self.results + other.results,
+            self.requests + other.requests,
+            self.facts + other.facts,
+            self.correlations + other.correlations,
+            self.deviations + tuple(pair for pair in other.deviations if pair[0] not in known),
+            {**self.annotations, **other.annotations},
+        )
+
+
+def findings_of(benchmark: Benchmark) -> Findings:
+    """Everything that a benchmark has found so far."""
+    results, requests, _ = benchmark.results()
+    design = benchmark.plan.design
+    return Findings(
+        tuple(results),
+        tuple(requests),
+        tuple(facts_about_batches(benchmark, requests)),
+        tuple(correlations(benchmark)),
+        ((design.cohort, deviations(benchmark)),) if design.diagnostics else (),
+        {design.cohort: str(design.annotation)},
+    )
+
+
+def measurement_tables(found: Findings, costs: CostModel) -> list[Table]:
     """The tables of everything that was measured, those without any row left out.
 
     Args:
-        benchmark: A finished benchmark.
-        results: Its result rows.
-        requests: Its request rows.
-        costs: Seconds for annotating a slice; without them there is no table over time.
+        found: What was found.
+        costs: Seconds for annotating a slice. Without them, a table over time is shown only where masks and scribbles
+            are compared.
     """
-    facts = facts_about_batches(benchmark, requests)
-    design, tables = benchmark.plan.design, [batch_table(facts)]
-    if benchmark.plan.upper_bound:
-        tables.append(efficiency_table(efficiencies(results, facts)))
-    if costs.measured:
-        tables.append(cost_table(cost_curves(results, {design.cohort: str(design.annotation)}, costs), "hours"))
-    if design.diagnostics:
-        tables.append(correlation_table(correlations(benchmark)))
-        tables.append(deviation_table([(design.cohort, deviations(benchmark))]))
+    tables = [batch_table(found.facts), efficiency_table(efficiencies(found.results, found.facts))]
+    if costs.measured or len(set(found.annotations.values())) > 1:
+        curves = cost_curves(found.results, found.annotations, costs)
+        tables.append(cost_table(curves, "hours" if costs.measured else "% of the time for all masks"))
+    tables.append(correlation_table(_mean_correlations(found.correlations)))
+    tables.append(deviation_table(found.deviations))
     return [table for table in tables if table.rows]
 
 
@@ -85,32 +146,40 @@ def _foreground_pixels(benchmark: Benchmark) -> dict[tuple[str, int], np.ndarray
 
 
 def efficiencies(results: Sequence[ResultRow], facts: Sequence[BatchFacts]) -> list[ForegroundEfficiency]:
-    """Foreground efficiency of every strategy of a cohort, fitted to its mean curve."""
+    """Foreground efficiency of every strategy, fitted to its mean curve, where a cohort has an upper bound."""
     percents = mean_over_seeds(facts, "foreground_percent")
-    curves = learning_curves(results)
-    if not curves:
-        return []
-    ceiling = float(mean_without_nan(np.array(list(upper_bounds(results).values()))))
-    start = float(mean_without_nan(np.array([curve.mean[curve.present][0] for curve in curves])))
-    round_of = {row.annotated_slices: row.round for row in results if row.strategy != UPPER_BOUND}
     found = []
-    for curve in curves:
-        keys = [(curve.cohort, curve.strategy, round_of[int(count)]) for count in curve.annotated]
-        percent = np.array([percents.get(key, np.nan) for key in keys])
-        beta, error = foreground_rate(percent, curve.mean, start=start, ceiling=ceiling)
-        found.append(ForegroundEfficiency(curve.cohort, curve.strategy, beta, error, ceiling))
+    for cohort in cohorts_of(results):
+        own = [row for row in results if row.cohort == cohort]
+        curves, bounds = learning_curves(own), list(upper_bounds(own).values())
+        if not curves or not bounds:
+            continue
+        ceiling = float(mean_without_nan(np.array(bounds)))
+        start = float(mean_without_nan(np.array([curve.mean[curve.present][0] for curve in curves])))
+        round_of = {row.annotated_slices: row.round for row in own if row.strategy != UPPER_BOUND}
+        for curve in curves:
+            keys = [(cohort, curve.strategy, round_of[int(count)]) for count in curve.annotated]
+            percent = np.array([percents.get(key, np.nan) for key in keys])
+            beta, error = foreground_rate(percent, curve.mean, start=start, ceiling=ceiling)
+            found.append(ForegroundEfficiency(cohort, curve.strategy, beta, error, ceiling))
     return found
 
 
 def correlations(benchmark: Benchmark) -> list[Correlation]:
-    """Correlation of uncertainty with errors after each round, mean over seeds."""
-    values: dict[tuple[str, int], list[float]] = {}
-    for strategy, seed in benchmark.plan.pairs():
-        for each in benchmark.run(strategy, seed).diagnostics():
-            if "correlation" in each:
-                values.setdefault((strategy, each["round"]), []).append(each["correlation"])
-    cohort = benchmark.plan.design.cohort
-    return [(cohort, *key, float(np.mean(found))) for key, found in sorted(values.items())]
+    """Correlation of uncertainty with errors after each round of each run that measured it."""
+    return [
+        (benchmark.plan.design.cohort, strategy, each["round"], each["correlation"])
+        for strategy, seed in benchmark.plan.pairs()
+        for each in benchmark.run(strategy, seed).diagnostics()
+        if "correlation" in each
+    ]
+
+
+def _mean_correlations(found: Sequence[Correlation]) -> list[Correlation]:
+    values: dict[tuple[str, str, int], list[float]] = {}
+    for *key, value in found:
+        values.setdefault(tuple(key), []).append(value)  # type: ignore[arg-type]
+    return [(*key, float(np.mean(each))) for key, each in sorted(values.items())]
 
 
 def deviations(benchmark: Benchmark) -> Deviations:

@@ -32,7 +32,7 @@ from ActiveSegmentationLib.evaluation import (
     write_report,
 )
 from ActiveSegmentationLib.experiment.benchmark import Benchmark
-from ActiveSegmentationLib.experiment.measurements import measurement_tables
+from ActiveSegmentationLib.experiment.measurements import findings_of, measurement_tables
 from ActiveSegmentationLib.segmentation import load_ensemble, predict_volume
 
 PICTURES_PER_ROUND = 12
@@ -90,7 +90,7 @@ def write_outcome(benchmark: Benchmark, *, command: str = "", costs: CostModel |
         settings=read_json(benchmark.out / "benchmark.json"),
         commands=[command] if command else [],
         notes=_notes(benchmark),
-        tables=measurement_tables(benchmark, results, requests, costs or CostModel()),
+        tables=measurement_tables(findings_of(benchmark), costs or CostModel()),
     )
     write_report(report, content)
     rows, sentences = summary(results), headline(results)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -52,8 +52,8 @@ class BenchmarkOptions:
             of the pool, taken from the reference masks.
         initial_seed: Seed of the first round's slices for all runs. Default: each run's own.
         training_seed: Seed of all trainings of models. Default: each run's own.
-        initial_sets: Table with the slices of the first round for each seed, see ``read_initial_sets``. Default:
-            ``initial`` selects them.
+        initial_sets: The slices of the first round for each seed, or a table with them, see ``read_initial_sets``.
+            Default: ``initial`` selects them.
         scored: Which model of a round is scored, the "ensemble" or its "best" member on the validation volumes.
         diagnostics: Whether rounds measure the uncertainty of their batches and keep predictions of a few planes.
         upper_bound: Whether a model is also trained on the whole pool for every seed.
@@ -62,6 +62,7 @@ class BenchmarkOptions:
         workers: Number of runs at a time.
         device: "auto" or a PyTorch device.
         command: The command as it was typed, for the report.
+        stacks: Folder of prepared slices, which several benchmarks may share. Default: in ``out``.
     """
 
     cohort: Cohort
@@ -80,7 +81,7 @@ class BenchmarkOptions:
     marks: bool = False
     initial_seed: int | None = None
     training_seed: int | None = None
-    initial_sets: Path | None = None
+    initial_sets: Path | Mapping[int, tuple[SliceId, ...]] | None = None
     scored: Scored = "ensemble"
     diagnostics: bool = False
     upper_bound: bool = False
@@ -89,6 +90,7 @@ class BenchmarkOptions:
     workers: int = 1
     device: str = "auto"
     command: str = ""
+    stacks: Path | None = None
 
 
 def check_request(strategies: Sequence[str], initial: str, metrics: Sequence[str], rounds: str) -> None:
@@ -130,18 +132,34 @@ def run_benchmark(
         >>> outcome = run_benchmark(BenchmarkOptions(cohort, "acdc", names, rounds="2%,4%", seeds=(0, 1), out=out))
         >>> print(outcome.table)
     """
+    benchmark = make_benchmark(options, progress, annotator=annotator)
+    benchmark.execute(workers=options.workers, progress=progress)
+    return write_outcome(benchmark, command=options.command, costs=options.costs)
+
+
+def make_benchmark(
+    options: BenchmarkOptions, progress: Progress | None = None, *, annotator: AnnotatorFactory = OracleAnnotator
+) -> Benchmark:
+    """A benchmark that is ready to be executed: its options are checked and its slices prepared.
+
+    Args as of ``run_benchmark``.
+
+    Raises:
+        BadInput: If the options do not fit the cohort.
+    """
     progress = or_silent(progress)
     check_request(options.strategies, options.initial, options.metrics, options.rounds)
     check_learner(options.settings.training, options.annotation)
     for name in (*options.strategies, *filter(None, [options.initial])):
         require_usable(name, _situation(options))
     device = resolve_device(options.device)
-    cohort = _with_test_part(options.cohort, progress)
+    cohort = with_test_part(options.cohort, progress)
     rounds = parse_rounds(options.rounds, sum(v.slice_count for v in cohort.volumes if v.role == Role.POOL))
     initial_sets = _initial_sets(options, cohort, rounds[0])
     labels = label_set_for(cohort, options.labels, progress)
     cohort = cohort.with_labels(labels.names)
-    stack = build_stack(cohort, options.settings.stack, options.out / "cache" / "stacks", progress=progress)
+    stacks = options.stacks or options.out / "cache" / "stacks"
+    stack = build_stack(cohort, options.settings.stack, stacks, progress=progress)
     _check_labels(cohort, stack, labels, options)
     design = Design(
         cohort=options.name,
@@ -155,9 +173,7 @@ def run_benchmark(
     )
     _check_scored(options, design)
     plan = Plan(design, options.strategies, options.seeds, options.upper_bound)
-    benchmark = Benchmark(options.out, plan, stack, device=device, annotator=annotator)
-    benchmark.execute(workers=options.workers, progress=progress)
-    return write_outcome(benchmark, command=options.command, costs=options.costs)
+    return Benchmark(options.out, plan, stack, device=device, annotator=annotator)
 
 
 SHARED_OPTIONS = (
@@ -181,8 +197,8 @@ def _rows_by_role(cohort: Cohort, stack: SliceStack, progress: Progress) -> dict
 
 
 def _initial_sets(options: BenchmarkOptions, cohort: Cohort, count: int) -> dict[int, tuple[SliceId, ...]] | None:
-    if options.initial_sets is None:
-        return None
+    if not isinstance(options.initial_sets, Path):
+        return None if options.initial_sets is None else dict(options.initial_sets)
     pool = {volume.id: volume.slice_count for volume in cohort.volumes if volume.role == Role.POOL}
     return read_initial_sets(options.initial_sets, options.seeds, pool, count)
 
@@ -194,7 +210,7 @@ def _situation(options: BenchmarkOptions) -> Situation:
     return Situation(members=settings.ensemble_members, extents=options.marks, experiment=True, **able)
 
 
-def _with_test_part(cohort: Cohort, progress: Progress) -> Cohort:
+def with_test_part(cohort: Cohort, progress: Progress) -> Cohort:
     """Hold back whole patients of the pool for testing, where no volume has that role; the same for the same cohort."""
     if any(volume.role == Role.TEST for volume in cohort.volumes):
         return cohort

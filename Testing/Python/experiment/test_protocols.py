@@ -83,8 +83,10 @@ def test_a_scale_changes_the_experiment_then_the_arm_and_nothing_else(own):
     assert all(f"  {name} = " in text for name in FIELDS)
 
 
-def test_every_field_is_explained():
+def test_every_field_is_explained_also_on_its_page():
     assert set(FIELDS) == set(ArmSettings().to_json())
+    page = (Path(__file__).parents[3] / "docs" / "protocols.md").read_text(encoding="utf-8")
+    assert all(f"| `{name}` | {text} |" in page for name, text in {**FIELDS, **Splits.meanings()}.items())
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,9 @@ def test_commands_are_understood(document, words):
     """
     group = click.Context(program, info_name=PROGRAM)
     command = program.get_command(group, words[1])
+    if isinstance(command, click.Group):
+        group, words = click.Context(command, info_name=words[1], parent=group), words[1:]
+        command = command.get_command(group, words[1])
     assert command is not None, words
     given = [word for word in words[2:] if word.startswith("--")]
     known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import cast
 
 import numpy as np
 import torch
@@ -61,7 +60,6 @@ def measure_speed(design: Design, stack: SliceStack, device: str) -> Speed | Non
     rows, classes = design.rows[Role.POOL], design.labels.classes
     asked = replace(design.settings.training, loss_head=False)
     settings = trainer.configure(asked, stack, classes, compute=Compute(device))
-    trainer = cast(type[NetworkLearner], learner_class(settings.learner))
     training = trial_training(trainer, stack, classes, settings, device=device)
     step, network = seconds_per_step(training), training.trained_network()
     images = with_neighbours(stack, settings.neighbours).batches(rows[np.arange(SLICES) % len(rows)], device)

@@ -222,6 +222,22 @@ class ActiveSegmentationLogic(ScriptedLoadableModuleLogic):
         """Skip the open slice; returns its ``SliceId``."""
         return self.session.annotating.skip(reason)
 
+    def chooseLearner(self, name: str, **options: Any) -> dict[str, Any]:
+        """Train with another learner from now on, and wait until the study has kept it.
+
+        Args:
+            name: Name of the learner; ``activesegmentation learners`` lists them.
+            options: Settings that only this learner has.
+
+        Returns:
+            The ``name`` and the ``options`` of the learner that the study uses.
+
+        Raises:
+            BadInput: If no study is open, or the learner or an option cannot be used.
+        """
+        texts = {key: str(value) for key, value in options.items()}
+        return self._await(lambda: self.work.chooseLearner(name, texts))["chosen"]
+
     def train(self, models: int = 1, steps: int = 0) -> dict[str, Any]:
         """Train on all committed slices, and wait; returns round, model, annotated and curve."""
         return self._await(lambda: self.work.train(models, steps))

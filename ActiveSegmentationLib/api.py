@@ -57,7 +57,7 @@ def create_study(
         >>> study.labels.names
         {1: 'RV', 2: 'MYO', 3: 'LV'}
     """
-    from ActiveSegmentationLib.loop import LoopSettings
+    from ActiveSegmentationLib.loop import LoopSettings, require_validation
     from ActiveSegmentationLib.segmentation import check_learner, with_learner
 
     if learner is not None or learner_options is not None:
@@ -66,6 +66,7 @@ def create_study(
         settings = replace(settings, training=training)
     if settings is not None:
         check_learner(settings.training, annotation)
+        require_validation(settings.training, cohort)
     stored, names = None if settings is None else settings.to_json(), label_set_for(cohort, labels)
     return Study.create(Path(folder), cohort, names, AnnotationKind(annotation), settings=stored)
 

@@ -43,7 +43,7 @@ def _lines(info: LearnerInfo) -> list[str]:
     lines += [f"{'':{COLUMN}} Cannot: {', '.join(cannot)}."] if cannot else []
     lines += [f"{'':{COLUMN}} Not now: {info.unavailable_reason}"] if info.unavailable_reason else []
     for name, option in info.options.items():
-        lines.append(f"{'':{COLUMN}}   {name}={option.default}  {option.meaning}")
+        lines.append(f"{'':{COLUMN}}   {name}={_text(option.default)}  {option.meaning}")
     return lines
 
 

@@ -60,12 +60,14 @@ def opened(options: Options) -> Iterator[StudyLoop]:
 def new(options: Options) -> str:
     """Create a study of a cohort."""
     from ActiveSegmentationLib.cohort import AnnotationKind
+    from ActiveSegmentationLib.loop import require_validation
     from ActiveSegmentationLib.study import Study, label_set_for
 
     settings = settings_options.settings_of(options, seed=options.seed)
     with contextlib.closing(shared.progress_of(options)) as progress:
         cohort = shared.read_cohort(options, options.cohort, progress)
         labels = label_set_for(cohort, options.labels, progress)
+    require_validation(settings.training, cohort)
     Study.create(options.study, cohort, labels, AnnotationKind(options.annotation), settings=settings.to_json())
     slices = sum(volume.slice_count for volume in cohort.volumes)
     if options.json:

@@ -22,7 +22,14 @@ from ActiveSegmentationLib.experiment.design import Design, Scored
 from ActiveSegmentationLib.experiment.initial_sets import read_initial_sets
 from ActiveSegmentationLib.experiment.protocol import check_rounds, parse_rounds
 from ActiveSegmentationLib.experiment.reporting import Outcome, write_outcome
-from ActiveSegmentationLib.loop import LoopSettings, model_abilities, report_left_out, require_usable, resolve_device
+from ActiveSegmentationLib.loop import (
+    LoopSettings,
+    model_abilities,
+    report_left_out,
+    require_usable,
+    require_validation,
+    resolve_device,
+)
 from ActiveSegmentationLib.segmentation import TrainingSettings, check_learner
 from ActiveSegmentationLib.study import LabelSet, check_reference, label_set_for
 
@@ -154,6 +161,7 @@ def make_benchmark(
         require_usable(name, _situation(options))
     device = resolve_device(options.device)
     cohort = with_test_part(options.cohort, progress)
+    require_validation(options.settings.training, cohort)
     rounds = parse_rounds(options.rounds, sum(v.slice_count for v in cohort.volumes if v.role == Role.POOL))
     initial_sets = _initial_sets(options, cohort, rounds[0])
     labels = label_set_for(cohort, options.labels, progress)

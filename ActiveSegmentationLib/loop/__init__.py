@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from ActiveSegmentationLib.loop.annotation_statistics import pool_statistics, true_classes, true_extents
     from ActiveSegmentationLib.loop.device import describe_device, resolve_device, versions
     from ActiveSegmentationLib.loop.embeddings import Embeddings, is_learned
+    from ActiveSegmentationLib.loop.learners import choose_learner, chosen_learner, study_learners
     from ActiveSegmentationLib.loop.outputs import EXPORT_FORMATS, METRICS, evaluate_study, export_study, predict_study
     from ActiveSegmentationLib.loop.overview import study_overview
     from ActiveSegmentationLib.loop.prequential import PrequentialScore, prequential_score
@@ -37,5 +38,6 @@ if TYPE_CHECKING:
         train,
         volumes_of,
     )
+    from ActiveSegmentationLib.loop.validation import require_validation
 else:
     __getattr__, __dir__, __all__ = lazy_names(__name__)

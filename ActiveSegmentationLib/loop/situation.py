@@ -8,8 +8,9 @@ from typing import Any
 from ActiveSegmentationLib.acquisition import Situation
 from ActiveSegmentationLib.loop.overview import trained_rounds
 from ActiveSegmentationLib.loop.settings import LoopSettings
+from ActiveSegmentationLib.loop.validation import require_validation
 from ActiveSegmentationLib.segmentation import TrainingSettings, check_learner, lacking, member_settings
-from ActiveSegmentationLib.segmentation.learner import DROPOUT
+from ActiveSegmentationLib.segmentation.learner import DROPOUT, LOSS_HEAD
 from ActiveSegmentationLib.study import Study
 from ActiveSegmentationLib.study.study_file import STUDY_FILE
 
@@ -35,9 +36,11 @@ def change_training(study: Study, training: TrainingSettings, ensemble_members: 
         The settings of the loop as they are now.
 
     Raises:
-        BadInput: If the learner cannot be used, see ``check_learner``, or the study cannot be written.
+        BadInput: If the learner cannot be used, see ``check_learner``; if the best weights are wanted and there is
+            nothing to choose on; or if the study cannot be written.
     """
     check_learner(training, study.annotation)
+    require_validation(training, study.cohort)
     before = study_settings(study)
     members = before.ensemble_members if ensemble_members is None else ensemble_members
     after = replace(before, training=training, ensemble_members=members)
@@ -50,15 +53,20 @@ def change_training(study: Study, training: TrainingSettings, ensemble_members: 
 def study_situation(study: Study) -> Situation:
     """What a study offers to strategies: its newest model, or the models that its settings will train.
 
+    Whether there can be a head that predicts the loss depends on the settings alone: a request of a strategy that needs
+    one decides how the next model is trained.
+
     Raises:
         BadInput: If the study's settings or the description of its model are damaged.
     """
     settings, trained = study_settings(study), trained_rounds(study)
-    count, training = settings.ensemble_members, settings.training
+    count, able = settings.ensemble_members, model_abilities(settings.training)
     if trained:
         members = member_settings(study.requests.round_folder(max(trained)) / "model")
-        count, training = len(members), members[0]
-    return Situation(members=count, extents=bool(study.extents.all()), **model_abilities(training))
+        next_lacks = able["lacks"] & {LOSS_HEAD}
+        count, able = len(members), model_abilities(members[0])
+        able["lacks"] = able["lacks"] - {LOSS_HEAD} | next_lacks
+    return Situation(members=count, extents=bool(study.extents.all()), **able)
 
 
 def model_abilities(training: TrainingSettings) -> dict[str, Any]:

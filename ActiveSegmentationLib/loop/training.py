@@ -15,6 +15,7 @@ from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.progress import Progress
 from ActiveSegmentationLib.evaluation import AbsentRule, volume_metrics
 from ActiveSegmentationLib.loop.settings import LoopSettings
+from ActiveSegmentationLib.loop.validation import nothing_to_choose_on
 from ActiveSegmentationLib.segmentation import (
     Ensemble,
     Examples,
@@ -103,8 +104,7 @@ def _validation_examples(data: TrainingData) -> Examples:
     truths = {volume: stack.truth(volume, AnnotationKind.MASK) for volume in sorted({s.volume for s in slices})}
     known = {volume: masks for volume, masks in truths.items() if masks is not None}
     if not known:
-        advice = "Give the cohort validation volumes with masks, or keep the last weights (--select last)."
-        raise BadInput("There is no volume to choose the best weights on.", where="validation", advice=advice)
+        raise nothing_to_choose_on()
     annotations = {
         s: SliceAnnotation(s, known[s.volume][s.index], AnnotationKind.MASK, "reference", None, 0.0, "")
         for s in slices

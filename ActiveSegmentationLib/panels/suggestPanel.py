@@ -12,16 +12,18 @@ from ActiveSegmentationLib.common.defaults import DEFAULT_STRATEGY
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.panels.elided import ElidedLabel
 from ActiveSegmentationLib.panels.panel import Panel
-from ActiveSegmentationLib.panels.tables import IDENTITY, identityOf, setHeader
+from ActiveSegmentationLib.panels.tables import (
+    CHOOSABLE,
+    IDENTITY,
+    ITEM_FLAGS,
+    NOT_CHOOSABLE,
+    identityOf,
+    setHeader,
+)
 from ActiveSegmentationLib.scene.requestRows import OPEN, SKIPPED, RequestRow
 from ActiveSegmentationLib.scene.work import splitStrategy
 
 RECOMMENDED = "Recommended: every patient in turn, evenly spread slices, guided by the model once there is one."
-
-ITEM_FLAGS = 255
-"""Role (below Qt's first user role) that holds whether an item of a combo box can be selected."""
-CHOOSABLE, NOT_CHOOSABLE = 33, 0
-"""Values of that role: selectable and enabled, or neither."""
 
 THUMBNAIL_SIDE = 56
 NAME_WIDTH = 88

@@ -1,4 +1,4 @@
-"""Filling tables in the panels."""
+"""Filling tables and lists in the panels."""
 
 from __future__ import annotations
 
@@ -11,6 +11,12 @@ ROW_HEIGHT = 22
 
 IDENTITY = 0x0100
 """Qt.UserRole: the identity of a row, which stays with it when the table is sorted."""
+
+
+ITEM_FLAGS = 255
+"""Role (below Qt's first user role) that holds whether an item of a combo box can be selected."""
+CHOOSABLE, NOT_CHOOSABLE = 33, 0
+"""Values of that role: selectable and enabled, or neither."""
 
 
 def fillTable(table: Any, rows: Sequence[Sequence[Any]], identities: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from ActiveSegmentationLib.common.signals import Signal
+from ActiveSegmentationLib.panels.learnerChoice import LearnerChoice
 from ActiveSegmentationLib.panels.panel import Panel
 from ActiveSegmentationLib.scene.charts import LossChart, learningCurveChart
 from ActiveSegmentationLib.scene.offers import AutoTrain
@@ -30,6 +31,7 @@ class TrainPanel(Panel):
         self.chartWanted: Signal[[Any]] = Signal()
         self._loss: LossChart | None = None
         self.curveChart: Any = None
+        self._learner = LearnerChoice(self.ui, self.work, self.act)
         self.ui.trainButton.clicked.connect(self.startOrStop("train", self.train))
         self.ui.curveButton.clicked.connect(self.act(self.showCurve))
 
@@ -77,9 +79,12 @@ class TrainPanel(Panel):
             "train",
             "" if session.study is not None else _("Open or create a study first."),
             "" if session.requests.annotatedCount else _("Commit at least one slice first."),
+            self.work.learnerReason(self.work.learner),
         )
         live = running is not None and self._loss is not None
         self.enable(ui.curveButton, "" if self.work.curve or live else _("Nothing is trained yet."))
+        self._learner.update()
+        self.enable(ui.learnerComboBox, "" if session.study is not None else _("Open or create a study first."))
         ui.curveButton.text = _("Show loss and Dice") if live else _("Show learning curve")
         ui.trainLabel.text = self._describeTraining(running) if running is not None else self._describeCurve()
 

@@ -39,7 +39,7 @@ UPDATE_MILLISECONDS = 40
 SCROLL_BAR_WIDTH, MOST_WIDTH = 20, 520
 """Width of the panel's scroll bar, and the maximum width that the panel claims, in pixels."""
 
-SECTIONS = ("study", "images", "advanced", "suggest", "annotate", "more", "train", "review", "map")
+SECTIONS = ("study", "images", "advanced", "suggest", "annotate", "more", "train", "trainAdvanced", "review", "map")
 """Collapsible sections of the panel."""
 
 
@@ -219,6 +219,7 @@ class Wiring:
             self.work.readCurve()
             self.work.fetchThumbnails()
             self.work.readStrategies()
+            self.work.readLearners()
 
     # Showing
 

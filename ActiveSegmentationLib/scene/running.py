@@ -13,6 +13,8 @@ TITLES = {
     "describe": "Starting the worker",
     "index": "Reading images",
     "strategies": "Reading strategies",
+    "learners": "Reading learners",
+    "choose_learner": "Changing the learner",
     "suggest": "Choosing slices",
     "thumbnails": "Making thumbnails",
     "train": "Learning",

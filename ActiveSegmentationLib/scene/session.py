@@ -57,8 +57,8 @@ class Session:
             ``view.settle`` a moment later.
         committed: Emitted with the identity of a slice that was committed.
         reviewMissing: Emitted with the id of the open volume when its prediction or uncertainty is wanted but unknown.
-        strategiesOutdated: Emitted when the first extent is marked or the last one deleted, so that other strategies
-            can be used.
+        strategiesOutdated: Emitted when the first extent is marked, the last one deleted, or the learner changed, so
+            that other strategies can be used.
         failed: Emitted with an error that has no caller to report it.
         later: Called with functions that can wait for the next turn of the event loop. Default: call them at once.
     """

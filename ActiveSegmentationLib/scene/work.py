@@ -10,7 +10,8 @@ from ActiveSegmentationLib.cohort import Cohort, Preview, SliceId
 from ActiveSegmentationLib.common.defaults import DEFAULT_STRATEGY
 from ActiveSegmentationLib.common.errors import ActiveSegmentationError, BadInput
 from ActiveSegmentationLib.common.signals import Signal
-from ActiveSegmentationLib.scene.jobs import Jobs, Then
+from ActiveSegmentationLib.scene.jobs import Then
+from ActiveSegmentationLib.scene.learnerJobs import LearnerJobs
 from ActiveSegmentationLib.scene.offers import PREDICTION, REQUESTS, SUGGEST, AutoTrain, Offer
 from ActiveSegmentationLib.scene.session import Session
 from ActiveSegmentationLib.study import LabelSet, RequestList, Study
@@ -19,7 +20,7 @@ from ActiveSegmentationLib.worker.client import Job, WorkerClient
 NOTHING_PREDICTED = "Nothing to draw: the prediction is empty here."
 
 
-class Work(Jobs):
+class Work(LearnerJobs):
     """Jobs of the worker for a session.
 
     Args:
@@ -64,11 +65,12 @@ class Work(Jobs):
         return self._sliceMap if self._study is self.session.study else None
 
     def describe(self, then: Then | None = None) -> Job:
-        """Query what the worker's Python provides; sets ``deviceText``, ``missing`` and ``strategies``."""
+        """Query what the worker's Python provides: device, missing packages, learners and strategies."""
 
         def done(answer: dict[str, Any]) -> None:
             self.missing = answer["missing"]
             self.deviceText = answer["device"] or ""
+            self.readLearners()
             if not self.missing:
                 self.readStrategies()
 

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ActiveSegmentationLib.cohort import AnnotationKind
+from ActiveSegmentationLib.common.defaults import DEFAULT_LEARNER
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.segmentation.learners import learner_class
 from ActiveSegmentationLib.segmentation.presets import TRAINING_PRESETS
-from ActiveSegmentationLib.segmentation.settings import DEFAULT_LEARNER, Option, TrainingSettings
+from ActiveSegmentationLib.segmentation.settings import Option, TrainingSettings
 
 DEFAULT_PRESET = "default"
 """Name of the preset of learners that have none of their own."""

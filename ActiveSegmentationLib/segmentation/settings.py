@@ -9,10 +9,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import pydantic
 from pydantic import Field
 
+from ActiveSegmentationLib.common.defaults import DEFAULT_LEARNER
 from ActiveSegmentationLib.training import Schedule, Settings, rate_factor, settings
-
-DEFAULT_LEARNER = "unet"
-"""Name of the learner that is used if none is named."""
 
 FEWEST_LEVELS, MOST_LEVELS = 2, 6
 """Resolution levels that the network may have; five are full resolution and four poolings."""

@@ -22,6 +22,7 @@ from ActiveSegmentationLib.common.progress import Progress
 
 if TYPE_CHECKING:
     from ActiveSegmentationLib.loop import StudyLoop
+    from ActiveSegmentationLib.study import Study
     from ActiveSegmentationLib.worker.server import Job
 
 NEEDED = ("torch", "monai", "sklearn", "scipy", "nibabel", "filelock", "safetensors", "SimpleITK")
@@ -71,6 +72,29 @@ def strategies(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]
     study = Study.open(Path(options["study"])) if options.get("study") else None
     situation = None if study is None else study_situation(study)
     return {"strategies": [info.to_json() for info in acquisition.strategies(situation)]}
+
+
+def learners(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """The known learners: ``learners`` is a list of name, summary, options, what is missing, how to install it, and why
+    the study at ``study`` cannot use it ("" if it can); ``chosen`` is the study's learner (name and options), None
+    where no study is given.
+    """
+    from ActiveSegmentationLib.loop import chosen_learner, study_learners
+    from ActiveSegmentationLib.study import Study
+
+    study = Study.open(Path(options["study"])) if options.get("study") else None
+    chosen = None if study is None else chosen_learner(study)
+    return {"learners": [info.to_json() for info in study_learners(study)], "chosen": chosen}
+
+
+def choose_learner(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Train with another ``learner`` from now on, with ``options`` (texts by name): ``chosen``, as it is stored."""
+    from ActiveSegmentationLib.loop import choose_learner as choose
+    from ActiveSegmentationLib.loop import chosen_learner
+
+    with _study(options) as study:
+        choose(study, options["learner"], options.get("options", {}), progress=progress)
+        return {"chosen": chosen_learner(study)}
 
 
 def suggest(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
@@ -201,6 +225,8 @@ JOBS: dict[str, Job] = {
         describe,
         index,
         strategies,
+        learners,
+        choose_learner,
         suggest,
         thumbnails,
         train,
@@ -215,15 +241,23 @@ JOBS: dict[str, Job] = {
 
 
 @contextlib.contextmanager
-def _loop(options: Mapping[str, Any], progress: Progress) -> Iterator[StudyLoop]:
-    """The loop of the study at ``study`` on ``device``, locked against other jobs on the study."""
-    from ActiveSegmentationLib.loop import StudyLoop
+def _study(options: Mapping[str, Any]) -> Iterator[Study]:
+    """The study at ``study``, locked against other jobs on it."""
     from ActiveSegmentationLib.study import Study
 
     if not options.get("study"):
         raise BadInput("No study is open.", where="study", advice="Open or create a study first.")
     study = Study.open(Path(options["study"]))
     with study.lock():
+        yield study
+
+
+@contextlib.contextmanager
+def _loop(options: Mapping[str, Any], progress: Progress) -> Iterator[StudyLoop]:
+    """The loop of the study at ``study`` on ``device``, locked against other jobs on the study."""
+    from ActiveSegmentationLib.loop import StudyLoop
+
+    with _study(options) as study:
         yield StudyLoop(study, device=options.get("device", "auto"), progress=progress, leave_out=True)
 
 

@@ -91,7 +91,8 @@ def test_the_preset_of_a_learners_name_is_used_and_another_one_on_request(new, m
     assert made.code == 0, made
     training = Study.open(folder).settings["training"]
     assert training["options"] == {"width": 5, "dropout": 0.0}
-    told = json.loads(run_cli("settings", folder, "--training", "vepa2024", "--learner", NAME, "--json").out)
+    other = ("--training", "vepa2024", "--select", "last")
+    told = json.loads(run_cli("settings", folder, *other, "--learner", NAME, "--json").out)
     assert (told["training"]["optimiser"], told["training"]["options"]) == ("sgd", {})
     refused = run_cli("settings", folder, "--training", NAME, "--learner", "unet")
     assert (refused.code, "belongs to the learner 'residual-unet', not to 'unet'" in refused.err) == (2, True)
@@ -130,6 +131,17 @@ def test_a_learner_that_needs_masks_is_refused_for_scribbles(new, monkeypatch, t
     assert new(annotation="scribble")[0].code == 0
     changed = run_cli("settings", folder, "--learner", NAME)
     assert (changed.code, "cannot learn from scribbles" in changed.err) == (2, True)
+
+
+def test_without_validation_masks_the_best_weights_are_refused_before_anything_is_made(new, tmp_path, phantom_cohort):
+    made, folder = new("--training", "vepa2024")
+    assert (made.code, "keep the last weights (--select last)" in made.err, folder.exists()) == (2, True, False)
+    assert new("--training", "vepa2024", "--select", "last")[0].code == 0
+    changed = run_cli("settings", folder, "--select", "best")
+    assert (changed.code, "no volume to choose the best weights on" in changed.err) == (2, True)
+    asked = ["--strategies", "random", "--rounds", "2", "--select", "best", "--out", tmp_path / "out"]
+    compared = run_cli("benchmark", "--cohort", phantom_cohort, *asked)
+    assert (compared.code, "no volume to choose the best weights on" in compared.err) == (2, True)
 
 
 def test_a_package_that_is_missing_is_told_with_the_line_that_installs_it(new, monkeypatch):

@@ -7,14 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import example_learner
 import pytest
+from example_learner import NAME
 
 from ActiveSegmentationLib.acquisition import Random, Situation, registry
-from ActiveSegmentationLib.cohort import Cohort
+from ActiveSegmentationLib.cohort import AnnotationKind, Cohort, discover
 from ActiveSegmentationLib.common.errors import BadInput, Cancelled
 from ActiveSegmentationLib.common.progress import Progress
 from ActiveSegmentationLib.loop import study_situation
-from ActiveSegmentationLib.study import LabelSet, RequestList, Study
+from ActiveSegmentationLib.segmentation import learner_class
+from ActiveSegmentationLib.study import LabelSet, RequestList, Study, label_set_for
 from ActiveSegmentationLib.worker.jobs import JOBS, NEEDED
 from ActiveSegmentationLib.worker.protocol import decode, encode
 
@@ -29,6 +32,7 @@ FOR_STUDY = {
     "evaluate": {},
     "export": {"format": "predictions", "out": "out"},
     "slice_map": {},
+    "choose_learner": {"learner": "unet"},
 }
 """Options of the jobs that need a study."""
 
@@ -42,7 +46,7 @@ def run(name, progress=None, **options):
 
 
 def test_there_are_no_other_jobs():
-    assert set(JOBS) == {"describe", "index", "strategies", *FOR_STUDY}
+    assert set(JOBS) == {"describe", "index", "strategies", "learners", *FOR_STUDY}
     assert all(job.__doc__ for job in JOBS.values())
 
 
@@ -92,6 +96,39 @@ def test_a_study_decides_which_strategies_are_unavailable(study, monkeypatch):
     assert study_situation(study) == Situation(members=2, dropout=True)
     with pytest.raises(BadInput):
         run("strategies", study=str(study.folder / "nowhere"))
+
+
+def test_the_learner_of_a_study_is_chosen_and_stored(study, monkeypatch):
+    example_learner.add(monkeypatch)
+    here = {"study": str(study.folder)}
+    assert run("learners")["chosen"] is None
+    answered = run("learners", **here)
+    known = {info["name"]: info for info in answered["learners"]}
+    assert answered["chosen"] == {"name": "unet", "options": {}}
+    assert known[NAME]["options"]["width"]["default"] == 16
+    assert "finest level" in known[NAME]["options"]["width"]["meaning"]
+    chosen = {"name": NAME, "options": {"width": 4, "dropout": 0.0}}
+    assert run("choose_learner", learner=NAME, options={"width": "4", "dropout": "0"}, **here)["chosen"] == chosen
+    assert run("learners", **here)["chosen"] == chosen
+    reasons = hindrances(**here)
+    assert "which this learner cannot" in reasons["learning-loss"]
+    assert reasons["bald"].startswith("Needs models with dropout")
+    assert not reasons["badge"]
+    with pytest.raises(BadInput, match="'width' must be at least 1"):
+        run("choose_learner", learner=NAME, options={"width": "0"}, **here)
+    assert run("choose_learner", learner=NAME, **here)["chosen"]["options"] == {}
+    assert study.audit.verify() == []
+
+
+def test_a_learner_that_needs_masks_is_not_for_a_study_of_scribbles(phantom_cohort, tmp_path, monkeypatch):
+    example_learner.add(monkeypatch)
+    monkeypatch.setattr(learner_class(NAME), "needs_masks", True)
+    cohort = discover(phantom_cohort)
+    made = Study.create(tmp_path / "study", cohort, label_set_for(cohort), AnnotationKind.SCRIBBLE)
+    known = {info["name"]: info["unavailable_reason"] for info in run("learners", study=str(made.folder))["learners"]}
+    assert (known["unet"], known[NAME][:31]) == ("", "It cannot learn from scribbles,")
+    with pytest.raises(BadInput, match="cannot learn from scribbles"):
+        run("choose_learner", learner=NAME, study=str(made.folder))
 
 
 def test_index(phantom_cohort):

@@ -42,6 +42,7 @@ def run(name, **options):
 assert run("describe")["missing"] == []
 assert run("index", path=cohort, pictures=str(folder / "pictures"))["labels"]
 assert run("strategies")["strategies"]
+assert run("learners")["chosen"] == run("choose_learner", learner="unet")["chosen"]
 found = run("suggest", count=3, strategy="recommended")
 study = Study.open(folder)
 slices = [request.slice for request in study.requests.read(1).requests]

@@ -1,0 +1,255 @@
+"""Learners in the panel: which can be chosen, with which options, and the whole flow with two of them."""
+
+from __future__ import annotations
+
+import json
+
+import example_learner
+import numpy as np
+import pytest
+
+from ActiveSegmentationLib.cohort import AnnotationKind, read_labels, slices_first
+
+from .flow_events import otherStudy
+from .flow_steps import suggested
+from .test_module_strategies import canBeChosen, known
+
+INSTALL = "Not installed: nnunetv2. Install it: python -m pip install nnunetv2"
+OPTIONS = {
+    "width": {"default": 16, "meaning": "Channels of the finest level."},
+    "mirror": {"default": False, "meaning": "Whether to mirror."},
+}
+
+
+def described(name, reason="", options=None):
+    return {"name": name, "summary": f"This is {name}.", "unavailable_reason": reason, "options": options or {}}
+
+
+def chosen(name, **options):
+    return {"name": name, "options": options}
+
+
+@pytest.fixture
+def choosing(flow):
+    """A study and what the worker says of three learners."""
+    suggested(flow)
+    flow.hold()
+    learners = [described("unet"), described("wide", "", OPTIONS), described("nnunet-2d", INSTALL)]
+    flow.answers["learners"] = {"learners": learners, "chosen": chosen("unet")}
+    flow.module.work.readLearners()
+    flow.answer()
+    flow.module.unfold(flow.module.ui.learnerComboBox)
+    return flow
+
+
+def pick(flow, row):
+    """Choose a learner as a user does."""
+    box = flow.module.ui.learnerComboBox
+    box.setCurrentIndex(row)
+    box.activated.emit(row)
+    flow.settle()
+
+
+def asked(flow):
+    """The newest job that changes the learner."""
+    job = flow.held.of("choose_learner")[-1]
+    return job.options["learner"], job.options["options"]
+
+
+def refuse(flow, message):
+    """End the job as the worker does if the learner does not take an option."""
+    from ActiveSegmentationLib.worker.client import WorkerError
+
+    job = flow.held.of("choose_learner")[-1]
+    job.active = False
+    job.failed.emit(WorkerError("bad input", message))
+    flow.settle()
+
+
+def cell(flow, row, column=1):
+    return flow.module.ui.learnerOptionsTable.item(row, column)
+
+
+def test_learners_are_listed_and_those_without_their_package_are_grey(choosing):
+    import qt
+
+    box, ui = choosing.module.ui.learnerComboBox, choosing.module.ui
+    assert [box.itemText(row) for row in range(box.count)] == ["unet", "wide", "nnunet-2d"]
+    assert [canBeChosen(box, row) for row in range(3)] == [True, True, False]
+    assert box.itemData(0, qt.Qt.ToolTipRole) == "This is unet."
+    assert box.itemData(2, qt.Qt.ToolTipRole) == INSTALL
+    assert (box.currentIndex, ui.learnerLabel.text) == (0, "This is unet.")
+    assert not ui.learnerOptionsTable.isVisibleTo(ui.trainAdvancedCollapsibleButton)
+
+
+def test_another_learner_is_asked_for_at_once_and_strategies_are_judged_anew(choosing):
+    ui = choosing.module.ui
+    pick(choosing, 1)
+    assert asked(choosing) == ("wide", {})
+    assert (ui.learnerComboBox.currentIndex, ui.learnerLabel.text) == (1, "This is wide.")
+    choosing.answers["choose_learner"] = {"chosen": chosen("wide")}
+    choosing.answers["strategies"] = {"strategies": [known("recommended"), known("badge", "Needs gradients.")]}
+    choosing.answer()
+    assert choosing.module.work.learner == "wide"
+    assert not canBeChosen(ui.strategyComboBox, 1)
+    pick(choosing, 1)  # nothing changes
+    assert not choosing.held.of("choose_learner")
+
+
+def test_options_are_shown_with_their_meaning_and_changed_in_the_table(choosing):
+    table = choosing.module.ui.learnerOptionsTable
+    pick(choosing, 1)
+    choosing.answers["choose_learner"] = {"chosen": chosen("wide")}
+    choosing.answer()
+    assert table.isVisibleTo(choosing.module.ui.trainAdvancedCollapsibleButton)
+    assert [(cell(choosing, row, 0).text(), cell(choosing, row).text()) for row in range(table.rowCount)] == [
+        ("width", "16"),
+        ("mirror", "no"),
+    ]
+    assert cell(choosing, 0).toolTip() == "Channels of the finest level. Usual value: 16."
+    cell(choosing, 1).setText("yes")
+    choosing.settle()
+    assert asked(choosing) == ("wide", {"mirror": "yes"})
+    choosing.answers["choose_learner"] = {"chosen": chosen("wide", mirror=True)}
+    choosing.answer()
+    assert cell(choosing, 1).text() == "yes"
+    cell(choosing, 0).setText(" 32 ")
+    choosing.settle()
+    assert asked(choosing) == ("wide", {"width": "32", "mirror": "yes"})
+    choosing.answers["choose_learner"] = {"chosen": chosen("wide", width=32, mirror=True)}
+    choosing.answer()
+    cell(choosing, 1).setText("")  # the usual one again
+    choosing.settle()
+    assert asked(choosing) == ("wide", {"width": "32"})
+
+
+def test_what_the_worker_refuses_is_told_and_not_shown_as_if_it_were_used(choosing):
+    pick(choosing, 1)
+    choosing.answers["choose_learner"] = {"chosen": chosen("wide")}
+    choosing.answer()
+    cell(choosing, 0).setText("many")
+    refuse(choosing, "'width' must be a whole number, not 'many'.")
+    assert "'width' must be a whole number" in choosing.module.message
+    assert cell(choosing, 0).text() == "16"
+    pick(choosing, 0)
+    refuse(choosing, "Something is wrong.")
+    assert choosing.module.ui.learnerComboBox.currentIndex == 1
+
+
+def test_a_learner_that_cannot_be_used_cannot_train(choosing):
+    ui = choosing.module.ui
+    choosing.session.openRequest(1)
+    choosing.draw()
+    choosing.module.click("commitButton")
+    assert ui.trainButton.enabled
+    for name, reason in (("nnunet-2d", INSTALL), ("gone", "has no learner called 'gone'")):
+        choosing.answers["learners"] = {**choosing.answers["learners"], "chosen": chosen(name)}
+        choosing.module.work.readLearners()
+        choosing.answer()
+        assert ui.learnerComboBox.currentText == name
+        assert not ui.trainButton.enabled
+        assert reason in ui.trainButton.toolTip
+        assert reason in ui.learnerLabel.text
+
+
+def test_each_study_has_its_own_learner_known_before_any_worker_runs(choosing):
+    pick(choosing, 1)
+    choosing.answers["choose_learner"] = {"chosen": chosen("wide")}
+    choosing.answer()
+    otherStudy(choosing)
+    choosing.settle()
+    assert choosing.module.work.learner == "unet"
+    path = choosing.study.folder / "study.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    record["settings"]["training"] = {"learner": "wide", "options": {"width": 8}}
+    path.write_text(json.dumps(record), encoding="utf-8")
+    folder = choosing.study.folder
+    choosing.session.closeStudy()
+    choosing.session.openStudy(folder)
+    choosing.settle()
+    assert (choosing.module.work.learner, choosing.module.work.learnerOptions) == ("wide", {"width": 8})
+    assert cell(choosing, 0).text() == "8"
+    choosing.session.closeStudy()
+    choosing.settle()
+    assert not choosing.module.ui.learnerComboBox.enabled
+
+
+def install(module, folder, monkeypatch):
+    """Install the learner of the documentation for the worker."""
+    monkeypatch.setenv("PYTHONPATH", str(example_learner.install(folder / "site")))
+    module.work.client.setEnvironment(None)
+
+
+def annotate(module):
+    """Commit the reference labels of every request."""
+    for _ in range(len(module.session.requests.rows)):
+        volume, task = module.session.case.volume, module.session.task
+        labels = read_labels(module.session.study.cohort, volume, AnnotationKind.MASK)
+        plane = slices_first(labels, volume.axis)[task.slice.index]
+        module.drawTruth(plane)
+        module.click("commitButton" if plane.any() else "emptyButton")
+
+
+def choose(module, name):
+    """Choose a learner in the panel, and wait until the study has kept it."""
+    box = module.ui.learnerComboBox
+    module.unfold(box)
+    row = next(row for row in range(box.count) if box.itemText(row) == name)
+    assert canBeChosen(box, row), name
+    box.setCurrentIndex(row)
+    box.activated.emit(row)
+    module.finish()
+    assert module.session.study.settings["training"]["learner"] == name, module.message
+
+
+@pytest.mark.slow
+def test_two_learners_train_predict_and_export_through_the_panel(module, tmp_path, cohorts, monkeypatch):
+    install(module, tmp_path, monkeypatch)
+    module.logic.createStudy(tmp_path / "study", cohorts / "one", settings={"stack": {"size": [32, 32]}})
+    ui, study = module.ui, module.session.study
+    ui.countSpinBox.value = 2
+    ui.stepsSpinBox.value = 4
+    module.settle()
+    module.click("suggestButton")
+    module.finish()
+    for number, name in ((1, "dmpls"), (2, example_learner.NAME)):
+        choose(module, name)
+        if name == example_learner.NAME:
+            ui.learnerOptionsTable.item(0, 1).setText("4")  # width
+            module.settle()
+            module.finish()
+            assert study.settings["training"]["options"] == {"width": 4}, module.message
+            grey = [ui.strategyComboBox.itemText(row) for row in range(ui.strategyComboBox.count)]
+            assert not canBeChosen(ui.strategyComboBox, grey.index("learning-loss"))
+        annotate(module)
+        module.click("trainButton")
+        module.finish()
+        assert module.work.curve[-1]["annotated"] == 2 * number, module.message
+        (about,) = (json.loads(path.read_text()) for path in study.folder.glob(f"rounds/{number}/model/*/model.json"))
+        assert about["settings"]["learner"] == name
+        module.click("predictButton")
+        module.finish()
+        assert ui.reviewTable.rowCount == len(study.cohort.volumes)
+        out = tmp_path / f"out{number}"
+        ui.exportComboBox.setCurrentIndex(0)
+        ui.exportPathLineEdit.currentPath = str(out)
+        module.settle()
+        module.click("exportButton")
+        module.finish()
+        assert len(list(out.glob("*.nii.gz"))) == len(study.cohort.volumes), module.message
+        if number == 1:
+            module.click("suggestButton")
+            module.finish()
+    assert study.audit.verify() == []
+
+
+def test_a_script_chooses_a_learner(module, tmp_path, cohorts, monkeypatch):
+    from ActiveSegmentationLib.common.errors import BadInput
+
+    install(module, tmp_path, monkeypatch)
+    module.logic.createStudy(tmp_path / "study", cohorts / "one")
+    asked = module.logic.chooseLearner(example_learner.NAME, width=8, dropout=0)
+    assert asked == {"name": example_learner.NAME, "options": {"width": 8, "dropout": 0.0}}
+    assert np.all(list(module.session.study.settings["training"]["options"].values()) == [8, 0.0])
+    with pytest.raises(BadInput, match="'width' must be at least 1"):
+        module.logic.chooseLearner(example_learner.NAME, width=0)

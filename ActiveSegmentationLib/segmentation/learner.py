@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.training import Settings, settings
@@ -45,10 +46,13 @@ class SegmentationLearner(ABC):
         options: Class of the learner's own settings, which ``TrainingSettings.options`` gives by name.
         needs_masks: Whether it cannot learn from scribbles.
         counts_minutes: Whether ``configure`` turns the minutes of the settings into a number of steps.
+        small: Fields of ``TrainingSettings`` that make a model small and train it in seconds on a CPU, for the tests
+            that all learners must pass.
         learns_from_unlabelled: Whether it also learns from unlabelled pixels, for example by labelling them itself.
     """
 
     options: ClassVar[type[Settings]] = NoOptions
+    small: ClassVar[Mapping[str, Any]] = {"steps": 80, "batch_size": 2}
     needs_masks: ClassVar[bool] = False
     counts_minutes: ClassVar[bool] = False
     learns_from_unlabelled: ClassVar[bool] = False

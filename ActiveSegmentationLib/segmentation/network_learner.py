@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -65,6 +65,18 @@ class NetworkLearner(SegmentationLearner, Learner):
     """
 
     counts_minutes: ClassVar[bool] = True
+    small: ClassVar[Mapping[str, Any]] = {
+        "steps": 80,
+        "minutes": 0.0,
+        "batch_size": 2,
+        "features": (8, 16, 16),
+        "dropout": (0.0, 0.0, 0.1),
+        "decoder_dropout": (0.0, 0.1),
+        "optimiser": "adamw",
+        "learning_rate": 1e-2,
+        "clip": 1.0,
+        "select": "last",
+    }
     history_file: ClassVar[str] = "history.json"
     advice: ClassVar[str] = "Lower the learning rate, and check the images of the annotated slices."
     stage = "Training"

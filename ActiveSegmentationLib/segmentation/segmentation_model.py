@@ -118,7 +118,14 @@ class SegmentationModel(SavedModel, TrainedModel):
         for batch in self.batches(stack, rows, compute, stage="Computing features"):
             maps = mean_over_windows(self.network.bottleneck, batch.inputs, stack.grid_shape)
             found.append((maps.flatten(1) if flatten else maps.mean((2, 3))).cpu().numpy())
-        return np.concatenate(found) if found else np.zeros((0, self.settings.features[-1]), dtype=np.float32)
+        return np.concatenate(found) if found else self._no_features(stack, flatten)
+
+    def _no_features(self, stack: Slices, flatten: bool) -> np.ndarray:
+        """Features of no slice, as wide as those of slices."""
+        channels = self.channels * (2 * self.settings.neighbours + 1)
+        device = next(self.network.parameters()).device
+        maps = self.network.eval().bottleneck(torch.zeros((1, channels, *stack.grid_shape), device=device))
+        return np.zeros((0, maps[0].numel() if flatten else maps.shape[1]), dtype=np.float32)
 
     def describe(self) -> dict[str, Any]:
         """The description that is saved with the weights, as JSON values."""

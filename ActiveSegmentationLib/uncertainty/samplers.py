@@ -14,6 +14,7 @@ from torch.nn import functional
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.seeds import torch_generator, torch_seed
 from ActiveSegmentationLib.segmentation import Ensemble, Predictor, Sampler
+from ActiveSegmentationLib.segmentation.learner import AUGMENTATION
 
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 """Modules that Monte Carlo dropout switches on; all others, such as normalisation, stay in evaluation mode."""
@@ -120,7 +121,14 @@ class TestTimeAugmentation:
             raise BadInput(message, advice=advice)
 
     def draws(self, model: Predictor, images: torch.Tensor, batch: int = 0) -> Iterator[torch.Tensor]:
-        """Yield probabilities (n, classes, H, W) float32: of the images, then of every augmented draw."""
+        """Yield probabilities (n, classes, H, W) float32: of the images, then of every augmented draw.
+
+        Raises:
+            BadInput: If the model does not predict rotated slices.
+        """
+        if AUGMENTATION not in model.capabilities:
+            message = "The model does not predict rotated slices."
+            raise BadInput(message, where="model", advice="Choose another strategy, or another learner.")
         plain = model.predict(images)
         yield plain
         for draw in range(self.passes):

@@ -179,7 +179,8 @@ def test_only_pixels_that_no_rotation_lost_count(model):
 
 def test_noise_is_repeatable_and_of_its_size(model):
     images, seen = torch.zeros(8, 1, 32, 32), []
-    spy = SimpleNamespace(predict=lambda x: seen.append(x) or torch.full((8, 2, 32, 32), 0.5))
+    half = torch.full((8, 2, 32, 32), 0.5)
+    spy = SimpleNamespace(capabilities={"augmentation"}, predict=lambda x: seen.append(x) or half)
     list(TestTimeAugmentation(passes=1, rotation=0.0, noise=0.25).draws(spy, images))
     list(TestTimeAugmentation(passes=1, rotation=0.0, noise=0.25).draws(spy, images))
     assert seen[1].std() == pytest.approx(0.25, rel=0.05)

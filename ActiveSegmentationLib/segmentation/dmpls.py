@@ -95,6 +95,7 @@ class DmplsLearner(NetworkLearner):
         super().__init__(*args, **others)
         self._options = DmplsOptions.from_json(self._settings.options)
         self._shares: list[list[float]] = []
+        self._unread: list[torch.Tensor] = []
 
     @staticmethod
     def build_network(channels: int, classes: int, settings: TrainingSettings, *, seed: int) -> DualDecoderUNet:
@@ -113,8 +114,7 @@ class DmplsLearner(NetworkLearner):
         supervised = torch.stack([self._loss(logits, labels, dense) for logits in outputs]).mean()
         pseudo = self.pseudo_labels(outputs, number)
         if number % SHARES_EVERY == 0:
-            counts = torch.bincount(pseudo.flatten(), minlength=self._classes)
-            self._shares.append([round(share, 6) for share in (counts / counts.sum()).tolist()])
+            self._unread.append(torch.stack([(pseudo == c).float().mean() for c in range(self._classes)]))
         agreements = [partial_dice(logits, pseudo, background=True, squared=True, absent=True) for logits in outputs]
         return supervised + self._options.pseudo_weight * torch.stack(agreements).mean()
 
@@ -124,9 +124,15 @@ class DmplsLearner(NetworkLearner):
         share = torch.rand((), generator=torch_generator(self._seed, "pseudo labels", number)).item()
         return (share * main + (1 - share) * auxiliary).argmax(1)
 
+    def shares(self) -> list[list[float]]:
+        """Share of each class in the pseudo labels, every ten steps; waits for a GPU, which training steps do not."""
+        self._shares += [[round(share, 6) for share in found.tolist()] for found in self._unread]
+        self._unread = []
+        return self._shares
+
     def remarks(self, task: TrainingTask) -> list[str]:
         """Names annotated classes that the last pseudo labels lack; see ``NetworkLearner.remarks``."""
-        last = self._shares[-max(1, len(self._shares) // 10) :]
+        last = self.shares()[-max(1, len(self._shares) // 10) :]
         annotated = set(task.examples.values().tolist())
         gone = [c for c in range(1, self._classes) if c in annotated and not any(shares[c] for shares in last)]
         if not gone:
@@ -140,20 +146,20 @@ class DmplsLearner(NetworkLearner):
     def finished_model(self, task: TrainingTask, history: History) -> SegmentationModel:
         """The model, with the classes of its last pseudo labels in its record; see ``NetworkLearner``."""
         model = super().finished_model(task, history)
-        model.record["shares of pseudo labels"] = self._shares[-1]
+        model.record["shares of pseudo labels"] = self.shares()[-1]
         return model
 
     def shown_values(self, losses: Losses) -> Losses:
         """Loss, Dice, and share of background in the pseudo labels."""
-        return super().shown_values(losses) | {"pseudo background": round(self._shares[-1][0], 3)}
+        return super().shown_values(losses) | {"pseudo background": round(self.shares()[-1][0], 3)}
 
     def history_to_json(self, history: History) -> dict[str, Any]:
         """As ``NetworkLearner.history_to_json``, and the share of each class in the pseudo labels every ten steps."""
-        return super().history_to_json(history) | {"pseudo labels": {"every": SHARES_EVERY, "shares": self._shares}}
+        return super().history_to_json(history) | {"pseudo labels": {"every": SHARES_EVERY, "shares": self.shares()}}
 
     def state(self) -> dict[str, Any]:
         """See ``Learner.state``."""
-        return super().state() | {"shares": self._shares}
+        return super().state() | {"shares": self.shares()}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Inverse of ``state``."""

@@ -60,9 +60,10 @@ def test_the_page_of_recommended_names_its_settings():
     assert create_strategy(name[1]) == Recommended().balanced
 
 
-def test_the_table_of_strategies_is_the_one_that_the_strategies_make():
-    spec = importlib.util.spec_from_file_location("strategy_table", ROOT / "scripts" / "strategy_table.py")
+@pytest.mark.parametrize("script", ["strategy_table", "learner_table"])
+def test_a_table_is_the_one_that_its_script_makes(script):
+    spec = importlib.util.spec_from_file_location(script, ROOT / "scripts" / f"{script}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     text = module.PAGE.read_text(encoding="utf-8")
-    assert module.page(text) == text, "run python scripts/strategy_table.py"
+    assert module.page(text) == text, f"run python scripts/{script}.py"

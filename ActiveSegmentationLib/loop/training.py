@@ -22,6 +22,7 @@ from ActiveSegmentationLib.segmentation import (
     TrainingTask,
     examples_from_annotations,
     fit_ensemble,
+    learner_class,
     planned_settings,
     predict_volume,
 )
@@ -79,7 +80,10 @@ def train(
     """
     compute = compute or Compute()
     stack, classes, close = data.stack, data.labels.classes, settings.training.close_background
-    examples = examples_from_annotations(stack, data.annotations, data.labels, close_background=close)
+    acquired = learner_class(settings.training.learner).as_acquired
+    examples = examples_from_annotations(
+        stack, data.annotations, data.labels, close_background=close, acquired=acquired
+    )
     training = planned_settings(settings.training, stack, examples, classes, folder=folder, compute=compute)
     task = TrainingTask(
         stack,

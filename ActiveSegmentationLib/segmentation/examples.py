@@ -50,6 +50,8 @@ class Examples:
         dense: (n,) bool, whether the slice has a mask (every pixel labelled) instead of scribbles.
         whole: (h, w) uint8 classes of the examples whose plane is larger than the grid, by the number of the example.
         lost: Classes that were annotated, but that have no pixel left on the prepared slices.
+        acquired: (h, w) uint8 classes of every example in its plane as it was acquired, 255 where unlabelled; empty
+            unless they were asked for.
     """
 
     rows: np.ndarray
@@ -57,11 +59,14 @@ class Examples:
     dense: np.ndarray
     whole: Mapping[int, np.ndarray] = field(default_factory=dict)
     lost: tuple[int, ...] = ()
+    acquired: tuple[np.ndarray, ...] = ()
 
     def __post_init__(self) -> None:
         fits = self.rows.ndim == 1 and self.labels.ndim == 3 and self.dense.ndim == 1
         if not fits or not len(self.rows) == len(self.labels) == len(self.dense):
             raise ValueError("rows (n,), labels (n, H, W) and dense (n,) must have the same n")
+        if self.acquired and len(self.acquired) != len(self.rows):
+            raise ValueError("acquired must hold one plane for each row")
         if np.any(np.diff(self.rows) <= 0):
             raise ValueError("rows must be ascending and without repetition")
 
@@ -80,6 +85,9 @@ class Examples:
         if self.whole:  # nothing is added where every plane fits, so that the keys of earlier models stay the same
             about += [[number, list(self.whole[number].shape)] for number in sorted(self.whole)]
             arrays += tuple(self.whole[number] for number in sorted(self.whole))
+        if self.acquired:
+            about += ["acquired", [list(plane.shape) for plane in self.acquired]]
+            arrays += self.acquired
         return hash_bytes(hash_json(about), *(np.ascontiguousarray(a).tobytes() for a in arrays))
 
     def values(self) -> np.ndarray:
@@ -121,6 +129,7 @@ def examples_from_annotations(
     labels: Labels,
     *,
     close_background: bool = False,
+    acquired: bool = False,
 ) -> Examples:
     """Resample annotations to the stack's grid.
 
@@ -129,6 +138,7 @@ def examples_from_annotations(
         annotations: Annotations by slice, masks and scribbles mixed as they are; may be empty.
         labels: The label set that maps label values to classes.
         close_background: Whether scribbles are completed by ``closed_background``, at the images' own resolution.
+        acquired: Whether to also keep the classes in the planes as they were acquired.
 
     Returns:
         The examples, sorted by row, so that they do not depend on the order of annotation. Pixels of the grid outside
@@ -142,17 +152,20 @@ def examples_from_annotations(
     grids = np.full((len(ordered), *stack.grid_shape), IGNORE_LABEL, dtype=np.uint8)
     whole: dict[int, np.ndarray] = {}
     annotated: set[int] = set()
+    planes: list[np.ndarray] = []
     for position, (_, slice_id) in enumerate(ordered):
         classes = labels.to_classes(annotations[slice_id].labels)
         if close_background and not dense[position]:
             classes = closed_background(classes)
         annotated |= set(np.unique(classes).tolist())
+        planes += [classes] if acquired else []
         on_grid = stack.to_grid(classes, slice_id.volume)
         if on_grid.shape == stack.grid_shape:
             grids[position] = on_grid
         else:
             whole[position] = on_grid
-    examples = Examples(np.array([row for row, _ in ordered], dtype=np.int64), grids, dense, whole)
+    rows = np.array([row for row, _ in ordered], dtype=np.int64)
+    examples = Examples(rows, grids, dense, whole, acquired=tuple(planes))
     lost = annotated - {IGNORE_LABEL} - set(examples.values().tolist())
     return replace(examples, lost=tuple(sorted(lost)))
 

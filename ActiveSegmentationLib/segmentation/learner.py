@@ -45,6 +45,8 @@ class SegmentationLearner(ABC):
     Attributes:
         options: Class of the learner's own settings, which ``TrainingSettings.options`` gives by name.
         needs_masks: Whether it cannot learn from scribbles.
+        as_acquired: Whether it learns from images and labels as they were acquired, ``Slices.source_volume`` and
+            ``Examples.acquired``, rather than from prepared slices.
         counts_minutes: Whether ``configure`` turns the minutes of the settings into a number of steps.
         small: Fields of ``TrainingSettings`` that make a model small and train it in seconds on a CPU, for the tests
             that all learners must pass.
@@ -54,6 +56,7 @@ class SegmentationLearner(ABC):
     options: ClassVar[type[Settings]] = NoOptions
     small: ClassVar[Mapping[str, Any]] = {"steps": 80, "batch_size": 2}
     needs_masks: ClassVar[bool] = False
+    as_acquired: ClassVar[bool] = False
     counts_minutes: ClassVar[bool] = False
     learns_from_unlabelled: ClassVar[bool] = False
 

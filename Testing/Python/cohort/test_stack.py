@@ -130,7 +130,7 @@ def test_pixels_inside_are_those_that_labels_reach(stack):
 
 def test_another_process_gets_the_same_stack(stack):
     sent = pickle.dumps(stack)
-    assert len(sent) < 1000
+    assert len(sent) < 8000  # the cohort, and no pixels: these are 20 kB
     received = pickle.loads(sent)
     assert received.key == stack.key
     np.testing.assert_array_equal(received.images, stack.images)

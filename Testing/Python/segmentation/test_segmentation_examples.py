@@ -131,3 +131,21 @@ def test_the_rate_rises_and_falls():
     poly = replace(settings, schedule="poly", warm_up=0.0)
     assert poly.rate(50) == pytest.approx(0.5**0.9)
     assert replace(settings, schedule="constant").rate(99) == 1
+
+
+def test_classes_as_acquired_are_kept_where_they_are_asked_for_and_count_in_the_key(stack, labels):
+    fine = np.zeros((30, 36), dtype=np.uint8)
+    fine[4, 5] = 85
+    given = {
+        SliceId("b", 3): SimpleNamespace(labels=fine, kind=AnnotationKind.MASK),
+        SliceId("a", 1): annotation(5),
+    }
+    plain = examples_from_annotations(stack, given, labels)
+    kept = examples_from_annotations(stack, given, labels, acquired=True)
+    assert plain.acquired == ()
+    assert [plane.shape for plane in kept.acquired] == [(30, 36), (30, 36)]
+    assert kept.acquired[1][4, 5] == 2
+    assert (kept.acquired[0] == 1).all()
+    assert kept.key != plain.key
+    with pytest.raises(ValueError, match="one plane for each row"):
+        replace(kept, acquired=kept.acquired[:1])

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.plugins import installed_plugins, load_plugin
-from ActiveSegmentationLib.segmentation.learner import CAPABILITIES, DROPOUT, SegmentationLearner
+from ActiveSegmentationLib.segmentation.learner import (
+    AUGMENTATION,
+    CAPABILITIES,
+    DROPOUT,
+    FEATURES,
+    GRADIENTS,
+    LOSS_HEAD,
+    SegmentationLearner,
+)
 
 if TYPE_CHECKING:
     from ActiveSegmentationLib.segmentation.settings import TrainingSettings
@@ -34,6 +42,7 @@ class LearnerEntry:
         needs_masks: Whether it cannot learn from scribbles; the same as the class says.
         packages: Packages that it needs in addition to those of this library: the module that is imported, and what
             pip installs.
+        dropout: Default of its option "dropout", if it has one; otherwise the training settings say where dropout is.
     """
 
     place: tuple[str, str]
@@ -42,7 +51,11 @@ class LearnerEntry:
     lacks: frozenset[str] = frozenset()
     needs_masks: bool = False
     packages: Mapping[str, str] = field(default_factory=dict)
+    dropout: float | None = None
 
+
+NNUNET = {"nnunetv2": "activesegmentation[nnunet]"}
+"""What the learners of nnU-Net need."""
 
 LEARNERS: dict[str, LearnerEntry] = {
     "unet": LearnerEntry(
@@ -57,6 +70,22 @@ LEARNERS: dict[str, LearnerEntry] = {
         ("dmpls", "DmplsLearner"),
         "2D U-Net with a second decoder, for scribbles: it also learns from pixels that nobody drew on.",
         "Luo 2022",
+    ),
+    "nnunet-2d": LearnerEntry(
+        ("nnunet.learner", "Nnunet2d"),
+        "nnU-Net v2 itself on slices, planned anew in every round; for a GPU and long trainings.",
+        "Isensee 2021",
+        lacks=frozenset({AUGMENTATION}),
+        packages=NNUNET,
+        dropout=0.0,
+    ),
+    "nnunet-3d": LearnerEntry(
+        ("nnunet.learner", "Nnunet3d"),
+        "nnU-Net v2 itself on volumes of which some slices are annotated; for a GPU and long trainings.",
+        "Isensee 2021",
+        lacks=frozenset({AUGMENTATION, FEATURES, GRADIENTS, LOSS_HEAD}),
+        packages=NNUNET,
+        dropout=0.0,
     ),
 }
 """The learners of this library by name; a learner's module is imported when it is asked for."""
@@ -135,7 +164,8 @@ def lacking(settings: TrainingSettings) -> frozenset[str]:
     """
     if settings.learner in LEARNERS:
         entry = LEARNERS[settings.learner]
-        return entry.lacks if settings.has_dropout else entry.lacks | {DROPOUT}
+        own = settings.has_dropout if entry.dropout is None else settings.options.get("dropout", entry.dropout)
+        return entry.lacks if own else entry.lacks | {DROPOUT}
     return frozenset(CAPABILITIES) - learner_class(settings.learner).capabilities(settings)
 
 

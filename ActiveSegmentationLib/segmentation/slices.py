@@ -78,6 +78,9 @@ class Slices(ImageStack, Protocol):
     def row(self, slice_id: SliceId, /) -> int:
         """Row of a slice."""
 
+    def slice_id(self, row: int, /) -> SliceId:
+        """The slice in a row."""
+
     def volume_rows(self, volume_id: str, /) -> np.ndarray:
         """Rows of a volume's slices, in their order."""
 

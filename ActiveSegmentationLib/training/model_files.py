@@ -57,7 +57,9 @@ class ModelFiles:
 
         make_folder(folder)
         (folder / self.description).unlink(missing_ok=True)
-        weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+        repeated = _repeated(network)
+        state = {name: value for name, value in network.state_dict().items() if name not in repeated}
+        weights = {name: value.detach().cpu().contiguous() for name, value in state.items()}
         content = save(
             weights, metadata={"key": description["key"]}
         )  # save_file makes a file that only its owner may read
@@ -94,8 +96,9 @@ class ModelFiles:
         try:
             with safe_open(path, framework="pt") as file:
                 found = (file.metadata() or {}).get("key")
-                network.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 - no mapping
-        except (SafetensorError, OSError, RuntimeError) as error:
+                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+            network.load_state_dict(weights | {name: weights[first] for name, first in _repeated(network).items()})
+        except (SafetensorError, OSError, RuntimeError, KeyError) as error:
             raise BadInput(f"The weights cannot be read ({error}).", where=path, advice=self.advice) from error
         if found != key:
             raise BadInput("Weights and description do not belong together.", where=folder, advice=self.advice)
@@ -106,6 +109,17 @@ class ModelFiles:
         if not (folder / self.description).exists():
             return None
         return read_json(folder / self.description).get("key")
+
+
+def _repeated(network: nn.Module) -> dict[str, str]:
+    """Further names of weights that a network holds under several names, with the first name of each."""
+    first: dict[int, str] = {}
+    found: dict[str, str] = {}
+    for name, value in network.state_dict(keep_vars=True).items():
+        kept = first.setdefault(id(value), name)
+        if kept != name:
+            found[name] = kept
+    return found
 
 
 class SavedModel(ABC):

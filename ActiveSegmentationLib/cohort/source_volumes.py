@@ -21,11 +21,13 @@ class SourceVolume:
     Attributes:
         image: (C, S, h, w) float32 in the units of the file: channels, slices, rows, columns.
         spacing: Millimetres between slices, between rows and between columns.
+        axis: Image axis (0 = i, 1 = j, 2 = k) across which the slices lie.
         turn: How the stored planes were turned.
     """
 
     image: np.ndarray
     spacing: tuple[float, float, float]
+    axis: int
     turn: Turn
 
 
@@ -42,4 +44,5 @@ def read_source_volume(cohort: Cohort, volume: Volume, settings: StackSettings) 
     """
     planes = slices_first(read_channels(cohort, volume, settings), volume.axis)
     image = np.ascontiguousarray(volume.turn.apply(planes))
-    return SourceVolume(image, (volume.geometry.spacing[volume.axis], *volume.turned_spacing), volume.turn)
+    spacing = (volume.geometry.spacing[volume.axis], *volume.turned_spacing)
+    return SourceVolume(image, spacing, volume.axis, volume.turn)

@@ -12,7 +12,7 @@ from ActiveSegmentationLib.training import Settings, settings
 
 if TYPE_CHECKING:
     from ActiveSegmentationLib.common.compute import Compute
-    from ActiveSegmentationLib.segmentation.predictor import TrainedModel
+    from ActiveSegmentationLib.segmentation.predictor import Predictor, TrainedModel
     from ActiveSegmentationLib.segmentation.settings import TrainingSettings
     from ActiveSegmentationLib.segmentation.slices import Slices
     from ActiveSegmentationLib.segmentation.training import TrainingTask
@@ -117,6 +117,31 @@ class SegmentationLearner(ABC):
         cls, task: TrainingTask, *, folder: Path, compute: Compute, stage: str, checkpoint_every: int
     ) -> TrainedModel:
         """Train a model and save it in ``folder``; resume if an earlier call was interrupted. See ``training.fit``."""
+
+    @classmethod
+    def export_formats(cls) -> Mapping[str, str]:
+        """Formats of other programs that ``export`` writes, each with the words for people. Default: none."""
+        return {}
+
+    @classmethod
+    def export(cls, model: Predictor, folder: Path, format_name: str) -> list[Path]:
+        """Write a model for another program.
+
+        Args:
+            model: A model of this learner, or an ensemble of such models.
+            folder: Folder to write to; created if missing.
+            format_name: Key of ``export_formats``.
+
+        Returns:
+            The files written.
+
+        Raises:
+            BadInput: If there is no such format, or the model cannot be written in it.
+        """
+        formats = cls.export_formats()
+        advice = f"Choose one of: {', '.join(formats)}." if formats else "Choose another learner."
+        message = f"Models of this learner cannot be exported as '{format_name}'."
+        raise BadInput(message, where="format", advice=advice)
 
     @classmethod
     @abstractmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -74,6 +74,10 @@ class Slices(ImageStack, Protocol):
     @property
     def volume_number(self) -> np.ndarray:
         """Number of the volume of each row, ascending: (N,) int64."""
+
+    @property
+    def volumes(self) -> Sequence[Any]:
+        """The volumes, each with its ``id``."""
 
     def row(self, slice_id: SliceId, /) -> int:
         """Row of a slice."""

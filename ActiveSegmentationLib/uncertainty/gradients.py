@@ -286,20 +286,23 @@ def _inputs_and_output_gradients(
         outputs[conv] = output if output.requires_grad else output.requires_grad_()
         return outputs[conv]
 
-    # frozen parameters: nothing before the first of the convolutions is recorded
-    frozen = {name: parameter.detach() for name, parameter in network.named_parameters()}
     modes = [(module, module.training) for module in network.modules()]
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     hooks = [conv.register_forward_hook(keep) for conv in convs]
     try:
         network.eval()
+        for parameter in trained:  # so that nothing before the first of the convolutions is recorded
+            parameter.requires_grad_(False)
         with torch.enable_grad():
-            logits = torch.func.functional_call(network, frozen, (images,))
+            logits = network(images)
             labels = logits.detach().argmax(1)
             total = loss(logits, labels if inside is None else torch.where(inside, labels, IGNORE_LABEL))
             deltas = torch.autograd.grad(total, [outputs[conv] for conv in convs])
     finally:
         for hook in hooks:
             hook.remove()
+        for parameter in trained:
+            parameter.requires_grad_(True)
         for module, mode in modes:
             module.training = mode
     return [inputs[conv] for conv in convs], list(deltas)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -30,12 +30,14 @@ class Case:
         image: (C, S, h, w) float32 as it was acquired.
         labels: (1, S, h, w) int16 classes; where unlabelled, the ignore label of the data set.
         spacing: Millimetres between slices, rows and columns.
+        axis: Image axis across which the slices lie, or None if the planes were turned as well.
     """
 
     name: str
     image: np.ndarray
     labels: np.ndarray
     spacing: tuple[float, float, float]
+    axis: int | None
 
 
 def annotated_volumes(task: TrainingTask) -> dict[str, list[int]]:
@@ -54,31 +56,44 @@ def annotated_volumes(task: TrainingTask) -> dict[str, list[int]]:
     return found
 
 
-def cases(task: TrainingTask, progress: Progress, stage: str) -> Iterator[Case]:
-    """Read the annotated volumes one after the other, each with the labels of its annotated slices.
+def cases(task: TrainingTask, volumes: Mapping[str, list[int]], progress: Progress, stage: str) -> Iterator[Case]:
+    """Read volumes one after the other, each with the labels of its annotated slices.
 
     Args:
         task: The training.
+        volumes: Numbers of the examples in each volume, by the volume's id.
         progress: Progress reporter, called after every volume.
         stage: What progress reports call this.
 
     Raises:
         BadInput: If an image cannot be read.
     """
-    volumes = annotated_volumes(task)
     for done, (name, numbers) in enumerate(volumes.items()):
         source = task.stack.source_volume(name)
-        yield Case(name, source.image, _labels(task, source, name, numbers), source.spacing)
+        axis = None if source.turn else source.axis
+        yield Case(name, source.image, _labels(task, source, name, numbers), source.spacing, axis)
         progress.update(stage, done + 1, len(volumes))
 
 
-def describe(task: TrainingTask, options: NnunetOptions) -> dict[str, Any]:
+def planned_volumes(task: TrainingTask, options: NnunetOptions) -> dict[str, list[int]]:
+    """The volumes that nnU-Net plans from, as in ``annotated_volumes``; those without annotation have no example."""
+    annotated = annotated_volumes(task)
+    if options.plan != "cohort":
+        return annotated
+    return {volume.id: annotated.get(volume.id, []) for volume in task.stack.volumes}
+
+
+def describe(task: TrainingTask, volumes: Mapping[str, list[int]], options: NnunetOptions) -> dict[str, Any]:
     """The description of the data set that nnU-Net reads, ``dataset.json``, as JSON values.
 
-    It has an ignore label where any pixel of an annotated volume is unlabelled.
+    It has an ignore label where any pixel of a volume is unlabelled.
+
+    Args:
+        task: The training.
+        volumes: Numbers of the examples in each volume that nnU-Net plans from, by the volume's id.
+        options: Options of the learner.
     """
     names = {"background": 0, **{f"class {number}": number for number in range(1, task.classes)}}
-    volumes = annotated_volumes(task)
     if _any_unlabelled(task, volumes):
         names["ignore"] = task.classes
     return {
@@ -132,7 +147,7 @@ def _labels(task: TrainingTask, source: SourceVolume, name: str, numbers: list[i
     return labels
 
 
-def _any_unlabelled(task: TrainingTask, volumes: dict[str, list[int]]) -> bool:
+def _any_unlabelled(task: TrainingTask, volumes: Mapping[str, list[int]]) -> bool:
     if any((plane == IGNORE_LABEL).any() for plane in task.examples.acquired):
         return True
     return any(len(numbers) < len(task.stack.volume_rows(name)) for name, numbers in volumes.items())

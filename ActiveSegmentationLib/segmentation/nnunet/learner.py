@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from ActiveSegmentationLib.segmentation.nnunet.plans import Plan
     from ActiveSegmentationLib.segmentation.nnunet.trainer import PreparedCases
     from ActiveSegmentationLib.segmentation.nnunet.training import NnunetTraining
-    from ActiveSegmentationLib.segmentation.predictor import TrainedModel
+    from ActiveSegmentationLib.segmentation.predictor import Predictor, TrainedModel
     from ActiveSegmentationLib.segmentation.training import TrainingTask
 
 WORK = "nnunet"
@@ -74,6 +75,8 @@ class NnunetLearner(SegmentationLearner):
         cls, task: TrainingTask, *, folder: Path, compute: Compute, stage: str, checkpoint_every: int
     ) -> NnunetModel:
         """Train nnU-Net; see ``SegmentationLearner.fit``."""
+        from ActiveSegmentationLib.segmentation.nnunet.model import NnunetModel
+
         work = folder / WORK
         _clear(work)
         try:
@@ -84,7 +87,8 @@ class NnunetLearner(SegmentationLearner):
             begun = _begin(training, task, plan, compute)
             checkpoints = Checkpoints(folder, task.key, checkpoint_every)
             history = run_training(training, compute.progress, checkpoints)
-            model = _finished(training, task, plan, history, begun)
+            record = _record(training, task, plan, history) | {"begun with": begun, "slice axis": cases.only_axis}
+            model = NnunetModel(training.trained_network(), plan, task.settings, task.key, record)
             model.save(folder)
             checkpoints.remove()
         finally:
@@ -105,15 +109,30 @@ class NnunetLearner(SegmentationLearner):
         from ActiveSegmentationLib.segmentation.nnunet.model import NnunetModel
 
         options = NnunetOptions.from_json(task.settings.options)
-        dataset = cases.describe(task, options)
+        volumes = cases.planned_volumes(task, options)
+        dataset = cases.describe(task, volumes, options)
         if isinstance(task.initial, NnunetModel) and options.plan == "kept":
             return plans.kept_plan(task.initial.plan, dataset, options)
-        found = cases.cases(task, compute.progress, f"{stage}: reading the images")
+        found = cases.cases(task, volumes, compute.progress, f"{stage}: reading the images")
         measured = cases.fingerprint(found, dataset["numTraining"])
         compute.progress.update(f"{stage}: planning", 0, 1)
         plan = plans.make_plan(dataset, measured, cls.configuration, options, work=work)
         compute.progress.update(f"{stage}: planning", 1, 1)
         return plan
+
+    @classmethod
+    def export_formats(cls) -> Mapping[str, str]:
+        """nnU-Net's own results folder; see ``SegmentationLearner.export_formats``."""
+        return {"nnunet": "results folder that nnU-Net itself predicts with"}
+
+    @classmethod
+    def export(cls, model: Predictor, folder: Path, format_name: str) -> list[Path]:
+        """Write nnU-Net's results folder, a fold for each ensemble member; see ``SegmentationLearner.export``."""
+        from ActiveSegmentationLib.segmentation.nnunet.export import export_results
+
+        if format_name not in cls.export_formats():
+            return super().export(model, folder, format_name)
+        return export_results(model, folder)
 
     @classmethod
     def load(cls, folder: Path) -> NnunetModel:
@@ -177,8 +196,9 @@ def _prepared(task: TrainingTask, plan: Plan, work: Path, compute: Compute, stag
     from ActiveSegmentationLib.segmentation.nnunet.trainer import PreparedCases
 
     prepared = PreparedCases(work / "cases")
-    for case in cases.cases(task, compute.progress, f"{stage}: preparing the images"):
-        prepared.add(case.name, case.image, case.labels, case.spacing, plan)
+    volumes = cases.annotated_volumes(task)
+    for case in cases.cases(task, volumes, compute.progress, f"{stage}: preparing the images"):
+        prepared.add(case, plan)
     return prepared
 
 
@@ -195,28 +215,23 @@ def _begin(training: NnunetTraining, task: TrainingTask, plan: Plan, compute: Co
         return f"model {initial.key[:16]}"
     compute.progress.message(
         f"nnU-Net now plans a {plan.describe_network()}, and the earlier model is a "
-        f"{initial.plan.describe_network()}: the training begins with random weights. With the option plan=kept it "
-        "keeps the earlier network."
+        f"{initial.plan.describe_network()}: the training begins with random weights. The options plan=kept and "
+        "plan=cohort keep the network."
     )
     return "random weights, because the plan has another network"
 
 
-def _finished(training: NnunetTraining, task: TrainingTask, plan: Plan, history: History, begun: str) -> NnunetModel:
-    """The trained model with the record of its training."""
-    from ActiveSegmentationLib.segmentation.nnunet.model import NnunetModel
-
-    epoch = training.history_to_json(history)["loss"][-1]
-    record: dict[str, Any] = {
+def _record(training: NnunetTraining, task: TrainingTask, plan: Plan, history: History) -> dict[str, Any]:
+    """The record of a training, which is saved with the model."""
+    return {
         "seed": task.seed,
         "device": training.device,
         "seconds": round(history.seconds, 3),
         "examples": len(task.examples),
-        "final loss": epoch,
-        "begun with": begun,
+        "final loss": training.history_to_json(history)["loss"][-1],
         "network": plan.describe_network(),
         "patch": list(plan.patch),
         "batch": int(plan.settings.batch_size),
         "mirror axes": list(training.mirror_axes),
         "versions": training_versions() | {"nnunetv2": importlib.metadata.version("nnunetv2")},
     }
-    return NnunetModel(training.trained_network(), plan, task.settings, task.key, record)

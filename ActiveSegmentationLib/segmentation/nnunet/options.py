@@ -20,8 +20,9 @@ class NnunetOptions(Settings):
         dropout: Probability of dropout after every convolution, before its normalisation; nnU-Net itself has none.
             Strategies that draw predictions with dropout need some; Foellmer et al. train with 0.01.
         architecture: "plain" for nnU-Net's default U-Net, "residual" for its residual encoder of size M.
-        plan: With a warm start, whether to plan anew for the present annotations ("new") or to keep the plan of the
-            model that the training starts from ("kept").
+        plan: What nnU-Net plans from: the "annotated" volumes, or all volumes of the "cohort", as of Foellmer et al.,
+            so that the network stays the same over the rounds. With a warm start, "kept" keeps the plan of the model
+            that the training begins with.
         intensities: How nnU-Net normalises the images: "zscore", "ct" (Hounsfield units), "rescale_to_0_1",
             "rgb_to_0_1" or "nonorm".
         batch_size: Patches in a step; 0 for the number that nnU-Net plans.
@@ -41,7 +42,7 @@ class NnunetOptions(Settings):
     iterations: int = Field(default=250, ge=1)
     dropout: float = Field(default=0.0, ge=0, lt=1)
     architecture: Literal["plain", "residual"] = "plain"
-    plan: Literal["new", "kept"] = "new"
+    plan: Literal["annotated", "cohort", "kept"] = "annotated"
     intensities: Literal["zscore", "ct", "rescale_to_0_1", "rgb_to_0_1", "nonorm"] = "zscore"
     batch_size: int = Field(default=0, ge=0)
     memory: float = Field(default=8.0, gt=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +12,7 @@ from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained, hash_json, read_json, write_json
 from ActiveSegmentationLib.segmentation.nnunet.options import NnunetOptions
 from ActiveSegmentationLib.segmentation.nnunet.package import nnunet_folders
+from ActiveSegmentationLib.training import private_randomness
 
 DATASET = "Dataset001_ActiveSegmentation"
 """Name of the data set in nnU-Net's folders; every training has folders of its own."""
@@ -153,7 +155,12 @@ def make_plan(
             folder.mkdir(parents=True, exist_ok=True)
     write_json(raw / DESCRIPTION, {**dataset, "dataset": {}})  # nnU-Net would list files otherwise
     write_json(preprocessed / FINGERPRINT, found)
-    with nnunet_folders(work):
+    with (
+        nnunet_folders(work),
+        private_randomness("cpu"),
+        warnings.catch_warnings(),
+    ):  # it makes networks to measure them
+        warnings.filterwarnings("ignore", message=".*non-standard gpu_memory_target.*")
         planner = _planner(options.architecture)(
             DATASET, gpu_memory_target_in_gb=options.memory, suppress_transpose=True
         )

@@ -14,6 +14,7 @@ from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from ActiveSegmentationLib.common.files import explained
+from ActiveSegmentationLib.segmentation.nnunet.cases import Case
 from ActiveSegmentationLib.segmentation.nnunet.network import NnunetNetwork
 from ActiveSegmentationLib.segmentation.nnunet.options import NnunetOptions
 from ActiveSegmentationLib.segmentation.nnunet.package import nnunet_folders
@@ -26,27 +27,38 @@ class PreparedCases(nnUNetBaseDataset):
 
     Args:
         folder: The folder.
+
+    Attributes:
+        identifiers: Names of the cases, sorted.
+        axes: Image axes across which their slices lie, None for volumes whose planes were turned.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._properties: dict[str, Mapping[str, Any]] = {}
         self.identifiers: list[str] = []
+        self.axes: set[int | None] = set()
         with explained(folder):
             folder.mkdir(parents=True, exist_ok=True)
 
-    def add(self, name: str, image: np.ndarray, labels: np.ndarray, spacing: Any, plan: Plan) -> None:
+    def add(self, case: Case, plan: Plan) -> None:
         """Prepare a case as planned and keep it.
 
         Raises:
             JobFailed: If the disk is full.
         """
-        data, own, properties = prepare(image, labels, spacing, plan)
+        data, own, properties = prepare(case.image, case.labels, case.spacing, plan)
         with explained(self._folder):
-            np.save(self._file(name, "image"), data)
-            np.save(self._file(name, "labels"), own)
-        self._properties[name] = {"class_locations": properties["class_locations"]}
+            np.save(self._file(case.name, "image"), data)
+            np.save(self._file(case.name, "labels"), own)
+        self.axes.add(case.axis)
+        self._properties[case.name] = {"class_locations": properties["class_locations"]}
         self.identifiers = sorted(self._properties)
+
+    @property
+    def only_axis(self) -> int | None:
+        """The image axis across which the slices of all cases lie, or None if they differ or planes were turned."""
+        return next(iter(self.axes)) if len(self.axes) == 1 else None
 
     def load_case(self, identifier: str) -> tuple[np.ndarray, np.ndarray, None, Mapping[str, Any]]:
         """Image, labels, nothing for an earlier stage of a cascade, and properties of a case."""

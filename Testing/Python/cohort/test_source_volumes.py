@@ -37,6 +37,7 @@ def test_pixels_and_spacing_are_those_of_the_file_slices_first(stack, name):
     assert found.image.shape == (1, volume.slice_count, *volume.plane_shape)
     assert found.image.dtype == np.float32
     assert found.spacing == (volume.geometry.spacing[volume.axis], *volume.plane_spacing)
+    assert found.axis == volume.axis
 
 
 def test_planes_are_turned_like_those_of_the_stack(tmp_path):

@@ -19,8 +19,8 @@ from ActiveSegmentationLib.segmentation.loss_head import ATTACHED, head_optimise
 from ActiveSegmentationLib.segmentation.losses import SegmentationLoss
 from ActiveSegmentationLib.segmentation.nnunet.network import build_network
 from ActiveSegmentationLib.segmentation.nnunet.trainer import LoopTrainer, PreparedCases, make_trainer
-from ActiveSegmentationLib.segmentation.validation import batch_dice
-from ActiveSegmentationLib.training import History, Learner, Losses
+from ActiveSegmentationLib.segmentation.validation import class_counts, mean_dice
+from ActiveSegmentationLib.training import History, Learner, Losses, StepLosses
 
 if TYPE_CHECKING:
     from ActiveSegmentationLib.segmentation.nnunet.network import NnunetNetwork
@@ -85,7 +85,7 @@ class NnunetTraining(Learner):
             self.optimisers[HEAD] = head_optimiser(self.network.loss_head)
         self._batches = _Batches(self._trainer.batch_source(cases), seed, options.steps)
         self._source: Iterator[tuple[torch.Tensor, Targets]] | None = None
-        self._dice = 0.0
+        self._counts: torch.Tensor | None = None
 
     def start_from(self, network: NnunetNetwork) -> None:
         """Replace the random initial weights by those of a trained network with the same layers."""
@@ -93,7 +93,7 @@ class NnunetTraining(Learner):
         if self.network.loss_head is not None and network.loss_head is not None:
             self.network.loss_head.load_state_dict(network.loss_head.state_dict())
 
-    def step(self, number: int) -> Losses:
+    def step(self, number: int) -> StepLosses:
         """Do one optimisation step; see ``Learner.step``."""
         if self._source is None:
             self._source = iter(self._loader(number))
@@ -108,16 +108,18 @@ class NnunetTraining(Learner):
             outputs = self.network.decode_all(maps)
             loss = self._trainer.loss(outputs, targets)
         total = loss + self._head_loss(maps, outputs[0].detach(), targets[0], number)
-        self._dice = batch_dice(outputs[0].detach().flatten(2, -2), self._classes_of(targets[0]).flatten(1, -2))
+        self._counts = class_counts(outputs[0].detach(), self._classes_of(targets[0]))
         self._descend(total)
-        return {"loss": float(loss.detach()) if bool(torch.isfinite(total)) else math.nan}
+        return {"loss": torch.where(torch.isfinite(total.detach()), loss.detach().float(), math.nan)}
 
     def shown_values(self, losses: Losses) -> Losses:
         """Loss of the step, and Dice of its patches."""
-        return {"loss": round(losses["loss"], 4), "dice": round(self._dice, 3)}
+        dice = 0.0 if self._counts is None else mean_dice(self._counts)
+        return {"loss": round(losses["loss"], 4), "dice": round(dice, 3)}
 
     def history_to_json(self, history: History) -> dict[str, Any]:
         """Mean loss of every epoch so far and time, for a plot."""
+        history.read()
         losses, length = history.losses.get("loss", []), self._options.iterations
         epochs = [losses[start : start + length] for start in range(0, len(losses), length)]
         about = {"steps": history.steps, "seconds": history.seconds, "validation": [], "epochs": self._options.epochs}

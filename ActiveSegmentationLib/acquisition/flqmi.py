@@ -11,6 +11,7 @@ import numpy as np
 
 from ActiveSegmentationLib.acquisition.base import GreedyState
 from ActiveSegmentationLib.acquisition.ranking import best
+from ActiveSegmentationLib.common.compute import on_device
 
 if TYPE_CHECKING:
     import torch
@@ -174,7 +175,7 @@ class FlqmiState(GreedyState):
         """Count the pick; see ``GreedyState.take``."""
         import torch
 
-        own = self._similarities.rows(torch.tensor([position], device=self._similarities.device))[0]
+        own = self._similarities.rows(on_device(np.array([position]), self._similarities.device))[0]
         share = float((self._counts * (own > self._covered)).sum() / self._counts.sum())
         self._covered = torch.maximum(self._covered, own)
         first, self._first = self._first, False
@@ -200,6 +201,6 @@ def _by_block(
     """One number from each point's similarities, in blocks that fit into memory: (b,) positions -> (b,) float64."""
     import torch
 
-    rows = torch.from_numpy(positions).to(similarities.device)
+    rows = on_device(positions, similarities.device)
     parts = rows.split(max(1, BLOCK // max(1, similarities.shape[1])))
     return torch.cat([number(similarities.rows(part)) for part in parts]).cpu().numpy()

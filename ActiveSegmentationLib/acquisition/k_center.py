@@ -14,6 +14,7 @@ import numpy as np
 from ActiveSegmentationLib.acquisition.base import Choice, Gains, RepresentativeStrategy, pick_greedily
 from ActiveSegmentationLib.acquisition.options import Option
 from ActiveSegmentationLib.acquisition.pool import Pool
+from ActiveSegmentationLib.common.compute import on_device
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.seeds import generator
 
@@ -315,7 +316,9 @@ def _reason(pool: Pool, centre: Centre, kind: str, *, drawn: bool = False) -> st
 
 
 def fitting_device(device: str, features: np.ndarray) -> str:
-    """The device on which to compute distances of these features: the CPU, or a GPU with enough memory.
+    """The device on which to compute distances of these features: the CPU, or a CUDA GPU with enough memory.
+
+    An Apple GPU has no double precision.
 
     Args:
         device: Torch device that the user chose.
@@ -347,6 +350,7 @@ class Cover:
         self._points = points - points[0]
         self._norms = (self._points**2).sum(dim=1)
         self._squared = torch.full_like(self._norms, torch.inf)
+        self._any = False
         self.nearest = torch.full((len(points),), -1, dtype=torch.long, device=device)
         """(n,) position of the nearest centre, -1 without centres."""
 
@@ -356,11 +360,12 @@ class Cover:
 
         if not len(centres):
             return
-        for block in torch.from_numpy(centres).to(self._points.device).split(BLOCK):
+        self._any = True
+        for block in on_device(centres, self._points.device).split(BLOCK):
             squared, which = self._to(self._points[block]).min(dim=1)
             closer = squared < self._squared
-            self._squared[closer] = squared[closer]
-            self.nearest[closer] = block[which[closer]]
+            self._squared = torch.where(closer, squared, self._squared)
+            self.nearest = torch.where(closer, block[which], self.nearest)
 
     def distance(self, position: int) -> float:
         """Distance of a point to its nearest centre; infinite without centres."""
@@ -371,22 +376,19 @@ class Cover:
 
         Without centres, how much nearer each point is to the mean of all points than the farthest one.
         """
-        import torch
-
-        if torch.isinf(self._squared[0]):
+        if not self._any:
             away = self._to(self._points.mean(dim=0, keepdim=True))[:, 0].sqrt()
             return (away.max() - away).cpu().numpy()
         return self._squared.sqrt().cpu().numpy()
 
     def farthest(self, allowed: np.ndarray) -> int:
         """The allowed point farthest from all centres; without centres, the one nearest to the mean of all points."""
-        import torch
-
-        candidates = torch.from_numpy(np.flatnonzero(allowed)).to(self._points.device)
+        candidates = on_device(np.flatnonzero(allowed), self._points.device)
         reach = self._squared[candidates]
-        if torch.isinf(reach[0]):
+        if not self._any:
             reach = -self._to(self._points.mean(dim=0, keepdim=True))[candidates, 0]
-        return int(candidates[(reach >= reach.max() - TIE * reach.max().abs()).nonzero()[0, 0]])
+        farthest = reach >= reach.max() - TIE * reach.max().abs()
+        return int(candidates[farthest.byte().argmax()])  # the first of equal ones
 
     def _to(self, others: torch.Tensor) -> torch.Tensor:
         norms = (others**2).sum(dim=1)

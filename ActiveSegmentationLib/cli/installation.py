@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -91,7 +92,13 @@ def _device(name: str) -> str:
         from ActiveSegmentationLib.loop import describe_device, resolve_device
 
         return describe_device(resolve_device(name))
+    if _has_apple_gpu():
+        return "Apple GPU (MPS), or the CPU where PyTorch cannot train on it"
     return (_graphics_card() if _torch_has_cuda() else None) or "CPU"
+
+
+def _has_apple_gpu() -> bool:
+    return sys.platform == "darwin" and platform.machine() == "arm64"
 
 
 def _torch_has_cuda() -> bool:

@@ -121,6 +121,10 @@ def _explained(error: Exception) -> ActiveSegmentationError | None:
         return error
     if isinstance(error, OSError):
         return explain_os_error(error, error.filename)
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        package = error.name.partition(".")[0]
+        advice = f"The command '{PROGRAM} doctor' says what is missing and how to install it."
+        return JobFailed(f"The Python package '{package}' is not installed.", advice=advice)
     if is_out_of_memory(error):
         advice = "Close other programs, try --device cpu, or use a smaller --size or --batch-size in a new study."
         return JobFailed("Out of memory.", advice=advice)

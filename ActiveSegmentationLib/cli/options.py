@@ -107,7 +107,7 @@ absent = option(
     "the mean (nan), 1 (as in Gaillochet 2023) or 0 (as in the code of Vepa 2024)",
 )
 
-device = option("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda, cuda:1 ...")
+device = option("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda, cuda:1, mps ...")
 
 label_names = option(
     "--labels", metavar="1=NAME,2=NAME", show_default="those of the cohort", help="label values and names"

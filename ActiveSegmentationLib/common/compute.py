@@ -44,3 +44,8 @@ def on_device(values: np.ndarray | torch.Tensor, device: str | torch.device) -> 
     if torch.device(device).type != "cuda" or tensor.device.type != "cpu":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
+
+
+def double(values: torch.Tensor) -> torch.Tensor:
+    """Values in double precision; on the CPU if they are on an Apple GPU, which has none."""
+    return (values.cpu() if values.device.type == "mps" else values).double()

@@ -210,7 +210,7 @@ class VaalLearner(Learner):
         """Score all slices with the trained discriminator."""
         parts = [self._rows[start : start + SCORED] for start in range(0, len(self._rows), SCORED)]
         found = [self.network.logits(self.network.encode(self._images(part))[0]) for part in parts]
-        logits = torch.cat(found).double().cpu().numpy()
+        logits = torch.cat(found).cpu().double().numpy()
         return VaalOutcome(np.logaddexp(0.0, -logits), _pair_accuracy(logits, self._annotated))
 
     def _autoencoder_loss(self, images: torch.Tensor) -> torch.Tensor:

@@ -27,7 +27,12 @@ def private_randomness(device: str) -> Iterator[None]:
     Args:
         device: PyTorch device whose generator is protected in addition to that of the CPU.
     """
-    index = torch.device(device).index
-    cuda = [torch.cuda.current_device() if index is None else index] if device.startswith("cuda") else []
+    kind, index = torch.device(device).type, torch.device(device).index
+    cuda = [torch.cuda.current_device() if index is None else index] if kind == "cuda" else []
+    apple = torch.mps.get_rng_state() if kind == "mps" else None
     with torch.random.fork_rng(devices=cuda):
-        yield
+        try:
+            yield
+        finally:
+            if apple is not None:
+                torch.mps.set_rng_state(apple)

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from ActiveSegmentationLib.cohort import IGNORE_LABEL
-from ActiveSegmentationLib.common.compute import Compute, on_device
+from ActiveSegmentationLib.common.compute import Compute, double, on_device
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.segmentation import Predictor, SegmentationLoss, Slices
 from ActiveSegmentationLib.segmentation.learner import GRADIENTS
@@ -134,8 +134,8 @@ def mean_squared_gradients(
     total = np.zeros(parameter_count(model, layer))
     done = 0
     for found in _batches(model, stack, rows, compute, layer=layer, loss=loss, columns=None):
-        share = on_device(weights[done : done + len(found)], found.device)
-        total += (share @ found.double() ** 2).cpu().numpy()
+        squares = double(found) ** 2
+        total += (on_device(weights[done : done + len(found)], squares.device) @ squares).cpu().numpy()
         done += len(found)
     return total / weights.sum()
 

@@ -29,6 +29,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.real_data)
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tests that need a CUDA GPU are skipped where PyTorch has none."""
+    if item.get_closest_marker("cuda"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("PyTorch has no CUDA GPU here")
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """Folder of the real cohorts (``hippocampus``, ``acdc``); the test is skipped where there is none."""

@@ -19,8 +19,6 @@ from ActiveSegmentationLib.cohort import SliceId
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.loop import choose_slices
 
-NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-
 
 def free(count: int, allowed: np.ndarray | None = None, annotated: np.ndarray | None = None) -> Allowance:
     none = np.zeros(count, dtype=bool)
@@ -119,7 +117,7 @@ def test_nan_is_refused_and_the_slice_named():
         choose_slices(create_strategy("coreset"), fake_pool(stack, features=features), 1, np.random.default_rng(0))
 
 
-@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=NEEDS_CUDA)])
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
 def test_strategies_compute_on_the_device_of_the_pool(monkeypatch, device):
     stack, used = FakeStack(), []
 

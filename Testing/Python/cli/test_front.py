@@ -49,6 +49,13 @@ def test_what_computes_nothing_needs_no_torch(study, phantom_cohort, words):
     assert done.stdout
 
 
+def test_a_missing_package_is_named_with_the_command_that_says_how_to_get_it(study):
+    command = [sys.executable, "-c", WITHOUT_TORCH, "train", str(study)]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "The Python package 'torch' is not installed. The command 'activesegmentation doctor' says" in done.stderr
+
+
 def test_doctor_says_what_is_missing_what_for_and_how_to_get_it(monkeypatch):
     found = {"torch": None, "highdicom": None}
     monkeypatch.setattr(installation, "versions", lambda: {"activesegmentation": "1", "torch": None})
@@ -94,8 +101,14 @@ def test_the_device_is_told_by_torchs_build_and_the_driver(tmp_path, monkeypatch
         (tmp_path / "nvidia-smi").write_text(program)
         (tmp_path / "nvidia-smi").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(installation, "_has_apple_gpu", lambda: False)
     monkeypatch.setattr(installation.importlib.util, "find_spec", lambda name: _Spec(package / "__init__.py"))
     assert json.loads(run_cli("doctor", "--json").out)["device"] == device
+
+
+def test_a_mac_with_an_apple_gpu_is_told_without_importing_torch(monkeypatch):
+    monkeypatch.setattr(installation, "_has_apple_gpu", lambda: True)
+    assert json.loads(run_cli("doctor", "--json").out)["device"].startswith("Apple GPU (MPS)")
 
 
 class _Spec:

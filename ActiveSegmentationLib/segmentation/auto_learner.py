@@ -30,9 +30,6 @@ BATCH = {"cpu": 8, "gpu": 16}
 LARGEST_STEP = 2**21
 """Pixels that a step trains on at most; larger slices come in smaller batches, of two at least."""
 
-CPU_PART = 128
-"""Longest side in pixels of the part of a slice that a step on a CPU trains on; a GPU trains on whole slices."""
-
 DEEP = 2
 """First level, counted from 0, that has dropout; at the finer ones it costs much and changes little."""
 
@@ -42,7 +39,7 @@ class AutoOptions(Settings):
     """Options of the learner "auto".
 
     Attributes:
-        design: Whether network, batches and parts are fitted to cohort and device. False in the settings that
+        design: Whether network and batches are fitted to cohort and device. False in the settings that
             ``AutoLearner.configure`` returns, and for those who give them themselves.
     """
 
@@ -57,7 +54,8 @@ class AutoLearner(NetworkLearner):
     ``configure`` decides, everything else stays as the settings say:
 
     - Levels: as many as keep ``COARSEST`` pixels at the coarsest level.
-    - Channels, batch size and size of the trained parts: by the kind of device.
+    - Channels and batch size: by the kind of device. Slices are trained on whole; parts of them led to false positives
+      elsewhere (docs/experiments/learners.md).
     - Steps: as many as fit into ``TrainingSettings.minutes``, see ``NetworkLearner.configure``.
 
     The settings that it returns are not fitted again, so that they train the same model on another day and device.
@@ -74,14 +72,13 @@ class AutoLearner(NetworkLearner):
         if not AutoOptions.from_json(settings.options).design:
             return super().configure(settings, stack, classes, compute=compute)
         decided = designed(settings, stack.grid_shape, compute.device)
-        parts = f" on parts of {decided.crop[0]} x {decided.crop[1]} pixels" if decided.crop else ""
         widths = " ".join(map(str, decided.features))
-        compute.progress.message(f"U-Net with channels {widths}, batches of {decided.batch_size} slices{parts}.")
+        compute.progress.message(f"U-Net with channels {widths}, batches of {decided.batch_size} slices.")
         return super().configure(decided, stack, classes, compute=compute)
 
 
 def designed(settings: TrainingSettings, grid: tuple[int, int], device: str) -> TrainingSettings:
-    """The settings with a network, batch size and part size that fit slices and device.
+    """The settings with a network and a batch size that fit slices and device.
 
     Args:
         settings: Settings as they were asked for.
@@ -89,8 +86,7 @@ def designed(settings: TrainingSettings, grid: tuple[int, int], device: str) -> 
         device: PyTorch device.
     """
     kind = "cpu" if device == "cpu" else "gpu"
-    part = grid if kind == "gpu" else (min(grid[0], CPU_PART), min(grid[1], CPU_PART))
-    levels = levels_for(part)
+    levels = levels_for(grid)
     widths = [min(WIDEST[kind], FIRST_WIDTH[kind] * 2 ** max(0, level - 1)) for level in range(levels)]
     dropout = tuple(0.1 if level >= DEEP else 0.0 for level in range(levels))
     return replace(
@@ -99,8 +95,7 @@ def designed(settings: TrainingSettings, grid: tuple[int, int], device: str) -> 
         features=tuple(widths),
         dropout=dropout,
         decoder_dropout=dropout[:-1],
-        batch_size=max(2, min(BATCH[kind], LARGEST_STEP // (part[0] * part[1]))),
-        crop=() if part == grid else part,
+        batch_size=max(2, min(BATCH[kind], LARGEST_STEP // (grid[0] * grid[1]))),
     )
 
 

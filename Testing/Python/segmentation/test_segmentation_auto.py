@@ -57,16 +57,15 @@ def test_there_are_as_many_levels_as_leave_four_pixels(size, levels):
 def test_the_design_fits_grid_and_device(grid, device):
     found = designed(AUTO, grid, device)
     assert (found.learner, found.options) == ("auto", {"design": False})
-    assert len(found.features) == len(found.dropout) == levels_for(found.crop or grid)
+    assert len(found.features) == len(found.dropout) == levels_for(grid)
     assert all(a <= b for a, b in pairwise(found.features))
-    assert found.crop == (() if device == "cuda" or max(grid) <= 128 else tuple(min(n, 128) for n in grid))
     assert found.minutes == AUTO.minutes
     assert designed(AUTO, grid, "cuda").features[-1] > designed(AUTO, grid, "cpu").features[-1]
 
 
 def test_batches_are_smaller_where_slices_are_large():
     assert [designed(AUTO, (side, side), "cuda").batch_size for side in (64, 512, 1024, 4096)] == [16, 8, 2, 2]
-    assert designed(AUTO, (1024, 1024), "cpu").batch_size == 8
+    assert designed(AUTO, (256, 256), "cpu").batch_size == 8
 
 
 def test_what_the_user_asked_for_stays():

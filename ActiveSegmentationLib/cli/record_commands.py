@@ -13,7 +13,7 @@ from ActiveSegmentationLib.cli import options as shared
 from ActiveSegmentationLib.cli.command import Options, command, option
 from ActiveSegmentationLib.cli.next_steps import after_status, command_line
 from ActiveSegmentationLib.cli.status_text import bytes_text, status_text
-from ActiveSegmentationLib.cli.study_commands import opened
+from ActiveSegmentationLib.cli.study_commands import opened, warn_of_damage
 from ActiveSegmentationLib.common.errors import BadInput, JobFailed
 from ActiveSegmentationLib.common.text import counted
 
@@ -68,15 +68,28 @@ def clear_cache(options: Options) -> str:
 
 @command("audit")
 @shared.study
+@option("--anchor", type=shared.PATH, metavar="FILE", help="compare with an anchor that was exported earlier")
+@option("--export-anchor", type=shared.PATH, metavar="FILE", help="write the present end of all records to a file")
+@option("--no-images", is_flag=True, help="do not read the images of annotated volumes")
 def audit(options: Options) -> str:
-    """Check the record of all commits."""
-    from ActiveSegmentationLib.study import Study
+    """Check that the record of everything is complete and that no file was changed outside this program."""
+    from ActiveSegmentationLib.study import Anchor, Study
 
-    problems = Study.open(options.study).audit.verify()
+    study = Study.open(options.study)
+    earlier = None if options.anchor is None else Anchor.read(options.anchor)
+    problems = study.audit.verify(images=not options.no_images, anchor=earlier)
+    anchor = None
+    if options.export_anchor is not None and not problems:
+        study.require_output(options.export_anchor.parent, [options.export_anchor])
+        anchor = study.audit.anchor()
+        anchor.write(options.export_anchor)
     if options.json:
-        shared.print_json({"intact": not problems, "problems": problems})
+        written = {} if anchor is None else {"anchor": anchor.to_json()}
+        shared.print_json({"intact": not problems, "problems": problems, **written})
     else:
         print("\n".join(problems) if problems else "The record is complete and unchanged.")
+        if anchor is not None:
+            print(f"Wrote the anchor {options.export_anchor}; keep it outside the study. Its SHA-256: {anchor.digest}")
     if problems:
         raise JobFailed(f"{len(problems)} problem(s) in the record.", where=options.study, advice="See the list above.")
     return command_line("status", options.study)
@@ -182,7 +195,9 @@ def export(options: Options) -> str:
     from ActiveSegmentationLib.loop import export_study
     from ActiveSegmentationLib.study import Study
 
-    files = export_study(Study.open(options.study), options.out, options.format)
+    study = Study.open(options.study)
+    files = export_study(study, options.out, options.format)
+    warn_of_damage(study)
     if options.json:
         shared.print_json({"files": [str(file) for file in files]})
     else:

@@ -81,6 +81,8 @@ def _lines(study: str, status: Mapping[str, Any]) -> Iterator[str]:
         yield f"Excluded: {volume}" + (f" ({reason})." if reason else ".")
     for volume, (first, last) in status["extents"].items():
         yield f"Marked: structures in {volume} from slice {first + 1} to {last + 1}."
+    for problem in status["damaged"]:
+        yield f"Left out: {problem}"
     yield _model_line(status["model"])
     yield f"Cache: {bytes_text(status['cache bytes'])} (the command clear-cache frees them)."
 

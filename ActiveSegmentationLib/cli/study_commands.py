@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import click
 
 from ActiveSegmentationLib.cli import options as shared
 from ActiveSegmentationLib.cli import settings_options
-from ActiveSegmentationLib.cli.command import Options, command, option, usage_error
+from ActiveSegmentationLib.cli.command import Options, command, option, tell, usage_error
 from ActiveSegmentationLib.cli.next_steps import after_suggest, after_train, command_line
 from ActiveSegmentationLib.cli.status_text import scores_text
 from ActiveSegmentationLib.common.defaults import DEFAULT_STRATEGY
@@ -18,6 +18,7 @@ from ActiveSegmentationLib.common.text import counted
 
 if TYPE_CHECKING:
     from ActiveSegmentationLib.loop import StudyLoop
+    from ActiveSegmentationLib.study import Study
 
 
 def _complete_strategy(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -40,7 +41,18 @@ def opened(options: Options) -> Iterator[StudyLoop]:
 
     study = Study.open(options.study)
     with study.lock(), contextlib.closing(shared.progress_of(options)) as progress:
-        yield StudyLoop(study, device=getattr(options, "device", "cpu"), progress=progress)
+        loop = StudyLoop(study, device=getattr(options, "device", "cpu"), progress=progress)
+        try:
+            yield loop
+        finally:
+            warn_of_damage(study, loop.told)
+
+
+def warn_of_damage(study: Study, told: Collection[str] = ()) -> None:
+    """Name the files that were left out on standard error, except those that were named before."""
+    for problem in map(str, study.damaged()):
+        if problem not in told:
+            tell("Warning", f"Left out: {problem}", "yellow")
 
 
 @command("new")

@@ -19,18 +19,21 @@ UNREADABLE = "unreadable"
 
 
 class FileHashes:
-    """Hashes of files' contents, remembered on disk; a file is read again only when its size or time has changed.
+    """Hashes of files' contents, remembered on disk; a file is read again only when its size or a time has changed.
+
+    Next to the time of the last change there is one that programs cannot set, so that a file is read again that was
+    replaced by another of equal size and time.
 
     Thread-safe. If several processes use the same file at once, each may lose entries of the other, which only costs
     time.
 
     Args:
-        path: JSON file to store them in.
+        path: JSON file to store them in. Default: they are remembered only as long as this object.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None = None) -> None:
         self._path = path
-        self._known: dict[str, str] = read_json(path) if path.is_file() else {}
+        self._known: dict[str, str] = read_json(path) if path is not None and path.is_file() else {}
         self._changed = False
         self._lock = threading.Lock()
 
@@ -47,7 +50,7 @@ class FileHashes:
     def _of_one(self, file: Path) -> str:
         with explained(file):
             state = file.stat()
-        stamp = f"{state.st_size} {state.st_mtime_ns}"
+        stamp = f"{state.st_size} {state.st_mtime_ns} {state.st_ctime_ns}"
         known = self._known.get(str(file), "")
         if known.rpartition(" ")[0] != stamp:
             known = f"{stamp} {hash_file(file)}"
@@ -63,7 +66,7 @@ class FileHashes:
             BadInput: If the file cannot be written.
             JobFailed: If the disk is full.
         """
-        if self._changed:
+        if self._changed and self._path is not None:
             write_json(self._path, self._known)
             self._changed = False
 
@@ -111,8 +114,7 @@ def image_hashes(
     hashes: dict[str, dict[str, str]] = {}
 
     def task(volume: Volume) -> None:
-        paths = [path for source in volume.channels for path in source.paths]
-        hashes[volume.id] = {path: files.of(cohort.path(path)) for path in paths}
+        hashes[volume.id] = hashes_of_volume(cohort, volume, files)
 
     workers = workers or os.cpu_count() or 1
     try:
@@ -120,6 +122,16 @@ def image_hashes(
     finally:
         files.save()
     return {volume.id: hashes[volume.id] for volume in cohort.volumes if volume.id in hashes}
+
+
+def hashes_of_volume(cohort: Cohort, volume: Volume, files: FileHashes) -> dict[str, str]:
+    """SHA-256 of the image files of one volume, by path in the cohort.
+
+    Raises:
+        BadInput: If a file cannot be read.
+    """
+    paths = [path for source in volume.channels for path in source.paths]
+    return {path: files.of(cohort.path(path)) for path in paths}
 
 
 def each_volume(

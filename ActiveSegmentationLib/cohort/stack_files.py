@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +13,8 @@ from ActiveSegmentationLib.cohort.grid import PlaneGrid
 from ActiveSegmentationLib.cohort.turns import Turn
 from ActiveSegmentationLib.cohort.types import Geometry
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.common.files import explained, read_json
+from ActiveSegmentationLib.common.files import read_json
+from ActiveSegmentationLib.common.parsing import parsing
 
 FORMAT = 1
 """Version of the files of a stack; to be increased when their content or meaning changes."""
@@ -93,11 +93,8 @@ def map_array(path: Path, shape: Iterable[int]) -> np.ndarray:
     Raises:
         BadInput: If the file is missing, truncated, or has other content.
     """
-    try:
-        with explained(path):
-            images = np.load(path, mmap_mode="r")
-    except ValueError as error:
-        raise BadInput(f"The prepared slices are damaged ({error}).", where=path, advice=REBUILD) from error
+    with parsing(path, "The prepared slices are damaged.", REBUILD):
+        images = np.load(path, mmap_mode="r", allow_pickle=False)
     if images.shape != tuple(shape) or images.dtype != np.float16:
         raise BadInput("The prepared slices are damaged (unexpected size).", where=path, advice=REBUILD)
     return images
@@ -160,11 +157,8 @@ def read_truth(folder: Path, volume_id: str, kind: str) -> np.ndarray | None:
     path = truth_file(folder, volume_id)
     if not path.is_file():
         return None
-    try:
-        with explained(path), np.load(path) as arrays:
-            labels = arrays.get(kind)
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise BadInput("The reference labels are damaged.", where=path, advice=REBUILD) from error
+    with parsing(path, "The reference labels are damaged.", REBUILD), np.load(path, allow_pickle=False) as arrays:
+        labels = arrays.get(kind)
     if labels is not None:
         labels.setflags(write=False)  # it is cached
     return labels

@@ -106,7 +106,7 @@ def read_json(path: Path) -> Any:
         text = path.read_bytes()
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         advice = "Restore the file from a backup, or delete it if it can be created again."
         raise BadInput(f"The file is not valid JSON ({error}).", where=path, advice=advice) from error
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.common.files import atomic_path, explained
+from ActiveSegmentationLib.common.files import atomic_path
+from ActiveSegmentationLib.common.parsing import parsing
 
 
 def cached_embeddings(folder: Path, key: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
@@ -28,12 +28,8 @@ def cached_embeddings(folder: Path, key: str, compute: Callable[[], np.ndarray])
     """
     path = Path(folder) / f"{key}.npy"
     if path.is_file():
-        try:
-            with explained(path):
-                return np.load(path, allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            advice = "Delete this file; it is computed again."
-            raise BadInput(f"The cached embeddings are damaged ({error}).", where=path, advice=advice) from error
+        with parsing(path, "The cached embeddings are damaged.", "Delete this file; it is computed again."):
+            return np.load(path, allow_pickle=False)
     embeddings = np.ascontiguousarray(compute(), dtype=np.float32)
     with atomic_path(path) as temporary:
         np.save(temporary, embeddings, allow_pickle=False)

@@ -52,6 +52,7 @@ class StudyLoop:
         compute: Device and progress reporter.
         settings: Settings of the loop.
         left_out: Why volumes were left out so far, by id.
+        told: Damaged files of the study that were reported so far.
 
     Raises:
         BadInput: If the device is not there, or the study's settings are damaged.
@@ -63,6 +64,7 @@ class StudyLoop:
         self.study = study
         self.left_out: dict[str, BadInput] = {}
         self._leaves_out = leave_out
+        self.told: set[str] = set()
         self.compute = Compute(resolve_device(device), progress=or_silent(progress))
         self.settings = study_settings(study)
 
@@ -144,7 +146,12 @@ class StudyLoop:
     def annotations(self) -> dict[SliceId, SliceAnnotation]:
         """The latest commit of every slice of the volumes that can be used."""
         usable = {volume.id for volume in self.stack.volumes}
-        return {key: found for key, found in self.study.annotations().items() if key.volume in usable}
+        found = self.study.annotations()
+        for problem in map(str, self.study.damaged()):
+            if problem not in self.told:
+                self.told.add(problem)
+                self.progress.message(f"Left out: {problem}")
+        return {key: annotation for key, annotation in found.items() if key.volume in usable}
 
     def accept_changed_images(self) -> list[str]:
         """Accept images that changed on disk; returns the ids of their volumes."""

@@ -9,6 +9,7 @@ from ActiveSegmentationLib.common.lazy import lazy_names
 
 if TYPE_CHECKING:
     from ActiveSegmentationLib.cohort.segments import BACKGROUND_SEGMENT, UNLABELLED_SEGMENT_ID, UNLABELLED_SEGMENT_NAME
+    from ActiveSegmentationLib.study.anchor import Anchor
     from ActiveSegmentationLib.study.annotation_store import ChangedMeanwhile
     from ActiveSegmentationLib.study.annotations import SliceAnnotation, hash_labels
     from ActiveSegmentationLib.study.audit import Audit

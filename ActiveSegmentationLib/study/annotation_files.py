@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import zipfile
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,9 +23,11 @@ import numpy as np
 from ActiveSegmentationLib.cohort import AnnotationKind, SliceId, Volume, slices_first
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import atomic_path, explained, hash_file
+from ActiveSegmentationLib.common.parsing import parsing
 from ActiveSegmentationLib.study.annotations import SliceAnnotation, hash_labels
 from ActiveSegmentationLib.study.labels import LabelSet
 from ActiveSegmentationLib.study.ledger import sweep
+from ActiveSegmentationLib.study.names import annotator_stem
 from ActiveSegmentationLib.study.segment_file import Encoding, read_segments, write_segments
 from ActiveSegmentationLib.study.slice_records import SliceFile
 
@@ -101,12 +103,13 @@ class AnnotationFiles:
         """Path of the label values of an earlier commit of a slice."""
         return self.versions / f"{index}-{labels_sha256[:16]}.npz"
 
-    def keep_version(self, index: int, labels: np.ndarray) -> None:
-        """Keep the label values of a commit that is about to be replaced."""
+    def keep_version(self, index: int, labels: np.ndarray) -> Path:
+        """Keep the label values of a commit that is about to be replaced; returns the file."""
         path = self.version(index, hash_labels(labels))
         if not path.is_file():
             with atomic_path(path) as temporary:
                 np.savez_compressed(temporary, labels=labels)
+        return path
 
     def read_version(self, index: int, labels_sha256: str) -> np.ndarray:
         """Label values of an earlier commit of a slice, (rows, columns) uint8.
@@ -116,11 +119,8 @@ class AnnotationFiles:
         """
         path = self.version(index, labels_sha256)
         advice = "The latest commit of the slice is not affected."
-        try:
-            with explained(path), np.load(path, allow_pickle=False) as stored:
-                labels = np.asarray(stored["labels"], dtype=np.uint8)
-        except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise BadInput("The earlier version is damaged.", where=path, advice=advice) from error
+        with parsing(path, "The earlier version is damaged.", advice), np.load(path, allow_pickle=False) as stored:
+            labels = np.asarray(stored["labels"], dtype=np.uint8)
         if hash_labels(labels) != labels_sha256:
             raise BadInput("The earlier version differs from what was committed.", where=path, advice=advice)
         return labels
@@ -129,14 +129,18 @@ class AnnotationFiles:
         """Content of the slices file, raw and parsed, or None if there is none.
 
         Raises:
-            BadInput: If it is damaged or belongs to another volume or grid.
+            BadInput: If it is damaged or belongs to another volume, grid or annotator.
         """
         with explained(self.slices):
             try:
                 content = self.slices.read_bytes()
             except FileNotFoundError:
                 return None
-        return content, SliceFile.from_bytes(content, self.slices).check(volume, self.slices)
+        file = SliceFile.from_bytes(content, self.slices).check(volume, self.slices)
+        if annotator_stem(file.annotator) != unicodedata.normalize("NFC", self.stem):
+            advice = "Move the file out of the study; 'audit' says whether it was ever committed."
+            raise BadInput(f"The file names another annotator, '{file.annotator}'.", where=self.slices, advice=advice)
+        return content, file
 
     def read_labels(self, volume: Volume) -> CommittedSlices:
         """The slices file with the label values of its committed slices.

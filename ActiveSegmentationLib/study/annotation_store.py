@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -47,15 +48,25 @@ class AnnotationStore:
         volumes: The cohort's volumes by id.
         labels: The label set.
         ledger: Makes the changes.
+        images: Hash of a volume's image files, None if they cannot be read.
     """
 
-    def __init__(self, folder: Path, volumes: Mapping[str, Volume], labels: LabelSet, ledger: Ledger) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        volumes: Mapping[str, Volume],
+        labels: LabelSet,
+        ledger: Ledger,
+        images: Callable[[Volume], str | None],
+    ) -> None:
         self._folder = folder
         self._volumes = volumes
         self._labels = labels
         self._ledger = ledger
+        self._images = images
         self._known: dict[Path, tuple[str, list[SliceAnnotation]]] = {}
         self._files: dict[Path, tuple[tuple[int, int, int], SliceFile]] = {}
+        self._damaged: dict[Path, BadInput] = {}
 
     def commit(
         self, annotations: Sequence[SliceAnnotation], expected: Mapping[SliceId, str | None] | None = None
@@ -100,7 +111,7 @@ class AnnotationStore:
             file = self._current(files, volume, group[0].annotator)
             for annotation in group:
                 _require_expected(file, annotation.slice, expected)
-            self._keep_versions(files, file, volume, group)
+            kept = self._keep_versions(files, file, volume, group)
             stored = files.read_stored(volume) if file.committed() else _nothing(volume)
             planes, encoding = slices_first(stored, volume.axis), Encoding(file.background_value)
             for annotation in group:
@@ -108,14 +119,15 @@ class AnnotationStore:
                 record = file.record(annotation.slice.index).with_commit(annotation)
                 file = file.with_record(annotation.slice.index, record)
             file = replace(file, segments_sha256=files.prepare(stored, file, volume, self._labels))
-            events = [_commit_event(file, annotation.slice.index) for annotation in group]
+            images = {"images_sha256": self._images(volume)}
+            events = [{**_commit_event(file, annotation.slice.index), **images} for annotation in group]
             moves = [(files.pending, files.segments)]
-            writer.apply(Change(files.slices, file.to_bytes(), events, moves))
+            writer.apply(Change(files.slices, file.to_bytes(), events, moves, kept))
 
     def _keep_versions(
         self, files: AnnotationFiles, file: SliceFile, volume: Volume, group: Sequence[SliceAnnotation]
-    ) -> None:
-        """Keep the pixels of commits that are about to be replaced."""
+    ) -> list[Path]:
+        """Keep the pixels of commits that are about to be replaced; returns the files that hold them."""
         known = file.committed()
         replaced = [
             annotation.slice.index
@@ -125,8 +137,8 @@ class AnnotationStore:
         ]
         if replaced:
             labels = files.read_labels(volume).labels
-            for index in replaced:
-                files.keep_version(index, labels[index])
+            return [files.keep_version(index, labels[index]) for index in replaced]
+        return []
 
     def version(self, slice_id: SliceId, annotator: str, labels_sha256: str) -> np.ndarray:
         """Label values of an earlier commit; see ``Study.version_labels``."""
@@ -186,10 +198,12 @@ class AnnotationStore:
     def files(self, volume_id: str | None = None) -> Iterator[tuple[AnnotationFiles, Volume]]:
         """The files of every annotator in every volume, or in one volume, in order of their names.
 
+        Folders of volumes that the cohort does not have are left out, see ``unknown_volumes``.
+
         Raises:
-            BadInput: If there are annotations of a volume that the cohort does not have.
+            BadInput: If ``volume_id`` is not a volume.
         """
-        for name in _names(self._folder) if volume_id is None else [volume_id]:
+        for name in self._known_volumes() if volume_id is None else [volume_id]:
             for file in _names(self._folder / name):
                 if file.endswith(_SLICES) and not file.startswith("."):
                     yield (
@@ -197,15 +211,51 @@ class AnnotationStore:
                         require_volume(self._volumes, name),
                     )
 
+    def _known_volumes(self) -> list[str]:
+        return [name for name in _names(self._folder) if name in self._volumes]
+
+    def unknown_volumes(self) -> list[str]:
+        """Names of folders with annotations of volumes that the cohort does not have."""
+        others = [name for name in _names(self._folder) if name not in self._volumes]
+        return [name for name in others if any(file.endswith(_SLICES) for file in _names(self._folder / name))]
+
+    def stems(self) -> set[str]:
+        """File stems of all annotators that have files."""
+        return {files.stem for files, _ in self.files()}
+
     def slice_files(self, volume_id: str | None = None) -> Iterator[SliceFile]:
         """The slice records of every annotator and volume, or of one volume; reads no label map.
 
-        Unchanged files are not read again.
+        Unchanged files are not read again. Damaged files are left out, see ``damaged``.
         """
         for files, volume in self.files(volume_id):
-            found = self._parsed(files, volume)
+            found = None
+            with self._setting_damage_aside(files.slices):
+                found = self._parsed(files, volume)
             if found is not None:
                 yield found
+
+    @contextlib.contextmanager
+    def _setting_damage_aside(self, path: Path) -> Iterator[None]:
+        """Within this block a file that cannot be used is noted; it does not stop the others."""
+        try:
+            yield
+        except BadInput as problem:
+            self._damaged[path] = problem
+        else:
+            self._damaged.pop(path, None)
+
+    def damaged(self) -> list[BadInput]:
+        """What could not be used when the annotations were last read, with what to do about it."""
+        unknown = [
+            BadInput(
+                f"The study has no volume '{name}'; its annotations are not used.",
+                where=self._folder / name,
+                advice="Index the cohort as it was when they were made, or move the folder out of the study.",
+            )
+            for name in self.unknown_volumes()
+        ]
+        return [*unknown, *(self._damaged[path] for path in sorted(self._damaged))]
 
     def _parsed(self, files: AnnotationFiles, volume: Volume) -> SliceFile | None:
         with explained(files.slices):
@@ -224,25 +274,36 @@ class AnnotationStore:
         return found[1]
 
     def annotations(self, volume_id: str | None = None) -> Iterator[SliceAnnotation]:
-        """Every annotator's latest commit of every slice, or of one volume's; unchanged files are not read again."""
-        for files, volume in self.files(volume_id):
-            found = files.read_slices(volume)
-            if found is None:
-                continue
-            known = self._known.get(files.slices)
-            if known is None or known[0] != digest(found[0]):
-                committed = files.read_labels(volume)
-                known = committed.digest, committed.annotations()
-                self._known[files.slices] = known
-            yield from known[1]
+        """Every annotator's latest commit of every slice, or of one volume's.
 
-    def problems(self) -> Iterator[str]:
-        """Files of the folder that cannot be read or do not belong together."""
-        for files, volume in self.files():
-            try:
-                files.read_labels(volume)
-            except BadInput as problem:
-                yield str(problem)
+        Unchanged files are not read again. Damaged files are left out, see ``damaged``.
+        """
+        for files, volume in self.files(volume_id):
+            found: list[SliceAnnotation] = []
+            with self._setting_damage_aside(files.slices):
+                found = self._annotations_of(files, volume)
+            yield from found
+
+    def _annotations_of(self, files: AnnotationFiles, volume: Volume) -> list[SliceAnnotation]:
+        found = files.read_slices(volume)
+        if found is None:
+            return []
+        known = self._known.get(files.slices)
+        if known is None or known[0] != digest(found[0]):
+            committed = files.read_labels(volume)
+            known = committed.digest, committed.annotations()
+            self._known[files.slices] = known
+        return known[1]
+
+    def require_usable(self, volume_id: str, stem: str) -> None:
+        """Refuse a volume in which the files of an annotator are damaged.
+
+        Raises:
+            BadInput: Naming the file and what to do.
+        """
+        problem = self._damaged.get(AnnotationFiles(self._folder / volume_id, stem).slices)
+        if problem is not None:
+            raise problem
 
 
 def _require_expected(file: SliceFile, slice_id: SliceId, expected: Mapping[SliceId, str | None]) -> None:

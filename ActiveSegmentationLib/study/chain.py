@@ -49,12 +49,12 @@ class HashChain:
         lines = []
         for event in events:
             last = self._record(event, last)
-            lines.append(json.dumps(last, ensure_ascii=False, allow_nan=False))
+            lines.append(_line_of(last))
         with explained(self.path):
             make_folder(self.path.parent)
             is_new = not self.path.exists()
             with open(self.path, "ab") as file:
-                file.write("".join(f"{line}\n" for line in lines).encode("utf-8"))
+                file.write(b"".join(line + b"\n" for line in lines))
                 file.flush()
                 os.fsync(file.fileno())
             if is_new:
@@ -127,29 +127,32 @@ class HashChain:
 
     def records(self) -> list[dict[str, Any]]:
         """All records that can be read, in order; ``problems`` says whether they can be trusted."""
-        return [record for _, record in self._lines() if isinstance(record, dict)]
+        parsed = (_parsed(line) for _, line in self._lines())
+        return [record for record in parsed if isinstance(record, dict)]
 
-    def _lines(self) -> Iterator[tuple[int, Any]]:
-        """Line numbers from 1 with the parsed line, None if it is not JSON; without an incomplete last line."""
+    def _lines(self) -> Iterator[tuple[int, bytes]]:
+        """Line numbers from 1 with the line, without an incomplete last line."""
         with explained(self.path):
             data = self.path.read_bytes() if self.path.is_file() else b""
         *lines, rest = data.split(b"\n")
         if _intact(rest):
             lines.append(rest)
-        for number, line in enumerate(lines, start=1):
-            yield number, _parsed(line)
+        yield from enumerate(lines, start=1)
 
     def problems(self) -> list[str]:
         """Problems of the chain, one sentence each; empty if it is complete and unchanged."""
         found: list[str] = []
         previous, seq = self._start, 0
-        for number, record in self._lines():
+        for number, line in self._lines():
+            record = _parsed(line)
             where = f"{self.path.name}, line {number}"
             if not isinstance(record, dict) or not {"seq", "previous", "hash"} <= record.keys():
                 found.append(f"{where}: this is not a record.")
                 continue
-            if record["hash"] != _hash_of(record):
+            if not isinstance(record["seq"], int) or record["hash"] != _hash_of(record) or _line_of(record) != line:
                 found.append(f"{where}: the record was changed after it was written.")
+                if not isinstance(record["seq"], int):
+                    continue
             if record["previous"] != previous or record["seq"] != seq + 1:
                 found.append(f"{where}: the record does not follow the one before; lines were removed, added or moved.")
             previous, seq = record["hash"], record["seq"]
@@ -160,17 +163,25 @@ class HashChain:
         return found
 
 
+def _line_of(record: dict[str, Any]) -> bytes:
+    """A record as it is written; empty if it cannot be written, which no record of ours is."""
+    try:
+        return json.dumps(record, ensure_ascii=False, allow_nan=False).encode("utf-8")
+    except ValueError:
+        return b""
+
+
 def _parsed(line: bytes) -> Any:
     try:
         return json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 
 def _hash_of(record: dict[str, Any]) -> str | None:
     try:
         return hash_json({name: value for name, value in record.items() if name != "hash"})
-    except ValueError:  # NaN, which no record of ours holds
+    except (ValueError, RecursionError):  # NaN, for example, which no record of ours holds
         return None
 
 

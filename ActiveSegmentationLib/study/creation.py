@@ -58,7 +58,8 @@ def write_new(folder: Path, record: StudyRecord, cohort: Cohort) -> None:
         write_json(draft / COHORT_FILE, cohort.to_json())
         write_bytes(draft / STUDY_FILE, record.to_bytes())
         with Ledger(draft, record.id).writing(STUDY_STEM) as writer:
-            writer.append([{"event": "created", "study": record.id, "annotation": str(record.annotation)}])
+            event = {"event": "created", "study": record.id, "annotation": str(record.annotation)}
+            writer.append([event], [draft / STUDY_FILE, draft / COHORT_FILE])
         with explained(folder):
             if folder.is_dir():
                 draft.chmod(stat.S_IMODE(folder.stat().st_mode))

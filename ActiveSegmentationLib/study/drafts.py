@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob
 import io
 import itertools
-import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from ActiveSegmentationLib.cohort import AnnotationKind, SliceId, Volume
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import atomic_path, explained, hash_bytes
+from ActiveSegmentationLib.common.parsing import parsing
 from ActiveSegmentationLib.study.annotations import check_slice
 from ActiveSegmentationLib.study.names import annotator_stem
 from ActiveSegmentationLib.study.times import now
@@ -131,9 +131,9 @@ class DraftStore:
         return {draft.slice: draft for draft in sorted(drafts, key=lambda draft: draft.slice)}
 
     def _read(self, path: Path) -> Draft:
-        try:
-            with explained(path):
-                content = path.read_bytes()
+        advice = "Delete this file: uncommitted strokes in it are lost; committed slices are unaffected."
+        with parsing(path, "The draft is damaged.", advice):
+            content = path.read_bytes()
             with np.load(io.BytesIO(content), allow_pickle=False) as stored:
                 planes = dict(zip(stored["segments"].tolist(), stored["planes"], strict=True))
                 draft = Draft(
@@ -144,9 +144,6 @@ class DraftStore:
                     prelabel=str(stored["prelabel"]) or None,
                     saved_at=str(stored["saved_at"]),
                 )
-        except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            advice = "Delete this file: uncommitted strokes in it are lost; committed slices are unaffected."
-            raise BadInput("The draft is damaged.", where=path, advice=advice) from error
         self._seen[path] = hash_bytes(content)
         return draft
 

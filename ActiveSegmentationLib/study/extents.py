@@ -10,6 +10,7 @@ from typing import Any
 from ActiveSegmentationLib.cohort import Volume
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import read_json
+from ActiveSegmentationLib.common.parsing import parsing
 from ActiveSegmentationLib.study.ledger import Change, Ledger
 from ActiveSegmentationLib.study.names import STUDY_STEM
 from ActiveSegmentationLib.study.volumes import require_included, require_volume
@@ -53,15 +54,16 @@ class ExtentStore:
         if not self._path.is_file():
             return {}
         value = read_json(self._path)
-        try:
+        advice = "Restore the file from a backup, or delete it and mark the volumes again."
+        with parsing(self._path, "The marked extents are damaged.", advice):
             if value["format"] != _FORMAT:
                 raise ValueError(f"format {value['format']}")
             found = {str(volume): (int(first), int(last)) for volume, (first, last) in value["extents"].items()}
             for volume, (first, last) in found.items():
-                self._check(volume, first, last)
-        except (KeyError, TypeError, ValueError, AttributeError, BadInput) as error:
-            advice = "Restore the file from a backup, or delete it and mark the volumes again."
-            raise BadInput(f"The marked extents are damaged ({error}).", where=self._path, advice=advice) from error
+                try:
+                    self._check(volume, first, last)
+                except BadInput as error:
+                    raise ValueError(str(error)) from error
         return dict(sorted(found.items()))
 
     def mark(self, volume_id: str, first: int, last: int) -> None:

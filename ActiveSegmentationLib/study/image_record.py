@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ActiveSegmentationLib.cohort import Volume
+from ActiveSegmentationLib.cohort import Cohort
+from ActiveSegmentationLib.cohort.stack_contents import FileHashes, hashes_of_volume
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.common.files import read_json
+from ActiveSegmentationLib.common.files import hash_json, read_json
 from ActiveSegmentationLib.study.ledger import Change, Ledger
 from ActiveSegmentationLib.study.names import STUDY_STEM
 from ActiveSegmentationLib.study.study_file import COHORT_FILE
@@ -32,16 +33,17 @@ class ImageRecord:
 
     Args:
         folder: Folder of the study.
-        root: Folder of the cohort, for messages.
-        volumes: The cohort's volumes by id.
+        cohort: The images.
         ledger: Makes the changes.
     """
 
-    def __init__(self, folder: Path, root: Path, volumes: Mapping[str, Volume], ledger: Ledger) -> None:
+    def __init__(self, folder: Path, cohort: Cohort, ledger: Ledger) -> None:
         self._path = folder / COHORT_FILE
-        self._root = root
-        self._volumes = volumes
+        self._cohort = cohort
+        self._root = cohort.root
+        self._volumes = {volume.id: volume for volume in cohort.volumes}
         self._ledger = ledger
+        self._files = FileHashes()
 
     def changed(self, hashes: ImageHashes) -> dict[str, list[str]]:
         """By volume, the files whose content differs from the record; volumes without a record are left out."""
@@ -67,6 +69,33 @@ class ImageRecord:
             lines = [f"  {volume}: {_shortened(paths)}" for volume, paths in changed.items()]
             message = f"The images of {len(changed)} volume(s) changed since this study first used them:\n"
             raise BadInput(message + "\n".join(lines) + "\n", where=self._root, advice=ADVICE)
+
+    def digest(self, volume_id: str) -> str | None:
+        """One hash of the image files of a volume as they are now, None if they cannot be read.
+
+        A file is read again only when its size or a time has changed.
+        """
+        volume = self._volumes.get(volume_id)
+        try:
+            return None if volume is None else hash_json(hashes_of_volume(self._cohort, volume, self._files))
+        except BadInput:
+            return None
+
+    def problems(self, volumes: Iterable[str]) -> list[str]:
+        """Volumes whose image files cannot be read, or are not those that were recorded; one sentence each."""
+        problems = []
+        for name in volumes:
+            if name not in self._volumes:
+                continue
+            try:
+                found = hashes_of_volume(self._cohort, self._volumes[name], self._files)
+            except BadInput as problem:
+                problems.append(f"{name}: the images cannot be read: {problem}")
+                continue
+            changed = self.changed({name: found}).get(name, [])
+            if changed:
+                problems.append(f"{name}: the images are not those that were recorded: {_shortened(changed)}.")
+        return problems
 
     def record(self, hashes: ImageHashes) -> None:
         """Record the content of volumes without a record; the others stay as they are.

@@ -19,9 +19,13 @@ from typing import Any
 from ActiveSegmentationLib.common.durability import sync_above
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained, hash_file, read_json, write_bytes, write_json
+from ActiveSegmentationLib.common.parsing import parsing
 from ActiveSegmentationLib.study.chain import HashChain
 from ActiveSegmentationLib.study.locks import file_lock
 from ActiveSegmentationLib.study.times import now
+
+FILES = "files"
+"""Field of an audit record with the SHA-256 of every file that the change has written, by path in the study."""
 
 WAIT = 30.0
 """Seconds to wait for another process that writes to the same chain; a commit takes well under one."""
@@ -36,12 +40,14 @@ class Change:
         content: Its new content.
         events: Audit records to append, each with "event" and fields of its own.
         moves: Pairs (prepared file, its destination).
+        kept: Further files that belong to the change; their hashes are recorded too.
     """
 
     target: Path
     content: bytes
     events: Sequence[dict[str, Any]]
     moves: Sequence[tuple[Path, Path]] = ()
+    kept: Sequence[Path] = ()
 
 
 class Ledger:
@@ -50,17 +56,22 @@ class Ledger:
     Args:
         folder: Folder of the study.
         study_id: Id of the study, bound into every chain.
+
+    Attributes:
+        study_id: Id of the study.
+        damaged: What could not be finished or undone by the last ``recover``.
     """
 
     def __init__(self, folder: Path, study_id: str) -> None:
+        self.study_id = study_id
         self._study = folder
         self._folder = folder / "audit"
-        self._id = study_id
         self._synced: set[Path] = set()
+        self.damaged: list[BadInput] = []
 
     def chain(self, stem: str) -> HashChain:
         """The audit chain of the writer with this file stem."""
-        return HashChain(self._folder / f"{stem}.jsonl", (self._id, stem))
+        return HashChain(self._folder / f"{stem}.jsonl", (self.study_id, stem))
 
     def stems(self) -> list[str]:
         """File stems of all writers so far, sorted."""
@@ -78,28 +89,45 @@ class Ledger:
             BadInput: If another process writes to it for longer than ``wait`` seconds, or its last record is damaged.
         """
 
-        def busy() -> BadInput:
-            advice = "Let the other program finish, and give every annotator a different name."
-            return BadInput(f"Another process is writing as '{stem}'.", where=self._study, advice=advice)
-
-        with file_lock(self._folder / f".{stem}.lock", wait, busy):
+        with self.reading(stem, wait):
             writer = Writer(self._study, self.chain(stem), self._journal(stem), self._synced)
             writer.settle()
             self.chain(stem).last()
             yield writer
 
-    def recover(self) -> None:
-        """Finish or undo interrupted changes of all chains; chains that are in use are skipped.
+    @contextlib.contextmanager
+    def reading(self, stem: str, wait: float) -> Iterator[None]:
+        """Keep other processes from writing to this chain within the block.
 
         Raises:
-            BadInput: If there is something to settle and the folder cannot be written.
+            BadInput: If another process writes to it for longer than ``wait`` seconds.
         """
+
+        def busy() -> BadInput:
+            advice = "Let the other program finish, and give every annotator a different name."
+            return BadInput(f"Another process is writing as '{stem}'.", where=self._study, advice=advice)
+
+        with file_lock(self._folder / f".{stem}.lock", wait, busy):
+            yield
+
+    def recover(self) -> None:
+        """Finish or undo interrupted changes of all chains.
+
+        Chains that are in use are skipped. Damaged chains and journals are noted in ``damaged``: they stop what their
+        own annotator does, not the others.
+        """
+        self.damaged = []
         for stem in self.unsettled():
             lock = file_lock(self._folder / f".{stem}.lock", 0, lambda: _Busy("The chain is in use."))
-            with contextlib.suppress(_Busy), lock:
-                writer = Writer(self._study, self.chain(stem), self._journal(stem), self._synced)
-                writer.settle()
-                writer.repair()
+            try:
+                with lock:
+                    writer = Writer(self._study, self.chain(stem), self._journal(stem), self._synced)
+                    writer.settle()
+                    writer.repair()
+            except _Busy:
+                continue
+            except BadInput as problem:
+                self.damaged.append(problem)
 
     def unsettled(self) -> list[str]:
         """Stems of the chains with an unfinished change or an incomplete last line."""
@@ -152,11 +180,16 @@ class Writer:
         """
         transaction = uuid.uuid4().hex
         events = [{"time": now(), **event, "transaction": transaction} for event in change.events]
+        prepared = {source: hash_file(source) for source, _ in change.moves}
+        target = {self._relative(change.target): hashlib.sha256(change.content).hexdigest()}
+        moved = {self._relative(place): prepared[source] for source, place in change.moves}
+        kept = {self._relative(path): hash_file(path) for path in change.kept if path != change.target}
+        events[-1][FILES] = {**kept, **moved, **target}
         journal = {
             "target": self._relative(change.target),
-            "sha256": hashlib.sha256(change.content).hexdigest(),
+            "sha256": target[self._relative(change.target)],
             "moves": [[self._relative(source), self._relative(place)] for source, place in change.moves],
-            "prepared": {self._relative(source): hash_file(source) for source, _ in change.moves},
+            "prepared": {self._relative(source): digest for source, digest in prepared.items()},
             "events": events,
         }
         write_json(self._journal, journal)
@@ -171,9 +204,15 @@ class Writer:
                 sync_above(folder, self._study)
             self._synced.add(folder)
 
-    def append(self, events: Sequence[dict[str, Any]]) -> None:
-        """Append audit records without changing a file."""
-        self._chain.append(events)
+    def append(self, events: Sequence[dict[str, Any]], files: Sequence[Path] = ()) -> None:
+        """Append audit records without changing a file.
+
+        Args:
+            events: The records.
+            files: Files whose hashes the last record shall hold.
+        """
+        recorded = {self._relative(path): hash_file(path) for path in files}
+        self._chain.append([*events[:-1], {**events[-1], **({FILES: recorded} if recorded else {})}])
 
     def settle(self) -> None:
         """Finish or undo the change that a crash interrupted, if there is one.
@@ -185,16 +224,14 @@ class Writer:
         if not self._journal.is_file():
             return
         journal = read_json(self._journal)
-        try:
+        advice = "Move the file away; at most the commit that was being written is missing then."
+        with parsing(self._journal, "The journal is damaged.", advice, reason=False):
             target = self._inside(journal["target"])
             done = target.is_file() and hash_file(target) == journal["sha256"]
             if done:
                 self._finish(journal, self._missing(journal["events"]))
             else:
                 self._undo(journal)
-        except (KeyError, TypeError, ValueError) as error:
-            advice = "Move the file away; at most the commit that was being written is missing then."
-            raise BadInput("The journal is damaged.", where=self._journal, advice=advice) from error
 
     def repair(self) -> None:
         """Move an incomplete last line of the chain aside, and record it."""

@@ -12,6 +12,7 @@ from typing import Any
 from ActiveSegmentationLib.cohort import SliceId, Volume
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained, read_json, write_json
+from ActiveSegmentationLib.common.parsing import parsing
 from ActiveSegmentationLib.study.annotations import check_slice
 from ActiveSegmentationLib.study.ledger import Change, Ledger
 from ActiveSegmentationLib.study.names import STUDY_STEM, check_record_name
@@ -213,11 +214,8 @@ class RequestStore:
             known = ", ".join(map(str, self.rounds())) or "none"
             raise BadInput(f"Round {number} has no requests.", where=path, advice=f"Rounds with requests: {known}.")
         value = read_json(path)
-        try:
+        with parsing(path, "The file is damaged.", "Restore the file from a backup."):
             return RequestList.from_json(value)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            advice = "Restore the file from a backup."
-            raise BadInput(f"The file is damaged ({error!r}).", where=path, advice=advice) from error
 
     def write_record(self, number: int, name: str, value: Mapping[str, Any]) -> Path:
         """Write ``<name>.json`` ("config", "metrics") of a round, replacing an earlier one; returns its path.

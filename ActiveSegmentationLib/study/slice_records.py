@@ -11,6 +11,7 @@ from typing import Any
 
 from ActiveSegmentationLib.cohort import Volume
 from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.parsing import parsing
 from ActiveSegmentationLib.study.annotations import SliceAnnotation, hash_labels
 
 SLICES_SCHEMA = 1
@@ -155,7 +156,7 @@ class SliceFile:
         Raises:
             BadInput: If the content is damaged, or made by a newer version; names ``path``.
         """
-        try:
+        with parsing(path, "The file is damaged.", "Restore the file from a backup."):
             value = json.loads(content)
             if value["schema"] > SLICES_SCHEMA:
                 advice = "Update ActiveSegmentation."
@@ -169,9 +170,6 @@ class SliceFile:
                 segments_sha256=value["segments_sha256"],
                 slices={int(index): SliceRecord.from_json(record) for index, record in value["slices"].items()},
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            advice = "Restore the file from a backup."
-            raise BadInput(f"The file is damaged ({error}).", where=path, advice=advice) from error
 
     def check(self, volume: Volume, path: Path) -> SliceFile:
         """This file, if it belongs to the volume as it is now.

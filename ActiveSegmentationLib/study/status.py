@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ActiveSegmentationLib.cohort import SliceId
+from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.study.slice_records import SliceFile
 
 if TYPE_CHECKING:
@@ -18,8 +21,15 @@ def study_status(study: Study) -> dict[str, Any]:
     volumes = [volume for volume in study.cohort.volumes if volume.id not in excluded]
     files = list(study.slice_files())
     skipped = study.skipped()
+    damaged = [str(problem) for problem in study.damaged()]
     annotated = {SliceId(file.volume, index) for file in files for index in file.committed()}
-    rounds = [_round(study, number, annotated, set(skipped)) for number in study.requests.rounds()]
+    rounds = []
+    for number in study.requests.rounds():
+        with _noting(damaged):
+            rounds.append(_round(study, number, annotated, set(skipped)))
+    extents: dict[str, list[int]] = {}
+    with _noting(damaged):
+        extents = {volume: list(both) for volume, both in study.extents.all().items()}
     return {
         "volumes": len(volumes),
         "slices": sum(volume.slice_count for volume in volumes),
@@ -33,8 +43,18 @@ def study_status(study: Study) -> dict[str, Any]:
         "rounds": rounds,
         "patients": _patients(study, files, annotated, skipped),
         "annotators": _annotators(files),
-        "extents": {volume: list(both) for volume, both in study.extents.all().items()},
+        "extents": extents,
+        "damaged": damaged,
     }
+
+
+@contextlib.contextmanager
+def _noting(damaged: list[str]) -> Iterator[None]:
+    """Within this block a file that cannot be read is noted and does not stop the rest."""
+    try:
+        yield
+    except BadInput as problem:
+        damaged.append(str(problem))
 
 
 def _round(study: Study, number: int, annotated: set[SliceId], skipped: set[SliceId]) -> dict[str, Any]:

@@ -77,12 +77,14 @@ class Study:
         self._ledger = Ledger(folder, record.id)
         self._lock = StudyLock(folder)
         self._volumes = volumes = {volume.id: volume for volume in cohort.volumes}
-        self._store = AnnotationStore(folder / "annotations", volumes, record.labels, self._ledger)
+        self.images = ImageRecord(folder, cohort, self._ledger)
+        self._store = AnnotationStore(
+            folder / "annotations", volumes, record.labels, self._ledger, lambda volume: self.images.digest(volume.id)
+        )
         self.requests = RequestStore(folder / "rounds", volumes, self._ledger, self.excluded)
         self.drafts = DraftStore(folder / "drafts", volumes)
         self.extents = ExtentStore(folder, volumes, self._ledger, self.excluded)
-        self.images = ImageRecord(folder, cohort.root, volumes, self._ledger)
-        self.audit = Audit(folder / "audit", self._ledger, self._store)
+        self.audit = Audit(folder / "audit", self._ledger, self._store, self.images)
 
     @classmethod
     def create(
@@ -140,11 +142,7 @@ class Study:
         return study
 
     def recover(self) -> None:
-        """Finish or undo interrupted changes; changes in progress are left alone.
-
-        Raises:
-            BadInput: If there is something to settle and the study cannot be written.
-        """
+        """Finish or undo interrupted changes; changes in progress are left alone, damaged ones are noted."""
         self._ledger.recover()
 
     @contextlib.contextmanager
@@ -287,8 +285,11 @@ class Study:
             include_excluded: Also commits on excluded volumes.
             volume: Only commits on this volume; no other file is read. Default: all volumes.
 
+        Files that are damaged, were changed outside the study, or belong to no volume of the cohort are left out;
+        ``damaged`` tells which.
+
         Raises:
-            BadInput: If a file is damaged, was changed outside the study, or belongs to no volume of the cohort.
+            BadInput: If both an annotator and a volume are named, and this annotator's files of it are damaged.
         """
         stem = None if annotator is None else annotator_stem(annotator)
         excluded = {} if include_excluded else self.excluded()
@@ -299,7 +300,13 @@ class Study:
             known = latest.get(found.slice)
             if known is None or _age(known) < _age(found):
                 latest[found.slice] = found
+        if volume is not None and stem is not None:
+            self._store.require_usable(volume, stem)
         return dict(sorted(latest.items()))
+
+    def damaged(self) -> list[BadInput]:
+        """Files that were left out when the study was opened or its annotations were last read, and what to do."""
+        return [*self._ledger.damaged, *self._store.damaged()]
 
     def skipped(self) -> dict[SliceId, str]:
         """The reason for each slice that is skipped and not committed, without excluded volumes."""
@@ -385,7 +392,8 @@ class Study:
         Returns:
             "volumes", "slices" (without excluded volumes), "excluded", "annotation", "annotated", "skipped",
             "flagged", "open" (requests of the latest round), "seconds" by kind, "rounds" (a list), "patients" and
-            "annotators" (by name), "extents" (by volume; first and last slice, counted from 0).
+            "annotators" (by name), "extents" (by volume; first and last slice, counted from 0), "damaged" (what was
+            left out, one text each).
         """
         return study_status(self)
 

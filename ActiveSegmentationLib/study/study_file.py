@@ -13,6 +13,7 @@ from typing import Any
 from ActiveSegmentationLib.cohort import AnnotationKind, Cohort
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import read_json, write_json
+from ActiveSegmentationLib.common.parsing import parsing
 from ActiveSegmentationLib.study.labels import LabelSet
 from ActiveSegmentationLib.study.names import check_volume_ids
 
@@ -71,7 +72,7 @@ class StudyRecord:
         Raises:
             BadInput: If something is missing or malformed.
         """
-        try:
+        with parsing(path, "The file is damaged.", "Restore the file from a backup."):
             return cls(
                 id=value["id"],
                 created=value["created"],
@@ -81,9 +82,6 @@ class StudyRecord:
                 settings=value["settings"],
                 excluded=dict(value["excluded"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
-            advice = "Restore the file from a backup."
-            raise BadInput(f"The file is damaged ({error!r}).", where=path, advice=advice) from error
 
 
 def _from_0(value: dict[str, Any]) -> dict[str, Any]:
@@ -114,12 +112,9 @@ def migrated(value: dict[str, Any], path: Path) -> dict[str, Any]:
         advice = "Update ActiveSegmentation to open it."
         raise BadInput(f"The study was made by a newer version (schema {version}).", where=path, advice=advice)
     value = copy.deepcopy(value)
-    try:
+    with parsing(path, "The file is damaged.", "Restore the file from a backup."):
         for number in range(version, SCHEMA):
             value = {**MIGRATIONS[number](value), "schema": number + 1}
-    except (KeyError, TypeError) as error:
-        advice = "Restore the file from a backup."
-        raise BadInput(f"The file is damaged ({error!r}).", where=path, advice=advice) from error
     return value
 
 
@@ -150,11 +145,8 @@ def read_cohort(folder: Path, record: StudyRecord) -> Cohort:
     """
     path = folder / COHORT_FILE
     root = Path(os.path.normpath(folder.resolve() / record.cohort_root))
-    try:
+    with parsing(path, "The file is damaged.", "Restore the file from a backup."):
         cohort = Cohort.from_json(read_json(path), root)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        advice = "Restore the file from a backup."
-        raise BadInput(f"The file is damaged ({error!r}).", where=path, advice=advice) from error
     check_volume_ids(volume.id for volume in cohort.volumes)
     if not root.exists():
         advice = f"Move them back, or set their new location: activesegmentation relocate {folder} COHORT"

@@ -7,6 +7,7 @@ import os
 import pytest
 from lying_disk import LyingDisk
 from power_loss import attack as cut_power
+from tampering import attack as tamper
 
 
 @pytest.mark.skipif(os.name == "nt", reason="folders cannot be synced on Windows")
@@ -44,3 +45,9 @@ def test_the_disk_model_loses_what_is_not_synced(tmp_path):
     assert all(files == {"folder": None, "folder/file": b"content"} for files in all_synced)
     assert {"folder": None, "folder/file": b"content"} in renamed
     assert {"folder": None, "folder/other": b"content"} in renamed
+
+
+def test_the_audit_notices_flipped_bytes_cuts_and_swapped_lines(tmp_path):
+    outcomes = tamper(tmp_path / "work", most=300)
+    assert sum(outcome.tried for outcome in outcomes) == 300
+    assert not any(outcome.faults for outcome in outcomes), outcomes

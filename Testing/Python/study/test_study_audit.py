@@ -112,7 +112,7 @@ def test_a_line_that_is_no_record_is_found(study, line):
 def test_a_removed_file_is_found(study):
     (study.folder / "audit" / "anna.jsonl").unlink()
     problems = study.audit.verify()
-    assert len(problems) == 2
+    assert len(problems) == 3
     assert all("has no audit record" in problem for problem in problems)
 
 
@@ -220,3 +220,159 @@ def test_lines_with_unusual_separators_are_one_record(tmp_path):
     chain.append([{"event": "e", "note": "a\u2028b\nc\x85d"}, {"event": "f"}])
     assert [record["event"] for record in chain.records()] == ["e", "f"]
     assert chain.problems() == []
+
+
+def rewritten(study, change, name="anna"):
+    """The chain as a version without hashes of files would have written it, with changed records."""
+    chain = HashChain(study.folder / "audit" / f"{name}.jsonl", (study.id, name))
+    records = chain.records()
+    chain.path.unlink()
+    for record in records:
+        record.pop("files", None)
+    chain.append(change(records))
+
+
+FIELDS = {"round": 7, "seconds": 99.5, "kind": "scribble", "prelabel": "model", "committed_at": "2020-01-01"}
+
+
+@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("legacy", [False, True])
+def test_every_field_of_a_commit_is_covered(study, field, legacy):
+    if legacy:
+        rewritten(study, lambda records: records)
+    assert study.audit.verify() == []
+    path = study.folder / "annotations" / "v000" / "anna.slices.json"
+    value = json.loads(path.read_text())
+    value["slices"]["0"]["versions"][0][field] = FIELDS[field]
+    path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+    assert study.audit.verify() == ["v000, slice 1: what anna committed is not what the audit recorded."]
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda record: record.update(skip_reason="fine"), "skipped is not what the audit recorded"),
+        (lambda record: record.update(skipped_at="", skip_reason="", status="flagged"), "skipped is in the audit"),
+        (lambda record: record.update(flagged_at="2025", flag_note="look"), "flagged has no audit record"),
+        (lambda record: record.update(status="flagged"), "is recorded as 'flagged', in the audit as 'skipped'"),
+    ],
+)
+def test_skips_and_flags_are_covered(study, change, problem):
+    rewritten(study, lambda records: records)
+    path = study.folder / "annotations" / "v000" / "anna.slices.json"
+    value = json.loads(path.read_text())
+    change(value["slices"]["3"])
+    path.write_text(json.dumps(value))
+    (found,) = study.audit.verify()
+    assert problem in found
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("study.json", "left ventricle", "other ventricle"),
+        ("study.json", '"annotation": "mask"', '"annotation": "scribble"'),
+        ("study.json", '"excluded": {}', '"excluded": {"v001": "no consent"}'),
+        ("cohort.json", '"patient": "p000"', '"patient": "p007"'),
+        ("annotations/v000/anna.seg.nrrd", "Segment0_Name:=left ventricle", "Segment0_Name:=soft ventricle"),
+        ("annotations/v000/anna.slices.json", '"axis"', '"axis" '),
+        ("extents.json", "1", "2"),
+        ("rounds/1/request.json", "random", "coreset"),
+    ],
+)
+def test_every_file_of_the_study_is_covered(study, make_study, name, old, new):
+    from ActiveSegmentationLib.study import Request, RequestList
+
+    study.extents.mark("v000", 1, 2)
+    study.requests.write(RequestList(1, "random", 0, {}, (Request(SliceId("v000", 3), "p000", 2, None, "why"),)))
+    assert study.audit.verify() == []
+    path = study.folder / name
+    content = path.read_bytes()
+    assert old.encode() in content
+    path.write_bytes(content.replace(old.encode(), new.encode(), 1))
+    assert any(name in problem for problem in Study.open(study.folder).audit.verify())
+
+
+def test_files_without_a_record_are_found(study):
+    (study.folder / "rounds" / "1").mkdir(parents=True)
+    (study.folder / "rounds" / "1" / "request.json").write_text("{}")
+    (study.folder / "extents.json").write_text('{"format": 1, "extents": {}}')
+    assert study.audit.verify() == [
+        "extents.json: the file has no audit record.",
+        "rounds/1/request.json: the file has no audit record.",
+    ]
+
+
+def test_an_anchor_tells_a_rollback_and_a_rewritten_chain(study, annotate, tmp_path):
+    from ActiveSegmentationLib.study import Anchor
+
+    early = tmp_path / "early"
+    shutil.copytree(study.folder, early / "study")
+    shutil.copytree(study.cohort.root, tmp_path / study.cohort.root.name, dirs_exist_ok=True)
+    study.commit([annotate(study, 1, seed=9)])
+    study.audit.anchor().write(tmp_path / "anchor.json")
+    anchor = Anchor.read(tmp_path / "anchor.json")
+    study.commit([annotate(study, 1, seed=10)])
+    assert study.audit.verify(anchor=anchor) == []
+    shutil.rmtree(study.folder)
+    shutil.copytree(early / "study", study.folder)
+    study = Study.open(study.folder)
+    assert study.audit.verify() == []
+    (problem,) = study.audit.verify(anchor=anchor)
+    assert problem.startswith("anna: the anchor of ")
+    assert "no longer there" in problem
+    rewritten(study, lambda records: [*records, {"event": "e"}])
+    (problem,) = study.audit.verify(anchor=anchor)
+    assert "record 5 is not that of the anchor" in problem
+
+
+def test_a_changed_anchor_is_refused(study, tmp_path, make_study):
+    from ActiveSegmentationLib.study import Anchor
+
+    path = tmp_path / "anchor.json"
+    study.audit.anchor().write(path)
+    assert make_study().audit.verify(anchor=Anchor.read(path)) == ["The anchor is that of another study."]
+    path.write_text(path.read_text().replace('"records": 4', '"records": 3'))
+    with pytest.raises(BadInput, match="changed after it was written"):
+        Anchor.read(path)
+    path.write_text("{}")
+    with pytest.raises(BadInput, match="not an anchor"):
+        Anchor.read(path)
+
+
+def test_a_swapped_image_of_equal_size_and_time_is_told(make_study, annotate):
+    import os
+
+    study = make_study()
+    path = study.cohort.path("v000.nii.gz")
+    path.write_bytes(b"image A")
+    study.commit([annotate(study, 0)])
+    assert study.audit.verify(images=True) == []
+    stat = path.stat()
+    path.write_bytes(b"image B")
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert study.audit.verify() == []
+    wanted = ["v000: anna annotated other images than those that are there now."]
+    assert study.audit.verify(images=True) == wanted
+    assert Study.open(study.folder).audit.verify(images=True) == wanted
+    path.unlink()
+    (problem,) = study.audit.verify(images=True)
+    assert problem.startswith("v000: the images cannot be read")
+
+
+def test_a_study_that_changes_while_it_is_audited_is_read_again(study, annotate, monkeypatch):
+    """A commit between reading the records and reading the files is not damage."""
+    from ActiveSegmentationLib.study.annotation_files import AnnotationFiles
+
+    real, done = AnnotationFiles.read_slices, []
+
+    def read_slices(self, volume):
+        if not done and self.stem == "anna":
+            done.append(True)
+            study.commit([annotate(study, 1, seed=5)])
+        return real(self, volume)
+
+    other = Study.open(study.folder)
+    monkeypatch.setattr(AnnotationFiles, "read_slices", read_slices)
+    assert other.audit.verify() == []
+    assert done

@@ -420,6 +420,11 @@ def test_a_journal_cannot_reach_out_of_the_study(make_study, annotate, tmp_path)
     victim.write_text("mine")
     journal = study.folder / "audit" / "anna.journal.json"
     journal.write_text(json.dumps({"target": "study.json", "sha256": "0", "moves": [[str(victim), "x"]], "events": []}))
+    study = Study.open(study.folder)
+    (problem,) = study.damaged()
+    assert "anna.journal.json: The journal is damaged" in str(problem)
+    assert len(study.annotations()) == 2
+    study.commit([annotate(study, 1, annotator="Zoe")])
     with pytest.raises(ActiveSegmentationError, match=r"anna\.journal\.json: The journal is damaged"):
-        Study.open(study.folder)
+        study.commit([annotate(study, 1)])
     assert victim.read_text() == "mine"

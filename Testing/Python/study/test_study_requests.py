@@ -195,4 +195,5 @@ def test_status_counts(make_study, annotate):
         },
         "annotators": {"Anna": {"annotated": 2, "seconds": 16.5}, "Zoe": {"annotated": 0, "seconds": 0}},
         "extents": {"v001": [1, 3]},
+        "damaged": [],
     }

@@ -34,7 +34,7 @@ SHORT: dict[str, Callable[[Path], list[Outcome]]] = {
 }
 LONG: dict[str, Callable[[Path], list[Outcome]]] = {
     "power": lambda work: [power_loss.attack(work, 2500)],
-    "tampering": lambda work: tampering.attack(work),
+    "tampering": tampering.attack,
 }
 SIZES = {"short": SHORT, "long": LONG}
 

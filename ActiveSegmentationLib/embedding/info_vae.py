@@ -1,4 +1,4 @@
-"""The infoVAE: an autoencoder whose latent vectors of a cohort are close to a standard normal distribution."""
+"""InfoVAE and VAE: autoencoders whose latent vectors of a cohort are close to a standard normal distribution."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from ActiveSegmentationLib.training import (
 
 
 class InfoVaeNetwork(nn.Module):
-    """Encoder and decoder, both deterministic.
+    """Encoder and decoder; with the divergence "kl" the encoder also predicts the logarithm of a variance.
 
     Args:
         channels: Channels of the images.
@@ -50,17 +50,28 @@ class InfoVaeNetwork(nn.Module):
     def __init__(self, channels: int, settings: InfoVaeSettings) -> None:
         super().__init__()
         assert settings.side is not None  # resolved
-        self.encoder = down_blocks(channels, settings.channels, settings.latent, settings.side)
+        self._latent = settings.latent
+        outputs = 2 * settings.latent if settings.divergence == "kl" else settings.latent
+        self.encoder = down_blocks(channels, settings.channels, outputs, settings.side)
         self.decoder = up_blocks(channels, settings.channels, settings.latent, settings.side)
 
+    def encode(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Images (n, C, side, side) -> means of latent vectors (n, latent), and logarithms of their variances, or None
+        for an encoder without variances; all float32."""
+        values = self.encoder(images)
+        mean, log_variance = values[:, : self._latent], values[:, self._latent :]
+        return mean, log_variance if log_variance.shape[1] else None
+
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Images (n, C, side, side) -> latent vectors (n, latent) and reconstructed images, all float32."""
-        latent = self.encoder(images)
+        """Images (n, C, side, side) -> means of latent vectors (n, latent) and images reconstructed from them, all
+        float32."""
+        latent, _ = self.encode(images)
         return latent, self.decoder(latent)
 
 
 class InfoVae(TrainedNetwork[InfoVaeNetwork, InfoVaeSettings]):
-    """A trained infoVAE (Zhao et al. 2017), as Ozdemir et al. (2021, Sec. 2.3) use it."""
+    """A trained infoVAE (Zhao et al. 2017), as Ozdemir et al. (2021, Sec. 2.3) use it, or a trained VAE (Kingma and
+    Welling 2014), which they compare it with."""
 
     name: ClassVar[str] = "autoencoder"
 
@@ -70,9 +81,9 @@ class InfoVae(TrainedNetwork[InfoVaeNetwork, InfoVaeSettings]):
         return self.settings.latent
 
     def embed_images(self, images: torch.Tensor) -> torch.Tensor:
-        """Latent vectors, over the cohort about standard normal; see ``TrainedNetwork.embed_images``."""
-        latent: torch.Tensor = self.network.encoder(_standardised(images, self.settings))
-        return latent
+        """Latent vectors (of a VAE their means), over the cohort about standard normal; see
+        ``TrainedNetwork.embed_images``."""
+        return self.network.encode(_standardised(images, self.settings))[0]
 
 
 def load_info_vae(folder: Path) -> InfoVae:
@@ -97,7 +108,8 @@ def train_info_vae(
     """Train an infoVAE on slices without labels; load it if it is trained, resume an interrupted training.
 
     The loss is the mean squared error per pixel plus ``mmd_weight`` times the squared maximum mean discrepancy between
-    the latent vectors of a batch and draws from N(0, I) (Ozdemir et al. 2021, Eq. 6). The same arguments give
+    the latent vectors of a batch and draws from N(0, I) (Ozdemir et al. 2021, Eq. 6). That of a VAE is its negative
+    evidence lower bound for pixels of variance 1, as error per pixel, see ``kl_per_pixel``. The same arguments give
     bit-identical weights on the same machine's CPU with the same number of threads, with or without interruptions.
     PyTorch's global state stays as it is.
 
@@ -134,8 +146,23 @@ def train_info_vae(
     return trained_once(folder, key, compute.progress, what="trains this network", load=load_info_vae, train=train)
 
 
+def kl_per_pixel(mean: torch.Tensor, log_variance: torch.Tensor, pixels: int) -> torch.Tensor:
+    """Twice the Kullback-Leibler divergence of normal distributions from N(0, I), per pixel, mean over the batch.
+
+    Added to the mean squared error of a pixel this is 2 / ``pixels`` times the negative evidence lower bound for pixels
+    of variance 1 (without constants), because the likelihood has half the sum of the squared errors.
+
+    Args:
+        mean: (n, latent) means.
+        log_variance: (n, latent) logarithms of the variances.
+        pixels: Number of values of an image.
+    """
+    divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1)
+    return 2 * divergence.mean() / pixels
+
+
 class InfoVaeLearner(Learner):
-    """Trains an infoVAE.
+    """Trains an infoVAE, or a VAE if the settings have the divergence "kl".
 
     Args:
         stack: The cohort's slices.
@@ -166,15 +193,32 @@ class InfoVaeLearner(Learner):
         chosen = next(self._batches)
         set_learning_rate(adam, settings.learning_rate * rate_factor("cosine", number, self.steps, WARM_UP))
         images = _standardised(self._stack.batches(chosen, self.device), settings)
-        noise = torch_generator(self._seed, "infovae", "prior", number, device=self.device)
-        prior = torch.randn((settings.prior_samples, settings.latent), generator=noise, device=self.device)
         self.network.train()
+        losses = self._kl_losses(images, number) if settings.divergence == "kl" else self._mmd_losses(images, number)
+        descend(adam, losses["loss"])
+        values = torch.stack(list(losses.values())).tolist()
+        return dict(zip(losses, values, strict=True))
+
+    def _mmd_losses(self, images: torch.Tensor, number: int) -> dict[str, torch.Tensor]:
+        settings = self._settings
+        prior = self._normal((settings.prior_samples, settings.latent), number)
         latent, made = self.network(images)
         error = (made - images).square().mean()
         discrepancy = mmd(latent, prior, settings.kernel)
-        loss = error + settings.mmd_weight * discrepancy
-        descend(adam, loss)
-        return {"loss": loss.detach(), "reconstruction": error.detach(), "mmd": discrepancy.detach()}
+        return {"loss": error + settings.mmd_weight * discrepancy, "reconstruction": error, "mmd": discrepancy}
+
+    def _kl_losses(self, images: torch.Tensor, number: int) -> dict[str, torch.Tensor]:
+        mean, log_variance = self.network.encode(images)
+        assert log_variance is not None  # the network was made for this divergence
+        drawn = mean + torch.exp(0.5 * log_variance) * self._normal((len(images), self._settings.latent), number)
+        error = (self.network.decoder(drawn) - images).square().mean()
+        divergence = kl_per_pixel(mean, log_variance, images[0].numel())
+        return {"loss": error + self._settings.kl_weight * divergence, "reconstruction": error, "kl": divergence}
+
+    def _normal(self, shape: tuple[int, int], number: int) -> torch.Tensor:
+        """Draws from N(0, I) of a step."""
+        noise = torch_generator(self._seed, "infovae", "prior", number, device=self.device)
+        return torch.randn(shape, generator=noise, device=self.device)
 
     def _epoch(self, number: int) -> list[np.ndarray]:
         """Rows (b,) of the batches of an epoch, every slice at least once; the last batch is filled up."""

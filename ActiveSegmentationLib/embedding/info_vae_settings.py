@@ -1,9 +1,10 @@
-"""Settings of the infoVAE, and presets with the paper's settings."""
+"""Settings of the infoVAE and of the VAE, and presets with the paper's settings."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import pydantic
 from pydantic import Field
@@ -12,6 +13,7 @@ from ActiveSegmentationLib.embedding.autoencoder import fitting_side
 from ActiveSegmentationLib.training import Settings, settings
 
 Kernel = Literal["mixture", "laplace"]
+Divergence = Literal["mmd", "kl"]
 
 
 @settings
@@ -23,6 +25,10 @@ class InfoVaeSettings(Settings):
             chooses by the size of the slices.
         channels: Channels of the blocks, each of which halves rows and columns; multiples of 8.
         latent: Length of a latent vector.
+        divergence: What draws the latent vectors to a standard normal distribution: "mmd", the maximum mean discrepancy
+            of an infoVAE, or "kl", the Kullback-Leibler divergence of a VAE, whose encoder predicts a mean and a
+            variance. "kernel" and "prior_samples" belong to "mmd".
+        kl_weight: Weight of the Kullback-Leibler divergence; 1 is the evidence lower bound for pixels with variance 1.
         kernel: "mixture" of Gaussians whose widths grow with the latent space, or "laplace", exp(-|z - z'| / 2), which
             is what the text of Ozdemir et al. (2021) states.
         mmd_weight: Weight of the discrepancy to N(0, I) relative to the mean squared error of a pixel.
@@ -35,10 +41,13 @@ class InfoVaeSettings(Settings):
     """
 
     where: ClassVar[str] = "infoVAE settings"
+    later: ClassVar[Mapping[str, Any]] = {"divergence": "mmd", "kl_weight": 1.0}
 
     side: int | None = None
     channels: tuple[Annotated[int, Field(ge=8, multiple_of=8)], ...] = Field(default=(16, 32, 64, 64), min_length=1)
     latent: int = Field(default=32, ge=1)
+    divergence: Divergence = "mmd"
+    kl_weight: float = Field(default=1.0, ge=0)
     kernel: Kernel = "mixture"
     mmd_weight: float = Field(default=1.0, ge=0)
     prior_samples: int = Field(default=256, ge=2)
@@ -83,6 +92,8 @@ INFO_VAE_PRESETS: dict[str, InfoVaeSettings] = {
     "auto": InfoVaeSettings(),
     "ozdemir2021": _PAPER,
     "ozdemir2021-kernel": replace(_PAPER, kernel="laplace"),
+    "vae": InfoVaeSettings(divergence="kl"),
+    "ozdemir2021-vae": replace(_PAPER, divergence="kl"),
 }
 """Settings by name.
 
@@ -93,4 +104,6 @@ INFO_VAE_PRESETS: dict[str, InfoVaeSettings] = {
   error here is the mean over the pixels, so that the discrepancy has more weight than next to an l2 norm.
 - "ozdemir2021-kernel" has the kernel of their Eq. 6 too. It is below 1e-4 between any two draws of a normal
   distribution in 200 dimensions, so that it hardly shapes the latent space; "ozdemir2021" uses the mixture instead.
+- "vae" and "ozdemir2021-vae" are "auto" and "ozdemir2021" with the Kullback-Leibler divergence in place of the
+  discrepancy: the VAE that Ozdemir et al. compare with (Sec. 4), of which they state nothing else.
 """

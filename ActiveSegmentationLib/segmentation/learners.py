@@ -71,6 +71,11 @@ LEARNERS: dict[str, LearnerEntry] = {
         "2D U-Net with a second decoder, for scribbles: it also learns from pixels that nobody drew on.",
         "Luo 2022",
     ),
+    "dcan": LearnerEntry(
+        ("dcan", "DcanLearner"),
+        "2D network that adds up predictions of several resolution levels, with dropout of whole channels.",
+        "Ozdemir 2021, Chen 2016",
+    ),
     "nnunet-2d": LearnerEntry(
         ("nnunet.learner", "Nnunet2d"),
         "nnU-Net v2 itself on slices, planned anew in every round; for a GPU and long trainings.",

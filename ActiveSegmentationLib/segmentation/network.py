@@ -43,7 +43,7 @@ class SegmentationNetwork(nn.Module, ABC):
 
         Args:
             part: "last", the one before the final layer; "bottleneck", the last one of the coarsest level; "decoder",
-                all of the decoder that have kernels larger than one pixel.
+                all of the decoder. Kernels of one pixel do not count.
 
         Raises:
             BadInput: If there is no such part.
@@ -95,7 +95,7 @@ class UNet(SegmentationNetwork):
 
     def encode(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Images (n, channels, H, W) float -> the encoder's maps of all levels, finest first."""
-        maps = [_padded(images, self._least)]
+        maps = [padded(images, self._least)]
         for name in self._encoder:
             maps.append(getattr(self.net, name)(maps[-1]))
         return maps[1:]
@@ -114,13 +114,32 @@ class UNet(SegmentationNetwork):
     def convolutions(self, part: str) -> list[nn.Conv2d]:
         """The 3 x 3 convolutions of a part of the network, without transposed ones and the final 1 x 1; see
         ``SegmentationNetwork.convolutions``."""
-        blocks = {"last": self._decoder[:1], "bottleneck": self._encoder[-1:], "decoder": self._decoder[::-1]}
-        if part not in blocks:
-            advice = f"Choose one of: {', '.join(blocks)}."
-            raise BadInput(f"The network has no part called '{part}'.", where="network", advice=advice)
-        pairs = [getattr(self.net, name).get_submodule("convs") for name in blocks[part]]
-        found = [module for pair in pairs for module in pair.modules() if isinstance(module, nn.Conv2d)]
-        return found if part == "decoder" else found[-1:]
+        blocks = {name: self.net.get_submodule(name) for name in self._encoder + self._decoder}
+        decoder = [blocks[name] for name in reversed(self._decoder)]
+        return part_of(part, last=decoder[-1:], bottleneck=[blocks[self._encoder[-1]]], decoder=decoder)
+
+
+def part_of(
+    part: str, *, last: list[nn.Module], bottleneck: list[nn.Module], decoder: list[nn.Module]
+) -> list[nn.Conv2d]:
+    """The convolutions of a part of a network; see ``SegmentationNetwork.convolutions``.
+
+    Args:
+        part: Name of the part.
+        last: Modules that hold the convolution of the part "last"; it is their last one larger than one pixel.
+        bottleneck: The same for the part "bottleneck".
+        decoder: Modules that hold the convolutions of the part "decoder", in the order of computation.
+
+    Raises:
+        BadInput: If there is no such part.
+    """
+    modules = {"last": last, "bottleneck": bottleneck, "decoder": decoder}
+    if part not in modules:
+        advice = f"Choose one of: {', '.join(modules)}."
+        raise BadInput(f"The network has no part called '{part}'.", where="network", advice=advice)
+    inner = [each for module in modules[part] for each in module.modules() if isinstance(each, nn.Conv2d)]
+    found = [conv for conv in inner if max(conv.kernel_size) > 1]
+    return found if part == "decoder" else found[-1:]
 
 
 def build_network(channels: int, classes: int, settings: TrainingSettings, *, seed: int) -> UNet:
@@ -144,7 +163,7 @@ def add_encoder(net: nn.Module, channels: int, settings: TrainingSettings) -> No
     """Add the encoder's blocks to a module, named and ordered as in MONAI's BasicUNet, which always has five levels."""
     from monai.networks.nets.basic_unet import Down, TwoConv  # slow to import, and most commands train nothing
 
-    widths, common = settings.features, _common(settings)
+    widths, common = settings.features, block_arguments(settings)
     net.add_module("conv_0", TwoConv(2, channels, widths[0], *common))
     for level in range(1, len(widths)):
         net.add_module(f"down_{level}", Down(2, widths[level - 1], widths[level], *common))
@@ -161,7 +180,7 @@ def add_decoder(net: nn.Module, classes: int, settings: TrainingSettings, *, wsl
     """
     from monai.networks.nets.basic_unet import UpCat
 
-    widths, common = settings.features, _common(settings)
+    widths, common = settings.features, block_arguments(settings)
     upsample = "nontrainable" if settings.upsample == "bilinear" else "deconv"
     for level in range(len(widths) - 1, 0, -1):
         above, halves = widths[level - 1], level > 1 or wsl4mis
@@ -170,7 +189,7 @@ def add_decoder(net: nn.Module, classes: int, settings: TrainingSettings, *, wsl
     net.add_module("final_conv", nn.Conv2d(widths[0], classes, kernel, padding=kernel // 2))
 
 
-def _common(settings: TrainingSettings) -> tuple[tuple[str, dict], str | tuple[str, dict], bool, float]:
+def block_arguments(settings: TrainingSettings) -> tuple[tuple[str, dict], str | tuple[str, dict], bool, float]:
     """Activation, normalisation, bias and dropout of MONAI's blocks."""
     return ("LeakyReLU", {"negative_slope": 0.01, "inplace": True}), _norm(settings), False, 0.5
 
@@ -215,7 +234,7 @@ def _set_dropout(block: nn.Module, p: float, settings: TrainingSettings) -> None
         block.convs = _Entered(pair, kind(p))
 
 
-def _padded(images: torch.Tensor, least: int) -> torch.Tensor:
+def padded(images: torch.Tensor, least: int) -> torch.Tensor:
     """Images that have at least two pixels at the coarsest level; smaller ones are padded by their border."""
     missing = [max(0, least - side) for side in images.shape[-2:]]
     if any(missing):

@@ -43,6 +43,37 @@ _VEPA2024 = TrainingSettings(
 )
 """Of the released code of Vepa et al. 2024, which is WSL4MIS' U-Net for full supervision."""
 
+_OZDEMIR2021 = TrainingSettings(
+    steps=8_000,
+    batch_size=8,
+    learning_rate=5e-4,
+    weight_decay=0.0,
+    optimiser="adam",
+    schedule="constant",
+    warm_up=0.0,
+    clip=0.0,
+    features=(16, 32, 64, 128, 256),
+    norm="batch",
+    dropout=(0.0, 0.5, 0.5, 0.5, 0.5),
+    decoder_dropout=(0.5, 0.5, 0.5, 0.5),
+    dropout_place="entry",
+    dropout_kind="channels",
+    dice_share=0.0,
+    class_weights="inverse",
+    augmentation=AugmentationSettings(
+        probability=0.0,
+        rotation=0.0,
+        scale=0.0,
+        shift=0.0,
+        flip_columns=True,
+        gamma=0.0,
+        contrast=0.0,
+        brightness=0.0,
+        noise=0.0,
+    ),
+)
+"""What Ozdemir et al. 2021 state of the training of their segmentation network."""
+
 TRAINING_PRESETS: dict[str, TrainingSettings] = {
     "default": TrainingSettings(),
     "auto": TrainingSettings(learner="auto", minutes=5.0),
@@ -76,40 +107,14 @@ TRAINING_PRESETS: dict[str, TrainingSettings] = {
             noise_of_range=0.01,
         ),
     ),
-    "ozdemir2021": TrainingSettings(
-        steps=8_000,
-        batch_size=8,
-        learning_rate=5e-4,
-        weight_decay=0.0,
-        optimiser="adam",
-        schedule="constant",
-        warm_up=0.0,
-        clip=0.0,
-        features=(16, 32, 64, 128, 256),
-        norm="batch",
-        dropout=(0.0, 0.5, 0.5, 0.5, 0.5),
-        decoder_dropout=(0.5, 0.5, 0.5, 0.5),
-        dropout_place="entry",
-        dropout_kind="channels",
-        dice_share=0.0,
-        class_weights="inverse",
-        augmentation=AugmentationSettings(
-            probability=0.0,
-            rotation=0.0,
-            scale=0.0,
-            shift=0.0,
-            flip_columns=True,
-            gamma=0.0,
-            contrast=0.0,
-            brightness=0.0,
-            noise=0.0,
-        ),
-    ),
+    "ozdemir2021": replace(_OZDEMIR2021, learner="dcan"),
+    "ozdemir2021-unet": _OZDEMIR2021,
+    "dcan": replace(_OZDEMIR2021, learner="dcan"),
 }
 """Settings by name.
 
 "default" was chosen by measurement for small grids on a CPU; "auto" fits the network to cohort and device, and trains
 for five minutes. The others follow Vepa et al. (NeurIPS 2024; "vepa2024" is for masks, "dmpls" for scribbles),
-Gaillochet et al. (Medical Image Analysis 2023) and Ozdemir et al. (2021); docs/strategies.md lists the differences that
-remain.
+Gaillochet et al. (Medical Image Analysis 2023) and Ozdemir et al. (2021; "ozdemir2021", which is also "dcan";
+"ozdemir2021-unet" trains a U-Net in the same way). docs/strategies.md lists the differences that remain.
 """

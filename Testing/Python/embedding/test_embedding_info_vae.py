@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,6 +21,8 @@ from ActiveSegmentationLib.embedding import (
     mmd,
     train_info_vae,
 )
+from ActiveSegmentationLib.embedding.autoencoder import standardised
+from ActiveSegmentationLib.embedding.info_vae import kl_per_pixel
 
 SMALL = InfoVaeSettings(side=16, channels=(8, 16), latent=4, batch_size=16, prior_samples=64, steps=40)
 
@@ -192,7 +195,17 @@ def test_sizes():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"side": 40}, {"channels": (12,)}, {"latent": 0}, {"kernel": "x"}, {"batch_size": 1}, {"steps": 0}]
+    "wrong",
+    [
+        {"side": 40},
+        {"channels": (12,)},
+        {"latent": 0},
+        {"kernel": "x"},
+        {"divergence": "x"},
+        {"kl_weight": -1.0},
+        {"batch_size": 1},
+        {"steps": 0},
+    ],
 )
 def test_wrong_settings_are_refused(wrong):
     with pytest.raises(BadInput, match=next(iter(wrong))):
@@ -202,3 +215,63 @@ def test_wrong_settings_are_refused(wrong):
 def test_unknown_settings_are_refused():
     with pytest.raises(BadInput, match="Unknown settings: width"):
         InfoVaeSettings.from_json({"width": 3})
+
+
+KL = replace(SMALL, divergence="kl")
+
+
+def test_settings_of_earlier_models_are_written_as_before():
+    assert "divergence" not in SMALL.to_json()
+    assert KL.to_json()["divergence"] == "kl"
+    assert INFO_VAE_PRESETS["ozdemir2021-vae"] == replace(INFO_VAE_PRESETS["ozdemir2021"], divergence="kl")
+
+
+def test_a_vae_has_its_own_key_and_its_training_resumes(stack, tmp_path):
+    whole = train(stack, tmp_path / "whole", KL)
+    assert whole.key != train(stack, tmp_path / "whole").key
+    with pytest.raises(Cancelled):
+        train(stack, tmp_path / "parts", KL, compute=Compute(progress=Listener(stop_after=17)), checkpoint_every=5)
+    parts = train(stack, tmp_path / "parts", KL, checkpoint_every=5)
+    assert_equal(whole, parts)
+    losses = json.loads((tmp_path / "parts" / parts.key / "losses.json").read_text())["losses"]
+    assert sorted(losses) == ["kl", "loss", "reconstruction"]
+    loaded = load_info_vae(tmp_path / "parts" / parts.key)
+    np.testing.assert_array_equal(loaded.embed(stack, stack.rows), parts.embed(stack, stack.rows))
+    assert loaded.embed(stack, stack.rows).shape == (len(stack.rows), 4)
+
+
+def test_the_divergence_of_a_vae_equals_the_one_by_integration():
+    mean, variance, pixels = torch.tensor([[0.3, -1.0]]), torch.tensor([[0.5, 2.0]]), 10
+    z = torch.linspace(-30, 30, 600_001, dtype=torch.float64)
+    expected = 0.0
+    for m, v in zip(mean[0].tolist(), variance[0].tolist(), strict=True):
+        log_q = torch.distributions.Normal(m, v**0.5).log_prob(z)
+        log_p = torch.distributions.Normal(0.0, 1.0).log_prob(z)
+        expected += float(torch.trapezoid(log_q.exp() * (log_q - log_p), z))
+    assert float(kl_per_pixel(mean, variance.log(), pixels)) == pytest.approx(2 * expected / pixels, rel=1e-5)
+
+
+def test_a_vae_learns_images_and_embeds_by_its_means(tmp_path):
+    stack = FakeStack([[10] * 10] * 4)
+    settings = InfoVaeSettings(side=16, channels=(16, 32), latent=4, batch_size=64, steps=300, divergence="kl")
+    listener = Listener()
+    model = train(stack, tmp_path, settings, compute=Compute(progress=listener))
+    errors = [values["reconstruction"] for *_, values in listener.shown]
+    assert np.mean(errors[-10:]) < 0.8 * np.mean(errors[:5])
+    divergences = [values["kl"] for *_, values in listener.shown]
+    assert divergences[-1] > 0
+    images = stack.batches(stack.rows[:5])
+    with torch.no_grad():
+        mean, log_variance = model.network.encode(standardised(images, 16))
+    np.testing.assert_allclose(model.embed(stack, stack.rows[:5]), mean.numpy(), atol=1e-6)
+    assert log_variance.exp().mean() < 1  # it knows more of an image than the prior
+
+
+def test_a_strong_divergence_leaves_nothing_of_the_image(tmp_path):
+    stack = FakeStack([[6] * 4] * 2)
+    settings = replace(SMALL, divergence="kl", kl_weight=1000.0, steps=150)
+    model = train(stack, tmp_path, settings)
+    with torch.no_grad():
+        mean, log_variance = model.network.encode(standardised(stack.batches(stack.rows), 16))
+    assert mean.abs().max() < 0.3
+    assert log_variance.abs().max() < 0.3

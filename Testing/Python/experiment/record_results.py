@@ -176,7 +176,7 @@ def trainings(cohort: Path, folder: Path) -> Iterator[tuple[str, dict[str, np.nd
     annotations = {annotation.slice: annotation for annotation in oracle.annotate(slices, 1)}
     examples = examples_from_annotations(stack, annotations, study.labels)
     for name in ("default", "vepa2024", "gaillochet2023", "ozdemir2021"):
-        preset = TRAINING_PRESETS[name]
+        preset = TRAINING_PRESETS["ozdemir2021-unet" if name == "ozdemir2021" else name]  # the name it has now
         levels = 4 if len(preset.features) == 4 else 5
         small = replace(preset, steps=4, batch_size=3, features=(4, 4, 8, 8, 8)[:levels], validate_every=2)
         if name == "default":

@@ -193,5 +193,5 @@ def test_vepas_network_has_one_dropout_a_level_between_its_convolutions():
 
 
 def test_ozdemirs_dropout_switches_off_whole_channels():
-    network = build_network(1, 3, TRAINING_PRESETS["ozdemir2021"], seed=0)
+    network = build_network(1, 3, TRAINING_PRESETS["ozdemir2021-unet"], seed=0)
     assert len(dropouts(network)) == len(dropouts(network, torch.nn.Dropout2d)) == 8

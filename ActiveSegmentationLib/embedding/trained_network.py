@@ -16,6 +16,7 @@ from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.durability import make_folder
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained
+from ActiveSegmentationLib.common.memory import SmallerParts
 from ActiveSegmentationLib.common.progress import Progress
 from ActiveSegmentationLib.common.sole_user import sole_user
 from ActiveSegmentationLib.embedding.slices import EmbeddableSlices
@@ -86,11 +87,13 @@ class TrainedNetwork(SavedModel, Generic[Layers, OwnSettings]):
         compute = compute or Compute()
         size = compute.batch_size or BATCH_SIZE
         self.network.to(compute.device).eval()
-        found = np.empty((len(rows), self.width), dtype=np.float32)
+        found, parts = np.empty((len(rows), self.width), dtype=np.float32), SmallerParts()
         for start in range(0, len(rows), size):
             chosen = rows[start : start + size]
             images = stack.batches(chosen, compute.device)
-            found[start : start + len(chosen)] = self.embed_images(images).cpu().numpy()
+            found[start : start + len(chosen)] = parts.compute(self.embed_images, images).cpu().numpy()
+            if news := parts.news():
+                compute.progress.message(news)
             compute.progress.update("Embedding slices", start + len(chosen), len(rows))
         return found
 

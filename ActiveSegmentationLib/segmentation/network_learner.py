@@ -102,7 +102,7 @@ class NetworkLearner(SegmentationLearner, Learner):
         self._loss = SegmentationLoss.of(settings, weights)
         self._validation: _ValidationSlices | None = None
         self._best: dict[str, torch.Tensor] | None = None
-        self._counts = torch.zeros(3, classes, dtype=torch.int64)
+        self._counts, self._parts = torch.zeros((3, classes), dtype=torch.int64, device=device), 1
         weights_seed = torch_seed(seed, "weights")
         self.network = self.build_network(stack.channels, classes, settings, seed=weights_seed)
         self.network.to(device)
@@ -194,6 +194,8 @@ class NetworkLearner(SegmentationLearner, Learner):
             "final loss": history.losses["loss"][-1],
             "versions": training_versions(),
         }
+        if self._parts > 1:
+            record["parts of a batch"] = self._parts
         if history.validation:
             record["validation Dice"] = max(dice for _, dice in history.validation)
         network, stack = self.trained_network(), task.stack
@@ -207,10 +209,22 @@ class NetworkLearner(SegmentationLearner, Learner):
 
     def step(self, number: int) -> StepLosses:
         """Do one optimisation step; see ``Learner.step``."""
-        images, labels, dense = self.batch(number)
+        batch = self.batch(number)
         torch.manual_seed(torch_seed(self._seed, "dropout", number))
         set_learning_rate(self.optimisers[TASK], self._settings.rate(number))
         self.network.train()
+        self.network.zero_grad(set_to_none=True)
+        if number % DICE_EVERY == 0:
+            self._counts = torch.zeros_like(self._counts)
+        parts = list(zip(*(values.chunk(self._parts) for values in batch), strict=True))
+        losses = [self._backward(*part, number, len(part[0]) / len(batch[0])) for part in parts]
+        self._update()
+        return {"loss": losses[0] if len(losses) == 1 else torch.stack(losses).sum()}
+
+    def _backward(
+        self, images: torch.Tensor, labels: torch.Tensor, dense: torch.Tensor, number: int, share: float
+    ) -> torch.Tensor:
+        """Add the gradients of a part of the batch; returns its share of the loss, NaN if that cannot be trained on."""
         mixed = self._settings.mixed_precision and self.device.startswith("cuda")
         with torch.autocast("cuda", torch.bfloat16, enabled=mixed):
             maps = self.network.encode(images)
@@ -219,9 +233,20 @@ class NetworkLearner(SegmentationLearner, Learner):
         loss = self.loss(outputs, labels, dense, number)
         total = loss + self._head_loss(maps, outputs[0], labels, dense, number)
         if number % DICE_EVERY == 0:
-            self._counts = class_counts(outputs[0].detach(), labels)
-        self._descend(total)
-        return {"loss": torch.where(torch.isfinite(total), loss, torch.nan).detach()}
+            self._counts = self._counts + class_counts(outputs[0].detach(), labels)
+        (total * share).backward()
+        return torch.where(torch.isfinite(total), loss, torch.nan).detach() * share
+
+    def use_less_memory(self) -> str | None:
+        """Compute batches in more parts; see ``Learner.use_less_memory``."""
+        size = self._settings.batch_size
+        if self._parts >= size:
+            return None
+        self._parts *= 2
+        return (
+            f"from now on, each batch of {size} slices is computed in {self._parts} parts. Batch normalisation and the "
+            "Dice loss then see fewer slices at once."
+        )
 
     def outputs(self, maps: list[torch.Tensor], size: tuple[int, int]) -> list[torch.Tensor]:
         """The encoder's maps of images of (H, W) pixels -> what is trained on: logits (n, classes, H, W), those of the
@@ -321,10 +346,8 @@ class NetworkLearner(SegmentationLearner, Learner):
         """Numbers of all examples in the order of an epoch; on the CPU, so that it is the same on every device."""
         return torch.randperm(len(self._dense), generator=torch_generator(self._seed, "epoch", epoch))
 
-    def _descend(self, loss: torch.Tensor) -> None:
+    def _update(self) -> None:
         """Update the weights; gradients are clipped separately for each optimiser."""
-        self.network.zero_grad(set_to_none=True)
-        loss.backward()
         parts = {TASK: self.network.net, HEAD: self.network.loss_head}
         for name, optimiser in self.optimisers.items():
             part = parts[name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,6 +13,7 @@ import torch
 
 from ActiveSegmentationLib.common.compute import Compute, on_device
 from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.memory import SmallerParts
 from ActiveSegmentationLib.segmentation.slices import Slices, plane_images, same_shape_runs
 from ActiveSegmentationLib.segmentation.windows import PIXELS_PER_BATCH, mean_over_windows
 
@@ -56,6 +58,11 @@ class Predictor(ABC):
     @abstractmethod
     def capabilities(self) -> frozenset[str]:
         """What the model can do beyond predicting: keys of ``learner.CAPABILITIES``."""
+
+    @property
+    def parts(self) -> SmallerParts:
+        """Computes its batches in smaller parts once memory has run out; ``batches`` tells the user."""
+        return vars(self).setdefault("_parts", SmallerParts())
 
     @abstractmethod
     def networks(self) -> list[torch.nn.Module]:
@@ -113,8 +120,8 @@ class Predictor(ABC):
         For a plane larger than ``largest_slice``, the mean over its windows.
         """
         slices = self.network_slices(stack, rows, compute, stage="Predicting losses")
-        window = self.largest_slice(stack)
-        found = [mean_over_windows(self.predict_loss, images, window).cpu().numpy() for images, _ in slices]
+        window, loss = self.largest_slice(stack), partial(self.parts.compute, self.predict_loss)
+        found = [mean_over_windows(loss, images, window).cpu().numpy() for images, _ in slices]
         return np.concatenate(found) if found else np.zeros(0, dtype=np.float32)
 
     def to(self, device: str) -> Predictor:
@@ -157,6 +164,8 @@ class Predictor(ABC):
                 chosen = run[start : start + size]
                 yield Batch(chosen, plane_images(stack, chosen, compute.device))
                 done += len(chosen)
+                if news := self.parts.news():
+                    compute.progress.message(news)
                 compute.progress.update(stage, done, len(rows))
 
     def plane_batches(self, stack: Slices, volume_id: str, compute: Compute | None = None) -> Iterator[Batch]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -82,7 +83,7 @@ class SegmentationModel(SavedModel, TrainedModel):
     @torch.no_grad()
     def predict(self, images: torch.Tensor) -> torch.Tensor:
         """Images (n, channels, H, W) float32 -> probabilities (n, classes, H, W) float32."""
-        return windowed(self._mean_of_flips, images, self.window)
+        return self.parts.compute(lambda part: windowed(self._mean_of_flips, part, self.window), images)
 
     def _mean_of_flips(self, images: torch.Tensor) -> torch.Tensor:
         found = torch.softmax(self.network(images).float(), 1)
@@ -115,8 +116,9 @@ class SegmentationModel(SavedModel, TrainedModel):
             over their windows.
         """
         found = []
+        bottleneck = partial(self.parts.compute, self.network.bottleneck)
         for batch in self.batches(stack, rows, compute, stage="Computing features"):
-            maps = mean_over_windows(self.network.bottleneck, batch.inputs, stack.grid_shape)
+            maps = mean_over_windows(bottleneck, batch.inputs, stack.grid_shape)
             found.append((maps.flatten(1) if flatten else maps.mean((2, 3))).cpu().numpy())
         return np.concatenate(found) if found else self._no_features(stack, flatten)
 

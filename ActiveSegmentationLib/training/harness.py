@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from ActiveSegmentationLib.common.errors import JobFailed
+from ActiveSegmentationLib.common.memory import is_out_of_memory, release_memory
 from ActiveSegmentationLib.common.progress import Progress
 from ActiveSegmentationLib.training.checkpoints import Checkpoints
 from ActiveSegmentationLib.training.history import History
@@ -66,6 +67,14 @@ class Learner(ABC):
             Losses by name, the same names at every step; best as tensors, so that the step need not wait for a GPU.
         """
 
+    def use_less_memory(self) -> str | None:
+        """Called when memory ran out in a step, which is then repeated.
+
+        Returns:
+            What was changed, for the user; None if the learner cannot do with less. Default: None.
+        """
+        return None
+
     def after_step(self, history: History) -> None:  # noqa: B027 - most learners need nothing here
         """Called after each step, for example to validate. Default: does nothing."""
 
@@ -111,7 +120,7 @@ def run_training(learner: Learner, progress: Progress, checkpoints: Checkpoints 
     reading, shown = _Reading(learner, checkpoints), {}
     with private_randomness(learner.device):
         while history.step < learner.steps:
-            history.add(learner.step(history.step))
+            history.add(_step(learner, history.step, progress))
             due = reading.due(history.step)
             if due:
                 reading.read(history)
@@ -125,6 +134,19 @@ def run_training(learner: Learner, progress: Progress, checkpoints: Checkpoints 
     if checkpoints is not None:
         checkpoints.write_history(learner, history)
     return history
+
+
+def _step(learner: Learner, number: int, progress: Progress) -> StepLosses:
+    """Do a step, again with less memory if it ran out and the learner can do with less."""
+    while True:
+        try:
+            return learner.step(number)
+        except Exception as error:
+            change = learner.use_less_memory() if is_out_of_memory(error) else None
+            if change is None:
+                raise
+        release_memory()  # only here, where the error no longer holds what the failed step had made
+        progress.message(f"Memory ran out: {change}")
 
 
 class _Reading:

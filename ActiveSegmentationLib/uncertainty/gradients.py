@@ -233,11 +233,14 @@ def _batches(
         height, width = window
         by_memory = NUMBERS_PER_BATCH // parameter_count(model, layer)
         compute = replace(compute, batch_size=max(1, min(PIXELS_PER_BATCH // (height * width), by_memory)))
-    for images, inside in model.network_slices(stack, rows, compute, stage="Computing gradients"):
+
+    def gradients(images: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
         if fits(images, window):
-            yield sample_gradients(network, images, inside=inside, layer=layer, **options)
-        else:
-            yield _of_windows(network, images, inside, window, layer=layer, **options)
+            return sample_gradients(network, images, inside=inside, layer=layer, **options)
+        return _of_windows(network, images, inside, window, layer=layer, **options)
+
+    for images, inside in model.network_slices(stack, rows, compute, stage="Computing gradients"):
+        yield model.parts.compute(gradients, images, inside)
 
 
 def _of_windows(

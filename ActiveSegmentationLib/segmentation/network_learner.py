@@ -216,15 +216,14 @@ class NetworkLearner(SegmentationLearner, Learner):
         self.network.zero_grad(set_to_none=True)
         if number % DICE_EVERY == 0:
             self._counts = torch.zeros_like(self._counts)
-        parts = list(zip(*(values.chunk(self._parts) for values in batch), strict=True))
-        losses = [self._backward(*part, number, len(part[0]) / len(batch[0])) for part in parts]
+        parts = zip(*(values.chunk(self._parts) for values in batch), strict=True)
+        losses = [self._backward(part, number, len(part[0]) / len(batch[0])) for part in parts]
         self._update()
         return {"loss": losses[0] if len(losses) == 1 else torch.stack(losses).sum()}
 
-    def _backward(
-        self, images: torch.Tensor, labels: torch.Tensor, dense: torch.Tensor, number: int, share: float
-    ) -> torch.Tensor:
+    def _backward(self, part: tuple[torch.Tensor, ...], number: int, share: float) -> torch.Tensor:
         """Add the gradients of a part of the batch; returns its share of the loss, NaN if that cannot be trained on."""
+        images, labels, dense = part
         mixed = self._settings.mixed_precision and self.device.startswith("cuda")
         with torch.autocast("cuda", torch.bfloat16, enabled=mixed):
             maps = self.network.encode(images)

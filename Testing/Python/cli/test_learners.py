@@ -175,6 +175,9 @@ def test_a_study_changes_its_learner_between_rounds_and_says_so(new):
     assert changed.code == 0, changed
     assert f"learner          {NAME}  (was unet)" in changed.out
     assert "options          width=4  (was none)" in changed.out
+    listed = {info["name"]: info["hindrance"] for info in json.loads(run_cli("strategies", folder, "--json").out)}
+    assert listed["learning-loss"]  # needs a head that the next model cannot have
+    assert not listed["coreset"]
     done = do_round(folder)
     assert "No warm start: the model of the round before was trained by the learner 'unet'" in done.err
     assert [about["learner"] for about in trained(folder, 2)] == [NAME]

@@ -54,7 +54,7 @@ class LearnerEntry:
     dropout: float | None = None
 
 
-NNUNET = {"nnunetv2": "activesegmentation[nnunet]"}
+NNUNET = {"nnunetv2": "nnunetv2>=2.8"}
 """What the learners of nnU-Net need."""
 
 LEARNERS: dict[str, LearnerEntry] = {

@@ -20,10 +20,10 @@ def absent(monkeypatch):
 
 @pytest.mark.parametrize("name", ["nnunet-2d", "nnunet-3d"])
 def test_the_message_names_the_line_that_installs_it(absent, name):
-    line = r"-m pip install 'activesegmentation\[nnunet\]'"
+    line = r"-m pip install 'nnunetv2>=2\.8'"  # Slicer's extension is not a package that pip knows
     with pytest.raises(BadInput, match=line):
         learner_class(name)
     info = describe_learner(name)
-    assert info.missing == ("activesegmentation[nnunet]",)
+    assert info.missing == ("nnunetv2>=2.8",)
     assert "Not installed" in info.unavailable_reason
     assert "augmentation" in lacking(TrainingSettings(learner=name))

@@ -146,11 +146,15 @@ class EncoderLearner(Learner):
         descend(self.optimisers["network"], losses["loss"])
         return {name: value.detach() for name, value in losses.items()}
 
+    def views(self, images: torch.Tensor, number: int) -> list[torch.Tensor]:
+        """The two random views of the images (n, C, h, w) of a step, of the same shape and on their device."""
+        generator = torch_generator(self._seed, "embedding", "views", number, device=str(images.device))
+        return [random_views(images, ViewSettings(), generator) for _ in range(2)]
+
     def _losses(self, batch: GroupBatch, number: int) -> dict[str, torch.Tensor]:
         settings, device = self._settings, self.device
         images = shrunk(self._stack.batches(batch.rows, device), self._shape)
-        generator = torch_generator(self._seed, "embedding", "views", number, device=device)
-        views = [random_views(images, ViewSettings(), generator) for _ in range(2)]
+        views = self.views(images, number)
         groups = (batch.rows, batch.patients, batch.volumes, batch.neighbours)
         ids = BatchIds(*(on_device(values, device) for values in groups))
         self.network.train()

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from ActiveSegmentationLib.common.compute import on_device
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.seeds import torch_generator, torch_seed
 from ActiveSegmentationLib.segmentation import Ensemble, Predictor, Sampler
@@ -134,7 +135,7 @@ class TestTimeAugmentation:
         for draw in range(self.passes):
             angles = self.angles(images, batch, draw)
             stream = torch_generator(self.seed, "augmentation noise", batch, draw)
-            noise = torch.randn(images.shape, generator=stream).to(images.device)
+            noise = on_device(torch.randn(images.shape, generator=stream), images.device)
             turned = model.predict(rotate(images, angles) + self.noise * noise)
             back = rotate(turned, -angles)
             back = back / back.sum(1, keepdim=True).clamp(min=1e-6)
@@ -150,7 +151,7 @@ class TestTimeAugmentation:
     def angles(self, images: torch.Tensor, batch: int, draw: int) -> torch.Tensor:
         """Angles in degrees (n,) float32 of a draw, on the device of the images."""
         stream = torch_generator(self.seed, "augmentation angles", batch, draw)
-        return ((torch.rand(len(images), generator=stream) * 2 - 1) * self.rotation).to(images.device)
+        return on_device((torch.rand(len(images), generator=stream) * 2 - 1) * self.rotation, images.device)
 
 
 def seeded(sampler: Sampler, seed: int) -> Sampler:

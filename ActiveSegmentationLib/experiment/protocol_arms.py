@@ -124,6 +124,8 @@ def training_of(arm: ArmSettings) -> TrainingSettings:
     if isinstance(changed.get("augmentation"), Mapping):
         changed["augmentation"] = {**preset.augmentation.to_json(), **changed["augmentation"]}
     changed["options"] = {**preset.options, **arm.learner_options}
+    if "steps" in changed:  # they replace the epochs or minutes of a preset
+        changed = {"epochs": 0, "minutes": 0.0, **changed}
     return TrainingSettings.from_json({**preset.to_json(), **changed})
 
 

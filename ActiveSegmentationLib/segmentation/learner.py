@@ -101,6 +101,14 @@ class SegmentationLearner(ABC):
         return settings
 
     @classmethod
+    def key_of(cls, settings: TrainingSettings) -> Any:
+        """What of the settings weights depend on, as JSON values for their key. Default: all settings.
+
+        A learner that reads a file replaces its path by a hash of its content.
+        """
+        return settings.to_json()
+
+    @classmethod
     def can_start_from(cls, initial: TrainedModel, settings: TrainingSettings, channels: int) -> bool:
         """Whether a training can start from the weights of an earlier model of this learner with equal classes.
 

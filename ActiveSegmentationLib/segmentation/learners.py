@@ -76,6 +76,11 @@ LEARNERS: dict[str, LearnerEntry] = {
         "2D network that adds up predictions of several resolution levels, with dropout of whole channels.",
         "Ozdemir 2021, Chen 2016",
     ),
+    "resnet50-unet": LearnerEntry(
+        ("resnet_unet", "ResNetUNetLearner"),
+        "2D U-Net with a ResNet-50 that was trained on other images; give its weights as a file.",
+        "Vepa 2024, LVM-Med",
+    ),
     "nnunet-2d": LearnerEntry(
         ("nnunet.learner", "Nnunet2d"),
         "nnU-Net v2 itself on slices, planned anew in every round; for a GPU and long trainings.",

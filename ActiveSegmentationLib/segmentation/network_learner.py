@@ -37,6 +37,7 @@ from ActiveSegmentationLib.training import (
 
 if TYPE_CHECKING:
     from ActiveSegmentationLib.common.compute import Compute
+    from ActiveSegmentationLib.common.progress import Progress
     from ActiveSegmentationLib.segmentation.predictor import TrainedModel
     from ActiveSegmentationLib.segmentation.training import TrainingTask
 
@@ -149,6 +150,8 @@ class NetworkLearner(SegmentationLearner, Learner):
             learner.validate_on(task.validation)
         if isinstance(task.initial, SegmentationModel):
             learner.start_from(task.initial.network)
+        else:
+            learner.start_anew(compute.progress)
         history = run_training(learner, compute.progress, checkpoints)
         model = learner.finished_model(task, history)
         model.save(folder)
@@ -170,6 +173,9 @@ class NetworkLearner(SegmentationLearner, Learner):
     def validate_on(self, examples: Examples) -> None:
         """Keep the weights with the best Dice on these slices instead of the last ones."""
         self._validation = _ValidationSlices(self._stack, examples, self.device)
+
+    def start_anew(self, progress: Progress) -> None:
+        """Called before a training that starts from no earlier model, for example to read weights from a file."""
 
     def start_from(self, network: SegmentationNetwork) -> None:
         """Replace the random initial weights by those of a trained network of the same shape."""

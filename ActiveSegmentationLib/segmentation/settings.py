@@ -64,6 +64,8 @@ class TrainingSettings(Settings):
 
     Attributes:
         steps: Number of optimisation steps, regardless of the number of examples.
+        epochs: How often every annotated slice is used. ``steps`` is then the number of batches that this takes, and
+            ``validate_every`` counts epochs, see ``for_slices``. 0 takes ``steps`` as they are.
         minutes: Time that the training of a model may take. The first steps are timed, and ``steps`` is then the number
             that fits; the number is recorded. 0 for exactly ``steps``.
         batch_size: Slices per step; with fewer examples, each is used several times with different augmentation.
@@ -121,6 +123,7 @@ class TrainingSettings(Settings):
         "dice_share": 0.5,
         "dice_absent": False,
         "class_weights": "equal",
+        "epochs": 0,
         "minutes": 0.0,
         "neighbours": 0,
         "predict_flips": False,
@@ -162,6 +165,7 @@ class TrainingSettings(Settings):
     neighbours: int = Field(default=0, ge=0, le=5)
     predict_flips: bool = False
     crop: tuple[Count, ...] = Field(default=(), max_length=2)
+    epochs: int = Field(default=0, ge=0)
     minutes: NotNegative = 0.0
     learner: str = DEFAULT_LEARNER
     options: Mapping[str, Option] = field(default_factory=dict)
@@ -183,8 +187,24 @@ class TrainingSettings(Settings):
         return any(self.dropout + self.decoder_dropout)
 
     def with_steps(self, steps: int) -> Self:
-        """These settings with a number of steps, instead of the steps or minutes that they had."""
-        return replace(self, steps=steps, minutes=0.0)
+        """These settings with a number of steps, instead of the steps, epochs or minutes that they had.
+
+        Where there were epochs, as many validations are made as before.
+        """
+        every = max(1, steps * self.validate_every // self.epochs) if self.epochs else self.validate_every
+        return replace(self, steps=steps, epochs=0, minutes=0.0, validate_every=every)
+
+    def for_slices(self, count: int) -> Self:
+        """These settings with the steps that their epochs take.
+
+        Args:
+            count: Number of annotated slices, at least 1.
+        """
+        if not self.epochs:
+            return self
+        batches = -(-count // self.batch_size)
+        every = self.validate_every * batches
+        return replace(self, steps=self.epochs * batches, epochs=0, validate_every=every)
 
     @property
     def flips(self) -> list[tuple[int, ...]]:

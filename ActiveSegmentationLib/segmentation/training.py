@@ -26,7 +26,7 @@ class TrainingTask:
         stack: The cohort's slices.
         examples: Annotated slices.
         classes: Number of classes including background.
-        settings: Settings of the training.
+        settings: Settings of the training; epochs become steps, see ``TrainingSettings.for_slices``.
         seed: Seed of initial weights, batches, augmentation and dropout.
         validation: Slices that pick the best weights; used only if the settings select "best".
         initial: Model to start from; used only if the settings ask for a warm start.
@@ -47,6 +47,7 @@ class TrainingTask:
     def __post_init__(self) -> None:
         learner_class(self.settings.learner).check(self.settings)
         self.examples.check(self.classes, self.stack.grid_shape)
+        object.__setattr__(self, "settings", self.settings.for_slices(len(self.examples)))
         object.__setattr__(self, "validation", self._used_validation())
         object.__setattr__(self, "initial", self._used_initial())
 
@@ -54,7 +55,8 @@ class TrainingTask:
     def key(self) -> str:
         """Hash of everything the weights depend on, and so the key of the model; known before the training."""
         validation, initial = self.validation, self.initial
-        parts = [FILES.format, self.stack.key, self.examples.key, self.classes, self.settings.to_json(), self.seed]
+        settings = learner_class(self.settings.learner).key_of(self.settings)
+        parts = [FILES.format, self.stack.key, self.examples.key, self.classes, settings, self.seed]
         return hash_json([*parts, validation.key if validation else None, initial.key if initial else None])
 
     def _used_validation(self) -> Examples | None:

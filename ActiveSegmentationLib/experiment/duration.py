@@ -32,7 +32,7 @@ class Speed:
     Attributes:
         step: Seconds for a training step of one model.
         slice: Seconds for the prediction of a slice by one model.
-        steps: Training steps of one model.
+        steps: Training steps of one model, their mean over the rounds.
     """
 
     step: float
@@ -69,7 +69,8 @@ def measure_speed(design: Design, stack: SliceStack, device: str) -> Speed | Non
         started = time.perf_counter()
         network(images)
         wait_for(device)
-    return Speed(step, (time.perf_counter() - started) / SLICES, settings.steps)
+    steps = np.mean([settings.for_slices(count).steps for count in design.rounds])
+    return Speed(step, (time.perf_counter() - started) / SLICES, round(float(steps)))
 
 
 class Remaining:

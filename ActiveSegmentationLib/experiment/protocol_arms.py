@@ -124,8 +124,9 @@ def training_of(arm: ArmSettings) -> TrainingSettings:
     if isinstance(changed.get("augmentation"), Mapping):
         changed["augmentation"] = {**preset.augmentation.to_json(), **changed["augmentation"]}
     changed["options"] = {**preset.options, **arm.learner_options}
-    if "steps" in changed:  # they replace the epochs or minutes of a preset
-        changed = {"epochs": 0, "minutes": 0.0, **changed}
+    steps = changed.get("steps")
+    if isinstance(steps, int):  # they replace the epochs or minutes of the preset
+        preset = preset.with_steps(steps)
     return TrainingSettings.from_json({**preset.to_json(), **changed})
 
 

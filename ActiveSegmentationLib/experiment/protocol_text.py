@@ -83,7 +83,8 @@ def size_of(arm: ArmSettings) -> str:
     runs = repetitions * len(arm.seeds) * len(arm.strategies)
     rounds = len(arm.rounds)
     try:
-        steps = f" of {training_of(arm).steps} steps"
+        training = training_of(arm)
+        steps = f" of {training.epochs} epochs" if training.epochs else f" of {training.steps} steps"
     except BadInput:  # its learner is not there; show says so in a line of its own
         steps = ""
     trainings = runs * rounds * arm.models + (repetitions * len(arm.seeds) * arm.models if arm.upper_bound else 0)

@@ -158,13 +158,15 @@ class Run:
         known = annotations | {answer.slice: answer for answer in answers}
         model = self._train(number, known, compute)
         trained = time.perf_counter()
-        scores = self._evaluate(self._scored(model, compute), compute)
+        scored, choice = self._scored(model, compute)
+        scores = self._evaluate(scored, compute)
         measured = self._measure(number, model, batch, known, compute) if self._design.diagnostics else {}
         record = {
             "annotated slices": len(known),
             "requests": requests,
             "scores": [[s.volume, s.class_name, s.metric, None if np.isnan(s.value) else s.value] for s in scores],
             "model": model.key,
+            **choice,
             **decided_settings(model, self._settings),
             **measured,
             "versions": versions(),
@@ -196,17 +198,21 @@ class Run:
             model, self._stack, rows, design.labels, metrics=metrics, absent=design.absent, compute=compute
         )
 
-    def _scored(self, model: Ensemble, compute: Compute) -> Ensemble:
-        """The ensemble, or its member with the highest mean 3D Dice on the validation volumes (Vepa 2024)."""
+    def _scored(self, model: Ensemble, compute: Compute) -> tuple[Ensemble, dict[str, Any]]:
+        """The ensemble, or its member with the highest mean 3D Dice on the validation volumes (Vepa 2024), and what the
+        record of the round says about the choice."""
         if self._design.scored == "ensemble" or len(model.members) == 1:
-            return model
-        rows, labels, best = self._design.rows[Role.VALIDATION], self._design.labels, (-1.0, model)
+            return model, {}
+        rows, labels, found = self._design.rows[Role.VALIDATION], self._design.labels, []
         for member in model.members:
-            alone = Ensemble((member,))
-            scores = evaluate_volumes(alone, self._stack, rows, labels, metrics=("dice",), compute=compute)
+            scores = evaluate_volumes(
+                Ensemble((member,)), self._stack, rows, labels, metrics=("dice",), compute=compute
+            )
             known = [score.value for score in scores if not np.isnan(score.value)]
-            best = max(best, (float(np.mean(known)) if known else -1.0, alone), key=lambda pair: pair[0])
-        return best[1]
+            found.append(float(np.mean(known)) if known else -1.0)
+        best = int(np.argmax(found))
+        about = {"member": best, "validation Dice": [value if value >= 0 else None for value in found]}
+        return Ensemble((model.members[best],)), {"scored": about}
 
     def _measure(
         self,

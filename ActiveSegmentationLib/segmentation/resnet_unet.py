@@ -109,12 +109,12 @@ class ResNetUNet(SegmentationNetwork):
 
     def encode(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Images (n, channels, H, W) float -> the encoder's maps of its five levels, finest first."""
-        encoder, dropout = self.net.get_submodule("encoder"), self.net.get_submodule("dropout")
-        features = encoder.act(encoder.bn1(encoder.conv1(self._prepared(images))))
-        maps = [dropout[0](features)]
+        part = self.net.get_submodule
+        features = part("encoder.act")(part("encoder.bn1")(part("encoder.conv1")(self._prepared(images))))
+        maps = [part("dropout.0")(features)]
         for level in range(1, LEVELS):
-            before = encoder.maxpool(maps[-1]) if level == 1 else maps[-1]
-            maps.append(dropout[level](encoder.get_submodule(f"layer{level}")(before)))
+            before = part("encoder.maxpool")(maps[-1]) if level == 1 else maps[-1]
+            maps.append(part(f"dropout.{level}")(part(f"encoder.layer{level}")(before)))
         return maps
 
     def decode(self, maps: list[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:

@@ -72,7 +72,13 @@ def test_the_best_member_on_validation_is_scored(make_options):
         out = options.out.with_name(scored)
         run_benchmark(replace(options, cohort=cohort, out=out, scored=scored))
         runs[scored] = [row.value for row in read_results_csv(out / "results.csv")]
+        records = [read_json(path) for path in sorted(out.rglob("round-1.json"))]
+        assert [("scored" in record) for record in records] == [scored == "best"] * len(records)
     assert runs["best"] != runs["ensemble"]
+    for record in records:
+        chosen, dice = record["scored"]["member"], record["scored"]["validation Dice"]
+        assert len(dice) == 2
+        assert dice[chosen] == max(dice)
     with pytest.raises(BadInput, match="no validation volume"):
         run_benchmark(replace(options, scored="best", out=options.out.with_name("none")))
 

@@ -23,6 +23,7 @@ from ActiveSegmentationLib.experiment import (
 from ActiveSegmentationLib.experiment.parts import split_cohorts, with_copies
 from ActiveSegmentationLib.experiment.protocol_arms import loop_settings_of, training_of, unusable_learners
 from ActiveSegmentationLib.experiment.protocol_settings import FIELDS, ArmSettings, Splits
+from ActiveSegmentationLib.segmentation import TrainingSettings
 
 OWN = """
 title = "Mine"
@@ -81,6 +82,14 @@ def test_a_scale_changes_the_experiment_then_the_arm_and_nothing_else(own):
     assert "rounds: 2, 4 -> 2" in text
     assert "seeds: 0 -> 7 (scribbles)" in text
     assert all(f"  {name} = " in text for name in FIELDS)
+
+
+def test_steps_of_an_experiment_replace_the_epochs_and_minutes_of_a_preset():
+    for learner, wanted in (("resnet50-unet", (200, 20)), ("auto", (200, TrainingSettings().validate_every))):
+        found = training_of(ArmSettings(learner=learner, training_settings={"steps": 200}))
+        assert (found.epochs, found.minutes) == (0, 0.0)
+        assert (found.steps, found.validate_every) == wanted
+    assert training_of(ArmSettings(learner="resnet50-unet")).epochs == 50
 
 
 def test_every_field_is_explained_also_on_its_page():

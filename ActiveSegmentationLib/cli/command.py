@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import click
 
 from ActiveSegmentationLib.cli.config_file import config_option
+from ActiveSegmentationLib.common.text import printable
 
 PROGRAM = "activesegmentation"
 SETTINGS = {"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 120}
@@ -148,9 +149,14 @@ def use_colours() -> bool | None:
     return False if os.environ.get("NO_COLOR") else None
 
 
+def say(text: str) -> None:
+    """Print text to standard output; control characters of names in it are shown as codes."""
+    print(printable(text))
+
+
 def tell(kind: str, text: str, colour: str) -> None:
     """Show "kind: text" on standard error, with the kind in colour."""
-    click.echo(f"{click.style(f'{kind}:', fg=colour, bold=True)} {text}", err=True, color=use_colours())
+    click.echo(f"{click.style(f'{kind}:', fg=colour, bold=True)} {printable(text)}", err=True, color=use_colours())
 
 
 def usage_error(text: str) -> NoReturn:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ActiveSegmentationLib.cli import options as shared
-from ActiveSegmentationLib.cli.command import Options, command
+from ActiveSegmentationLib.cli.command import Options, command, say
 from ActiveSegmentationLib.cli.installation import report_of, report_text
 from ActiveSegmentationLib.cli.next_steps import command_line
 from ActiveSegmentationLib.common.errors import BadInput, JobFailed
@@ -29,7 +29,7 @@ def doctor(options: Options) -> str:
     if options.json:
         shared.print_json(report)
     else:
-        print(report_text(report))
+        say(report_text(report))
     if report["missing"]:
         names = " ".join(report["missing"])
         advice = f"Install with: {report['executable']} -m pip install {names}"
@@ -71,10 +71,10 @@ def index(options: Options) -> str:
     else:
         counts = ((len(patients), "patient"), (len(cohort.volumes), "volume"), (slices, "slice"))
         found = ", ".join(counted(*count) for count in (*counts, (len(cohort.problems), "problem")))
-        print(f"{cohort.root}: layout {cohort.layout}, {found}.")
+        say(f"{cohort.root}: layout {cohort.layout}, {found}.")
         for line in [*describe_axes(cohort), describe_turns(cohort)]:
             if line is not None:
-                print(f"{line}.")
+                say(f"{line}.")
         _print_volumes(cohort, options.split)
     if not cohort.volumes:
         advice = "Repair the files named above, or name the layout with --layout."
@@ -103,19 +103,19 @@ def _print_volumes(cohort: Cohort, split: Path | None) -> None:
         spacing = " x ".join(f"{mm:g}" for mm in volume.geometry.spacing)
         labels = ", ".join(kind for kind, known in (("mask", volume.mask), ("scribble", volume.scribble)) if known)
         role = "" if volume.role == Role.POOL else f"  ({volume.role})"
-        print(
+        say(
             f"{volume.patient:15} {volume.id:25} {size:>15} voxels {spacing:>20} mm  {plane_name(volume):8}  "
             f"{volume.slice_count:4} slices  {labels or 'no labels'}{role}"
         )
         for text in by_volume.pop(volume.id, []):
-            print(f"{'':15} {text}")
+            say(f"{'':15} {text}")
     for where, texts in by_volume.items():
         for text in texts:
-            print(f"{where}: {text}")
+            say(f"{where}: {text}")
     for group in many:
-        print(group.text())
+        say(group.text())
     if cohort.volumes:
-        print(split_text(cohort, split))
+        say(split_text(cohort, split))
 
 
 @command("strategies")
@@ -130,11 +130,11 @@ def strategies(options: Options) -> str:
         shared.print_json([info.to_json() for info in known])
         return next_step
     for info in known:
-        print(f"{info.name:28} {info.summary}")
+        say(f"{info.name:28} {info.summary}")
         if info.unavailable_reason:
-            print(f"{'':28} Not now: {info.unavailable_reason}")
+            say(f"{'':28} Not now: {info.unavailable_reason}")
         for name, option in info.options.items():
-            print(f"{'':28}   /{name}={option.default_text}  {option.meaning}")
+            say(f"{'':28}   /{name}={option.default_text}  {option.meaning}")
     return next_step
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ActiveSegmentationLib.cli import options as shared
-from ActiveSegmentationLib.cli.command import Options, command, option
+from ActiveSegmentationLib.cli.command import Options, command, option, say
 from ActiveSegmentationLib.cli.next_steps import after_status, command_line
 from ActiveSegmentationLib.cli.status_text import bytes_text, status_text
 from ActiveSegmentationLib.cli.study_commands import opened, warn_of_damage
@@ -48,7 +48,7 @@ def status(options: Options) -> str:
     if options.json:
         shared.print_json(overview)
     else:
-        print(status_text(str(options.study), overview))
+        say(status_text(str(options.study), overview))
     return after_status(options.study, overview)
 
 
@@ -62,7 +62,7 @@ def clear_cache(options: Options) -> str:
     if options.json:
         shared.print_json({"freed bytes": freed})
     else:
-        print(f"Freed {freed} bytes ({bytes_text(freed)}); the cache is rebuilt when needed.")
+        say(f"Freed {freed} bytes ({bytes_text(freed)}); the cache is rebuilt when needed.")
     return command_line("status", options.study)
 
 
@@ -87,9 +87,9 @@ def audit(options: Options) -> str:
         written = {} if anchor is None else {"anchor": anchor.to_json()}
         shared.print_json({"intact": not problems, "problems": problems, **written})
     else:
-        print("\n".join(problems) if problems else "The record is complete and unchanged.")
+        say("\n".join(problems) if problems else "The record is complete and unchanged.")
         if anchor is not None:
-            print(f"Wrote the anchor {options.export_anchor}; keep it outside the study. Its SHA-256: {anchor.digest}")
+            say(f"Wrote the anchor {options.export_anchor}; keep it outside the study. Its SHA-256: {anchor.digest}")
     if problems:
         raise JobFailed(f"{len(problems)} problem(s) in the record.", where=options.study, advice="See the list above.")
     return command_line("status", options.study)
@@ -112,7 +112,7 @@ def exclude(options: Options) -> str:
     if options.json:
         shared.print_json({"excluded": dict(sorted(excluded.items()))})
     else:
-        print(f"Excluded volumes: {', '.join(sorted(excluded)) or 'none'}.")
+        say(f"Excluded volumes: {', '.join(sorted(excluded)) or 'none'}.")
     return command_line("suggest", options.study, "--count", "10")
 
 
@@ -132,7 +132,7 @@ def skip(options: Options) -> str:
         about = {"annotator": options.annotator, "reason": options.reason}
         shared.print_json({"skipped": {"volume": options.volume, "slice": options.slice - 1, **about}})
     else:
-        print(f"Skipped {options.volume}, slice {options.slice}.")
+        say(f"Skipped {options.volume}, slice {options.slice}.")
     return command_line("suggest", options.study, "--count", "10")
 
 
@@ -157,9 +157,9 @@ def mark(options: Options) -> str:
     if options.json:
         shared.print_json({"extents": {volume: list(both) for volume, both in extents.items()}})
     elif options.clear:
-        print(f"Nothing is marked in {options.volume}.")
+        say(f"Nothing is marked in {options.volume}.")
     else:
-        print(f"Marked: structures in {options.volume} from slice {options.first} to {options.last}.")
+        say(f"Marked: structures in {options.volume} from slice {options.first} to {options.last}.")
     return command_line("suggest", options.study, "--count", "10")
 
 
@@ -180,9 +180,9 @@ def relocate(options: Options) -> str:
         accepted = {"accepted": changed} if options.accept_changed else {}
         shared.print_json({"study": str(options.study), "cohort": str(study.cohort.root), **accepted})
         return ""
-    print(f"{options.study}: the images are read from {study.cohort.root}.")
+    say(f"{options.study}: the images are read from {study.cohort.root}.")
     if options.accept_changed:
-        print(f"Accepted the changed images of: {', '.join(changed) or 'no volume'}.")
+        say(f"Accepted the changed images of: {', '.join(changed) or 'no volume'}.")
     return command_line("status", options.study)
 
 
@@ -201,5 +201,5 @@ def export(options: Options) -> str:
     if options.json:
         shared.print_json({"files": [str(file) for file in files]})
     else:
-        print(f"Wrote {counted(len(files), 'file')} to {options.out}.")
+        say(f"Wrote {counted(len(files), 'file')} to {options.out}.")
     return command_line("status", options.study)

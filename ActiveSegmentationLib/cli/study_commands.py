@@ -10,7 +10,7 @@ import click
 
 from ActiveSegmentationLib.cli import options as shared
 from ActiveSegmentationLib.cli import settings_options
-from ActiveSegmentationLib.cli.command import Options, command, option, tell, usage_error
+from ActiveSegmentationLib.cli.command import Options, command, option, say, tell, usage_error
 from ActiveSegmentationLib.cli.next_steps import after_suggest, after_train, command_line
 from ActiveSegmentationLib.cli.status_text import scores_text
 from ActiveSegmentationLib.common.defaults import DEFAULT_STRATEGY
@@ -88,7 +88,7 @@ def new(options: Options) -> str:
         shared.print_json(answer)
         return ""
     names = ", ".join(f"{label.value} {label.name}" for label in labels.labels)
-    print(f"{options.study}: {counted(len(cohort.volumes), 'volume')}, {counted(slices, 'slice')}, labels {names}.")
+    say(f"{options.study}: {counted(len(cohort.volumes), 'volume')}, {counted(slices, 'slice')}, labels {names}.")
     return command_line("suggest", options.study, "--count", "10")
 
 
@@ -119,9 +119,9 @@ def suggest(options: Options) -> str:
     if options.json:
         shared.print_json({key: answer.to_json()[key] for key in ("round", "strategy", "requests")})
         return ""
-    print(f"Round {answer.round}, {answer.strategy}: {counted(len(answer.requests), 'slice')} (counted from 1)")
+    say(f"Round {answer.round}, {answer.strategy}: {counted(len(answer.requests), 'slice')} (counted from 1)")
     for number, request in enumerate(answer.requests, start=1):
-        print(f"{number:3}. {request.slice.volume}, slice {request.slice.index + 1}: {request.reason}")
+        say(f"{number:3}. {request.slice.volume}, slice {request.slice.index + 1}: {request.reason}")
     return after_suggest(options.study)
 
 
@@ -157,7 +157,7 @@ def annotate(options: Options) -> str:
         shared.print_json({"committed": new, "unchanged": unchanged, "volumes": volumes, "annotated": total})
         return ""
     before = f", {unchanged} unchanged since they were committed" if unchanged else ""
-    print(f"Committed {counted(new, 'new slice')} of {counted(volumes, 'volume')}{before}; annotated slices: {total}.")
+    say(f"Committed {counted(new, 'new slice')} of {counted(volumes, 'volume')}{before}; annotated slices: {total}.")
     return command_line("train", options.study)
 
 
@@ -183,7 +183,7 @@ def train(options: Options) -> str:
     if options.json:
         shared.print_json({"round": number, "models": models, "annotated": annotated, "key": model.key})
     else:
-        print(f"Round {number}: trained {counted(models, 'model')} on {counted(annotated, 'slice')}.")
+        say(f"Round {number}: trained {counted(models, 'model')} on {counted(annotated, 'slice')}.")
     return after_train(options.study)
 
 
@@ -211,7 +211,7 @@ def predict(options: Options) -> str:
     if options.json:
         shared.print_json({"files": [str(file) for file in files]})
     else:
-        print(f"Wrote {counted(len(files), 'file')} to {options.out}.")
+        say(f"Wrote {counted(len(files), 'file')} to {options.out}.")
     scored = command_line("evaluate", options.study)
     return f"look at them in 3D Slicer; {scored} scores them if there are reference masks."
 
@@ -250,5 +250,5 @@ def evaluate(options: Options) -> str:
     if options.json:
         shared.print_json({"scored on": str(role), "round": number, "scores": [row.to_json() for row in rows]})
     else:
-        print(scores_text(number, role, len({score.volume for score in scores}), rows))
+        say(scores_text(number, role, len({score.volume for score in scores}), rows))
     return command_line("suggest", options.study, "--count", "10")

@@ -107,6 +107,8 @@ def assemble(root: Path, layout: str, draft: Draft, *, axis: int | str | None, p
 
 def _volume(root: Path, candidate: Candidate, name: str) -> tuple[Volume | None, list[Problem]]:
     try:
+        for source in candidate.channels:
+            _require_inside(source, root)
         known = candidate.headers or [None] * len(candidate.channels)
         headers = [had or _header(source) for had, source in zip(known, candidate.channels, strict=True)]
         _require_same_grid(candidate, headers)
@@ -127,6 +129,7 @@ def _volume(root: Path, candidate: Candidate, name: str) -> tuple[Volume | None,
         if source is None:
             continue
         try:
+            _require_inside(source.source, root)
             _require_label_grid(source, geometry, headers[0].transforms)
             labels[kind] = replace(source, source=_relative(source.source, root))
         except ActiveSegmentationError as error:
@@ -152,6 +155,18 @@ def _header(source: Source) -> Header:
         return first
     size = first.geometry.size
     return replace(first, geometry=replace(first.geometry, size=(size[0], size[1], len(source.paths))))
+
+
+def _require_inside(source: Source, root: Path) -> None:
+    """Refuse a header whose pixels are in a file outside of the cohort and of the header's own folder."""
+    if source.kind == "series":
+        return
+    for name in source.paths:
+        path = Path(name)
+        for file in map(Path, map(os.path.abspath, data_files(path))):
+            if not (file.is_relative_to(root) or file.is_relative_to(path.parent)):
+                message = f"The header names a file with pixels outside of the cohort: {file}."
+                raise BadInput(message, where=path, advice="Copy that file next to the header, and correct the name.")
 
 
 def _require_same_grid(candidate: Candidate, headers: Sequence[Header]) -> None:

@@ -16,7 +16,7 @@ from ActiveSegmentationLib.cohort.pixel_files import has_pixel_files, pixel_file
 from ActiveSegmentationLib.cohort.transforms import Transforms
 from ActiveSegmentationLib.cohort.types import Geometry
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.common.files import explained
+from ActiveSegmentationLib.common.files import explained, require_regular
 from ActiveSegmentationLib.common.itk import simpleitk
 
 _BYTES = {"8-bit": 1, "16-bit": 2, "32-bit": 4, "64-bit": 8}
@@ -54,6 +54,7 @@ def read_header(path: Path, *, channels: bool = False) -> Header:
         BadInput: If the file does not exist, cannot be read, is complex-valued, has several time points, no voxel or an
             impossible spacing, or is shorter than its header says.
     """
+    require_regular(path)
     if is_nifti(path):
         return _nifti_header(path, channels=channels)
     if not has_pixel_files(path):

@@ -10,12 +10,15 @@ from __future__ import annotations
 import math
 import re
 import zlib
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ActiveSegmentationLib.cohort.contents import GZIP, REPAIR, gzip_length, unreadable
+from ActiveSegmentationLib.cohort.header_check import check_metaimage, check_nrrd
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained
+from ActiveSegmentationLib.common.parsing import parsing
 
 SUFFIXES = (".mha", ".mhd", ".nrrd", ".nhdr")
 _AGAIN = "Copy or export it again."
@@ -34,6 +37,8 @@ class PixelFiles:
         encoding: "raw", "zlib" (MetaImage), "gzip" (NRRD), "text", or another encoding of NRRD.
         stored: Compressed size by the header, or None.
         pieces: Number of files by the header's sizes.
+        fields: Values of the header by lower-case name.
+        lines: Lines of the header.
     """
 
     header: Path
@@ -42,6 +47,8 @@ class PixelFiles:
     encoding: str
     stored: int | None = None
     pieces: int = 1
+    fields: Mapping[str, str] = field(default_factory=dict, repr=False)
+    lines: Sequence[str] = field(default=(), repr=False)
 
 
 def has_pixel_files(path: Path) -> bool:
@@ -57,13 +64,19 @@ def pixel_files(path: Path) -> PixelFiles:
     """
     with explained(path), open(path, "rb") as file:
         start = file.read(_LONGEST_HEADER)
-    if path.name.lower().endswith((".nrrd", ".nhdr")):
-        return _nrrd(path, start)
-    return _metaimage(path, start)
+    advice = "Export the image again, or leave it out."
+    with parsing(path, "The header is damaged.", advice):
+        if _is_nrrd(path):
+            return _nrrd(path, start)
+        return _metaimage(path, start)
+
+
+def _is_nrrd(path: Path) -> bool:
+    return path.name.lower().endswith((".nrrd", ".nhdr"))
 
 
 def require_files(found: PixelFiles) -> None:
-    """Refuse an image with a missing file; call it before SimpleITK reads the header.
+    """Refuse an image with a missing file or an impossible header; call it before SimpleITK reads the header.
 
     Raises:
         BadInput: Naming the file.
@@ -75,6 +88,12 @@ def require_files(found: PixelFiles) -> None:
     if missing is not None:
         message = f"The file with its pixels, {missing.name}, is missing."
         raise BadInput(message, where=found.header, advice="Copy it too, or correct its name in the header.")
+    available = sum(file.stat().st_size for file in found.files)
+    packed = found.encoding not in ("raw", "text")
+    if _is_nrrd(found.header):
+        check_nrrd(found.header, found.fields, available, packed=packed)
+    else:
+        check_metaimage(found.header, found.fields, found.lines, available, packed=packed)
 
 
 def require_sizes(found: PixelFiles, expected: int) -> None:
@@ -175,7 +194,7 @@ def _nrrd(path: Path, start: bytes) -> PixelFiles:
         raise BadInput("The pixels are compressed with bzip2, which cannot be read.", where=path, advice=advice)
     named = fields.get("data file", fields.get("datafile"))
     if named is None:
-        return PixelFiles(path, (path,), end or 0, encoding)
+        return PixelFiles(path, (path,), end or 0, encoding, fields=fields, lines=lines)
     sizes = [int(n) for n in fields.get("sizes", "").split() if n.isdecimal()]
     skip = _number(fields, "byte skip", path) or _number(fields, "byteskip", path)
     offset = None if skip < 0 else skip
@@ -185,7 +204,7 @@ def _nrrd(path: Path, start: bytes) -> PixelFiles:
         pieces = math.prod(sizes[_dimension(named, len(sizes) - 1) :])
     else:
         files, pieces = _pattern(path, named, sizes)
-    return PixelFiles(path, _near(path, files), offset, encoding, None, pieces)
+    return PixelFiles(path, _near(path, files), offset, encoding, None, pieces, fields, lines)
 
 
 def _metaimage(path: Path, start: bytes) -> PixelFiles:
@@ -202,7 +221,8 @@ def _metaimage(path: Path, start: bytes) -> PixelFiles:
     stated = fields.get("compresseddatasize", "")
     stored = int(stated) if encoding == "zlib" and stated.isdecimal() and int(stated) > 0 else None
     if named.upper() == "LOCAL":
-        return PixelFiles(path, (path,), len(text[: match.end()].encode("latin-1")), encoding, stored)
+        length = len(text[: match.end()].encode("latin-1"))
+        return PixelFiles(path, (path,), length, encoding, stored, fields=fields, lines=lines)
     offset = _number(fields, "headersize", path)
     if named.upper().split()[:1] == ["LIST"]:
         files = [line.strip() for line in text[match.end() :].splitlines() if line.strip()]
@@ -211,7 +231,8 @@ def _metaimage(path: Path, start: bytes) -> PixelFiles:
     else:
         files, pieces = _pattern(path, named, sizes)
         stored = stored if pieces == 1 else None
-    return PixelFiles(path, _near(path, files), None if offset < 0 else offset, encoding, stored, pieces)
+    start_of_pixels = None if offset < 0 else offset
+    return PixelFiles(path, _near(path, files), start_of_pixels, encoding, stored, pieces, fields, lines)
 
 
 def _number(fields: dict[str, str], name: str, path: Path) -> int:

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -102,6 +103,7 @@ def read_json(path: Path) -> Any:
         BadInput: If the file is missing, unreadable or not JSON.
     """
     path = Path(path)
+    require_regular(path)
     with explained(path):
         text = path.read_bytes()
     try:
@@ -109,6 +111,18 @@ def read_json(path: Path) -> Any:
     except (ValueError, RecursionError) as error:
         advice = "Restore the file from a backup, or delete it if it can be created again."
         raise BadInput(f"The file is not valid JSON ({error}).", where=path, advice=advice) from error
+
+
+def require_regular(path: Path) -> None:
+    """Refuse what is neither a file nor a folder: reading a pipe would wait for ever, a device never ends.
+
+    Raises:
+        BadInput: Naming it; also if it does not exist or may not be looked at.
+    """
+    with explained(path):
+        mode = os.stat(path).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise BadInput("This is a pipe, socket or device and not a file.", where=path, advice="Name a regular file.")
 
 
 def remove_tree(path: Path) -> None:
@@ -147,5 +161,6 @@ def hash_json(value: Any) -> str:
 
 def hash_file(path: Path) -> str:
     """SHA-256 of a file's content."""
+    require_regular(path)
     with explained(path), open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -6,6 +6,7 @@ import codecs
 import csv
 import io
 import json
+import unicodedata
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.common.files import explained
+from ActiveSegmentationLib.common.files import explained, require_regular
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -22,12 +23,34 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_CONTROLS = ("Cc", "Cf", "Zl", "Zp")
+_FORMULAS = ("=", "+", "-", "@")
 _DELIMITERS = (",", ";", "\t", "|")
 
 
 def counted(number: int, noun: str) -> str:
     """A number with its noun: "1 volume", "2 volumes"."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def printable(text: str) -> str:
+    """The text with control characters as codes such as \\x1b, so that a name in a file cannot control a terminal.
+
+    Line ends and tabs stay. Characters that change the direction of the text around them count as control characters.
+    """
+    return "".join(
+        character if character in "\n\t" or unicodedata.category(character) not in _CONTROLS else _code(character)
+        for character in text
+    )
+
+
+def _code(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def spreadsheet_safe(cell: object) -> object:
+    """A cell of a table, with an apostrophe before text that a spreadsheet would take for a formula."""
+    return f"'{cell}" if isinstance(cell, str) and cell.lstrip()[:1] in _FORMULAS else cell
 
 
 def read_any_text(path: Path) -> tuple[str, str]:
@@ -39,6 +62,7 @@ def read_any_text(path: Path) -> tuple[str, str]:
     Raises:
         BadInput: If the file is missing or is not text in any of these encodings.
     """
+    require_regular(path)
     with explained(path):
         content = path.read_bytes()
     for encoding in (_unicode_of(content), "cp1252"):

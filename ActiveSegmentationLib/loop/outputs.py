@@ -24,6 +24,7 @@ from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import write_json, write_text
 from ActiveSegmentationLib.common.output_folder import output_folder
+from ActiveSegmentationLib.common.text import spreadsheet_safe
 from ActiveSegmentationLib.evaluation import AbsentRule, check_metrics
 from ActiveSegmentationLib.loop.review import PREDICTING, known_review, usable
 from ActiveSegmentationLib.loop.study_loop import StudyLoop
@@ -208,7 +209,8 @@ def _export_csv(study: Study, out: Path) -> Path:
         counts = [int((annotation.labels == label.value).sum()) for label in study.labels.labels]
         about = [annotation.kind, annotation.annotator, annotation.round, annotation.seconds, annotation.committed_at]
         unlabelled = int((annotation.labels == IGNORE_LABEL).sum())
-        writer.writerow([volume.patient, volume.id, volume.axis, slice_id.index + 1, *about, *counts, unlabelled])
+        row = [volume.patient, volume.id, volume.axis, slice_id.index + 1, *about, *counts, unlabelled]
+        writer.writerow(map(spreadsheet_safe, row))
     path = out / "annotations.csv"
     with output_folder(out, [path], "the table of annotations", study.id):
         write_text(path, text.getvalue())

@@ -15,6 +15,7 @@ import numpy as np
 from ActiveSegmentationLib.cohort import Cohort, Role
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained, write_text
+from ActiveSegmentationLib.common.text import spreadsheet_safe
 from ActiveSegmentationLib.loop.training import VolumeScore
 
 HEADER = ("patient", "volume", "role", "round", "class", "metric", "value")
@@ -91,7 +92,7 @@ def write_scores_csv(path: Path, scores: Sequence[VolumeScore], cohort: Cohort, 
     for score in scores:
         about = [cohort.volume(score.volume).patient, score.volume, str(role), round_number]
         value = "" if math.isnan(score.value) else repr(score.value)
-        writer.writerow([*about, score.class_name, score.metric, value])
+        writer.writerow([*map(spreadsheet_safe, [*about, score.class_name]), score.metric, value])
     write_text(path, text.getvalue())
 
 

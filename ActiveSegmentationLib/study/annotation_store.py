@@ -20,7 +20,7 @@ from ActiveSegmentationLib.study.ledger import Change, Ledger
 from ActiveSegmentationLib.study.names import annotator_stem, clean_annotator
 from ActiveSegmentationLib.study.segment_file import Encoding
 from ActiveSegmentationLib.study.slice_records import SliceFile, SliceRecord, SliceStatus, Version
-from ActiveSegmentationLib.study.times import now
+from ActiveSegmentationLib.study.times import just_after, now
 from ActiveSegmentationLib.study.volumes import require_volume
 
 _SLICES = ".slices.json"
@@ -87,6 +87,8 @@ class AnnotationStore:
         for given in annotations:
             volume = require_volume(self._volumes, given.slice.volume)
             annotation = checked(given, volume, self._labels)
+            if not given.committed_at:
+                annotation = self._after_the_others(annotation)
             groups.setdefault((volume.id, annotator_stem(annotation.annotator)), []).append(annotation)
         for (volume_id, _), group in groups.items():
             indices = [annotation.slice.index for annotation in group]
@@ -97,6 +99,16 @@ class AnnotationStore:
                 raise BadInput("The slice occurs twice in one commit.", where=where, advice=advice)
         for (volume_id, stem), group in groups.items():
             self._commit(self._volumes[volume_id], stem, group, expected or {})
+
+    def _after_the_others(self, annotation: SliceAnnotation) -> SliceAnnotation:
+        """The annotation with a time after every commit of the slice that is here, whatever the clock says."""
+        known = [
+            file.committed()[annotation.slice.index].committed_at
+            for file in self.slice_files(annotation.slice.volume)
+            if annotation.slice.index in file.committed()
+        ]
+        latest = max(known, default="")
+        return annotation if annotation.committed_at > latest else replace(annotation, committed_at=just_after(latest))
 
     def _commit(
         self,

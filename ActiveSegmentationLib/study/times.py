@@ -31,3 +31,9 @@ def as_utc(text: str) -> str:
     if time.tzinfo is None:
         time = time.replace(tzinfo=datetime.UTC)
     return time.astimezone(datetime.UTC).isoformat(timespec="auto" if time.microsecond % 1000 else "milliseconds")
+
+
+def just_after(time: str) -> str:
+    """A millisecond after a time of ``as_utc``."""
+    later = datetime.datetime.fromisoformat(time) + datetime.timedelta(milliseconds=1)
+    return later.isoformat(timespec="auto" if later.microsecond % 1000 else "milliseconds")

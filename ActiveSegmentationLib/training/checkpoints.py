@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import atomic_path, write_json
+from ActiveSegmentationLib.common.parsing import parsing
 from ActiveSegmentationLib.common.progress import Progress
 from ActiveSegmentationLib.training.history import History
 
@@ -75,11 +77,14 @@ class Checkpoints:
         if not path.is_file():
             return None
         try:
-            value = torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            progress.message(f"{path}: the checkpoint cannot be read ({error}); the training starts again.")
+            with parsing(path, "The checkpoint cannot be read.", ""):
+                value = torch.load(path, map_location="cpu", weights_only=True)
+                known = value["key"]
+        except (BadInput, pickle.UnpicklingError) as error:
+            reason = error.message if isinstance(error, BadInput) else f"The checkpoint cannot be read ({error})."
+            progress.message(f"{path}: {reason} The training starts again.")
             return None
-        if value["key"] != self.key:
+        if known != self.key:
             return None
         if value.get("format") != FORMAT:
             progress.message(f"{path}: another version wrote this checkpoint; the training starts again.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -11,10 +12,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ActiveSegmentationLib import __version__
 from ActiveSegmentationLib.common.durability import make_folder
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.common.files import read_json, write_bytes, write_json
+from ActiveSegmentationLib.common.files import hash_file, hash_json, read_json, write_bytes, write_json
 
 if TYPE_CHECKING:
     from torch import nn
+
+
+_WEIGHTS, _OWN = "weights_sha256", "sha256"
+"""Fields of a description with the checksums of the weights and of the description itself."""
 
 
 @dataclass(frozen=True)
@@ -64,20 +69,28 @@ class ModelFiles:
             weights, metadata={"key": description["key"]}
         )  # save_file makes a file that only its owner may read
         write_bytes(folder / self.weights, content)
-        write_json(folder / self.description, {"format": self.format, **description})
+        about = {"format": self.format, **description, _WEIGHTS: hashlib.sha256(content).hexdigest()}
+        write_json(folder / self.description, {**about, _OWN: hash_json(about)})
 
     def read_description(self, folder: Path) -> dict[str, Any]:
         """The description of the network in a folder.
 
         Raises:
-            BadInput: If it is missing, damaged, or of another format.
+            BadInput: If it is missing, damaged, or of another format, or if it or the weights were changed since they
+                were written. Models of older versions have no checksums.
         """
         path = Path(folder) / self.description
         about = read_json(path)
         if about.get("format") != self.format:
             message = f"The model has format {about.get('format')}; this version reads format {self.format}."
             raise BadInput(message, where=path, advice=self.advice)
-        return about
+        rest = {name: value for name, value in about.items() if name != _OWN}
+        if about.get(_OWN, hash_json(rest)) != hash_json(rest):
+            raise BadInput("The description was changed after it was written.", where=path, advice=self.advice)
+        weights = path.with_name(self.weights)
+        if _WEIGHTS in about and weights.is_file() and hash_file(weights) != about[_WEIGHTS]:
+            raise BadInput("The weights were changed after they were written.", where=weights, advice=self.advice)
+        return {name: value for name, value in rest.items() if name != _WEIGHTS}
 
     def read_weights(self, folder: Path, network: nn.Module, key: str) -> None:
         """Load the weights in a folder into a network of the right shape, and set it to evaluation.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -18,6 +19,7 @@ from ActiveSegmentationLib.cohort.headers import read_header
 from ActiveSegmentationLib.cohort.io import read_pixels
 from ActiveSegmentationLib.cohort.stack_contents import FileHashes
 from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.files import read_json
 
 AFFINE = np.diag([1.5, 1.25, 5.0, 1.0])
 ARRAY = np.random.default_rng(3).integers(0, 4000, (4, 6, 5)).astype("<i2")
@@ -266,3 +268,61 @@ def test_images_with_equal_headers_are_no_copies(tmp_path):
     cohort = discover(tmp_path)
     assert len(cohort.volumes) == 2
     assert not [problem for problem in cohort.problems if "copy" in problem.message]
+
+
+META = """ObjectType = Image
+NDims = 3
+CompressedData = {packed}
+DimSize = {sizes}
+ElementType = MET_SHORT
+ElementDataFile = {pixels}
+"""
+
+
+@pytest.mark.parametrize("axes", ["65536", "4294967296", "0", "-1", "3.5", "three", ""])
+@pytest.mark.parametrize("suffix", [".mha", ".nrrd"])
+def test_a_header_that_would_crash_the_reader_is_refused(tmp_path, axes, suffix):
+    path = tmp_path / f"a{suffix}"
+    meta = META.format(packed=False, sizes="4 5 6", pixels="LOCAL").replace("NDims = 3", f"NDims = {axes}")
+    nrrd = f"NRRD0004\ntype: short\ndimension: {axes}\nsizes: 4 5 6\nencoding: raw\nendian: little\n\n"
+    path.write_bytes((meta if suffix == ".mha" else nrrd).encode() + bytes(240))
+    with pytest.raises(BadInput, match=r"axes|damaged"):
+        read_header(path)
+
+
+def test_four_gigabytes_from_a_small_file_are_refused_before_they_are_allocated(tmp_path):
+    content = zlib.compress(bytes(1000))
+    path = tmp_path / "a.mha"
+    path.write_bytes(META.format(packed=True, sizes="1300 1300 1300", pixels="LOCAL").encode() + content)
+    with pytest.raises(BadInput, match="truncated"):
+        read_header(path)
+    nrrd = "NRRD0004\ntype: short\ndimension: 3\nsizes: 1300 1300 1300\nencoding: gzip\nendian: little\n\n"
+    path = tmp_path / "a.nrrd"
+    path.write_bytes(nrrd.encode() + gzip.compress(bytes(1000)))
+    with pytest.raises(BadInput, match="truncated"):
+        read_header(path)
+
+
+def test_pixels_outside_of_the_cohort_are_not_read(tmp_path):
+    (tmp_path / "secret.raw").write_bytes(bytes(240))
+    cohort = tmp_path / "cohort"
+    (cohort / "headers").mkdir(parents=True)
+    (cohort / "pixels").mkdir()
+    (cohort / "pixels" / "b.raw").write_bytes(bytes(240))
+    for name, pixels in (("a", "../../secret.raw"), ("b", "../pixels/b.raw"), ("c", str(tmp_path / "secret.raw"))):
+        header = META.format(packed=False, sizes="4 5 6", pixels=pixels)
+        (cohort / "headers" / f"{name}.mhd").write_text(header)
+    found = discover(cohort)
+    assert [volume.id for volume in found.volumes] == ["headers_b"]
+    outside = [problem.where for problem in found.problems if "outside of the cohort" in problem.message]
+    assert outside == ["headers_a", "headers_c"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes of POSIX")
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    for name in ("a.nii", "a.mha", "a.csv", "a.json"):
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(BadInput, match="pipe"):
+            discover(tmp_path / name) if name == "a.csv" else read_header(tmp_path / name)
+        with pytest.raises(BadInput, match="pipe"):
+            read_json(tmp_path / name)

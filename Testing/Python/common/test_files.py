@@ -39,6 +39,7 @@ def test_reading_what_may_not_be_read_says_nothing_of_writing(tmp_path, monkeypa
     def denied(*_, **__):
         raise PermissionError(errno.EACCES, "Permission denied")
 
+    (tmp_path / "image.nii").touch()
     monkeypatch.setattr("builtins.open", denied)
     with pytest.raises(BadInput, match="No permission") as caught:
         hash_file(tmp_path / "image.nii")

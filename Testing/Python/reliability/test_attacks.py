@@ -51,3 +51,12 @@ def test_the_audit_notices_flipped_bytes_cuts_and_swapped_lines(tmp_path):
     outcomes = tamper(tmp_path / "work", most=300)
     assert sum(outcome.tried for outcome in outcomes) == 300
     assert not any(outcome.faults for outcome in outcomes), outcomes
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs fork and limits of POSIX")
+def test_mutated_files_neither_crash_nor_hang_a_reader(tmp_path):
+    from mutation import attack as mutate
+
+    for outcome in mutate(tmp_path / "work", each=60):
+        assert outcome.tried == 60
+        assert not outcome.faults, outcome.notes

@@ -383,3 +383,18 @@ def test_the_order_of_axes_is_that_of_the_volume(make_study, annotate):
     assert np.array_equal(slices_first(stored, 0)[2], annotation.labels)
     assert np.array_equal(stored[:, :, 2], annotation.labels)
     assert annotation.kind == AnnotationKind.MASK
+
+
+def test_a_clock_that_goes_back_lets_no_older_commit_win(make_study, annotate, monkeypatch):
+    from ActiveSegmentationLib.study import times
+
+    study = make_study()
+    clock = iter(["2025-06-01T10:00:00.000+00:00", "2025-06-01T09:00:00.000+00:00", "2025-05-01T09:00:00.000+00:00"])
+    for number, annotator in enumerate(("Anna", "Zoe", "Anna")):
+        with monkeypatch.context() as patch:
+            patch.setattr(times, "now", lambda: next(clock))
+            study.commit([replace(annotate(study, 0, number, annotator=annotator), committed_at="")])
+    (latest,) = study.annotations().values()
+    assert latest.annotator == "Anna"
+    assert latest.committed_at == "2025-06-01T10:00:00.002+00:00"
+    assert study.audit.verify() == []

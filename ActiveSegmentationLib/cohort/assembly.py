@@ -107,8 +107,8 @@ def assemble(root: Path, layout: str, draft: Draft, *, axis: int | str | None, p
 
 def _volume(root: Path, candidate: Candidate, name: str) -> tuple[Volume | None, list[Problem]]:
     try:
-        for source in candidate.channels:
-            _require_inside(source, root)
+        for channel in candidate.channels:
+            _require_inside(channel, root)
         known = candidate.headers or [None] * len(candidate.channels)
         headers = [had or _header(source) for had, source in zip(known, candidate.channels, strict=True)]
         _require_same_grid(candidate, headers)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ActiveSegmentationLib.cohort.contents import unreadable
@@ -22,7 +23,9 @@ _ADVICE = "Export the image again, or leave it out."
 _BYTES = {"char": 1, "short": 2, "int": 4, "long": 4, "long_long": 8, "float": 4, "double": 8}
 
 
-def check_metaimage(path: Path, fields: dict[str, str], lines: list[str], available: int, *, packed: bool) -> None:
+def check_metaimage(
+    path: Path, fields: Mapping[str, str], lines: Sequence[str], available: int, *, packed: bool
+) -> None:
     """Refuse a MetaImage header that SimpleITK cannot survive.
 
     Args:
@@ -52,7 +55,7 @@ def check_metaimage(path: Path, fields: dict[str, str], lines: list[str], availa
     _require_available(path, math.prod(sizes) * channels * _BYTES.get(kind.removeprefix("u"), 1), available, packed)
 
 
-def check_nrrd(path: Path, fields: dict[str, str], available: int, *, packed: bool) -> None:
+def check_nrrd(path: Path, fields: Mapping[str, str], available: int, *, packed: bool) -> None:
     """Refuse a NRRD header that promises what cannot be there; arguments as for ``check_metaimage``.
 
     Raises:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         cost_curves,
         foreground_rate,
     )
-    from ActiveSegmentationLib.evaluation.curve_figure import learning_curve
+    from ActiveSegmentationLib.evaluation.curve_figure import draw_learning_curve, learning_curve
     from ActiveSegmentationLib.evaluation.curves import (
         UPPER_BOUND,
         Curve,
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         showcase_volumes,
         upper_bounds,
     )
+    from ActiveSegmentationLib.evaluation.drawing import to_png, to_svg
     from ActiveSegmentationLib.evaluation.figures import (
         PredictionView,
         SliceView,
@@ -56,6 +57,18 @@ if TYPE_CHECKING:
         pairwise_penalties,
         penalty_matrix,
         permutation_p_value,
+    )
+    from ActiveSegmentationLib.evaluation.paper_figures import (
+        AgreementView,
+        ClusterMap,
+        agreement_figure,
+        agreement_overlay,
+        box_figure,
+        cluster_figure,
+        cost_figure,
+        difference_figure,
+        penalty_figure,
+        uncertainty_figure,
     )
     from ActiveSegmentationLib.evaluation.paper_tables import (
         batch_table,

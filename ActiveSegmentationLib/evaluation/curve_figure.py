@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ActiveSegmentationLib.evaluation.curves import Curve, cohorts_of, format_percent, learning_curves
+from ActiveSegmentationLib.evaluation.curves import Curve, cohorts_of, format_percent, learning_curves, upper_bounds
 from ActiveSegmentationLib.evaluation.drawing import (
     FAINT,
     INK,
@@ -26,15 +26,19 @@ if TYPE_CHECKING:
 
 
 def learning_curve(rows: Iterable[ResultRow], *, narrow: bool = False, metric: str = "dice") -> bytes:
+    """The figure of ``draw_learning_curve`` as PNG bytes."""
+    return to_png(draw_learning_curve(rows, narrow=narrow, metric=metric))
+
+
+def draw_learning_curve(rows: Iterable[ResultRow], *, narrow: bool = False, metric: str = "dice") -> Figure:
     """Mean 3D Dice over the number of annotated slices, one line per strategy; bands are one SD over seeds.
+
+    A dotted line is the upper bound: a model trained on the whole pool.
 
     Args:
         rows: Result rows; each cohort has a panel of its own.
         narrow: Whether to draw for a narrow screen, with larger letters and the names below the lines.
         metric: Name of the metric to draw.
-
-    Returns:
-        PNG bytes.
 
     Raises:
         ValueError: If no row has a value of the metric.
@@ -50,10 +54,11 @@ def learning_curve(rows: Iterable[ResultRow], *, narrow: bool = False, metric: s
     for place, curves in enumerate(panels):
         axes = figure.add_subplot(len(panels), 1, place + 1)
         _draw_curves(axes, curves, strategies, metric)
+        _draw_upper_bound(axes, list(upper_bounds(rows, metric, cohort=curves[0].cohort).values()))
         if len(panels) > 1:
             axes.set_title(curves[0].cohort, loc="left", fontsize=12, fontweight="bold", color=INK, pad=14)
     if narrow:
-        lines = {line.get_label(): line for axes in figure.axes for line in axes.lines}
+        lines = {line.get_label(): line for axes in figure.axes for line in axes.get_lines()}
         handles = [lines[strategy] for strategy in strategies]
         figure.set_layout_engine("constrained")
         figure.legend(handles=handles, loc="outside lower left", frameon=False, fontsize=10, handlelength=3)
@@ -61,7 +66,16 @@ def learning_curve(rows: Iterable[ResultRow], *, narrow: bool = False, metric: s
         figure.tight_layout(rect=(0, 0, 1 - _widest_label(figure, strategies), 1))
         for axes, curves in zip(figure.axes, panels, strict=True):
             _label_lines(axes, curves, strategies)
-    return to_png(figure)
+    return figure
+
+
+def _draw_upper_bound(axes: Axes, bounds: Sequence[float]) -> None:
+    known = [bound for bound in bounds if not np.isnan(bound)]
+    if known:
+        height = float(np.mean(known))
+        axes.axhline(height, color=FAINT, linestyle=":", linewidth=1.5, label="_upper bound")
+        place = axes.get_yaxis_transform()
+        axes.text(0.01, height, "all slices annotated", transform=place, fontsize=9, color=FAINT, va="top")
 
 
 def _draw_curves(axes: Axes, curves: Sequence[Curve], strategies: Sequence[str], metric: str) -> None:

@@ -53,6 +53,16 @@ def to_png(figure: Figure, dpi: int = 150) -> bytes:
     return stream.getvalue()
 
 
+def to_svg(figure: Figure) -> bytes:
+    """The figure as SVG with text as text, the same bytes for the same figure."""
+    from matplotlib import rc_context
+
+    stream = io.BytesIO()
+    with rc_context({"svg.hashsalt": "activesegmentation", "svg.fonttype": "none"}):
+        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+    return stream.getvalue()
+
+
 def label_color(value: int, colors: Mapping[int, Color] | None = None) -> Color:
     """The colour of a label value: from ``colors`` or the palette; background (0) is dark blue."""
     if colors is not None and value in colors:

@@ -103,7 +103,7 @@ def prediction_gallery(
     """
     if not views:
         raise ValueError("There is no prediction to show.")
-    windows = [_window((view.truth, view.prediction)) for view in views]
+    windows = [foreground_window((view.truth, view.prediction)) for view in views]
     tall = max(_proportion(view.image[window], view.aspect) for view, window in zip(views, windows, strict=True))
     tall = float(np.clip(tall, 0.4, 1.6))
     key, head, side = (0.4 if names else 0.1), 0.35, 2.5
@@ -166,7 +166,7 @@ def _proportion(image: np.ndarray, aspect: float) -> float:
     return image.shape[0] * aspect / max(image.shape[1], 1)
 
 
-def _window(label_maps: Sequence[np.ndarray], margin: float = 0.35, least: int = 32) -> tuple[slice, slice]:
+def foreground_window(label_maps: Sequence[np.ndarray], margin: float = 0.35, least: int = 32) -> tuple[slice, slice]:
     """The part of a plane where any of the maps has a label, with some room around it."""
     found = np.logical_or.reduce([(labels > 0) & (labels != IGNORE_LABEL) for labels in label_maps])
     if not found.any():

@@ -62,6 +62,11 @@ class Picture:
         """The picture as data URI."""
         return "data:image/png;base64," + base64.b64encode(self.png).decode("ascii")
 
+    @property
+    def least_width(self) -> int:
+        """Pixels of the screen below which its letters are too small; narrower screens scroll it sideways."""
+        return round(int.from_bytes(self.png[16:20], "big") / 2.2)  # the width in the head of a PNG file
+
 
 @dataclass(frozen=True)
 class Report:
@@ -77,6 +82,7 @@ class Report:
         commands: Command lines that make the results again.
         notes: Further information for readers: the split, whether validation labels were used and counted, ...
         tables: More tables (timings, ...).
+        figures: More figures.
     """
 
     title: str
@@ -88,6 +94,7 @@ class Report:
     commands: Sequence[str] = ()
     notes: Sequence[str] = ()
     tables: Sequence[Table] = ()
+    figures: Sequence[Picture] = ()
 
 
 def write_report(path: Path, report: Report) -> None:
@@ -115,6 +122,7 @@ def write_report(path: Path, report: Report) -> None:
         "shown_seed": min((row.seed for row in requests), default=None),
         "seeds": sorted({row.seed for row in requests}),
         "predictions": report.predictions,
+        "figures": report.figures,
         "settings": [(name, _text(value)) for name, value in report.settings.items()],
         "commands": report.commands,
         "notes": [*report.notes, *CONVENTIONS],

@@ -29,13 +29,13 @@ from ActiveSegmentationLib.experiment.duration import Remaining, duration_text, 
 from ActiveSegmentationLib.experiment.run import PROGRAMS, Run
 from ActiveSegmentationLib.experiment.sweep import execute_in_processes
 from ActiveSegmentationLib.experiment.upper_bound import UpperBound
-from ActiveSegmentationLib.loop import Embeddings, describe_device, is_learned, versions
+from ActiveSegmentationLib.loop import Embeddings, LoopSettings, describe_device, is_learned, versions
 
 AnnotatorFactory = Callable[[SliceStack, AnnotationKind], Annotator]
 """Makes the annotator of an experiment."""
 
 
-OUTPUTS = ("results.csv", "requests.csv", "timings.csv", "learning_curve.png", "report.html", "runs")
+OUTPUTS = ("results.csv", "requests.csv", "timings.csv", "learning_curve.png", "figures", "report.html", "runs")
 """Files and folders that a benchmark writes, in addition to ``benchmark.json`` and its cache."""
 
 
@@ -137,6 +137,10 @@ class Benchmark:
         context = RunContext(self.plan.design, self.stack, annotator, self.out / "cache", self.device)
         return UpperBound(folder, seed, context) if strategy == UPPER_BOUND else Run(folder, strategy, seed, context)
 
+    def settings_of_seed(self, seed: int) -> LoopSettings:
+        """The settings of the loop with which learned networks of a seed are trained."""
+        return replace(self.plan.design.settings, seed=seed)
+
     def oracle(self) -> OracleAnnotator:
         """The reference annotations, for pictures."""
         return OracleAnnotator(self.stack, self.plan.design.annotation)
@@ -233,7 +237,7 @@ class Benchmark:
         """Train each learned metric and autoencoder once per seed, before several runs need it at the same time."""
         design, compute = self.plan.design, Compute(self.device, progress=progress)
         for seed in sorted({seed for _, seed in self._pending()}):
-            settings = replace(design.settings, seed=seed)
+            settings = self.settings_of_seed(seed)
             embeddings = Embeddings(self.stack, design.rows[Role.POOL], settings, self.out / "cache", compute)
             for kind in self.learned_kinds():
                 embeddings.network(kind)

@@ -11,7 +11,9 @@ import numpy as np
 from ActiveSegmentationLib.cohort import AnnotationKind, Role
 from ActiveSegmentationLib.evaluation import (
     UPPER_BOUND,
+    AgreementView,
     BatchFacts,
+    ClusterMap,
     CostModel,
     Deviations,
     ForegroundEfficiency,
@@ -52,6 +54,8 @@ class Findings:
         correlations: Correlations of uncertainty with errors, one for each run and round.
         deviations: How alike slices are, by cohort.
         annotations: "mask" or "scribble" for each name of a cohort.
+        maps: Slices of the pool as points, one for each learned embedding.
+        agreements: Predictions of a few test planes.
     """
 
     results: tuple[ResultRow, ...] = ()
@@ -60,6 +64,8 @@ class Findings:
     correlations: tuple[Correlation, ...] = ()
     deviations: tuple[tuple[str, Deviations], ...] = ()
     annotations: Mapping[str, str] = field(default_factory=dict)
+    maps: tuple[ClusterMap, ...] = ()
+    agreements: tuple[AgreementView, ...] = ()
 
     def renamed(self, cohort: str, first_seed: int) -> Findings:
         """The same with another name of the cohort, and ``first_seed`` added to every seed."""
@@ -74,6 +80,8 @@ class Findings:
             tuple((cohort, *rest) for _, *rest in self.correlations),  # type: ignore[misc]
             tuple((cohort, found) for _, found in self.deviations),
             dict.fromkeys([cohort], next(iter(self.annotations.values()))) if self.annotations else {},
+            tuple(replace(each, name=f"{cohort}: {each.name}") for each in self.maps),
+            tuple(replace(each, title=f"{cohort}: {each.title}") for each in self.agreements),
         )
 
     def __add__(self, other: Findings) -> Findings:
@@ -86,6 +94,8 @@ class Findings:
             self.correlations + other.correlations,
             self.deviations + tuple(pair for pair in other.deviations if pair[0] not in known),
             {**self.annotations, **other.annotations},
+            self.maps + other.maps,
+            self.agreements + other.agreements,
         )
 
 

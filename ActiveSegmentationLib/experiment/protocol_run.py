@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from ActiveSegmentationLib.common.errors import BadInput
@@ -20,6 +21,7 @@ from ActiveSegmentationLib.evaluation import (
     write_results_csv,
 )
 from ActiveSegmentationLib.experiment.measurements import Findings, findings_of, measurement_tables
+from ActiveSegmentationLib.experiment.pictures import write_figures
 from ActiveSegmentationLib.experiment.protocol_arms import (
     ExperimentOptions,
     Part,
@@ -28,7 +30,7 @@ from ActiveSegmentationLib.experiment.protocol_arms import (
     require_learners,
 )
 from ActiveSegmentationLib.experiment.protocol_text import difference_lines
-from ActiveSegmentationLib.experiment.reporting import Outcome, write_outcome
+from ActiveSegmentationLib.experiment.reporting import Outcome, with_pictures, write_outcome
 from ActiveSegmentationLib.experiment.service import check_request, make_benchmark
 from ActiveSegmentationLib.loop import versions
 
@@ -65,8 +67,11 @@ def run_experiment(options: ExperimentOptions, progress: Progress | None = None)
             progress.message(f"Part {number} of {counted(len(parts), 'part')}: {words}.")
         benchmark = make_benchmark(part.options, progress)
         benchmark.execute(workers=options.workers, progress=progress)
-        write_outcome(benchmark, command=options.command, costs=options.costs)
-        found += findings_of(benchmark).renamed(_label(options, part, len(arms)), _first_seed(part, parts))
+        own = with_pictures(findings_of(benchmark), benchmark)
+        write_outcome(benchmark, command=options.command, costs=options.costs, found=own)
+        if _first_seed(part, parts) > 0:  # the pictures of one repetition are enough
+            own = replace(own, maps=(), agreements=())
+        found += own.renamed(_label(options, part, len(arms)), _first_seed(part, parts))
     return _write(options, found)
 
 
@@ -116,6 +121,7 @@ def _write(options: ExperimentOptions, found: Findings) -> Outcome:
         commands=[options.command] if options.command else [],
         notes=_notes(options),
         tables=measurement_tables(found, options.costs),
+        figures=write_figures(out / "figures", found, options.costs),
     )
     write_report(report, content)
     rows, sentences = summary(found.results), headline(found.results)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,8 @@ from ActiveSegmentationLib.evaluation import (
     write_report,
 )
 from ActiveSegmentationLib.experiment.benchmark import Benchmark
-from ActiveSegmentationLib.experiment.measurements import findings_of, measurement_tables
+from ActiveSegmentationLib.experiment.measurements import Findings, findings_of, measurement_tables
+from ActiveSegmentationLib.experiment.pictures import agreement_views, cluster_maps, write_figures
 from ActiveSegmentationLib.segmentation import load_ensemble, predict_volume
 
 PICTURES_PER_ROUND = 12
@@ -70,15 +71,19 @@ class Outcome:
         return {"report": str(self.report), "files": files, "headline": list(self.headline), "rows": rows}
 
 
-def write_outcome(benchmark: Benchmark, *, command: str = "", costs: CostModel | None = None) -> Outcome:
-    """Write ``learning_curve.png`` and ``report.html`` of a finished benchmark.
+def write_outcome(
+    benchmark: Benchmark, *, command: str = "", costs: CostModel | None = None, found: Findings | None = None
+) -> Outcome:
+    """Write ``learning_curve.png``, the folder ``figures`` and ``report.html`` of a finished benchmark.
 
     Args:
         benchmark: The benchmark.
         command: The command as it was typed.
         costs: Seconds for annotating a slice. Default: not known.
+        found: What it found, with pictures. Default: it is read from the benchmark.
     """
     results, requests, _ = benchmark.results()
+    found, costs = found or with_pictures(findings_of(benchmark), benchmark), costs or CostModel()
     write_bytes(benchmark.out / "learning_curve.png", learning_curve(results))
     report = benchmark.out / "report.html"
     content = Report(
@@ -90,12 +95,20 @@ def write_outcome(benchmark: Benchmark, *, command: str = "", costs: CostModel |
         settings=read_json(benchmark.out / "benchmark.json"),
         commands=[command] if command else [],
         notes=_notes(benchmark),
-        tables=measurement_tables(findings_of(benchmark), costs or CostModel()),
+        tables=measurement_tables(found, costs),
+        figures=write_figures(benchmark.out / "figures", found, costs),
     )
     write_report(report, content)
     rows, sentences = summary(results), headline(results)
     text = format_text(summary_table(rows))
     return Outcome("\n".join([text, "", *sentences]), report, tuple(rows), tuple(sentences))
+
+
+def with_pictures(found: Findings, benchmark: Benchmark) -> Findings:
+    """What was found, with maps of slices and predictions of test planes if the benchmark has diagnostics."""
+    if not benchmark.plan.design.diagnostics:
+        return found
+    return replace(found, maps=cluster_maps(benchmark), agreements=agreement_views(benchmark))
 
 
 def _notes(benchmark: Benchmark) -> list[str]:

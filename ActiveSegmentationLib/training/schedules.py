@@ -17,14 +17,14 @@ def rate_factor(schedule: Schedule, step: int, steps: int, warm_up: float) -> fl
 
     Args:
         schedule: How the rate falls after the warm-up.
-        step: Number of the step, from 0.
+        step: Number of the step, from 0; beyond the last one the factor is that of the end.
         steps: Number of steps of the whole training.
         warm_up: Share of the steps, in [0, 1), over which the rate rises linearly.
     """
     warm = warm_up * steps
     if step < warm:
         return (step + 1) / (warm + 1)
-    t = (step - warm) / max(1.0, steps - warm)
+    t = min(1.0, (step - warm) / max(1.0, steps - warm))  # timing takes more steps than a short training has
     falling = {"cosine": (1 + math.cos(math.pi * t)) / 2, "poly": (1 - t) ** 0.9, "constant": 1.0}
     return falling[schedule]
 

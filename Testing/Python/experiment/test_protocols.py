@@ -51,7 +51,7 @@ arms = { scribbles = { seeds = [7] } }
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory):
     root = tmp_path_factory.mktemp("protocols") / "acdc"
-    write_phantom(root, patients=7, slices=4, size=(48, 48))
+    write_phantom(root, patients=7, phases=("ED",), slices=4, size=(48, 48))
     parts = {Role.TEST: ("patient007",), Role.VALIDATION: ("patient006",)}
     return with_roles(discover(root), parts | {Role.POOL: [f"patient00{n}" for n in range(1, 6)]})
 

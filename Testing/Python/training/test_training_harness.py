@@ -203,6 +203,12 @@ def test_batches_go_on_over_epochs_and_those_that_are_done_are_skipped():
     assert next(endless_batches(epoch, 5)) == (1, 2)
 
 
+@pytest.mark.parametrize("name", ["cosine", "poly", "constant"])
+def test_beyond_the_last_step_the_rate_stays_what_it_was_at_the_end(name):
+    assert rate_factor(name, 30, 2, 0.0) == rate_factor(name, 2, 2, 0.0)
+    assert 0 <= rate_factor(name, 30, 2, 0.0) <= 1
+
+
 def test_schedules_rise_and_fall():
     cosine, poly, constant = (
         [rate_factor(name, step, 100, 0.1) for step in range(100)] for name in ("cosine", "poly", "constant")

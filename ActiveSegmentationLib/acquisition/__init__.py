@@ -40,15 +40,7 @@ if TYPE_CHECKING:
     from ActiveSegmentationLib.acquisition.k_center import Coreset, GroupContrastiveCoreset
     from ActiveSegmentationLib.acquisition.learning_loss import LearningLoss
     from ActiveSegmentationLib.acquisition.options import Option
-    from ActiveSegmentationLib.acquisition.pool import (
-        UNITS,
-        Embedder,
-        Pool,
-        PoolStatistics,
-        RoundPlan,
-        ScoreSpec,
-        Sources,
-    )
+    from ActiveSegmentationLib.acquisition.pool import Pool
     from ActiveSegmentationLib.acquisition.probcover import ProbCover
     from ActiveSegmentationLib.acquisition.random_choice import BalancedRandom, Random, Strided
     from ActiveSegmentationLib.acquisition.registry import (
@@ -58,6 +50,14 @@ if TYPE_CHECKING:
         strategies,
         strategy_class,
         strategy_names,
+    )
+    from ActiveSegmentationLib.acquisition.round_inputs import (
+        UNITS,
+        Embedder,
+        PoolStatistics,
+        RoundPlan,
+        ScoreSpec,
+        Sources,
     )
     from ActiveSegmentationLib.acquisition.sample_ratio import SampleRatio
     from ActiveSegmentationLib.acquisition.two_stages import BayesianSampleQuerying, SuggestiveAnnotation

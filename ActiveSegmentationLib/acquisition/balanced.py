@@ -10,8 +10,9 @@ import numpy as np
 from ActiveSegmentationLib.acquisition.base import Choice, Strategy, merged
 from ActiveSegmentationLib.acquisition.foreground_random import class_share, structures
 from ActiveSegmentationLib.acquisition.options import Option
-from ActiveSegmentationLib.acquisition.pool import Pool, ScoreSpec
+from ActiveSegmentationLib.acquisition.pool import Pool
 from ActiveSegmentationLib.acquisition.ranking import FLOOR, best, log_ranks, power_noise
+from ActiveSegmentationLib.acquisition.round_inputs import ScoreSpec
 from ActiveSegmentationLib.acquisition.spread import SpreadPositions, StretchedVolumes
 from ActiveSegmentationLib.acquisition.uncertain import Entropy
 from ActiveSegmentationLib.acquisition.wrappers import ScoreWrapper

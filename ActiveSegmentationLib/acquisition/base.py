@@ -11,8 +11,9 @@ import numpy as np
 
 from ActiveSegmentationLib.acquisition.constraints import Allowance
 from ActiveSegmentationLib.acquisition.options import check_values, parts_of, settings_of
-from ActiveSegmentationLib.acquisition.pool import Pool, ScoreSpec
+from ActiveSegmentationLib.acquisition.pool import Pool
 from ActiveSegmentationLib.acquisition.ranking import best, checked_scores, ranking
+from ActiveSegmentationLib.acquisition.round_inputs import ScoreSpec
 from ActiveSegmentationLib.cohort import SliceId
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.seeds import generator

@@ -24,8 +24,9 @@ from ActiveSegmentationLib.acquisition.base import (
 )
 from ActiveSegmentationLib.acquisition.k_center import Coreset
 from ActiveSegmentationLib.acquisition.options import Option
-from ActiveSegmentationLib.acquisition.pool import Pool, ScoreSpec
+from ActiveSegmentationLib.acquisition.pool import Pool
 from ActiveSegmentationLib.acquisition.ranking import best, checked_scores, ranking, significant
+from ActiveSegmentationLib.acquisition.round_inputs import ScoreSpec
 from ActiveSegmentationLib.acquisition.uncertain import Entropy
 from ActiveSegmentationLib.common.errors import BadInput
 

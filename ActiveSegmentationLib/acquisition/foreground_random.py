@@ -9,8 +9,9 @@ import numpy as np
 
 from ActiveSegmentationLib.acquisition.base import NO_MODEL, Choice, Strategy
 from ActiveSegmentationLib.acquisition.options import Option
-from ActiveSegmentationLib.acquisition.pool import Pool, ScoreSpec
+from ActiveSegmentationLib.acquisition.pool import Pool
 from ActiveSegmentationLib.acquisition.random_choice import VolumeDraw
+from ActiveSegmentationLib.acquisition.round_inputs import ScoreSpec
 
 PIXELS = 10
 """Default number of predicted pixels of a class from which a slice counts as showing the class."""

@@ -21,8 +21,9 @@ from ActiveSegmentationLib.acquisition.base import (
 )
 from ActiveSegmentationLib.acquisition.facility_location import Facilities
 from ActiveSegmentationLib.acquisition.options import Option
-from ActiveSegmentationLib.acquisition.pool import Pool, ScoreSpec
+from ActiveSegmentationLib.acquisition.pool import Pool
 from ActiveSegmentationLib.acquisition.ranking import best, checked_scores, ranking
+from ActiveSegmentationLib.acquisition.round_inputs import ScoreSpec
 from ActiveSegmentationLib.acquisition.sample_ratio import (
     AutoencoderStrategy,
     Greedy,

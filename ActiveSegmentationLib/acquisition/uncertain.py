@@ -13,8 +13,9 @@ import numpy as np
 
 from ActiveSegmentationLib.acquisition.base import ScoreStrategy
 from ActiveSegmentationLib.acquisition.options import Option
-from ActiveSegmentationLib.acquisition.pool import Pool, ScoreSpec
+from ActiveSegmentationLib.acquisition.pool import Pool
 from ActiveSegmentationLib.acquisition.ranking import percentile_text
+from ActiveSegmentationLib.acquisition.round_inputs import ScoreSpec
 
 if TYPE_CHECKING:
     from ActiveSegmentationLib.uncertainty import Sampler

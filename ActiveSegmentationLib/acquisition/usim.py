@@ -14,8 +14,9 @@ from ActiveSegmentationLib.acquisition.flqmi import EPSILON, FlqmiSettings, Flqm
 from ActiveSegmentationLib.acquisition.gradients import Entries, Parameters, gradients_at, gradients_of
 from ActiveSegmentationLib.acquisition.k_center import fitting_device
 from ActiveSegmentationLib.acquisition.options import Option
-from ActiveSegmentationLib.acquisition.pool import Pool, ScoreSpec
+from ActiveSegmentationLib.acquisition.pool import Pool
 from ActiveSegmentationLib.acquisition.ranking import checked_scores
+from ActiveSegmentationLib.acquisition.round_inputs import ScoreSpec
 
 QUERIES_PER_PICK = 5
 """Minimum number of members of the query set per requested slice, as in the paper's code."""

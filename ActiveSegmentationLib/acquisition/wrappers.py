@@ -10,8 +10,9 @@ import numpy as np
 
 from ActiveSegmentationLib.acquisition.base import NO_MODEL, Choice, ScoreStrategy, Situation, Strategy, merged
 from ActiveSegmentationLib.acquisition.options import Option
-from ActiveSegmentationLib.acquisition.pool import Pool, ScoreSpec
+from ActiveSegmentationLib.acquisition.pool import Pool
 from ActiveSegmentationLib.acquisition.ranking import FLOOR, best, checked_scores, log_ranks, power_noise, ranking
+from ActiveSegmentationLib.acquisition.round_inputs import ScoreSpec
 from ActiveSegmentationLib.acquisition.uncertain import Entropy, Uncertain
 from ActiveSegmentationLib.common.errors import BadInput
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ActiveSegmentationLib.acquisition.pool import Embedder
+from ActiveSegmentationLib.acquisition.round_inputs import Embedder
 from ActiveSegmentationLib.cohort import SliceStack
 from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.files import hash_json, read_json, write_json

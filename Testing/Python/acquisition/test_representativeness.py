@@ -10,7 +10,7 @@ from acquisition_fakes import FakeStack, fake_model, fake_pool, random_features
 
 from ActiveSegmentationLib.acquisition import Constraints, create_strategy
 from ActiveSegmentationLib.acquisition.facility_location import Facilities
-from ActiveSegmentationLib.acquisition.pool import ScoreSpec
+from ActiveSegmentationLib.acquisition.round_inputs import ScoreSpec
 from ActiveSegmentationLib.acquisition.sample_ratio import Gaussian, SampleRatioGains
 from ActiveSegmentationLib.cohort import SliceId
 from ActiveSegmentationLib.common.errors import BadInput

@@ -22,7 +22,7 @@ from ActiveSegmentationLib.acquisition import (
     create_strategy,
     registry,
 )
-from ActiveSegmentationLib.acquisition.pool import ScoreSpec
+from ActiveSegmentationLib.acquisition.round_inputs import ScoreSpec
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.seeds import generator
 from ActiveSegmentationLib.loop import choose_slices

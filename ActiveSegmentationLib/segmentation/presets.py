@@ -128,11 +128,17 @@ TRAINING_PRESETS: dict[str, TrainingSettings] = {
     "ozdemir2021": replace(_OZDEMIR2021, learner="dcan"),
     "ozdemir2021-unet": _OZDEMIR2021,
     "dcan": replace(_OZDEMIR2021, learner="dcan"),
+    "nnunet-2d": TrainingSettings(learner="nnunet-2d", steps=75_000),
+    "nnunet-3d": TrainingSettings(learner="nnunet-3d", steps=75_000),
+    "foellmer2024": TrainingSettings(
+        learner="nnunet-2d", steps=75_000, warm_start=True, options={"dropout": 0.01, "plan": "cohort"}
+    ),
 }
 """Settings by name.
 
 "default" was chosen by measurement for small grids on a CPU; "auto" fits the network to cohort and device, and trains
 for five minutes. The others follow Vepa et al. (NeurIPS 2024; "vepa2024" is for masks, "dmpls" for scribbles),
-Gaillochet et al. (Medical Image Analysis 2023) and Ozdemir et al. (2021; "ozdemir2021", which is also "dcan";
-"ozdemir2021-unet" trains a U-Net in the same way). docs/strategies.md lists the differences that remain.
+Gaillochet et al. (Medical Image Analysis 2023), Ozdemir et al. (2021; "ozdemir2021", which is also "dcan";
+"ozdemir2021-unet" trains a U-Net in the same way) and Foellmer et al. (MIDL 2024). Trainings of nnU-Net are 300 epochs
+of 250 steps, as in the last of these papers. docs/strategies.md lists the differences that remain.
 """

@@ -87,8 +87,8 @@ def _checkpoint(model: NnunetModel, plan: Plan, fold: int) -> dict[str, Any]:
         "grad_scaler_state": None,
         "logging": {},
         "_best_ema": None,
-        "current_epoch": model.options.epochs,
+        "current_epoch": -(-model.settings.steps // model.options.iterations),
         "init_args": arguments,
         "trainer_name": "nnUNetTrainer",
-        "inference_allowed_mirroring_axes": tuple(model.record["mirror axes"]),
+        "inference_allowed_mirroring_axes": tuple(model.record["mirror axes"]) or None,
     }

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 WORK = "nnunet"
 """Folder of prepared cases within the folder of a model, deleted when the training ends."""
 
-OURS = {"learner", "options", "warm_start", "close_background", "loss_head"}
+OURS = {"learner", "options", "steps", "augment", "warm_start", "close_background", "loss_head"}
 """Training settings that have a meaning for nnU-Net; it decides all others itself."""
 
 
@@ -42,12 +42,17 @@ class NnunetLearner(SegmentationLearner):
     Differences from nnU-Net's own command line:
 
     - All annotated volumes are trained on; none is held back for validation, and the last weights are kept.
+    - Presets train 300 epochs of 250 steps, as Foellmer et al. do in each round; nnU-Net itself trains 1000 epochs.
     - Slices are nnU-Net's first axis, so that its 2D configuration works on the slices that are annotated.
     - The blur of the augmentation chooses its arithmetic by size, not by a measurement of time, and networks are not
       compiled, so that equal seeds give equal weights on a CPU.
     """
 
     options: ClassVar[type[Settings]] = NnunetOptions
+    small: ClassVar[Mapping[str, Any]] = {
+        "steps": 60,
+        "options": {"iterations": 10, "batch_size": 2, "memory": 1.0, "dropout": 0.1, "learning_rate": 0.03},
+    }
     as_acquired: ClassVar[bool] = True
     configuration: ClassVar[str]
 
@@ -59,7 +64,7 @@ class NnunetLearner(SegmentationLearner):
         names = [each.name for each in dataclasses.fields(settings)]  # type: ignore[arg-type]
         changed = [name for name in names if name not in OURS and getattr(settings, name) != getattr(usual, name)]
         if changed:
-            advice = "Leave them at their defaults; nnU-Net's steps are the learner's options epochs and iterations."
+            advice = "Leave them at their defaults; what can be chosen are the learner's options."
             message = f"nnU-Net decides these settings itself: {', '.join(changed)}."
             raise BadInput(message, where="training settings", advice=advice)
 
@@ -147,16 +152,7 @@ class NnunetLearner(SegmentationLearner):
     ) -> NnunetTraining:
         from ActiveSegmentationLib.segmentation.nnunet.training import NnunetTraining
 
-        options = NnunetOptions.from_json(task.settings.options)
-        return NnunetTraining(
-            plan,
-            cases,
-            options,
-            seed=task.seed,
-            device=compute.device,
-            work=work,
-            head=task.settings.loss_head,
-        )
+        return NnunetTraining(plan, cases, task.settings, seed=task.seed, device=compute.device, work=work)
 
 
 class Nnunet2d(NnunetLearner):

@@ -152,7 +152,7 @@ class NnunetModel(TrainedModel):
         for images, _ in self.network_slices(stack, rows, compute, stage="Computing features"):
             maps = mean_over_windows(self.network.bottleneck, images, self.largest_slice(stack))
             found.append((maps.flatten(1) if flatten else maps.mean((2, 3))).cpu().numpy())
-        width = self.plan.architecture["features_per_stage"][-1]
+        width = self.plan.bottleneck_width * (self.plan.bottleneck_pixels if flatten else 1)
         return np.concatenate(found) if found else np.zeros((0, width), dtype=np.float32)
 
     def save(self, folder: Path) -> None:

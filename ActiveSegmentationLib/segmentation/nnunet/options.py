@@ -15,8 +15,7 @@ class NnunetOptions(Settings):
     """Options of nnU-Net; what is not listed is as nnU-Net plans it.
 
     Attributes:
-        epochs: Number of epochs. 300 are those of Foellmer et al. 2024 in each round; nnU-Net itself trains 1000.
-        iterations: Training steps in an epoch.
+        iterations: Training steps in an epoch, after each of which the learning rate falls.
         dropout: Probability of dropout after every convolution, before its normalisation; nnU-Net itself has none.
             Strategies that draw predictions with dropout need some; Foellmer et al. train with 0.01.
         architecture: "plain" for nnU-Net's default U-Net, "residual" for its residual encoder of size M.
@@ -38,7 +37,6 @@ class NnunetOptions(Settings):
     where: ClassVar[str] = "learner options"
     later: ClassVar[Mapping[str, Any]] = {}
 
-    epochs: int = Field(default=300, ge=1)
     iterations: int = Field(default=250, ge=1)
     dropout: float = Field(default=0.0, ge=0, lt=1)
     architecture: Literal["plain", "residual"] = "plain"
@@ -50,8 +48,3 @@ class NnunetOptions(Settings):
     foreground: float = Field(default=0.33, ge=0, le=1)
     mirror: bool = False
     workers: int = Field(default=-1, ge=-1)
-
-    @property
-    def steps(self) -> int:
-        """Number of training steps."""
-        return self.epochs * self.iterations

@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained, hash_json, read_json, write_json
 from ActiveSegmentationLib.segmentation.nnunet.options import NnunetOptions
@@ -98,6 +100,17 @@ class Plan:
         layers = {name: value for name, value in own["arch_kwargs"].items() if not name.startswith("dropout")}
         return {"network": own["network_class_name"], **layers}
 
+    @property
+    def bottleneck_width(self) -> int:
+        """Features of the encoder's coarsest map."""
+        return int(self.architecture["features_per_stage"][-1])
+
+    @property
+    def bottleneck_pixels(self) -> int:
+        """Positions of the encoder's coarsest map of a patch."""
+        strides = np.prod(self.architecture["strides"], axis=0)
+        return int(np.prod(np.array(self.patch) // strides))
+
     def describe_network(self) -> str:
         """The network in a few words, for messages."""
         layers = self.architecture
@@ -147,7 +160,8 @@ def make_plan(
         work: Folder for nnU-Net's files, which only this training uses.
 
     Raises:
-        BadInput: If nnU-Net plans no such configuration, because the volumes have one slice.
+        BadInput: If nnU-Net plans no such configuration, because the volumes have one slice, or no patch is small
+            enough for the memory.
     """
     raw, preprocessed = work / "raw" / DATASET, work / "preprocessed" / DATASET
     with explained(work):
@@ -160,11 +174,15 @@ def make_plan(
         private_randomness("cpu"),
         warnings.catch_warnings(),
     ):  # it makes networks to measure them
-        warnings.filterwarnings("ignore", message=".*non-standard gpu_memory_target.*")
+        warnings.filterwarnings("ignore", message=".*non-standard gpu_memory_target.*|divide by zero.*")
         planner = _planner(options.architecture)(
             DATASET, gpu_memory_target_in_gb=options.memory, suppress_transpose=True
         )
-        planner.plan_experiment()
+        try:
+            planner.plan_experiment()
+        except (OverflowError, ZeroDivisionError) as error:  # it shrinks the patch until a side is 0
+            message = f"nnU-Net finds no patch of these images that takes {options.memory:g} GB or less."
+            raise BadInput(message, where="learner options, memory", advice="Allow more memory.") from error
     plans = read_json(preprocessed / f"{planner.plans_identifier}.json")
     if configuration not in plans["configurations"]:
         advice = "Choose the learner nnunet-2d."

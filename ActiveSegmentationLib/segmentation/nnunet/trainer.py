@@ -62,7 +62,8 @@ class PreparedCases(nnUNetBaseDataset):
 
     def load_case(self, identifier: str) -> tuple[np.ndarray, np.ndarray, None, Mapping[str, Any]]:
         """Image, labels, nothing for an earlier stage of a cascade, and properties of a case."""
-        image, labels = (np.load(self._file(identifier, what), mmap_mode="r") for what in ("image", "labels"))
+        # nnU-Net may write to what it gets; copies on write leave the files as they are
+        image, labels = (np.load(self._file(identifier, what), mmap_mode="c") for what in ("image", "labels"))
         return image, labels, None, self._properties[identifier]
 
     def _file(self, name: str, what: str) -> Path:
@@ -88,9 +89,9 @@ class LoopTrainer(nnUNetTrainer):
     def _do_i_compile(self) -> bool:
         return False  # compiled networks have other weights' names, and no compiler may be there
 
-    def take(self, network: NnunetNetwork, options: NnunetOptions) -> None:
+    def take(self, network: NnunetNetwork, options: NnunetOptions, epochs: int) -> None:
         """Take over a network on the device, and make nnU-Net's optimiser, schedule and loss for it."""
-        self.num_epochs, self.num_iterations_per_epoch = options.epochs, options.iterations
+        self.num_epochs, self.num_iterations_per_epoch = epochs, options.iterations
         self.initial_lr, self.oversample_foreground_percent = options.learning_rate, options.foreground
         self._set_batch_size_and_oversample()
         self.num_input_channels = len(self.dataset_json["channel_names"])
@@ -99,20 +100,26 @@ class LoopTrainer(nnUNetTrainer):
         self.loss = self._build_loss()
         self.was_initialized = True
 
-    def batch_source(self, cases: PreparedCases) -> nnUNetDataLoader:
-        """nnU-Net's source of augmented batches; it draws from the global generators of NumPy and PyTorch."""
+    def batch_source(self, cases: PreparedCases, *, augment: bool) -> nnUNetDataLoader:
+        """nnU-Net's source of batches; it draws from the global generators of NumPy and PyTorch.
+
+        Args:
+            cases: The prepared cases.
+            augment: Whether patches are augmented; otherwise they are only drawn.
+        """
         patch, scales = self.configuration_manager.patch_size, self._get_deep_supervision_scales()
         rotation, dummy_2d, initial, axes = self.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
-        transforms = self.get_training_transforms(
-            patch,
-            rotation,
-            scales,
-            axes,
-            dummy_2d,
-            use_mask_for_norm=self.configuration_manager.use_mask_for_norm,
-            foreground_labels=self.label_manager.foreground_labels,
-            ignore_label=self.label_manager.ignore_label,
-        )
+        labels = {
+            "foreground_labels": self.label_manager.foreground_labels,
+            "ignore_label": self.label_manager.ignore_label,
+        }
+        if augment:
+            masked = self.configuration_manager.use_mask_for_norm
+            transforms = self.get_training_transforms(
+                patch, rotation, scales, axes, dummy_2d, use_mask_for_norm=masked, **labels
+            )
+        else:
+            transforms, initial = self.get_validation_transforms(scales, **labels), patch
         for each in transforms.transforms:
             inner = getattr(each, "transform", None)
             if isinstance(inner, GaussianBlurTransform):

@@ -18,14 +18,15 @@ from ActiveSegmentationLib.common.seeds import torch_seed
 from ActiveSegmentationLib.segmentation.loss_head import ATTACHED, head_optimiser, ranking_loss
 from ActiveSegmentationLib.segmentation.losses import SegmentationLoss
 from ActiveSegmentationLib.segmentation.nnunet.network import build_network
+from ActiveSegmentationLib.segmentation.nnunet.options import NnunetOptions
 from ActiveSegmentationLib.segmentation.nnunet.trainer import LoopTrainer, PreparedCases, make_trainer
 from ActiveSegmentationLib.segmentation.validation import class_counts, mean_dice
 from ActiveSegmentationLib.training import History, Learner, Losses, StepLosses
 
 if TYPE_CHECKING:
     from ActiveSegmentationLib.segmentation.nnunet.network import NnunetNetwork
-    from ActiveSegmentationLib.segmentation.nnunet.options import NnunetOptions
     from ActiveSegmentationLib.segmentation.nnunet.plans import Plan
+    from ActiveSegmentationLib.segmentation.settings import TrainingSettings
 
 CLIP = 12.0
 """Largest norm of the gradient, as in nnU-Net."""
@@ -50,11 +51,10 @@ class NnunetTraining(Learner):
     Args:
         plan: The plan.
         cases: The prepared cases.
-        options: Options of the learner.
+        settings: Settings of the training, with the options of the learner.
         seed: Seed of initial weights, batches, augmentation and dropout.
         device: PyTorch device.
         work: Folder for nnU-Net's files.
-        head: Whether a loss head is trained too.
     """
 
     history_file: ClassVar[str] = "history.json"
@@ -66,24 +66,25 @@ class NnunetTraining(Learner):
         self,
         plan: Plan,
         cases: PreparedCases,
-        options: NnunetOptions,
+        settings: TrainingSettings,
         *,
         seed: int,
         device: str,
         work: Path,
-        head: bool = False,
     ) -> None:
-        self.steps, self.device = options.steps, device
-        self._options, self._seed = options, seed
+        self.steps, self.device = settings.steps, device
+        self._options, self._seed = NnunetOptions.from_json(settings.options), seed
+        self._augments = settings.augment
+        self._epochs = -(-settings.steps // self._options.iterations)
         self._trainer: LoopTrainer = make_trainer(plan, device, work)
-        self.network = build_network(plan, head=head, seed=torch_seed(seed, "weights"))
+        self.network = build_network(plan, head=settings.loss_head, seed=torch_seed(seed, "weights"))
         self.network.to(device)
         self.network.supervise_deeply(True)
-        self._trainer.take(self.network, options)
+        self._trainer.take(self.network, self._options, self._epochs)
         self.optimisers = {NETWORK: self._trainer.optimizer}
         if self.network.loss_head is not None:
             self.optimisers[HEAD] = head_optimiser(self.network.loss_head)
-        self._batches = _Batches(self._trainer.batch_source(cases), seed, options.steps)
+        self._batches = _Batches(self._trainer.batch_source(cases, augment=settings.augment), seed, settings.steps)
         self._source: Iterator[tuple[torch.Tensor, Targets]] | None = None
         self._counts: torch.Tensor | None = None
 
@@ -122,7 +123,7 @@ class NnunetTraining(Learner):
         history.read()
         losses, length = history.losses.get("loss", []), self._options.iterations
         epochs = [losses[start : start + length] for start in range(0, len(losses), length)]
-        about = {"steps": history.steps, "seconds": history.seconds, "validation": [], "epochs": self._options.epochs}
+        about = {"steps": history.steps, "seconds": history.seconds, "validation": [], "epochs": self._epochs}
         return about | {"steps in an epoch": length, "loss": [sum(epoch) / len(epoch) for epoch in epochs]}
 
     def state(self) -> dict[str, Any]:
@@ -144,8 +145,8 @@ class NnunetTraining(Learner):
 
     @property
     def mirror_axes(self) -> tuple[int, ...]:
-        """Axes along which the training mirrored patches, as nnU-Net counts them."""
-        return tuple(self._trainer.inference_allowed_mirroring_axes)
+        """Axes along which the training mirrored patches, as nnU-Net counts them; none without augmentation."""
+        return tuple(self._trainer.inference_allowed_mirroring_axes) if self._augments else ()
 
     def _loader(self, first: int) -> DataLoader:
         workers = self._options.workers

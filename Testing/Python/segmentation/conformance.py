@@ -74,7 +74,7 @@ class World:
             kind = AnnotationKind.SCRIBBLE if scribbled or bands else AnnotationKind.MASK
             annotations[slice_id] = SimpleNamespace(labels=drawn, kind=kind)
         labels = SimpleNamespace(to_classes=lambda values: values)
-        return examples_from_annotations(self.stack, annotations, labels)
+        return examples_from_annotations(self.stack, annotations, labels, acquired=True)
 
 
 def unlabelled_rows(rows: int) -> np.ndarray:
@@ -161,7 +161,12 @@ class Trained:
 def small_settings(name: str, **changes: Any) -> TrainingSettings:
     """The learner's own settings in small, without augmentation."""
     settings = replace(training_for(learner=name), learner=name, augment=False, **learner_class(name).small)
-    return replace(settings, **changes)
+    known = vars(learner_class(name).options())
+    own = {
+        field: changes.pop(field) for field in ("batch_size", "learning_rate") if field in known and field in changes
+    }
+    options = {**settings.options, **changes.pop("options", {}), **own}
+    return replace(settings, options=options, **changes)
 
 
 def task_of(

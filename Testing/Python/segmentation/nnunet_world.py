@@ -26,8 +26,8 @@ from ActiveSegmentationLib.cohort import (
 from ActiveSegmentationLib.common.progress import Progress
 from ActiveSegmentationLib.segmentation import Examples, TrainingSettings, examples_from_annotations
 
-SMALL: dict = {"epochs": 2, "iterations": 2, "batch_size": 2, "memory": 0.5, "dropout": 0.1}
-"""Options of a training of four steps."""
+SMALL: dict = {"iterations": 2, "batch_size": 2, "memory": 0.5, "dropout": 0.1}
+"""Options of a training of a few steps."""
 
 LABELS = SimpleNamespace(to_classes=lambda values: values, classes=3)
 AXIS = 0
@@ -85,9 +85,9 @@ def examples(stack: SliceStack, slices: list[tuple[str, int]], *, scribbles: boo
 
 @cache
 def training(learner: str = "nnunet-2d", **options) -> TrainingSettings:
-    """Settings of a short training; ``warm_start`` and ``loss_head`` are training settings."""
+    """Settings of a training of four steps; ``warm_start`` and ``loss_head`` are training settings."""
     own = {name: options.pop(name) for name in ("warm_start", "loss_head") if name in options}
-    return TrainingSettings(learner=learner, options={**SMALL, **options}, **own)
+    return TrainingSettings(learner=learner, steps=4, options={**SMALL, **options}, **own)
 
 
 class Recorder(Progress):

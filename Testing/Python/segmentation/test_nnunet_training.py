@@ -166,8 +166,8 @@ def test_unlabelled_pixels_have_the_ignore_label(stack, scribbles):
     ("settings", "message"),
     [
         (TrainingSettings(learner="nnunet-2d", features=(8, 8), dropout=(0, 0), decoder_dropout=(0,)), "features"),
-        (TrainingSettings(learner="nnunet-2d", steps=10), "steps.*epochs and iterations"),
-        (TrainingSettings(learner="nnunet-2d", options={"epochs": 0}), "'epochs' must be at least 1"),
+        (TrainingSettings(learner="nnunet-2d", batch_size=4), "batch_size.*the learner's options"),
+        (TrainingSettings(learner="nnunet-2d", options={"iterations": 0}), "'iterations' must be at least 1"),
         (TrainingSettings(learner="nnunet-2d", options={"levels": 3}), "Unknown settings: levels"),
         (TrainingSettings(learner="nnunet-2d", select="best"), "select"),
         (TrainingSettings(learner="nnunet-3d", loss_head=True), "head that predicts its loss"),

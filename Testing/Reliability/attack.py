@@ -40,6 +40,7 @@ LONG: dict[str, Callable[[Path], list[Outcome]]] = {
     "mutation": lambda work: mutation.attack(work, 20_000),
 }
 SIZES = {"short": SHORT, "long": LONG}
+_ABOUT = {"short": "Short size: changes drawn at random.", "long": "Long size: every change."}
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
@@ -51,12 +52,12 @@ def table(outcomes: Sequence[Outcome]) -> str:
     return "\n".join(lines)
 
 
-def write_document(outcomes: Sequence[Outcome]) -> None:
+def write_document(outcomes: Sequence[Outcome], size: str) -> None:
     """Replace the table in the documentation."""
     text = DOCUMENT.read_text(encoding="utf-8")
     before, after = text.partition(START)[0], text.partition(END)[2]
     system = f"{platform.system()}, Python {platform.python_version()}"
-    middle = f"{START}\n\n{table(outcomes)}\n\nMeasured on {time.strftime('%Y-%m-%d')}, {system}.\n\n{END}"
+    middle = f"{START}\n\n{table(outcomes)}\n\n{_ABOUT[size]} {time.strftime('%Y-%m-%d')}, {system}.\n\n{END}"
     DOCUMENT.write_text(before + middle + after, encoding="utf-8")
 
 
@@ -80,7 +81,7 @@ def main(words: Sequence[str] | None = None) -> int:
         for note in outcome.notes:
             print(f"{outcome.attack}: {note}")
     if options.write:
-        write_document(outcomes)
+        write_document(outcomes, options.size)
     return int(any(outcome.faults for outcome in outcomes))
 
 

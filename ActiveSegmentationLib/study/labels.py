@@ -48,7 +48,7 @@ class Label:
             advice = "Use whole numbers from 1 to 254; 0 is background and 255 means unlabelled."
             raise BadInput(f"{self.value!r} cannot be a label value.", where="labels", advice=advice)
         if not _is_plain(self.name) or not self.name.strip() or self.name.strip().casefold() in RESERVED_NAMES:
-            advice = "Use a short text; 'background' and 'undecided' are reserved."
+            advice = "Use a short text; 'background' and 'undecided' are names of the program's own segments."
             raise BadInput(f"{self.name!r} cannot be a label name.", where=f"label {self.value}", advice=advice)
         if len(self.color) != 3 or not all(math.isfinite(part) and 0 <= part <= 1 for part in self.color):
             advice = "Give red, green and blue as numbers from 0 to 1."

@@ -1,4 +1,4 @@
-"""Whether planes form one regular stack: even spacing, no sideways shift, one image per place."""
+"""Whether planes form one regular stack: even spacing, no sideways shift, one image per position."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import numpy as np
 from ActiveSegmentationLib.cohort.dicom.planes import Plane
 from ActiveSegmentationLib.cohort.types import Geometry
 
-SAME_PLACE = 0.02
-"""Slices closer than this fraction of their spacing (or thickness) count as being at the same place."""
+SAME_POSITION = 0.02
+"""Slices closer than this fraction of their spacing (or thickness) count as being at the same position."""
 
 ROUNDING = 0.01
-"""Deviation from even places, as a fraction of the spacing, that is not reported."""
+"""Deviation from even positions, as a fraction of the spacing, that is not reported."""
 
 ROUNDING_MM = 0.06
 """Deviation in mm that is not reported if it is below a tenth of the spacing: positions are often rounded to 0.1 mm."""
 
 LARGEST_ERROR = 0.1
-"""Maximum deviation of slices from even places, as a fraction of the spacing; beyond ``ROUNDING`` it is reported."""
+"""Maximum deviation of slices from even positions, as a fraction of the spacing; beyond ``ROUNDING`` it is reported."""
 
 LARGEST_SHIFT = 0.1
 """Maximum sideways shift of slices, as a fraction of a pixel."""
@@ -35,7 +35,7 @@ class Fault:
     """Why planes do not form a regular stack.
 
     Attributes:
-        kind: "places" (several images at one place), "tilt", "gap" or "axes".
+        kind: "positions" (several images at one position), "tilt", "gap" or "axes".
         message: What is wrong.
         advice: What to do.
     """
@@ -52,7 +52,7 @@ class Fit:
     Attributes:
         planes: The planes in the order of the slices.
         geometry: The grid.
-        error: Largest deviation of a slice from its even place, in millimetres.
+        error: Largest deviation of a slice from its even position, in millimetres.
     """
 
     planes: tuple[Plane, ...]
@@ -61,18 +61,18 @@ class Fit:
 
 
 def normal_of(plane: Plane) -> np.ndarray:
-    """Unit vector across a plane with a place."""
+    """Unit vector across a plane that has an orientation."""
     across = np.cross(plane.orientation[:3], plane.orientation[3:])
     return across / (np.linalg.norm(across) or 1.0)
 
 
-def places_of(planes: Sequence[Plane]) -> list[list[Plane]]:
-    """Planes of one orientation, grouped by place, along the normal."""
+def by_position(planes: Sequence[Plane]) -> list[list[Plane]]:
+    """Planes of one orientation, grouped by position, along the normal."""
     offsets = np.array([plane.position for plane in planes]) @ normal_of(planes[0])
     order = np.argsort(offsets, kind="stable")
     gaps = np.diff(offsets[order])
     widest = float(gaps.max(initial=0.0))
-    limit = SAME_PLACE * min(widest, abs(planes[0].distance or widest))
+    limit = SAME_POSITION * min(widest, abs(planes[0].distance or widest))
     groups = [[planes[order[0]]]]
     for gap, number in zip(gaps, order[1:], strict=True):
         if gap > limit:
@@ -86,11 +86,11 @@ def fit(planes: Sequence[Plane]) -> Fit | Fault:
     fault = _axes_fault(planes[0])
     if fault is not None:
         return fault
-    places = places_of(planes)
-    most = max(len(group) for group in places)
+    groups = by_position(planes)
+    most = max(len(group) for group in groups)
     if most > 1:
-        return _places_fault(len(places), most, min(len(group) for group in places))
-    ordered = tuple(group[0] for group in places)
+        return _positions_fault(len(groups), most, min(len(group) for group in groups))
+    ordered = tuple(group[0] for group in groups)
     positions = np.array([plane.position for plane in ordered])
     normal = normal_of(ordered[0])
     offsets = (positions - positions[0]) @ normal
@@ -110,13 +110,13 @@ def _axes_fault(plane: Plane) -> Fault | None:
     return Fault("axes", "Rows and columns are not two directions at right angles (ImageOrientationPatient).", advice)
 
 
-def _places_fault(places: int, most: int, fewest: int) -> Fault:
+def _positions_fault(positions: int, most: int, fewest: int) -> Fault:
     count = f"{most}" if most == fewest else f"{fewest} to {most}"
     message = (
-        f"Several images are at the same position ({places} places with {count} images each): time points, echoes or "
-        "b-values that the headers do not tell apart completely."
+        f"Several images are at the same position ({positions} positions with {count} images each): time points, "
+        "echoes or b-values that the headers do not tell apart completely."
     )
-    return Fault("places", message, "Put each time point into a separate series or file, or leave the series out.")
+    return Fault("positions", message, "Put each time point into a separate series or file, or leave the series out.")
 
 
 def _tilt_fault(planes: Sequence[Plane], offsets: np.ndarray, sideways: np.ndarray) -> Fault | None:
@@ -149,7 +149,7 @@ def _gap_fault(offsets: np.ndarray) -> Fault | None:
         return None
     worst = int(np.argmax(gaps))
     where = f"the distance of slices {worst + 1} and {worst + 2} is {gaps[worst]:g} mm, the usual one {usual:g} mm"
-    deviation = f"{where}; at an even spacing the farthest slice would be {error:.2f} mm off its place"
+    deviation = f"{where}; at an even spacing the farthest slice would be {error:.2f} mm off its position"
     if gaps[worst] > 1.5 * usual:
         advice = "Restore the missing files, or leave the series out."
         return Fault("gap", f"Slices are missing in the series: {deviation}.", advice)

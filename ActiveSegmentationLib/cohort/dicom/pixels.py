@@ -115,7 +115,7 @@ def _require_place(plane: Plane, geometry: Geometry, number: int) -> None:
     expected = np.array(geometry.origin) + number * geometry.spacing[2] * normal
     distance = float(np.linalg.norm(np.array(plane.position) - expected))
     if distance > 0.2 * max(geometry.spacing):
-        message = f"Slice {number + 1} lies {distance:.2f} mm away from where it was indexed."
+        message = f"Slice {number + 1} is {distance:.2f} mm away from where it was indexed."
         raise BadInput(message, where=plane.path, advice=_CHANGED)
 
 

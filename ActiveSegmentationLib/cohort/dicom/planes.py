@@ -22,7 +22,7 @@ MARKS = {
     "acquisition": "acq",
     "sequence": "",
 }
-"""Properties other than time in which images at one place may differ, with their prefix in volume names."""
+"""Properties other than time in which images at one position may differ, with their prefix in volume names."""
 
 TIMES = ("temporal position", "trigger time", "cardiac phase", "frame reference time", "acquisition time", "number")
 """Properties for sorting time points; the first that differs for all of them is used."""
@@ -215,8 +215,8 @@ def _item(groups: list[Any], *keywords: str) -> Any:
 
 def _frame(dataset: Any, common: dict[str, Any], frame: int) -> Plane:
     groups = _groups(dataset, frame)
-    place, tilt = _item(groups, "PlanePositionSequence"), _item(groups, "PlaneOrientationSequence")
-    position = None if place is None else numbers(place, "ImagePositionPatient", 3)
+    located, tilt = _item(groups, "PlanePositionSequence"), _item(groups, "PlaneOrientationSequence")
+    position = None if located is None else numbers(located, "ImagePositionPatient", 3)
     orientation = None if tilt is None else numbers(tilt, "ImageOrientationPatient", 6)
     if position is None or orientation is None:
         raise BadValue(f"Frame {frame + 1} has no position or no orientation.")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ActiveSegmentationLib.cohort.dicom.fit import SAME_DIRECTION, Fault, Fit, fit, is_reported, normal_of, places_of
+from ActiveSegmentationLib.cohort.dicom.fit import SAME_DIRECTION, Fault, Fit, by_position, fit, is_reported, normal_of
 from ActiveSegmentationLib.cohort.dicom.planes import MARKS, TIMES, Plane
 from ActiveSegmentationLib.cohort.naming import natural_key
 
@@ -16,7 +16,7 @@ _LATE_MARKS = ("acquisition",)
 """Properties that are tested after time: they often number time points."""
 
 _STACK = 3
-"""Minimum number of places for images of another grid to be a separate volume."""
+"""Minimum number of positions for images of another grid to be a separate volume."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,12 @@ def sort_series(planes: Sequence[Plane], same_picture: Callable[[Plane, Plane], 
     """Sort the planes of a series into volumes.
 
     Args:
-        planes: All planes of the series, each with a place.
+        planes: All planes of the series, each with a position.
         same_picture: Whether two planes have the same pixels; called only where nothing else distinguishes them.
     """
     found = Sorted()
     grids = _grids(planes)
-    large = [grid for grid in grids if len(grids) == 1 or len(places_of(grid)) >= _STACK]
+    large = [grid for grid in grids if len(grids) == 1 or len(by_position(grid)) >= _STACK]
     if not large:
         found.refusals.append(_scattered(grids))
         return found
@@ -121,7 +121,7 @@ def _volumes(
     grid: list[Plane], name: str, same_picture: Callable[[Plane, Plane], bool], found: Sorted
 ) -> list[Stack] | Fault:
     result = _split(grid, [])
-    if isinstance(result, Fault) and result.kind == "places":
+    if isinstance(result, Fault) and result.kind == "positions":
         once = _without_copies(grid, same_picture)
         if len(once) < len(grid):
             again = _split(once, [])
@@ -140,9 +140,9 @@ def _volumes(
 
 def _without_copies(planes: Sequence[Plane], same_picture: Callable[[Plane, Plane], bool]) -> list[Plane]:
     kept: list[Plane] = []
-    for place in places_of(planes):
+    for group in by_position(planes):
         own: list[Plane] = []
-        for plane in place:
+        for plane in group:
             if not any(same_picture(known, plane) for known in own):
                 own.append(plane)
         kept += own
@@ -157,14 +157,14 @@ def _split(planes: list[Plane], used: list[str]) -> list[_Part] | Fault:
     result = fit(planes)
     if isinstance(result, Fit):
         return [(result, "", "")]
-    if result.kind not in ("places", "gap"):
+    if result.kind not in ("positions", "gap"):
         return result
     early = [name for name in MARKS if name not in used and name not in _LATE_MARKS]
-    least = 2 if result.kind == "places" else _STACK
+    least = 2 if result.kind == "positions" else _STACK
     for name in early:
         if parts := _by_mark(planes, name, used, least):
             return parts
-    if result.kind == "places" and (parts := _by_time(planes)):
+    if result.kind == "positions" and (parts := _by_time(planes)):
         return parts
     late = [name for name in _LATE_MARKS if name not in used]
     return next((parts for name in late if (parts := _by_mark(planes, name, used, least))), result)
@@ -177,13 +177,13 @@ def _by_mark(planes: list[Plane], name: str, used: list[str], least: int) -> lis
         planes: The planes.
         name: The property.
         used: Properties by which the planes have been split already.
-        least: Minimum number of places of each part, where the planes have that many.
+        least: Minimum number of positions of each part, where the planes have that many.
     """
     groups: dict[str, list[Plane]] = {}
     for plane in planes:
         groups.setdefault(plane.marks.get(name, ""), []).append(plane)
-    places = len(places_of(planes))
-    if len(groups) < 2 or any(len(places_of(group)) < min(places, least) for group in groups.values()):
+    positions = len(by_position(planes))
+    if len(groups) < 2 or any(len(by_position(group)) < min(positions, least) for group in groups.values()):
         return None
     parts: list[_Part] = []
     for value in sorted(groups, key=natural_key):
@@ -214,15 +214,15 @@ def _part_name(name: str, value: str, values: list[str]) -> str:
 
 
 def _by_time(planes: list[Plane]) -> list[_Part] | None:
-    """Split planes by time, where every place has the same number of images and a time distinguishes them."""
-    places = places_of(planes)
-    count = len(places[0])
-    if any(len(place) != count for place in places):
+    """Split planes by time, where every position has the same number of images and a time distinguishes them."""
+    groups = by_position(planes)
+    count = len(groups[0])
+    if any(len(group) != count for group in groups):
         return None
     for name in TIMES:
-        if all(len({plane.times.get(name) for plane in place} - {None}) == count for place in places):
-            ranked = [sorted(place, key=lambda plane: plane.times[name]) for place in places]
-            stacks = [fit([place[number] for place in ranked]) for number in range(count)]
+        if all(len({plane.times.get(name) for plane in group} - {None}) == count for group in groups):
+            ranked = [sorted(group, key=lambda plane: plane.times[name]) for group in groups]
+            stacks = [fit([group[number] for group in ranked]) for number in range(count)]
             if all(isinstance(stack, Fit) for stack in stacks):
                 width = len(str(count))
                 return [
@@ -234,8 +234,8 @@ def _by_time(planes: list[Plane]) -> list[_Part] | None:
 
 
 def unevenness(stack: Stack) -> tuple[str, str] | None:
-    """A warning about slices that deviate from even places by more than rounding."""
+    """A warning about slices that deviate from even positions by more than rounding."""
     if not is_reported(stack.fit):
         return None
-    message = f"The spacing of the slices is not quite even: the farthest is {stack.fit.error:.2f} mm off its place."
+    message = f"The spacing of the slices is not quite even: the farthest is {stack.fit.error:.2f} mm off its position."
     return message, "Check that no file is missing; the volume is used with an even spacing."

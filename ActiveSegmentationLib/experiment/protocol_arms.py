@@ -8,7 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from ActiveSegmentationLib.acquisition import Constraints
+from ActiveSegmentationLib.acquisition import Constraints, Situation, create_strategy
 from ActiveSegmentationLib.cohort import STACK_PRESETS, Cohort, Role, SliceId, StackSettings
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.progress import Progress
@@ -19,7 +19,7 @@ from ActiveSegmentationLib.experiment.protocol import parse_rounds
 from ActiveSegmentationLib.experiment.protocol_files import Protocol
 from ActiveSegmentationLib.experiment.protocol_settings import ArmSettings
 from ActiveSegmentationLib.experiment.service import BenchmarkOptions, with_test_part
-from ActiveSegmentationLib.loop import LoopSettings
+from ActiveSegmentationLib.loop import LoopSettings, model_abilities
 from ActiveSegmentationLib.segmentation import TrainingSettings, check_learner, training_for
 
 
@@ -87,13 +87,20 @@ def chosen_arms(options: ExperimentOptions) -> dict[str, ArmSettings]:
 
 
 def unusable_learners(arms: Mapping[str, ArmSettings]) -> dict[str, str]:
-    """Arms whose learner is not there or lacks a package, with the reason in words."""
+    """Arms whose learner is not there, lacks a package or cannot do what a strategy needs, with the reason in words."""
     found = {}
     for name, arm in arms.items():
         try:
-            check_learner(training_of(arm), arm.annotation)
+            training = training_of(arm)
+            check_learner(training, arm.annotation)
+            able = Situation(arm.models, extents=arm.marks, experiment=True, **model_abilities(training))
+            reasons = {each: create_strategy(each).unavailable_reason(able) for each in arm.strategies}
         except BadInput as error:
             found[name] = error.message
+            continue
+        refused = [f"{strategy}: {reason}" for strategy, reason in reasons.items() if reason]
+        if refused:
+            found[name] = f"With the learner '{training.learner}' these strategies cannot be used. {' '.join(refused)}"
     return found
 
 

@@ -69,7 +69,7 @@ class Protocol:
         """The arms at a scale, by name.
 
         Fields of the experiment are changed by those of the arm, then by those of the scale, then by those of the scale
-        for this arm.
+        for this arm. A table that names another learner starts without learner options.
 
         Args:
             scale: Name of the scale.
@@ -107,6 +107,8 @@ class Protocol:
         for table, layer in layers.items():
             where = f"{self.path}, [{table}]"
             _refuse_unknown(layer, where)
+            if layer.get("learner", fields.get("learner")) != fields.get("learner"):
+                fields.pop("learner_options", None)  # they belong to the learner before
             for name, value in layer.items():
                 both = name in TABLES and isinstance(value, Mapping) and isinstance(fields.get(name), Mapping)
                 fields[name] = {**fields[name], **value} if both else value

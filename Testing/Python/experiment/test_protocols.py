@@ -141,6 +141,12 @@ def test_what_cannot_run_is_refused_before_any_work(own, cohort, tmp_path, befor
     assert not (tmp_path / "out").exists()
 
 
+def test_options_of_a_learner_go_with_it():
+    protocol = find_protocol("foellmer-main")
+    assert protocol.arms()["all"].learner_options == {"dropout": 0.01}
+    assert protocol.arms("small")["all"].learner_options == {}
+
+
 def test_names_and_scales_that_do_not_exist(own):
     with pytest.raises(BadInput, match="Did you mean 'gaillochet-main'"):
         find_protocol("gaillochet-mane")

@@ -127,6 +127,16 @@ class SliceStack:
             raise BadInput(f"There is no volume '{volume_id}'.", where="volume", advice="Check the spelling.")
         return self._by_id[volume_id]
 
+    def voxel_spacing(self, number: int) -> tuple[float, float, float]:
+        """Millimetres between slices, rows and columns of a volume; rows and columns are those of its prepared planes.
+
+        Args:
+            number: Number of the volume, see ``volume_number``.
+        """
+        volume = self.volumes[number]
+        rows, columns = volume.grid.turn.pair(volume.plane_spacing)
+        return volume.geometry.spacing[volume.axis], rows * volume.grid.zoom[0], columns * volume.grid.zoom[1]
+
     def row(self, slice_id: SliceId) -> int:
         """Row of a slice.
 

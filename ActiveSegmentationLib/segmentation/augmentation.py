@@ -23,7 +23,7 @@ def augment(
 
     Args:
         images: (n, C, H, W) float32.
-        labels: (n, H, W) uint8 classes, 255 where unlabelled.
+        labels: (n, H, W) uint8 classes, 255 where unlabelled; or (n, S, H, W) of several slices.
         settings: Ranges of the changes.
         generator: Source of randomness, on the device of the images.
         together: Number of successive channels that are the same channel of neighbouring slices, whose intensities
@@ -43,17 +43,16 @@ def move(images: torch.Tensor, labels: torch.Tensor, placements: torch.Tensor) -
 
     Args:
         images: (n, C, H, W) float32.
-        labels: (n, H, W) uint8.
+        labels: (n, H, W) uint8, or (n, S, H, W) of several slices.
         placements: (n, 2, 3) maps from output to input in (x, y) coordinates that run from -1 to 1 over the slice, as
             in ``torch.nn.functional.affine_grid``.
     """
     grid = functional.affine_grid(placements, list(images.shape), align_corners=False)
     moved = functional.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    shifted = (
-        labels.unsqueeze(1).float() - IGNORE_LABEL
-    )  # 0 fills the outside, and becomes the ignore label again below
+    planes = labels.reshape(len(labels), -1, *labels.shape[-2:])
+    shifted = planes.float() - IGNORE_LABEL  # 0 fills the outside, and becomes the ignore label again below
     sampled = functional.grid_sample(shifted, grid, mode="nearest", padding_mode="zeros", align_corners=False)
-    return moved, (sampled.squeeze(1) + IGNORE_LABEL).round().to(labels.dtype)
+    return moved, (sampled.reshape(labels.shape) + IGNORE_LABEL).round().to(labels.dtype)
 
 
 def change_intensities(

@@ -90,10 +90,18 @@ class Examples:
             arrays += self.acquired
         return hash_bytes(hash_json(about), *(np.ascontiguousarray(a).tobytes() for a in arrays))
 
+    def planes(self) -> list[np.ndarray]:
+        """The labels of every example, at the size of its plane."""
+        return [self.whole.get(number, self.labels[number]) for number in range(len(self))]
+
+    def class_counts(self, classes: int) -> np.ndarray:
+        """Number of labelled pixels of each class, (classes,) int64."""
+        counts = [np.bincount(plane.ravel(), minlength=IGNORE_LABEL + 1)[:classes] for plane in self.planes()]
+        return np.sum(counts, axis=0)
+
     def values(self) -> np.ndarray:
         """Classes that occur, ascending, and 255 where a pixel is unlabelled."""
-        planes = [self.labels[n] for n in range(len(self)) if n not in self.whole]
-        found = [np.unique(plane) for plane in [*planes, *self.whole.values()]]
+        found = [np.unique(plane) for plane in self.planes()]
         return np.unique(np.concatenate(found)) if found else np.zeros(0, dtype=np.uint8)
 
     def absent_classes(self, classes: int) -> list[int]:

@@ -97,6 +97,12 @@ LEARNERS: dict[str, LearnerEntry] = {
         packages=NNUNET,
         dropout=0.0,
     ),
+    "unet3d": LearnerEntry(
+        ("volume_learner", "VolumeLearner"),
+        "3D U-Net that sees the slices around the annotated ones.",
+        "Isensee 2021 (MONAI's DynUNet)",
+        lacks=frozenset({AUGMENTATION, GRADIENTS, LOSS_HEAD}),
+    ),
 }
 """The learners of this library by name; a learner's module is imported when it is asked for."""
 

@@ -152,7 +152,8 @@ def build_network(channels: int, classes: int, settings: TrainingSettings, *, se
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def _norm(settings: TrainingSettings) -> str | tuple[str, dict]:
+def norm_layer(settings: TrainingSettings) -> str | tuple[str, dict]:
+    """The normalisation of the settings as MONAI names it."""
     if settings.norm == "group":
         groups = max(g for g in (8, 4, 2, 1) if all(width % (2 * g) == 0 or g == 1 for width in settings.features))
         return "group", {"num_groups": groups}
@@ -191,7 +192,7 @@ def add_decoder(net: nn.Module, classes: int, settings: TrainingSettings, *, wsl
 
 def block_arguments(settings: TrainingSettings) -> tuple[tuple[str, dict], str | tuple[str, dict], bool, float]:
     """Activation, normalisation, bias and dropout of MONAI's blocks."""
-    return ("LeakyReLU", {"negative_slope": 0.01, "inplace": True}), _norm(settings), False, 0.5
+    return ("LeakyReLU", {"negative_slope": 0.01, "inplace": True}), norm_layer(settings), False, 0.5
 
 
 class _Entered(nn.Module):

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 
 from ActiveSegmentationLib.common.compute import on_device
-from ActiveSegmentationLib.common.labels import IGNORE_LABEL
 from ActiveSegmentationLib.common.seeds import torch_generator, torch_seed
 from ActiveSegmentationLib.segmentation.augmentation import augment
 from ActiveSegmentationLib.segmentation.crops import RandomCrops, random_parts
@@ -96,12 +95,11 @@ class NetworkLearner(SegmentationLearner, Learner):
         self.steps, self.device = settings.steps, device
         stack = with_neighbours(stack, settings.neighbours)
         self._stack, self._classes, self._settings, self._seed = stack, classes, settings, seed
-        self._images, self._labels = _on_device(stack, examples, device)
-        self._dense = torch.from_numpy(examples.dense).to(device)
-        self._crops = _crops(stack, examples)
-        weights = _inverse_frequency(self._labels, classes) if settings.class_weights == "inverse" else None
+        self._count = len(examples)
+        self.hold(stack, examples)
+        weights = _inverse_frequency(examples, classes).to(device) if settings.class_weights == "inverse" else None
         self._loss = SegmentationLoss.of(settings, weights)
-        self._validation: _ValidationSlices | None = None
+        self._validation: Any = None
         self._best: dict[str, torch.Tensor] | None = None
         self._counts, self._parts = torch.zeros((3, classes), dtype=torch.int64, device=device), 1
         weights_seed = torch_seed(seed, "weights")
@@ -170,6 +168,12 @@ class NetworkLearner(SegmentationLearner, Learner):
         """The network with random weights that depend on the seed only; subclasses may build another one."""
         return build_network(channels, classes, settings, seed=seed)
 
+    def hold(self, stack: Slices, examples: Examples) -> None:
+        """Keep what ``batch`` needs on the device: images and labels. Called once, before the network is built."""
+        self._images, self._labels = _on_device(stack, examples, self.device)
+        self._dense = torch.from_numpy(examples.dense).to(self.device)
+        self._crops = _crops(stack, examples)
+
     def validate_on(self, examples: Examples) -> None:
         """Keep the weights with the best Dice on these slices instead of the last ones."""
         self._validation = _ValidationSlices(self._stack, examples, self.device)
@@ -192,6 +196,13 @@ class NetworkLearner(SegmentationLearner, Learner):
 
     def finished_model(self, task: TrainingTask, history: History) -> SegmentationModel:
         """The trained model with the record of its training."""
+        record, network, stack = self.training_record(task, history), self.trained_network(), task.stack
+        return SegmentationModel(
+            network, stack.channels, task.classes, task.settings, task.key, record, stack.grid_shape
+        )
+
+    def training_record(self, task: TrainingTask, history: History) -> dict[str, Any]:
+        """What is recorded about the finished training, as JSON values; see ``TrainedModel.record``."""
         record = {
             "seed": task.seed,
             "device": self.device,
@@ -204,10 +215,7 @@ class NetworkLearner(SegmentationLearner, Learner):
             record["parts of a batch"] = self._parts
         if history.validation:
             record["validation Dice"] = max(dice for _, dice in history.validation)
-        network, stack = self.trained_network(), task.stack
-        return SegmentationModel(
-            network, stack.channels, task.classes, task.settings, task.key, record, stack.grid_shape
-        )
+        return record
 
     def remarks(self, task: TrainingTask) -> list[str]:
         """What the user should know about the finished training, a sentence each. Default: nothing."""
@@ -290,17 +298,21 @@ class NetworkLearner(SegmentationLearner, Learner):
         if self._validation is None or (done % settings.validate_every and done != self.steps):
             return
         self.network.eval()
-        dice = foreground_dice(
+        dice = self.validation_dice()
+        if all(dice > before for _, before in history.validation):
+            self._best = {name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()}
+        history.validation.append((done, dice))
+
+    def validation_dice(self) -> float:
+        """Mean Dice of the foreground classes on the validation slices, by the network in evaluation mode."""
+        return foreground_dice(
             self.network,
             self._validation.images,
             self._validation.labels,
             self._classes,
-            batch_size=4 * settings.batch_size,
+            batch_size=4 * self._settings.batch_size,
             whole=self._validation.whole_slices(),
         )
-        if all(dice > before for _, before in history.validation):
-            self._best = {name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()}
-        history.validation.append((done, dice))
 
     def shown_values(self, losses: Losses) -> Losses:
         """Loss of the step, and Dice of the training batch."""
@@ -322,15 +334,8 @@ class NetworkLearner(SegmentationLearner, Learner):
         self._best = state["best"]
 
     def batch(self, number: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Images, labels and kinds (dense or scribbles) of a step.
-
-        Every example is used once before any is used again.
-        """
-        size, n = self._settings.batch_size, len(self._dense)
-        first = number * size
-        epochs = range(first // n, (first + size - 1) // n + 1)
-        order = torch.cat([self._permutation(epoch) for epoch in epochs])
-        numbers = order[first % n : first % n + size]
+        """Images, labels and kinds (dense or scribbles) of a step."""
+        numbers = self.chosen(number)
         chosen = on_device(numbers, self.device)
         images, labels = (values.index_select(0, chosen) for values in (self._images, self._labels))
         images = images.float()
@@ -347,9 +352,20 @@ class NetworkLearner(SegmentationLearner, Learner):
             images, labels = augment(images, labels, settings.augmentation, generator, together=together)
         return images, labels, self._dense[chosen]
 
+    def chosen(self, number: int) -> torch.Tensor:
+        """Numbers of the examples of a step, (batch,) int64 on the CPU.
+
+        Every example is used once before any is used again.
+        """
+        size, n = self._settings.batch_size, self._count
+        first = number * size
+        epochs = range(first // n, (first + size - 1) // n + 1)
+        order = torch.cat([self._permutation(epoch) for epoch in epochs])
+        return order[first % n : first % n + size]
+
     def _permutation(self, epoch: int) -> torch.Tensor:
         """Numbers of all examples in the order of an epoch; on the CPU, so that it is the same on every device."""
-        return torch.randperm(len(self._dense), generator=torch_generator(self._seed, "epoch", epoch))
+        return torch.randperm(self._count, generator=torch_generator(self._seed, "epoch", epoch))
 
     def _update(self) -> None:
         """Update the weights; gradients are clipped separately for each optimiser."""
@@ -388,9 +404,9 @@ def _on_device(stack: Slices, examples: Examples, device: str) -> tuple[torch.Te
     return torch.cat(images), torch.from_numpy(examples.labels).to(device)
 
 
-def _inverse_frequency(labels: torch.Tensor, classes: int) -> torch.Tensor:
+def _inverse_frequency(examples: Examples, classes: int) -> torch.Tensor:
     """Weights (classes,) float32, inverse to the share of each class in the labelled pixels; the mean pixel has 1."""
-    counts = torch.bincount(labels[labels != IGNORE_LABEL].long().flatten(), minlength=classes)[:classes].float()
+    counts = torch.from_numpy(examples.class_counts(classes)).float()
     return counts.sum() / (classes * counts.clamp(min=1))
 
 

@@ -77,6 +77,7 @@ _OZDEMIR2021 = TrainingSettings(
 TRAINING_PRESETS: dict[str, TrainingSettings] = {
     "default": TrainingSettings(),
     "auto": TrainingSettings(learner="auto", minutes=5.0),
+    "unet3d": TrainingSettings(learner="unet3d", batch_size=2, norm="instance"),
     "closed-scribbles": TrainingSettings(close_background=True),
     "vepa2024": _VEPA2024,
     "dmpls": replace(_VEPA2024, learner="dmpls", cross_entropy_mean="pixels"),

@@ -79,6 +79,9 @@ class Slices(ImageStack, Protocol):
     def volumes(self) -> Sequence[Any]:
         """The volumes, each with its ``id``."""
 
+    def voxel_spacing(self, number: int, /) -> tuple[float, float, float]:
+        """Millimetres between slices, and between rows and columns on the grid, of the volume with this number."""
+
     def row(self, slice_id: SliceId, /) -> int:
         """Row of a slice."""
 

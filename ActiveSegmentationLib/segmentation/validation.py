@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 
 import torch
@@ -33,14 +34,24 @@ def foreground_dice(
     Returns:
         Value in [0, 1]. A class that no slice has is left out of the mean; 0 where no slice has any.
     """
-    sums = torch.zeros(3, classes, dtype=torch.int64, device=labels.device)
-    for start in range(0, len(images), batch_size):
-        logits = network(images[start : start + batch_size].float())
-        sums += class_counts(logits, labels[start : start + batch_size])
-    for plane, target in whole:
-        logits = windowed(network, plane.float(), (images.shape[-2], images.shape[-1]))
-        sums += class_counts(logits, target)
-    return mean_dice(sums)
+    size = (images.shape[-2], images.shape[-1])
+    starts = range(0, len(images), batch_size)
+    parts = (
+        (network(images[start : start + batch_size].float()), labels[start : start + batch_size]) for start in starts
+    )
+    large = ((windowed(network, plane.float(), size), target) for plane, target in whole)
+    return dice_of_parts(itertools.chain(parts, large), classes)
+
+
+def dice_of_parts(parts: Iterable[tuple[torch.Tensor, torch.Tensor]], classes: int) -> float:
+    """Mean Dice of the foreground classes, as in ``foreground_dice``, of predictions that come in parts.
+
+    Args:
+        parts: Logits or probabilities (n, classes, ...) and labels (n, ...), 255 where unlabelled.
+        classes: Classes including background.
+    """
+    counts = [class_counts(scores, target) for scores, target in parts]
+    return mean_dice(torch.stack(counts).sum(0)) if counts else 0.0
 
 
 @torch.no_grad()

@@ -36,6 +36,9 @@ class FakeStack:
     def __len__(self) -> int:
         return len(self.images)
 
+    def voxel_spacing(self, number: int) -> tuple[float, float, float]:
+        return 3.0, 1.0, 1.0
+
     def row(self, slice_id: SliceId) -> int:
         return 8 * ["a", "b", "c"].index(slice_id.volume) + slice_id.index
 

@@ -141,15 +141,12 @@ class SegmentationModel(SavedModel, TrainedModel):
         }
 
 
-def read_network_model(
-    folder: Path, build_network: BuildNetwork, model: type[SegmentationModel] = SegmentationModel
-) -> SegmentationModel:
+def read_network_model(folder: Path, build_network: BuildNetwork) -> SegmentationModel:
     """Read a model that ``SegmentationModel.save`` wrote.
 
     Args:
         folder: Folder of the model.
         build_network: Makes a network of the right shape, see ``NetworkLearner.build_network``.
-        model: Class of the model.
 
     Raises:
         BadInput: If a file is missing or damaged, or the two do not belong together.
@@ -160,6 +157,6 @@ def read_network_model(
     network = build_network(channels, about["classes"], settings, seed=0)
     FILES.read_weights(folder, network, about["key"])
     rows, columns = about.get("window", LARGEST_WINDOW)  # earlier versions did not keep it
-    return model(
+    return SegmentationModel(
         network, about["channels"], about["classes"], settings, about["key"], about["training"], (rows, columns)
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ActiveSegmentationLib.common.compute import Compute
+from ActiveSegmentationLib.common.compute import Compute, on_device
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.seeds import torch_generator
 from ActiveSegmentationLib.segmentation.augmentation import augment
@@ -62,6 +62,7 @@ class VolumeLearner(NetworkLearner):
     def __init__(
         self, stack: Slices, examples: Examples, classes: int, settings: TrainingSettings, *, seed: int, device: str
     ) -> None:
+        self._asked = settings
         settings = planned(settings, stack, device=device)
         super().__init__(stack, examples, classes, settings, seed=seed, device=device)
 
@@ -107,10 +108,11 @@ class VolumeLearner(NetworkLearner):
         """Whether both networks have one shape; the size of the patches may differ."""
         if not isinstance(initial, VolumeModel) or initial.channels != channels:
             return False
-        before, now = (VolumeOptions.from_json(each.options) for each in (initial.settings, settings))
+        earlier = initial.planned or initial.settings
+        before, now = (VolumeOptions.from_json(each.options) for each in (earlier, settings))
         if now.pooling and (before.pooling, before.kernels) != (now.pooling, now.kernels):
             return False
-        return (initial.settings.features, initial.settings.norm) == (settings.features, settings.norm)
+        return (earlier.features, earlier.norm) == (settings.features[: len(earlier.features)], settings.norm)
 
     @classmethod
     def load(cls, folder: Path) -> VolumeModel:
@@ -130,8 +132,8 @@ class VolumeLearner(NetworkLearner):
 
     def batch(self, number: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Images (n, C, S, H, W), labels (n, S, H, W) and, on the CPU, the kinds of the slices (n, S) of a step."""
-        images, labels, kinds = self._patches.batch(self.chosen(number).cpu().numpy(), self._seed, number)
-        images, labels = images.to(self.device), labels.to(self.device)
+        images, labels, kinds = self._patches.batch(self.chosen(number).numpy(), self._seed, number)
+        images, labels = on_device(images, self.device), on_device(labels, self.device)
         if not self._settings.augment:
             return images, labels, kinds
         generator = torch_generator(self._seed, "augmentation", number, device=self.device)
@@ -180,14 +182,14 @@ class VolumeLearner(NetworkLearner):
             yield batch.of_rows(model.predict(batch.inputs)), torch.from_numpy(labels).to(self.device)
 
     def finished_model(self, task: TrainingTask, history: History) -> VolumeModel:
-        """The trained model with the record of its training, and with the plan in its settings."""
+        """The trained model with the record of its training and its plan."""
         record = self.training_record(task, history)
         self.trained_network()
         return self._model(task.stack.channels, task.key, record)
 
     def _model(self, channels: int, key: str, record: dict[str, Any] | None = None) -> VolumeModel:
-        window = self._own_options.patch[1:]
-        return VolumeModel(self.network, channels, self._classes, self._settings, key, record or {}, window)
+        about = (channels, self._classes, self._asked, key, record or {}, self._own_options.patch[1:])
+        return VolumeModel(self.network, *about, planned=None if self._asked == self._settings else self._settings)
 
 
 def planned(settings: TrainingSettings, stack: Slices, *, device: str) -> TrainingSettings:

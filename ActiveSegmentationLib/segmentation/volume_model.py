@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ import numpy as np
 import torch
 
 from ActiveSegmentationLib.common.compute import Compute
+from ActiveSegmentationLib.segmentation.model_files import FILES
 from ActiveSegmentationLib.segmentation.predictor import Batch
 from ActiveSegmentationLib.segmentation.segmentation_model import SegmentationModel, read_network_model
+from ActiveSegmentationLib.segmentation.settings import TrainingSettings
 from ActiveSegmentationLib.segmentation.slabs import Slab, slabs, window_starts
 from ActiveSegmentationLib.segmentation.slices import Slices, plane_images, same_shape_runs
-from ActiveSegmentationLib.segmentation.volume_network import build_volume_network
+from ActiveSegmentationLib.segmentation.volume_network import VolumeNetwork, build_volume_network
 from ActiveSegmentationLib.segmentation.volume_plan import Size, VolumeOptions
 from ActiveSegmentationLib.segmentation.windows import OVERLAP
 
@@ -29,12 +32,21 @@ class VolumeModel(SegmentationModel):
 
     Its inputs are slabs of volumes, (1, channels, S, H, W). The windows that cover a volume have fixed places, so the
     prediction of a slice does not depend on the slices that are asked for with it.
+
+    Attributes:
+        planned: Settings of its training with the plan that they were completed by; None if they had one.
     """
+
+    planned: TrainingSettings | None = None
 
     @property
     def patch(self) -> Size:
         """Slices, rows and columns of a window, which are those of the training's patches."""
-        return VolumeOptions.from_json(self.settings.options).patch
+        return VolumeOptions.from_json((self.planned or self.settings).options).patch
+
+    def describe(self) -> dict[str, Any]:
+        """The description that is saved with the weights, as JSON values."""
+        return super().describe() | ({"planned": self.planned.to_json()} if self.planned else {})
 
     def batches(
         self, stack: Slices, rows: np.ndarray, compute: Compute | None = None, *, stage: str = "Reading slices"
@@ -50,6 +62,8 @@ class VolumeModel(SegmentationModel):
             kept = torch.from_numpy(chosen - first - slab.first).to(compute.device)
             yield Batch(chosen, planes.transpose(0, 1)[None].contiguous(), kept)
             done += len(chosen)
+            if news := self.parts.news():
+                compute.progress.message(news)
             compute.progress.update(stage, done, len(rows))
 
     def _slabs_of(self, stack: Slices, rows: np.ndarray) -> Iterator[tuple[int, Slab, np.ndarray]]:
@@ -76,8 +90,9 @@ class VolumeModel(SegmentationModel):
         from monai.inferers.utils import sliding_window_inference  # slow to import
 
         together = max(1, VOXELS_PER_BATCH // int(np.prod(self.patch)))
+        network = partial(self.parts.compute, self._mean_of_flips)
         found = sliding_window_inference(
-            slab, self.patch, together, self._mean_of_flips, overlap=OVERLAP, mode="gaussian", padding_mode="replicate"
+            slab, self.patch, together, network, overlap=OVERLAP, mode="gaussian", padding_mode="replicate"
         )
         assert isinstance(found, torch.Tensor)
         return found[0].transpose(0, 1)
@@ -102,7 +117,12 @@ class VolumeModel(SegmentationModel):
         found = []
         for batch in self.batches(stack, rows, compute, stage="Computing features"):
             found.append(batch.of_rows(self._slab_features(batch.inputs, flatten=flatten)).cpu().numpy())
-        return np.concatenate(found) if found else np.zeros((0, self.settings.features[-1]), dtype=np.float32)
+        return np.concatenate(found) if found else self._no_features(stack, flatten)
+
+    def _no_features(self, stack: Slices, flatten: bool) -> np.ndarray:
+        device = next(self.network.parameters()).device
+        width = self._slab_features(torch.zeros(1, self.channels, *self.patch, device=device), flatten=flatten).shape[1]
+        return np.zeros((0, width), dtype=np.float32)
 
     def _slab_features(self, slab: torch.Tensor, *, flatten: bool) -> torch.Tensor:
         """Features (S, d) of the slices of a slab (1, channels, S, H, W)."""
@@ -127,8 +147,15 @@ def read_volume_model(folder: Path) -> VolumeModel:
     Raises:
         BadInput: If a file is missing or damaged, or the two do not belong together.
     """
-    found: Any = read_network_model(folder, build_volume_network, VolumeModel)
-    return found
+    about = FILES.read_description(folder)
+    planned = TrainingSettings.from_json(about["planned"]) if "planned" in about else None
+
+    def build(channels: int, classes: int, settings: TrainingSettings, *, seed: int) -> VolumeNetwork:
+        return build_volume_network(channels, classes, planned or settings, seed=seed)
+
+    found = read_network_model(folder, build)
+    made = {each.name: getattr(found, each.name) for each in fields(found)}
+    return VolumeModel(**made, planned=planned)
 
 
 def _padded(slab: torch.Tensor, size: Size) -> torch.Tensor:

@@ -20,8 +20,11 @@ class VolumePatches:
     """Patches around annotated slices, with all labels that the patch has.
 
     A patch holds a chosen pixel of a chosen annotated slice at a random position. The pixel is one of a foreground
-    class as often as one of any class (``crops.BY_CLASS``). Beyond the border of a volume, images repeat its outermost
-    voxels, and labels are unlabelled. Only the slices that are needed are read.
+    class as often as one of any class (``crops.BY_CLASS``). Only the slices that are needed are read.
+
+    Patches may reach beyond the first and the last slice, which are then repeated, without labels. Otherwise, where a
+    patch holds whole volumes, an annotated slice would always be at one position of the patch: the network, which sees
+    where a patch ends, would learn slices at that position only.
 
     Args:
         stack: The cohort's slices.
@@ -61,7 +64,8 @@ class VolumePatches:
         first, last = self._volume(row)
         centre = (row - first, *self._pixel(own, rng))
         lengths = (last - first, *own.shape)
-        starts = [_start(*each, rng) for each in zip(centre, self._size, lengths, strict=True)]
+        starts = [centre[0] - int(rng.integers(self._size[0]))]
+        starts += [_start(*each, rng) for each in zip(centre[1:], self._size[1:], lengths[1:], strict=True)]
         places = [
             np.clip(np.arange(start, start + size), 0, length - 1)
             for start, size, length in zip(starts, self._size, lengths, strict=True)

@@ -203,45 +203,55 @@ def test_patches_are_cut_from_the_volume_with_all_labels_in_them(grid):
     stack = Slabbed([(6, 20, 24), (9, 20, 24)], grid=grid)
     examples = examples_of(stack, [2, 7, 9, 14])
     patches = VolumePatches(stack, examples, (4, 12, 12))
-    volume = stack.arrays[1]
+    volume = np.pad(stack.arrays[1], ((3, 3), (0, 0), (0, 0)), mode="edge")
     seen = set()
     for draw in range(40):
         image, labels, kinds = patches.patch(2, generator(draw))
         assert image.shape == (1, 4, 12, 12)
-        place = _find(volume, image[0].numpy())
-        assert place is not None, "a patch lies within its volume"
-        first, top, left = place
-        seen.add(place)
+        first, top, left = _find(volume, image[0].numpy())
+        first -= 3
+        seen.add((first, top, left))
         for number in range(4):
             row = 6 + first + number
             known = {7: 1, 9: 2, 14: 3}.get(row)
             assert kinds[number] == (NOT_ANNOTATED if known is None else MASK)
             expected = np.full((20, 24), IGNORE_LABEL) if known is None else examples.planes()[known]
             np.testing.assert_array_equal(labels[number], expected[top : top + 12, left : left + 12])
-        assert 9 in range(6 + first, 6 + first + 4)
+        assert first <= 3 < first + 4
         assert (labels != IGNORE_LABEL).any()
     assert len(seen) > 20
+    assert {first for first, _, _ in seen} == {0, 1, 2, 3}
 
 
-def _find(volume: np.ndarray, part: np.ndarray) -> tuple[int, int, int] | None:
+def test_an_annotated_slice_is_at_every_position_of_a_patch():
+    """Also where the patch has as many slices as the volume, and the slice is its first."""
+    stack = Slabbed([(4, 16, 16)])
+    patches = VolumePatches(stack, examples_of(stack, [0]), (4, 16, 16))
+    positions = [patches.patch(0, generator(draw))[2].tolist().index(MASK) for draw in range(200)]
+    assert (np.bincount(positions, minlength=4) > 30).all()
+
+
+def _find(volume: np.ndarray, part: np.ndarray) -> tuple[int, int, int]:
+    """Where a part lies in a volume; the first place if there are several."""
     ranges = (range(length - side + 1) for length, side in zip(volume.shape, part.shape, strict=True))
     for corner in itertools.product(*ranges):
         box = tuple(slice(start, start + side) for start, side in zip(corner, part.shape, strict=True))
         if volume[corner] == part[0, 0, 0] and np.array_equal(volume[box], part):
-            return corner
-    return None
+            return corner  # type: ignore[return-value]
+    raise AssertionError("the patch is not a part of its volume")
 
 
-def test_a_volume_that_is_smaller_than_a_patch_lies_in_its_middle():
-    stack = Slabbed([(3, 10, 7)])
-    image, labels, kinds = VolumePatches(stack, examples_of(stack, [1]), (7, 10, 9)).patch(0, generator(0))
-    assert kinds.tolist() == [-1, -1, -1, MASK, -1, -1, -1]
-    np.testing.assert_array_equal(image[0, 2:5, :, 1:8], stack.arrays[0])
-    np.testing.assert_array_equal(image[0, 0], image[0, 2])
+def test_a_volume_that_is_smaller_than_a_patch_is_continued():
+    stack = Slabbed([(1, 10, 7)])
+    image, labels, kinds = VolumePatches(stack, examples_of(stack, [0]), (3, 10, 9)).patch(0, generator(0))
+    place = kinds.tolist().index(MASK)
+    assert sorted(kinds.tolist()) == [NOT_ANNOTATED, NOT_ANNOTATED, MASK]
+    for number in range(3):
+        np.testing.assert_array_equal(image[0, number, :, 1:8], stack.arrays[0][0])
     np.testing.assert_array_equal(image[0, :, :, 0], image[0, :, :, 1])
-    assert (labels[3, :, 1:8] != IGNORE_LABEL).all()
-    assert (labels[3][:, [0, 8]] == IGNORE_LABEL).all()
-    assert (np.delete(labels, 3, axis=0) == IGNORE_LABEL).all()
+    assert (labels[place, :, 1:8] != IGNORE_LABEL).all()
+    assert (labels[place][:, [0, 8]] == IGNORE_LABEL).all()
+    assert (np.delete(labels, place, axis=0) == IGNORE_LABEL).all()
 
 
 def test_foreground_is_in_half_of_the_patches_or_more():
@@ -331,7 +341,8 @@ def test_equal_seeds_give_equal_weights_and_saved_models_predict_alike(stack, sm
     again = fit(task, folder=tmp_path)
     assert same(model, again)
     loaded = load_model(tmp_path)
-    assert loaded.settings == again.settings
+    assert (loaded.settings, loaded.planned) == (small, again.planned)
+    assert loaded.planned.options["pooling"]
     np.testing.assert_array_equal(loaded.probabilities(stack, np.arange(8)), model.probabilities(stack, np.arange(8)))
     other = fit(TrainingTask(stack, stack.examples([1, 5, 12]), 3, small, seed=1), folder=tmp_path / "other")
     assert not same(model, other)
@@ -404,11 +415,13 @@ def test_a_plan_is_kept_and_a_warm_start_needs_the_same_network(stack, small, mo
     assert settings.options["pooling"]
     assert planned(settings, stack, device="cuda") == settings
     assert VolumeLearner.can_start_from(model, small, 1)
-    assert VolumeLearner.can_start_from(model, model.settings, 1)
+    assert VolumeLearner.can_start_from(model, model.planned, 1)
     assert not VolumeLearner.can_start_from(model, small, 2)
-    assert not VolumeLearner.can_start_from(model, replace(model.settings, norm="instance"), 1)
-    kernels = {**model.settings.options, "kernels": "1x3x3 1x3x3 1x3x3"}
-    assert not VolumeLearner.can_start_from(model, replace(model.settings, options=kernels), 1)
+    assert not VolumeLearner.can_start_from(model, replace(small, norm="instance"), 1)
+    kernels = {**model.planned.options, "kernels": "1x3x3 1x3x3 1x3x3"}
+    assert not VolumeLearner.can_start_from(model, replace(model.planned, options=kernels), 1)
+    longer = replace(small, features=(8, 8, 16, 16), dropout=(0.0,) * 4, decoder_dropout=(0.0,) * 3)
+    assert VolumeLearner.can_start_from(model, longer, 1)
 
 
 def test_augmentation_moves_all_slices_of_a_patch_alike(stack, small):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -57,6 +57,10 @@ class VolumeLearner(NetworkLearner):
     """
 
     options = VolumeOptions
+    small: ClassVar[Mapping[str, Any]] = {
+        **NetworkLearner.small,
+        "options": {"patch_slices": 4, "patch_rows": 32, "patch_columns": 32},
+    }
     network: VolumeNetwork
 
     def __init__(

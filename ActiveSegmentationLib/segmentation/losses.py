@@ -27,6 +27,7 @@ class SegmentationLoss:
         absent: Whether classes without a labelled pixel count in the Dice loss, see ``partial_dice``.
         class_weights: (C,) weights of the classes in the cross-entropy, see ``partial_cross_entropy``.
         by_pixel: Whether the cross-entropy is that of ``pooled_cross_entropy``.
+        pooled: Whether the Dice is that of all slices together, see ``partial_dice``.
 
     Example:
         >>> loss = SegmentationLoss(background=True)
@@ -40,6 +41,7 @@ class SegmentationLoss:
     absent: bool = False
     class_weights: torch.Tensor | None = None
     by_pixel: bool = False
+    pooled: bool = True
 
     @classmethod
     def of(cls, settings: TrainingSettings, class_weights: torch.Tensor | None = None) -> Self:
@@ -52,6 +54,7 @@ class SegmentationLoss:
             absent=settings.dice_absent,
             class_weights=class_weights,
             by_pixel=settings.cross_entropy_mean == "pixels",
+            pooled=settings.dice_of == "batch",
         )
 
     def __call__(self, logits: torch.Tensor, labels: torch.Tensor, dense: torch.Tensor) -> torch.Tensor:
@@ -73,7 +76,8 @@ class SegmentationLoss:
         if self.dice_share == 0 or (counted.device.type == "cpu" and not bool(counted.any())):
             return cross_entropy  # on a GPU the Dice is computed with a share of 0 rather than waited for
         seen = torch.where(counted[:, None, None], labels, torch.full_like(labels, IGNORE_LABEL))
-        dice = partial_dice(logits, seen, background=self.background, squared=self.squared, absent=self.absent)
+        ways = {"background": self.background, "squared": self.squared, "absent": self.absent, "pooled": self.pooled}
+        dice = partial_dice(logits, seen, **ways)
         share = counted.to(logits.dtype).mean() * self.dice_share
         return (1 - share) * cross_entropy + share * dice
 
@@ -176,6 +180,7 @@ def partial_dice(
     background: bool = False,
     squared: bool = False,
     absent: bool = False,
+    pooled: bool = True,
 ) -> torch.Tensor:
     """Soft Dice loss of the labelled pixels: over the whole batch for each class, then mean over the classes present.
 
@@ -188,6 +193,8 @@ def partial_dice(
         background: Whether class 0 counts.
         squared: Whether probabilities are squared in the denominator.
         absent: Whether classes without a labelled pixel count; then 1e-5 is added to both sides of the fraction.
+        pooled: Whether pixels of all slices count together. Otherwise every slice has its own Dice, and the loss is the
+            mean over the slices in which a class counts.
 
     Returns:
         Scalar in [0, 1], 0 where no class counts.
@@ -199,12 +206,14 @@ def partial_dice(
     known = torch.where(labels == IGNORE_LABEL, 0, labels).long()
     target = functional.one_hot(known, classes).movedim(-1, 1).to(logits.dtype) * labelled
     dice = DiceLoss(
-        squared_pred=squared, batch=True, reduction="none", smooth_nr=1e-5 if absent else 0.0, smooth_dr=1e-5
+        squared_pred=squared, batch=pooled, reduction="none", smooth_nr=1e-5 if absent else 0.0, smooth_dr=1e-5
     )
-    losses = dice(torch.softmax(logits, 1) * labelled, target).flatten()
-    present = (target.sum((0, 2, 3)) > 0).to(logits.dtype)
+    losses = dice(torch.softmax(logits, 1) * labelled, target).reshape(-1, classes)
+    axes, every = ((0, 2, 3), (0, 1, 2, 3)) if pooled else ((2, 3), (1, 2, 3))
+    present = (target.sum(axes) > 0).to(logits.dtype).reshape(-1, classes)
     if absent:
-        present = torch.maximum(present, labelled.any().to(present.dtype))
+        present = torch.maximum(present, labelled.sum(every).clamp(max=1).to(present.dtype).reshape(-1, 1))
     if not background:
-        losses, present = losses[1:], present[1:]
-    return (losses * present).sum() / present.sum().clamp(min=1)
+        losses, present = losses[:, 1:], present[:, 1:]
+    means = (losses * present).sum(1) / present.sum(1).clamp(min=1)
+    return means.sum() / present.amax(1).sum().clamp(min=1)

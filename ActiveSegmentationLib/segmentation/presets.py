@@ -74,6 +74,35 @@ _OZDEMIR2021 = TrainingSettings(
 )
 """What Ozdemir et al. 2021 state of the training of their segmentation network."""
 
+_GAILLOCHET2023 = TrainingSettings(
+    steps=18_750,
+    batch_size=4,
+    learning_rate=2e-4,
+    weight_decay=1e-4,
+    optimiser="adam",
+    schedule="cosine",
+    warm_up=10 / 75,
+    clip=0.0,
+    features=(64, 128, 256, 512),
+    norm="batch",
+    dropout=(0.0, 0.5, 0.5, 0.5),
+    decoder_dropout=(0.5, 0.5, 0.5),
+    dropout_place="entry",
+    dice_share=0.0,
+    augmentation=AugmentationSettings(
+        probability=1.0,
+        rotation=10.0,
+        scale=0.0,
+        shift=0.0,
+        gamma=0.0,
+        contrast=0.0,
+        brightness=0.0,
+        noise=0.0,
+        noise_of_range=0.01,
+    ),
+)
+"""What Gaillochet et al. 2023 state of their training."""
+
 TRAINING_PRESETS: dict[str, TrainingSettings] = {
     "default": TrainingSettings(),
     "auto": TrainingSettings(learner="auto", minutes=5.0),
@@ -99,32 +128,9 @@ TRAINING_PRESETS: dict[str, TrainingSettings] = {
         augmentation=_VEPA2024.augmentation,
         learner="resnet50-unet",
     ),
-    "gaillochet2023": TrainingSettings(
-        steps=18_750,
-        batch_size=4,
-        learning_rate=2e-4,
-        weight_decay=1e-4,
-        optimiser="adam",
-        schedule="cosine",
-        warm_up=10 / 75,
-        clip=0.0,
-        features=(64, 128, 256, 512),
-        norm="batch",
-        dropout=(0.0, 0.5, 0.5, 0.5),
-        decoder_dropout=(0.5, 0.5, 0.5),
-        dropout_place="entry",
-        dice_share=0.0,
-        augmentation=AugmentationSettings(
-            probability=1.0,
-            rotation=10.0,
-            scale=0.0,
-            shift=0.0,
-            gamma=0.0,
-            contrast=0.0,
-            brightness=0.0,
-            noise=0.0,
-            noise_of_range=0.01,
-        ),
+    "gaillochet2023": _GAILLOCHET2023,
+    "gaillochet2023-released": replace(
+        _GAILLOCHET2023, learning_rate=1e-4, dice_share=0.5, dice_of="slices", dice_absent=True
     ),
     "ozdemir2021": replace(_OZDEMIR2021, learner="dcan"),
     "ozdemir2021-unet": _OZDEMIR2021,
@@ -139,7 +145,8 @@ TRAINING_PRESETS: dict[str, TrainingSettings] = {
 
 "default" was chosen by measurement for small grids on a CPU; "auto" fits the network to cohort and device, and trains
 for five minutes. The others follow Vepa et al. (NeurIPS 2024; "vepa2024" is for masks, "dmpls" for scribbles),
-Gaillochet et al. (Medical Image Analysis 2023), Ozdemir et al. (2021; "ozdemir2021", which is also "dcan";
-"ozdemir2021-unet" trains a U-Net in the same way) and Foellmer et al. (MIDL 2024). Trainings of nnU-Net are 300 epochs
-of 250 steps, as in the last of these papers. docs/strategies.md lists the differences that remain.
+Gaillochet et al. (Medical Image Analysis 2023; "gaillochet2023-released" as their code), Ozdemir et al. (2021;
+"ozdemir2021", which is also "dcan"; "ozdemir2021-unet" trains a U-Net in the same way) and Foellmer et al. (MIDL 2024).
+Trainings of nnU-Net are 300 epochs of 250 steps, as in the last of these papers. docs/strategies.md lists the
+differences that remain.
 """

@@ -86,6 +86,7 @@ class TrainingSettings(Settings):
             "entry", which is after the pooling, or where the decoder concatenates maps.
         dropout_kind: What dropout sets to 0: single "elements", or whole "channels" (spatial dropout).
         dice_share: Share of the Dice loss in the loss of masks, in [0, 1]; the rest is cross-entropy.
+        dice_of: What a Dice is of: all slices of a "batch" together, or each of the "slices".
         dice_absent: Whether classes that no labelled pixel of a batch has count in the Dice loss.
         cross_entropy_mean: What the cross-entropy of scribbles is a mean of: "slices", whose pixels count less where
             there are many, or all labelled "pixels" of the batch, see ``losses.pooled_cross_entropy``.
@@ -121,6 +122,7 @@ class TrainingSettings(Settings):
         "dropout_place": "convolutions",
         "dropout_kind": "elements",
         "dice_share": 0.5,
+        "dice_of": "batch",
         "dice_absent": False,
         "class_weights": "equal",
         "epochs": 0,
@@ -148,6 +150,7 @@ class TrainingSettings(Settings):
     dropout_place: Literal["convolutions", "first", "entry"] = "convolutions"
     dropout_kind: Literal["elements", "channels"] = "elements"
     dice_share: float = Field(default=0.5, ge=0, le=1)
+    dice_of: Literal["batch", "slices"] = "batch"
     dice_absent: bool = False
     cross_entropy_mean: Literal["slices", "pixels"] = "slices"
     class_weights: Literal["equal", "inverse"] = "equal"

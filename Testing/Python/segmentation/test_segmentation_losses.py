@@ -7,7 +7,12 @@ import math
 import pytest
 import torch
 
-from ActiveSegmentationLib.segmentation import SegmentationLoss, partial_cross_entropy, partial_dice
+from ActiveSegmentationLib.segmentation import (
+    TRAINING_PRESETS,
+    SegmentationLoss,
+    partial_cross_entropy,
+    partial_dice,
+)
 from ActiveSegmentationLib.segmentation.losses import pooled_cross_entropy
 
 
@@ -186,3 +191,22 @@ def test_the_pooled_cross_entropy_weighs_masks_and_scribbles_by_slices():
     assert known.any()
     found = pooled_cross_entropy(logits[1:3], labels[1:3], dense[1:3], class_weights=weights)
     assert float(found) == pytest.approx(float(weighted))
+
+
+@pytest.mark.parametrize("absent", [False, True])
+def test_the_dice_of_single_slices_is_the_mean_of_their_own(absent):
+    logits, labels = random_batch(8, n=4)
+    logits = logits.detach()
+    labels[3] = 255
+    labels[2][labels[2] == 1] = 2
+    own = [partial_dice(logits[n : n + 1], labels[n : n + 1], absent=absent) for n in range(3)]
+    found = partial_dice(logits, labels, absent=absent, pooled=False)
+    assert float(found) == pytest.approx(float(sum(own) / 3))
+    assert float(found) != pytest.approx(float(partial_dice(logits, labels, absent=absent)))
+    assert float(partial_dice(logits, torch.full_like(labels, 255), absent=absent, pooled=False)) == 0
+    settings = TRAINING_PRESETS["gaillochet2023-released"]
+    dense = torch.ones(3, dtype=torch.bool)
+    loss = SegmentationLoss.of(settings)(logits[:3], labels[:3], dense)
+    expected = 0.5 * partial_cross_entropy(logits[:3], labels[:3])
+    expected += 0.5 * partial_dice(logits[:3], labels[:3], absent=True, pooled=False)
+    assert float(loss) == pytest.approx(float(expected))

@@ -55,7 +55,7 @@ def typicality(points: np.ndarray, queries: np.ndarray, members: np.ndarray, nei
         points: (n, d) float64 array.
         queries: (q,) positions of the points asked about.
         members: (m,) positions of the points around them; a point is not its own neighbour.
-        neighbours: Most neighbours that count; at most half of the members do, but at least one.
+        neighbours: Largest number of neighbours that count: never more than half of the members, and at least one.
 
     Returns:
         (q,) float64 array, above 0 and at most 1e5; 1e5 also for a point without neighbours.

@@ -38,6 +38,7 @@ class QuerySet(NamedTuple):
 
 
 FISHER_LAYER = "decoder"
+"""Part of the network whose weights the Fisher information is about."""
 
 FISHER_SLICES = 200
 """Maximum number of slices of the query set over which the Fisher information is averaged, as in the paper's code."""

@@ -1,12 +1,12 @@
 """The slice axis of each volume, why it was chosen, and how planes are turned to a common orientation.
 
 The axis comes from the acquisition: the slice direction of a DICOM series, the axis whose spacing is the odd one out
-(pixels are square), or a spacing much larger than the others. Volumes that do not tell, such as isotropic ones, follow
-the cohort. All volumes are sliced across the same direction in the patient, the one that most were acquired along, in
-any stored order: each along its axis that is nearest to it, so that oblique volumes keep the axis of their acquisition.
-Where a volume was acquired along another one, a warning says so. One-slice volumes and frames keep their own. Planes
-that are stored in another in-plane order than most are turned in the slice stack; a slice is still named by its index
-in the stored array, and labels are written in the stored order.
+(pixels are square), or a spacing much larger than the others. Volumes whose spacing does not show it, such as isotropic
+ones, follow the cohort. All volumes are sliced across the same direction in the patient, the one that most were
+acquired along, in any stored order: each along its axis that is nearest to it, so that oblique volumes keep the axis of
+their acquisition. Where a volume was acquired along another one, a warning says so. One-slice volumes and frames keep
+their own. Planes that are stored in another in-plane order than most are turned in the slice stack; a slice is still
+named by its index in the stored array, and labels are written in the stored order.
 """
 
 from __future__ import annotations

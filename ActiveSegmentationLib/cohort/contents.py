@@ -135,7 +135,7 @@ def unpacked(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def gzip_length(path: Path, start: int = 0) -> int:
-    """The decompressed gzip data from byte ``start`` on.
+    """Number of bytes of the gzip data from byte ``start`` on, once decompressed.
 
     Raises:
         BadInput: If it is cut off or damaged.

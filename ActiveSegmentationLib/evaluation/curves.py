@@ -15,7 +15,7 @@ from ActiveSegmentationLib.evaluation.statistics import (
 )
 
 UPPER_BOUND = "upper-bound"
-"""Name in result rows of a model trained on the whole pool, which is no strategy and has no learning curve."""
+"""Name in result rows of a model trained on the whole pool, which is not a strategy and has no learning curve."""
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ Then, where the GPU is, with torch, numpy and scikit-learn installed:
 
 ``--wheels`` names a folder with the wheels of further packages that are missing there, such as
 
-    pip download --no-deps --only-binary=:all: --python-version 3.12 -d gpu-wheels \\
-        monai pydantic pydantic-core annotated-types typing-inspection safetensors filelock
+    pip download --only-binary=:all: --python-version 3.12 -d gpu-wheels pydantic safetensors filelock
+    pip download --no-deps -d gpu-wheels monai
 
 Without a GPU only the CPU's columns are filled. The exit code is 1 if a result differs by more than its tolerance, a
 hot loop waits for the GPU, or a stage fails.

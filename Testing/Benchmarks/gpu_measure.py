@@ -28,15 +28,18 @@ def measured(step: Callable[[int], Any], device: str, seconds: float) -> tuple[f
         device: PyTorch device.
         seconds: Time to measure for.
     """
-    for number in range(WARM_UP):
+    warm_up = WARM_UP if device.startswith("cuda") else 1
+    for number in range(warm_up):
         step(number)
     finish(device)
     begun, done = time.perf_counter(), 0
     while not done or time.perf_counter() - begun < seconds:
-        step(WARM_UP + done)
+        step(warm_up + done)
         done += 1
     finish(device)
     rate = done / (time.perf_counter() - begun)
+    if not device.startswith("cuda"):
+        return rate, {}
     with counted_waits(device) as places:
         for number in range(WARM_UP):
             step(number)
@@ -51,11 +54,8 @@ def finish(device: str) -> None:
 
 @contextmanager
 def counted_waits(device: str) -> Iterator[dict[str, int]]:
-    """Within the block PyTorch reports every wait for the GPU; the dictionary has their number by place."""
+    """Within the block PyTorch reports every wait for a CUDA GPU; the dictionary has their number by place."""
     places: dict[str, int] = {}
-    if not device.startswith("cuda"):
-        yield places
-        return
     torch.cuda.synchronize(device)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+import warnings
 import zipfile
 from argparse import Namespace
 from pathlib import Path
@@ -79,6 +80,19 @@ def test_results_are_judged(modules, values, waits, state):
     outcomes = {"cpu": stages.Outcome(np.array([1.0, 200.0])), "cuda": stages.Outcome(np.array(values), waits=waits)}
     script.judge(row, stages.Part(stages.prediction, 0.01), outcomes, "cuda")
     assert row.state == state
+
+
+def test_waits_for_a_gpu_are_counted_by_their_place(modules, monkeypatch):
+    modes = []
+    monkeypatch.setattr("torch.cuda.synchronize", lambda device: None)
+    monkeypatch.setattr("torch.cuda.set_sync_debug_mode", modes.append)
+    with importlib.import_module("gpu_measure").counted_waits("cuda") as places:
+        for _ in range(3):
+            warnings.warn("called a synchronizing CUDA operation", stacklevel=1)
+        warnings.warn("of something else", stacklevel=1)
+    assert modes == ["warn", "default"]
+    ((place, count),) = places.items()
+    assert (place.partition(":")[0], count) == ("test_gpu_check.py", 3)
 
 
 def test_a_stage_that_fails_is_a_row(modules):

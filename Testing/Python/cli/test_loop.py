@@ -332,7 +332,7 @@ def test_benchmark_writes_its_tables_curve_and_report(tmp_path, phantom_cohort):
     done(*words)
     with open(out / "results.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert ",".join(rows[0]) == "cohort,strategy,seed,round,annotated slices,percent,volume,class,metric,value"
+    assert ",".join(rows[0]) == "cohort,strategy,seed,round,annotated slices,percent,patient,volume,class,metric,value"
     with open(out / "requests.csv", newline="", encoding="utf-8") as file:
         requests = list(csv.DictReader(file))
     first = {(r["strategy"], r["seed"]): set() for r in requests}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -59,3 +60,11 @@ def phantom_cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from ActiveSegmentationLib.cohort.phantom import write_phantom
 
     return write_phantom(tmp_path_factory.mktemp("phantom") / "acdc", patients=4, slices=5, size=(48, 48))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _qt_objects_are_deleted_here():
+    """Delete left Qt objects in the thread that made them; a collection of garbage in another thread aborts Qt."""
+    yield
+    if "PySide6" in sys.modules:
+        gc.collect()

@@ -107,6 +107,10 @@ def _answer(loop: StudyLoop, slices: list[Any]) -> None:
     loop.study.commit([replace(answer, seconds=10.0 + place) for place, answer in enumerate(answers)])
 
 
+LATER = ("damaged", "started from", "weights_sha256", "sha256")
+"""What studies and models tell since this was recorded."""
+
+
 def study_facts(study: Study) -> dict[str, Any]:
     """What a study says of itself, without times and places."""
     lists = {str(number): study.requests.read(number) for number in study.requests.rounds()}
@@ -120,7 +124,7 @@ def study_facts(study: Study) -> dict[str, Any]:
     drafts = {f"{s.volume}/{s.index}": sorted(draft.planes) for s, draft in study.drafts.all("anna").items()}
     return {
         "labels": study.labels.to_json(),
-        "status": study.status(),
+        "status": {name: value for name, value in study.status().items() if name not in LATER},
         "requests": requests,
         "parameters": {number: found.parameters for number, found in lists.items()},
         "provenance": {number: sorted(found.provenance) for number, found in lists.items()},
@@ -151,7 +155,7 @@ def _is_hash(part: str) -> bool:
 
 def _keys(value: Any) -> Any:
     if isinstance(value, dict):
-        return {"*" if key.isdecimal() else key: _keys(inner) for key, inner in value.items()}
+        return {"*" if key.isdecimal() else key: _keys(inner) for key, inner in value.items() if key not in LATER}
     return None
 
 

@@ -126,6 +126,7 @@ def test_a_comparison_of_then_is_taken_as_finished(before, tmp_path, monkeypatch
 def test_a_study_of_then_says_the_same(study):
     assert study.audit.verify() == []
     assert json.loads(json.dumps(record_results.study_facts(study))) == FACTS["study"]
+    assert study.damaged() == []
 
 
 def test_a_study_of_then_goes_on(study):

@@ -80,7 +80,11 @@ def all_strategies(phantom_cohort, tmp_path_factory):
     )
     with pytest.MonkeyPatch.context() as patch:  # the first choices are looked at, not what comes of them
         patch.setattr(service, "write_outcome", lambda *_, **__: None)
-        patch.setattr(run, "train", lambda *_, **__: SimpleNamespace(key="untrained"))
+        patch.setattr(
+            run,
+            "train",
+            lambda *_, **__: SimpleNamespace(key="untrained", members=[SimpleNamespace(settings=training)]),
+        )
         patch.setattr(run, "evaluate_volumes", lambda *_, **__: [])
         run_benchmark(options)
     return options

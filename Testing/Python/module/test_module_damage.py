@@ -5,10 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 
-import pytest
 import slicer
-
-from ActiveSegmentationLib.common.errors import BadInput
 
 from .flow import ownedNodes
 from .flow_steps import giveReview, suggested, workerBusy
@@ -46,14 +43,16 @@ def test_a_lost_study_folder_costs_the_strokes_nothing(drawing):
     assert not ownedNodes()
 
 
-def test_a_damaged_study_is_refused_whole(drawing, tmp_path):
+def test_a_study_with_a_damaged_annotation_opens_without_it(drawing, tmp_path):
     drawing.session.annotating.commit()
     (file,) = drawing.folder.glob("annotations/**/*.slices.json")
     file.write_text("{", encoding="utf-8")
     drawing.session.closeStudy()
-    with pytest.raises(BadInput, match="damaged"):
-        drawing.session.openStudy(drawing.folder)
-    assert drawing.study is None
+    drawing.session.openStudy(drawing.folder)
+    (problem,) = drawing.study.damaged()
+    assert file.name in str(problem)
+    assert not drawing.study.annotations()
+    drawing.session.closeStudy()
     drawing.createStudy("two", tmp_path / "other")
     assert drawing.study is not None
 

@@ -124,7 +124,7 @@ def test_a_cohort_of_bad_files_says_why(worked):
 
 def test_an_export_takes_the_predictions_that_exist(worked, monkeypatch):
     from ActiveSegmentationLib.cohort import read_label_map
-    from ActiveSegmentationLib.loop import outputs
+    from ActiveSegmentationLib.loop import volume_maps
 
     worked.run("suggest", count=4, strategy="random")
     answer(worked.study)
@@ -135,13 +135,13 @@ def test_an_export_takes_the_predictions_that_exist(worked, monkeypatch):
     with open(damaged, "w", encoding="utf-8") as file:
         file.write("{")
     predicted = []
-    original = outputs.predict_planes
+    original = volume_maps.predict_planes
 
     def predict(model, stack, volume, **options):
         predicted.append(volume)
         return original(model, stack, volume, **options)
 
-    monkeypatch.setattr(outputs, "predict_planes", predict)
+    monkeypatch.setattr(volume_maps, "predict_planes", predict)
     files = worked.run("export", format="predictions", out=str(worked.folder / "out"))["files"]
     assert predicted == [again.id]
     assert len(files) == len(reviews)

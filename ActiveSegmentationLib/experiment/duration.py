@@ -14,6 +14,7 @@ from ActiveSegmentationLib.common.progress import Progress
 from ActiveSegmentationLib.experiment.design import Design
 from ActiveSegmentationLib.segmentation import (
     NetworkLearner,
+    lacking,
     learner_class,
     seconds_per_step,
     trial_training,
@@ -55,7 +56,7 @@ def measure_speed(design: Design, stack: SliceStack, device: str) -> Speed | Non
         None for a learner that does not train slice by slice.
     """
     trainer = learner_class(design.settings.training.learner)
-    if not issubclass(trainer, NetworkLearner):
+    if not issubclass(trainer, NetworkLearner) or "augmentation" in lacking(design.settings.training):
         return None
     rows, classes = design.rows[Role.POOL], design.labels.classes
     asked = replace(design.settings.training, loss_head=False)

@@ -10,7 +10,9 @@ import resource
 import select
 import shutil
 import signal
+import subprocess
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -207,24 +209,26 @@ def _mutations(reader: Reader, seed: int) -> Iterator[tuple[str, bytes]]:
 
 
 def _run(folder: Path, reader: Reader, start: int, stop: int, seed: int, outcome: Outcome) -> int:
-    """Read files in a child process until it ends, dies or hangs; returns the number of the next file."""
+    """Read files in a process of its own until it ends, dies or hangs; returns the number of the next file.
+
+    The process is a new one and no fork: a fork of a process with threads (ITK, torch, Qt) may wait for ever for a lock
+    that one of the threads held.
+    """
     receive, send = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(receive)
-        try:
-            _read_all(folder, reader, start, stop, seed, send)
-        except BaseException:  # noqa: BLE001 - a fault of the attack itself
-            (folder / "attack failed.txt").write_text(traceback.format_exc())
-            os._exit(3)
-        os._exit(0)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    with tempfile.TemporaryFile() as job:
+        pickle.dump((folder, reader, start, stop, seed), job)
+        job.seek(0)
+        command = [sys.executable, __file__, "--read", str(send)]
+        child = subprocess.Popen(command, stdin=job, pass_fds=[send], env=environment)
     os.close(send)
-    number = start
+    number, patience = start, 6 * SECONDS  # for the imports
     with os.fdopen(receive, "rb") as messages:
         while True:
-            ready, _, _ = select.select([messages], [], [], SECONDS)
+            ready, _, _ = select.select([messages], [], [], patience)
+            patience = SECONDS
             if not ready:
-                os.kill(child, signal.SIGKILL)
+                child.kill()
                 outcome.fault("hung", _keep(folder, reader, number, seed))
                 break
             try:
@@ -234,12 +238,12 @@ def _run(folder: Path, reader: Reader, start: int, stop: int, seed: int, outcome
             if problem:
                 outcome.fault("unexpected", f"{problem} ({_keep(folder, reader, number, seed)})")
             number += 1
-    _, status = os.waitpid(child, 0)
-    if os.WIFEXITED(status) and os.WEXITSTATUS(status):
-        raise RuntimeError((folder / "attack failed.txt").read_text())
-    if os.WIFSIGNALED(status) and os.WTERMSIG(status) != signal.SIGKILL:
-        outcome.fault("crashed", f"signal {os.WTERMSIG(status)} ({_keep(folder, reader, number, seed)})")
-    following = number + (1 if number < stop and (os.WIFSIGNALED(status) or number == start) else 0)
+    status = child.wait()
+    if status > 0:
+        raise RuntimeError(f"The attack itself failed; {folder / 'attack failed.txt'} may say why.")
+    if status < 0 and status != -signal.SIGKILL:
+        outcome.fault("crashed", f"signal {-status} ({_keep(folder, reader, number, seed)})")
+    following = number + (1 if number < stop and (status < 0 or number == start) else 0)
     outcome.tried += following - start
     return following
 
@@ -274,6 +278,7 @@ def _read_all(folder: Path, reader: Reader, start: int, stop: int, seed: int, se
         (folder / name).unlink()
     mutations = _mutations(reader, seed)
     with os.fdopen(send, "wb", buffering=0) as messages:
+        pickle.dump((start - 1, ""), messages)
         for number in range(stop):
             name, content = next(mutations)
             if number < start:
@@ -292,9 +297,20 @@ def _read_all(folder: Path, reader: Reader, start: int, stop: int, seed: int, se
             pickle.dump((number, problem), messages)
 
 
-if __name__ == "__main__":
-    import tempfile
+def _child(send: int) -> None:
+    """The process that reads: told what to do on standard input."""
+    folder, reader, start, stop, seed = pickle.load(sys.stdin.buffer)
+    try:
+        _read_all(folder, reader, start, stop, seed, send)
+    except BaseException:
+        (folder / "attack failed.txt").write_text(traceback.format_exc())
+        raise
 
+
+if __name__ == "__main__":
+    if sys.argv[1] == "--read":
+        _child(int(sys.argv[2]))
+        sys.exit()
     for only in sys.argv[2:] or [None]:
         with tempfile.TemporaryDirectory(dir="/dev/shm") as place:
             for result in attack(Path(place), int(sys.argv[1]), only=only):

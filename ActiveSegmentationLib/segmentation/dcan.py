@@ -126,6 +126,7 @@ class DcanLearner(NetworkLearner):
     """
 
     options = DcanOptions
+    shaped_by = ("sides",)
     network: DCAN
 
     @classmethod

@@ -1,4 +1,4 @@
-"""DMPLS: learns from scribbles with two decoders, whose mixed predictions label the pixels that nobody drew on."""
+"""DMPLS: learns from scribbles with two decoders, whose mixed predictions are labels of the other pixels."""
 
 from __future__ import annotations
 
@@ -88,6 +88,7 @@ class DmplsLearner(NetworkLearner):
     """
 
     options = DmplsOptions
+    shaped_by = ()
     learns_from_unlabelled = True
     network: DualDecoderUNet
 

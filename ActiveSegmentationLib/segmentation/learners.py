@@ -68,7 +68,7 @@ LEARNERS: dict[str, LearnerEntry] = {
     ),
     "dmpls": LearnerEntry(
         ("dmpls", "DmplsLearner"),
-        "2D U-Net with a second decoder, for scribbles: it also learns from pixels that nobody drew on.",
+        "2D U-Net with a second decoder, for scribbles: it also learns from unlabelled pixels.",
         "Luo 2022",
     ),
     "dcan": LearnerEntry(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,7 +11,7 @@ import torch
 from ActiveSegmentationLib.common.compute import on_device
 from ActiveSegmentationLib.common.seeds import torch_generator, torch_seed
 from ActiveSegmentationLib.segmentation.augmentation import augment
-from ActiveSegmentationLib.segmentation.crops import RandomCrops, random_parts
+from ActiveSegmentationLib.segmentation.crops import random_parts
 from ActiveSegmentationLib.segmentation.examples import Examples
 from ActiveSegmentationLib.segmentation.learner import CAPABILITIES, DROPOUT, SegmentationLearner
 from ActiveSegmentationLib.segmentation.loss_head import ATTACHED, head_optimiser, ranking_loss
@@ -20,8 +20,15 @@ from ActiveSegmentationLib.segmentation.neighbours import with_neighbours
 from ActiveSegmentationLib.segmentation.network import SegmentationNetwork, build_network
 from ActiveSegmentationLib.segmentation.segmentation_model import SegmentationModel, read_network_model
 from ActiveSegmentationLib.segmentation.settings import TrainingSettings
-from ActiveSegmentationLib.segmentation.slices import Slices, plane_images, whole_planes
+from ActiveSegmentationLib.segmentation.slices import Slices
 from ActiveSegmentationLib.segmentation.speed import seconds_per_step, trial_training
+from ActiveSegmentationLib.segmentation.training_parts import (
+    ValidationSlices,
+    crops_of,
+    images_and_labels,
+    inverse_frequency,
+    optimiser_of,
+)
 from ActiveSegmentationLib.segmentation.validation import class_counts, foreground_dice, mean_dice
 from ActiveSegmentationLib.training import (
     Checkpoints,
@@ -55,6 +62,9 @@ class NetworkLearner(SegmentationLearner, Learner):
 
     The class is the learner; an instance is one training, which ``run_training`` drives.
 
+    Attributes:
+        shaped_by: Options that the shape of the network depends on, which must be equal for a warm start; None for all.
+
     Args:
         stack: The cohort's slices.
         examples: Annotated slices.
@@ -65,6 +75,7 @@ class NetworkLearner(SegmentationLearner, Learner):
     """
 
     counts_minutes: ClassVar[bool] = True
+    shaped_by: ClassVar[tuple[str, ...] | None] = None
     small: ClassVar[Mapping[str, Any]] = {
         "steps": 80,
         "minutes": 0.0,
@@ -97,7 +108,7 @@ class NetworkLearner(SegmentationLearner, Learner):
         self._stack, self._classes, self._settings, self._seed = stack, classes, settings, seed
         self._count = len(examples)
         self.hold(stack, examples)
-        weights = _inverse_frequency(examples, classes).to(device) if settings.class_weights == "inverse" else None
+        weights = inverse_frequency(examples, classes).to(device) if settings.class_weights == "inverse" else None
         self._loss = SegmentationLoss.of(settings, weights)
         self._validation: Any = None
         self._best: dict[str, torch.Tensor] | None = None
@@ -105,7 +116,7 @@ class NetworkLearner(SegmentationLearner, Learner):
         weights_seed = torch_seed(seed, "weights")
         self.network = self.build_network(stack.channels, classes, settings, seed=weights_seed)
         self.network.to(device)
-        self.optimisers = {TASK: _optimiser(self.network, settings)}
+        self.optimisers = {TASK: optimiser_of(self.network, settings)}
         if self.network.loss_head is not None:
             self.optimisers[HEAD] = head_optimiser(self.network.loss_head)
 
@@ -131,10 +142,17 @@ class NetworkLearner(SegmentationLearner, Learner):
     @classmethod
     def can_start_from(cls, initial: TrainedModel, settings: TrainingSettings, channels: int) -> bool:
         """Whether both networks have one shape; see ``SegmentationLearner.can_start_from``."""
-        before = initial.settings
-        both = (before, settings)
-        shapes = [(each.features, each.norm, each.upsample, each.neighbours, dict(each.options)) for each in both]
+        shapes = [
+            (each.features, each.norm, each.upsample, each.neighbours, cls._shaping(each))
+            for each in (initial.settings, settings)
+        ]
         return isinstance(initial, SegmentationModel) and initial.channels == channels and shapes[0] == shapes[1]
+
+    @classmethod
+    def _shaping(cls, settings: TrainingSettings) -> dict[str, Any]:
+        """The options that the network's shape depends on, with their values."""
+        options = cls.options.from_json(settings.options).to_json()
+        return {name: options[name] for name in (options if cls.shaped_by is None else cls.shaped_by)}
 
     @classmethod
     def fit(
@@ -170,13 +188,13 @@ class NetworkLearner(SegmentationLearner, Learner):
 
     def hold(self, stack: Slices, examples: Examples) -> None:
         """Keep what ``batch`` needs on the device: images and labels. Called once, before the network is built."""
-        self._images, self._labels = _on_device(stack, examples, self.device)
+        self._images, self._labels = images_and_labels(stack, examples, self.device)
         self._dense = torch.from_numpy(examples.dense).to(self.device)
-        self._crops = _crops(stack, examples)
+        self._crops = crops_of(stack, examples)
 
     def validate_on(self, examples: Examples) -> None:
         """Keep the weights with the best Dice on these slices instead of the last ones."""
-        self._validation = _ValidationSlices(self._stack, examples, self.device)
+        self._validation = ValidationSlices(self._stack, examples, self.device)
 
     def start_anew(self, progress: Progress) -> None:
         """Called before a training that starts from no earlier model, for example to read weights from a file."""
@@ -375,45 +393,3 @@ class NetworkLearner(SegmentationLearner, Learner):
             if self._settings.clip > 0 and part is not None:
                 torch.nn.utils.clip_grad_norm_(part.parameters(), self._settings.clip)
             optimiser.step()
-
-
-class _ValidationSlices:
-    """Images and labels of validation slices on a device."""
-
-    def __init__(self, stack: Slices, examples: Examples, device: str) -> None:
-        self._stack, self._examples, self._device = stack, examples, device
-        self.images, self.labels = _on_device(stack, examples, device)
-
-    def whole_slices(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Slices whose planes are larger than the grid, one at a time: (1, C, h, w) images and (1, h, w) labels."""
-        for number, labels in sorted(self._examples.whole.items()):
-            images = plane_images(self._stack, self._examples.rows[number : number + 1], self._device)
-            yield images, torch.from_numpy(labels[None]).to(self._device)
-
-
-def _crops(stack: Slices, examples: Examples) -> RandomCrops | None:
-    planes = whole_planes(stack)
-    if planes is None or not examples.whole:
-        return None
-    return RandomCrops(planes, examples.rows, examples.whole, stack.grid_shape)
-
-
-def _on_device(stack: Slices, examples: Examples, device: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Images in half precision, as the stack stores them, and labels."""
-    images = [stack.batches(examples.rows[i : i + 256], device).half() for i in range(0, len(examples), 256)]
-    return torch.cat(images), torch.from_numpy(examples.labels).to(device)
-
-
-def _inverse_frequency(examples: Examples, classes: int) -> torch.Tensor:
-    """Weights (classes,) float32, inverse to the share of each class in the labelled pixels; the mean pixel has 1."""
-    counts = torch.from_numpy(examples.class_counts(classes)).float()
-    return counts.sum() / (classes * counts.clamp(min=1))
-
-
-def _optimiser(network: SegmentationNetwork, settings: TrainingSettings) -> torch.optim.Optimizer:
-    parameters, rate, decay = network.net.parameters(), settings.learning_rate, settings.weight_decay
-    if settings.optimiser == "sgd":
-        return torch.optim.SGD(parameters, rate, momentum=0.9, nesterov=settings.nesterov, weight_decay=decay)
-    if settings.optimiser == "adam":
-        return torch.optim.Adam(parameters, rate, weight_decay=decay)
-    return torch.optim.AdamW(parameters, rate, weight_decay=decay)

@@ -152,6 +152,7 @@ class ResNetUNetLearner(NetworkLearner):
     """
 
     options = ResNetUNetOptions
+    shaped_by = ("width",)
     small: ClassVar[Mapping[str, Any]] = {
         **NetworkLearner.small,
         "epochs": 0,

@@ -251,6 +251,19 @@ def test_the_key_follows_the_content_of_the_file_and_not_its_place(stack, small,
     assert len({key("a.pt"), key("c.pt"), key("")}) == 3
 
 
+def test_a_warm_start_needs_equal_widths_and_no_file(stack, small, tmp_path):
+    initial = fit(TrainingTask(stack, stack.examples([0]), 3, replace(small, steps=1), seed=0), folder=tmp_path / "a")
+    torch.save({}, tmp_path / "w.pt")
+    warm = replace(small, steps=1, warm_start=True, options={"width": 8, "weights": str(tmp_path / "w.pt")})
+    listener = Listener()
+    task = TrainingTask(stack, stack.examples([0]), 3, warm, seed=0, initial=initial)
+    model = fit(task, folder=tmp_path / "b", compute=Compute(progress=listener))
+    assert listener.texts == []
+    assert "initial weights" not in model.record
+    with pytest.raises(BadInput, match="another shape"):
+        TrainingTask(stack, stack.examples([0]), 3, replace(warm, options={"width": 16}), seed=0, initial=initial)
+
+
 def test_without_a_file_random_weights_are_told(stack, small, tmp_path):
     listener = Listener()
     task = TrainingTask(stack, stack.examples([0]), 3, replace(small, steps=1), seed=0)

@@ -63,6 +63,7 @@ class AutoLearner(NetworkLearner):
     """
 
     options: ClassVar[type[Settings]] = AutoOptions
+    shaped_by = ()
 
     @classmethod
     def configure(

@@ -35,6 +35,7 @@ SUMMARIES = {
     "exclude": "exclude volumes from everything, or include them again",
     "relocate": "tell a study where its images are now",
     "audit": "check that the record of all commits is complete and unchanged",
+    "repair": "say how damaged files of a study can be repaired, or repair them; copies are kept",
     "clear-cache": "delete what can be computed again (prepared slices, learned metric) from the disk",
     "benchmark": "compare strategies by simulated annotation of a cohort with reference labels",
     "experiment": "run experiments of the papers, or your own, from protocol files: list, show, run",

@@ -1,4 +1,4 @@
-"""Commands on the content of a study: status, export, skip, mark, exclude, relocate, audit, clear-cache."""
+"""Commands on the content of a study: status, export, skip, mark, exclude, relocate, audit, repair, clear-cache."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ActiveSegmentationLib.common.errors import BadInput, JobFailed
 from ActiveSegmentationLib.common.text import counted
 
 if TYPE_CHECKING:
-    from ActiveSegmentationLib.study import Study
+    from ActiveSegmentationLib.study import Repair, Study
 
 
 def _export_formats() -> Iterable[str]:
@@ -93,6 +93,40 @@ def audit(options: Options) -> str:
     if problems:
         raise JobFailed(f"{len(problems)} problem(s) in the record.", where=options.study, advice="See the list above.")
     return command_line("status", options.study)
+
+
+@command("repair")
+@shared.study
+@option("--write", is_flag=True, help="make the repairs; copies of what is replaced are kept in the study")
+@option(
+    "--prefer",
+    type=click.Choice(("audit", "files")),
+    help="where files can be read but differ from the audit: restore what was recorded, or record what is there",
+)
+def repair(options: Options) -> str:
+    """Say how damaged files of a study can be repaired, or repair them."""
+    from ActiveSegmentationLib.study import Study
+
+    study = Study.open(options.study)
+    done: list[Repair] = []
+    if options.write:
+        with study.lock():
+            done = study.repairs.make(options.prefer or "")
+        study = Study.open(options.study)
+    left = study.repairs.plan()
+    if options.json:
+        shared.print_json({"done": [step.to_json() for step in done], "open": [step.to_json() for step in left]})
+    else:
+        for step in done:
+            say(f"Done: {step}")
+        for step in left:
+            say(f"Possible{f' with --prefer {step.prefers}' if step.prefers else ''}: {step}")
+        if not left:
+            say("Nothing is left to repair." if done else "Nothing is damaged that can be repaired here.")
+    if not left:
+        return command_line("audit", options.study)
+    decision = ["--prefer", left[0].prefers] if all(step.prefers for step in left) else []
+    return command_line("repair", options.study, "--write", *decision)
 
 
 @command("exclude")

@@ -118,12 +118,17 @@ def sweep(folder: Path, names: Collection[str] | None = None) -> None:
         folder: The folder; it need not exist. Links are not followed.
         names: Delete only temporary files that were to become one of these. Default: all.
     """
-    for path in filter(_is_abandoned, temporaries(folder, names)):
+    for path in abandoned(folder, names):
         with contextlib.suppress(FileNotFoundError):  # another process sweeps too
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
                 path.unlink()
+
+
+def abandoned(folder: Path, names: Collection[str] | None = None) -> Iterator[Path]:
+    """The temporary files and folders that ``sweep`` would delete."""
+    return filter(_is_abandoned, temporaries(folder, names))
 
 
 def sweep_tree(root: Path, skip: Collection[str] = ()) -> None:

@@ -94,6 +94,21 @@ class Messages:
         if action is not None:
             self._offer(label, action, tip)
 
+    def warn(self, text: str, details: str, label: str = "", action: Callable[[], Any] | None = None) -> None:
+        """Show what is wrong although the action went well, with a button for a remedy.
+
+        Args:
+            text: What is wrong and what to do.
+            details: All of it, a line each.
+            label: Text of the button, "" for none.
+            action: What the button does.
+        """
+        logging.warning("ActiveSegmentation: %s", text)
+        self._show(f"<b>{_escaped(text)}</b>", details)
+        _showStatus(text)
+        if action is not None:
+            self._offer(label, action, "")
+
     @property
     def text(self) -> str:
         """What is shown, as plain text of the label."""

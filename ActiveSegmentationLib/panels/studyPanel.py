@@ -132,8 +132,35 @@ class StudyPanel(Panel):
         self.ui.newStudyButton.checked = False
         self.ui.openPathLineEdit.currentPath = str(folder)
         self.parameters().studyFolder = str(folder)
-        self._tellDrafts()
+        if not self._tellDamage():
+            self._tellDrafts()
         self.opened.emit()
+
+    def _tellDamage(self) -> bool:
+        """Name what is damaged and left out, and offer the repairs that need no decision."""
+        study = self.session.requireStudy()
+        problems = study.repairs.problems()
+        if not problems:
+            return False
+        steps = study.repairs.plan()
+        command = f'activesegmentation repair "{study.folder}"'
+        text = _("{count} files of this study are damaged and left out; the rest can be used. First: {first}")
+        text = text.format(count=len(problems), first=problems[0])
+        details = "\n\n".join([*problems, *map(str, steps), command])
+        if any(not step.prefers for step in steps):
+            self.messages.warn(text, details, _("Repair"), self.act(self._repair))
+        else:
+            self.messages.warn(f"{text} {_('Further advice: {command}').format(command=command)}", details)
+        return True
+
+    def _repair(self) -> None:
+        study = self.session.requireStudy()
+        with study.lock():
+            done = study.repairs.make()
+        self.open(study.folder)
+        if not self.session.requireStudy().repairs.problems():
+            text = _("Repaired; copies of what was replaced are in the folder set-aside of the study.")
+            self.messages.warn(text, "\n\n".join(map(str, done)))
 
     def _tellDrafts(self) -> None:
         drafts = list(self.session.requireStudy().drafts.all(self.session.annotator))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ActiveSegmentationLib.study.label_names import check_reference, label_set_for
     from ActiveSegmentationLib.study.labels import Label, LabelSet
     from ActiveSegmentationLib.study.names import DEFAULT_ANNOTATOR
+    from ActiveSegmentationLib.study.repair import Repair
     from ActiveSegmentationLib.study.requests import Request, RequestList
     from ActiveSegmentationLib.study.slice_records import SliceFile, SliceRecord, SliceStatus, Version
     from ActiveSegmentationLib.study.study import Study, relocate

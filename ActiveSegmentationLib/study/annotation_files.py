@@ -27,7 +27,7 @@ from ActiveSegmentationLib.common.parsing import parsing
 from ActiveSegmentationLib.study.annotations import SliceAnnotation, hash_labels
 from ActiveSegmentationLib.study.labels import LabelSet
 from ActiveSegmentationLib.study.ledger import sweep
-from ActiveSegmentationLib.study.names import annotator_stem
+from ActiveSegmentationLib.study.names import RESTORE, annotator_stem
 from ActiveSegmentationLib.study.segment_file import Encoding, read_segments, write_segments
 from ActiveSegmentationLib.study.slice_records import SliceFile
 
@@ -152,7 +152,7 @@ class AnnotationFiles:
         for _ in range(_ATTEMPTS):  # a commit between two reads makes them inconsistent
             before, found = found, self.read_slices(volume)
             if found is None:
-                advice = "Restore the file from a backup."
+                advice = RESTORE
                 raise BadInput("The file is missing.", where=self.slices, advice=advice)
             content, file = found
             for path in (self.segments, self.pending):
@@ -162,7 +162,7 @@ class AnnotationFiles:
             if before is not None and before[0] == found[0]:
                 break
         advice = (
-            "Restore it from a backup. To keep what was drawn elsewhere, move it and its .slices.json out of the study "
+            f"{RESTORE} To keep what was drawn elsewhere, move it and its .slices.json out of the study "
             "and import it as annotations."
         )
         raise BadInput("The label map is not the one that was committed.", where=self.segments, advice=advice)

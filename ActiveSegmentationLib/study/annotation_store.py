@@ -12,7 +12,7 @@ import numpy as np
 
 from ActiveSegmentationLib.cohort import AnnotationKind, SliceId, Volume, slices_first
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.common.files import explained
+from ActiveSegmentationLib.common.files import explained, hash_file
 from ActiveSegmentationLib.study.annotation_files import AnnotationFiles, digest
 from ActiveSegmentationLib.study.annotations import SliceAnnotation, check_slice, checked, hash_labels
 from ActiveSegmentationLib.study.labels import LabelSet
@@ -132,7 +132,7 @@ class AnnotationStore:
                 file = file.with_record(annotation.slice.index, record)
             file = replace(file, segments_sha256=files.prepare(stored, file, volume, self._labels))
             images = {"images_sha256": self._images(volume)}
-            events = [{**_commit_event(file, annotation.slice.index), **images} for annotation in group]
+            events = [{**commit_events(file, annotation.slice.index)[-1], **images} for annotation in group]
             moves = [(files.pending, files.segments)]
             writer.apply(Change(files.slices, file.to_bytes(), events, moves, kept))
 
@@ -247,6 +247,18 @@ class AnnotationStore:
             if found is not None:
                 yield found
 
+    def check(self) -> None:
+        """Look for damage in every file without reading the pixels of those that are as committed; see ``damaged``."""
+        for files, volume in self.files():
+            with self._setting_damage_aside(files.slices):
+                file = self._parsed(files, volume)
+                if file is not None and file.committed():
+                    wanted = file.segments_sha256
+                    if not any(
+                        path.is_file() and hash_file(path) == wanted for path in (files.segments, files.pending)
+                    ):
+                        files.read_labels(volume)
+
     @contextlib.contextmanager
     def _setting_damage_aside(self, path: Path) -> Iterator[None]:
         """Within this block a file that cannot be used is noted; it does not stop the others."""
@@ -345,19 +357,24 @@ def _nothing(volume: Volume) -> np.ndarray:
     return np.zeros(volume.geometry.array_shape, dtype=np.uint8)
 
 
-def _commit_event(file: SliceFile, index: int) -> dict:
-    version = file.committed()[index]
-    return {
-        "event": "commit",
-        "annotator": file.annotator,
-        "volume": file.volume,
-        "slice": index,
-        "axis": file.axis,
-        "kind": str(AnnotationKind(version.kind)),
-        "round": version.round,
-        "seconds": version.seconds,
-        "committed_at": version.committed_at,
-        "prelabel": version.prelabel,
-        "labels_sha256": version.labels_sha256,
-        "versions": len(file.slices[index].versions) + 1,
-    }
+def commit_events(file: SliceFile, index: int) -> list[dict]:
+    """The audit records of all commits of a slice, oldest first."""
+    record = file.slices[index]
+    commits = [*record.versions, *([record.committed] if record.committed else [])]
+    return [
+        {
+            "event": "commit",
+            "annotator": file.annotator,
+            "volume": file.volume,
+            "slice": index,
+            "axis": file.axis,
+            "kind": str(AnnotationKind(version.kind)),
+            "round": version.round,
+            "seconds": version.seconds,
+            "committed_at": version.committed_at,
+            "prelabel": version.prelabel,
+            "labels_sha256": version.labels_sha256,
+            "versions": number,
+        }
+        for number, version in enumerate(commits, start=1)
+    ]

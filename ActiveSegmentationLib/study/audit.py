@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
@@ -127,14 +128,18 @@ class Audit:
                 f"{stem}: a change was interrupted; it is finished or undone when the study is opened for writing."
             )
         if stem == STUDY_STEM:
-            return [*problems, *self._study_problems(trail)]
+            return [*problems, *self.study_problems(trail)]
+        return [*problems, *itertools.chain(*self.volume_problems(trail).values())]
+
+    def volume_problems(self, trail: Trail) -> dict[str, list[str]]:
+        """How the annotator's files of each volume differ from the records; volumes without a problem are left out."""
+        problems: dict[str, list[str]] = {}
         seen = set()
-        for files, volume in self._files_of(stem):
+        for files, volume in self._files_of(trail.stem):
             seen.add(files.folder.name)
-            problems += self._volume_problems(trail, files, volume)
-        for name in sorted(trail.volumes - seen):
-            problems += trail.slice_problems(name, None)
-        return problems
+            problems.setdefault(volume.id, []).extend(self._volume_problems(trail, files, volume))
+        problems |= {name: trail.slice_problems(name, None) for name in sorted(trail.volumes - seen)}
+        return {name: found for name, found in problems.items() if found}
 
     def _files_of(self, stem: str) -> list[tuple[AnnotationFiles, Volume]]:
         wanted = unicodedata.normalize("NFC", stem)
@@ -187,7 +192,8 @@ class Audit:
                 problems.append(f"{name}: the file is not what the audit recorded.")
         return problems
 
-    def _study_problems(self, trail: Trail) -> list[str]:
+    def study_problems(self, trail: Trail) -> list[str]:
+        """How the files of the study itself differ from its records."""
         problems = self._differing(trail.files, {})
         created = next((record for record in self.records() if record.get("event") == "created"), None)
         record = read_study(self._study)
@@ -195,13 +201,17 @@ class Audit:
             problems.append(f"{STUDY_FILE}: the creation of the study has no audit record.")
         elif (created.get("study"), created.get("annotation")) != (record.id, str(record.annotation)):
             problems.append(f"{STUDY_FILE}: id or kind of annotation is not what the audit recorded.")
-        there = [path for path in self._study.glob("*.json") if path.name not in (STUDY_FILE, COHORT_FILE)]
-        there = [path for path in there if not path.name.startswith((".", f"{STUDY_FILE[:-5]}.schema-"))]
-        for path in sorted([*there, *self._study.glob("rounds/*/request.json")]):
-            name = path.relative_to(self._study).as_posix()
-            if name not in trail.files:
+        for name in self.study_files():
+            if name not in (STUDY_FILE, COHORT_FILE) and name not in trail.files:
                 problems.append(f"{name}: the file has no audit record.")
         return problems
+
+    def study_files(self) -> list[str]:
+        """The files of the study itself that the audit covers, as paths in the study."""
+        there = [path for path in self._study.glob("*.json") if path.is_file()]
+        there = [path for path in there if not path.name.startswith((".", f"{STUDY_FILE[:-5]}.schema-"))]
+        found = sorted([*there, *self._study.glob("rounds/*/request.json")])
+        return [path.relative_to(self._study).as_posix() for path in found]
 
     def _image_problems(self) -> list[str]:
         trails = [Trail(stem, self._ledger.chain(stem).records()) for stem in self._ledger.stems()]

@@ -12,6 +12,7 @@ from typing import Any
 from ActiveSegmentationLib.common.durability import keep_private, make_folder, sync_folder
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained, hash_json, write_bytes
+from ActiveSegmentationLib.study.names import RESTORE
 from ActiveSegmentationLib.study.times import now
 
 _OWN_FIELDS = ("seq", "time", "event", "previous", "hash")
@@ -84,8 +85,7 @@ class HashChain:
             return None
         record = _intact(whole[-1])
         if record is None:
-            advice = "Restore the file from a backup; 'audit' says what is wrong with it."
-            raise BadInput("The last record of the audit is damaged.", where=self.path, advice=advice)
+            raise BadInput("The last record of the audit is damaged.", where=self.path, advice=RESTORE)
         return record
 
     def _tail(self) -> bytes:
@@ -141,26 +141,48 @@ class HashChain:
 
     def problems(self) -> list[str]:
         """Problems of the chain, one sentence each; empty if it is complete and unchanged."""
-        found: list[str] = []
-        previous, seq = self._start, 0
-        for number, line in self._lines():
-            record = _parsed(line)
-            where = f"{self.path.name}, line {number}"
-            if not isinstance(record, dict) or not {"seq", "previous", "hash"} <= record.keys():
-                found.append(f"{where}: this is not a record.")
-                continue
-            if not isinstance(record["seq"], int) or record["hash"] != _hash_of(record) or _line_of(record) != line:
-                found.append(f"{where}: the record was changed after it was written.")
-                if not isinstance(record["seq"], int):
-                    continue
-            if record["previous"] != previous or record["seq"] != seq + 1:
-                found.append(f"{where}: the record does not follow the one before; lines were removed, added or moved.")
-            previous, seq = record["hash"], record["seq"]
+        found = [f"{self.path.name}, line {number}: {problem}" for number, problem in self._line_problems()]
         if self.is_torn() and not _intact(self._tail().rpartition(b"\n")[2]):
             found.append(
                 f"{self.path.name}: the last line is incomplete, as after a crash; the next commit repairs it."
             )
         return found
+
+    def _line_problems(self) -> Iterator[tuple[int, str]]:
+        previous, seq = self._start, 0
+        for number, line in self._lines():
+            record = _parsed(line)
+            if not isinstance(record, dict) or not {"seq", "previous", "hash"} <= record.keys():
+                yield number, "this is not a record."
+                continue
+            if not isinstance(record["seq"], int) or record["hash"] != _hash_of(record) or _line_of(record) != line:
+                yield number, "the record was changed after it was written."
+                if not isinstance(record["seq"], int):
+                    continue
+            if record["previous"] != previous or record["seq"] != seq + 1:
+                yield number, "the record does not follow the one before; lines were removed, added or moved."
+            previous, seq = record["hash"], record["seq"]
+
+    def sound_records(self) -> int:
+        """Number of records before the first that is damaged."""
+        damaged = next((number for number, _ in self._line_problems()), None)
+        return len(list(self._lines())) if damaged is None else damaged - 1
+
+    def cut(self, kept: str) -> None:
+        """Keep only the records before the first damaged one, and record that; the caller has kept a copy.
+
+        Args:
+            kept: Where the copy is, for the record.
+
+        Raises:
+            BadInput: If the file cannot be written.
+            JobFailed: If the disk is full.
+        """
+        with explained(self.path):
+            digest = hashlib.sha256(self.path.read_bytes()).hexdigest()
+        sound = [line for _, line in self._lines()][: self.sound_records()]
+        write_bytes(self.path, b"".join(line + b"\n" for line in sound))
+        self.append([{"event": "repaired", "kept": kept, "sha256": digest, "records": len(sound)}])
 
 
 def _line_of(record: dict[str, Any]) -> bytes:

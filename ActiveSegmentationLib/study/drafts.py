@@ -130,8 +130,21 @@ class DraftStore:
         drafts = [self._read(path) for path in paths if path.parent.name in self._volumes and path.stem.isdecimal()]
         return {draft.slice: draft for draft in sorted(drafts, key=lambda draft: draft.slice)}
 
+    def damaged(self) -> list[tuple[Path, BadInput]]:
+        """Files of drafts, of all annotators, that cannot be read, with what is wrong."""
+        found = []
+        for path in sorted(self._folder.glob("*/*/*.npz")):
+            try:
+                self._read(path)
+            except BadInput as problem:
+                found.append((path, problem))
+        return found
+
     def _read(self, path: Path) -> Draft:
-        advice = "Delete this file: uncommitted strokes in it are lost; committed slices are unaffected."
+        advice = (
+            "Delete this file, or let the command repair set it aside: its uncommitted strokes are lost; committed "
+            "slices are unaffected."
+        )
         with parsing(path, "The draft is damaged.", advice):
             content = path.read_bytes()
             with np.load(io.BytesIO(content), allow_pickle=False) as stored:

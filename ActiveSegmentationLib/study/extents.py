@@ -12,7 +12,7 @@ from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import read_json
 from ActiveSegmentationLib.common.parsing import parsing
 from ActiveSegmentationLib.study.ledger import Change, Ledger
-from ActiveSegmentationLib.study.names import STUDY_STEM
+from ActiveSegmentationLib.study.names import RESTORE, STUDY_STEM
 from ActiveSegmentationLib.study.volumes import require_included, require_volume
 
 EXTENTS_FILE = "extents.json"
@@ -54,7 +54,7 @@ class ExtentStore:
         if not self._path.is_file():
             return {}
         value = read_json(self._path)
-        advice = "Restore the file from a backup, or delete it and mark the volumes again."
+        advice = RESTORE
         with parsing(self._path, "The marked extents are damaged.", advice):
             if value["format"] != _FORMAT:
                 raise ValueError(f"format {value['format']}")

@@ -224,7 +224,7 @@ class Writer:
         if not self._journal.is_file():
             return
         journal = read_json(self._journal)
-        advice = "Move the file away; at most the commit that was being written is missing then."
+        advice = "The command repair sets it aside; at most the change that was being written is missing then."
         with parsing(self._journal, "The journal is damaged.", advice, reason=False):
             target = self._inside(journal["target"])
             done = target.is_file() and hash_file(target) == journal["sha256"]

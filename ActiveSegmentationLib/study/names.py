@@ -14,6 +14,9 @@ DEFAULT_ANNOTATOR = "annotator"
 STUDY_STEM = "_study"
 """File stem of the audit chain of the study itself; no annotator can have it."""
 
+RESTORE = "Restore the file from a backup, or let the command repair say what can be done without one."
+"""Advice on a damaged file of a study."""
+
 _RESERVED = {"con", "prn", "aux", "nul", *(f"{device}{n}" for device in ("com", "lpt") for n in range(10))}
 _LONGEST_STEM = 120
 _RECORD = re.compile(r"[a-z][a-z0-9_-]{0,40}")

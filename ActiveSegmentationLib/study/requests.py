@@ -15,7 +15,7 @@ from ActiveSegmentationLib.common.files import explained, read_json, write_json
 from ActiveSegmentationLib.common.parsing import parsing
 from ActiveSegmentationLib.study.annotations import check_slice
 from ActiveSegmentationLib.study.ledger import Change, Ledger
-from ActiveSegmentationLib.study.names import STUDY_STEM, check_record_name
+from ActiveSegmentationLib.study.names import RESTORE, STUDY_STEM, check_record_name
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,7 @@ class RequestStore:
             known = ", ".join(map(str, self.rounds())) or "none"
             raise BadInput(f"Round {number} has no requests.", where=path, advice=f"Rounds with requests: {known}.")
         value = read_json(path)
-        with parsing(path, "The file is damaged.", "Restore the file from a backup."):
+        with parsing(path, "The file is damaged.", RESTORE):
             return RequestList.from_json(value)
 
     def write_record(self, number: int, name: str, value: Mapping[str, Any]) -> Path:

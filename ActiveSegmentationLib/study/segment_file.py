@@ -26,6 +26,7 @@ from ActiveSegmentationLib.common.errors import BadInput, JobFailed
 from ActiveSegmentationLib.common.files import atomic_path
 from ActiveSegmentationLib.common.itk import simpleitk
 from ActiveSegmentationLib.study.labels import Label, LabelSet
+from ActiveSegmentationLib.study.names import RESTORE
 from ActiveSegmentationLib.study.terminology import TISSUE, terminology_for
 
 
@@ -116,7 +117,7 @@ def read_segments(path: Path, geometry: Geometry) -> np.ndarray:
     if array.shape != geometry.array_shape:
         found = " x ".join(map(str, image.GetSize()))
         expected = " x ".join(map(str, geometry.size))
-        advice = "Restore the file from a backup."
+        advice = RESTORE
         raise BadInput(f"The annotations have {found} voxels, the volume {expected}.", where=path, advice=advice)
     return array
 
@@ -127,7 +128,7 @@ def _read(path: Path) -> Any:
     try:
         return sitk.ReadImage(str(path))
     except RuntimeError as error:
-        advice = "Restore the file from a backup."
+        advice = RESTORE
         raise BadInput("The file cannot be read as a segmentation.", where=path, advice=advice) from error
 
 

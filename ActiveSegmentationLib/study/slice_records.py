@@ -13,6 +13,7 @@ from ActiveSegmentationLib.cohort import Volume
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.parsing import parsing
 from ActiveSegmentationLib.study.annotations import SliceAnnotation, hash_labels
+from ActiveSegmentationLib.study.names import RESTORE
 
 SLICES_SCHEMA = 1
 """Version of the file format."""
@@ -156,7 +157,7 @@ class SliceFile:
         Raises:
             BadInput: If the content is damaged, or made by a newer version; names ``path``.
         """
-        with parsing(path, "The file is damaged.", "Restore the file from a backup."):
+        with parsing(path, "The file is damaged.", RESTORE):
             value = json.loads(content)
             if value["schema"] > SLICES_SCHEMA:
                 advice = "Update ActiveSegmentation."
@@ -184,5 +185,5 @@ class SliceFile:
             advice = "Index the cohort as it was when the slices were committed, or import them into a new study."
             raise BadInput("The volume's grid or slice axis changed since the commit.", where=path, advice=advice)
         if any(not 0 <= index < volume.slice_count for index in self.slices):
-            raise BadInput("The file names slices that do not exist.", where=path, advice="Restore it from a backup.")
+            raise BadInput("The file names slices that do not exist.", where=path, advice=RESTORE)
         return self

@@ -28,6 +28,7 @@ from ActiveSegmentationLib.study.labels import LabelSet
 from ActiveSegmentationLib.study.ledger import Change, Ledger
 from ActiveSegmentationLib.study.locks import StudyLock
 from ActiveSegmentationLib.study.names import STUDY_STEM, annotator_stem, check_volume_ids
+from ActiveSegmentationLib.study.repair import Repairs
 from ActiveSegmentationLib.study.requests import Request, RequestStore
 from ActiveSegmentationLib.study.slice_records import SliceFile, SliceRecord, SliceStatus
 from ActiveSegmentationLib.study.status import study_status
@@ -61,6 +62,7 @@ class Study:
         extents: The first and last slice of each volume that show a structure.
         images: Content hashes of the image files.
         audit: The audit trail.
+        repairs: What can be repaired if files are damaged.
 
     Example:
         >>> study = Study.open("study")
@@ -85,6 +87,8 @@ class Study:
         self.drafts = DraftStore(folder / "drafts", volumes)
         self.extents = ExtentStore(folder, volumes, self._ledger, self.excluded)
         self.audit = Audit(folder / "audit", self._ledger, self._store, self.images)
+        others = self.drafts, self.requests, self.extents
+        self.repairs = Repairs(folder, volumes, record.labels, self._ledger, self._store, self.audit, *others)
 
     @classmethod
     def create(

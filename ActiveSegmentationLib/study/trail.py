@@ -14,6 +14,9 @@ from ActiveSegmentationLib.study.study_file import COHORT_FILE, STUDY_FILE
 
 Record = dict[str, Any]
 
+RESTATED = "restated"
+"""Event after which a volume's slices, or files, are what the following records say, whatever was recorded before."""
+
 _COMPARED = ("labels_sha256", "committed_at", "kind", "round", "seconds", "prelabel")
 _STUDY_FILES = {
     "exclude": STUDY_FILE,
@@ -60,6 +63,8 @@ class Trail:
         return {volume for volume, _ in self._slices}
 
     def _take(self, record: Record) -> None:
+        if record.get("event") == RESTATED:
+            self._forget(record)
         files = record.get(FILES)
         if isinstance(files, dict):
             self.files |= {str(name): str(digest) for name, digest in files.items()}
@@ -75,6 +80,34 @@ class Trail:
             found.skip = record
         else:
             found.flag = record
+
+    def _forget(self, record: Record) -> None:
+        """Take back what earlier records said: of a volume, or of files that are gone."""
+        volume, gone = record.get("volume"), record.get("gone")
+        if isinstance(volume, str):
+            self._slices = defaultdict(_Slice, {key: one for key, one in self._slices.items() if key[0] != volume})
+            place = f"annotations/{volume}/{self.stem}."
+            self.files = {name: digest for name, digest in self.files.items() if not name.startswith(place)}
+        for name in gone if isinstance(gone, list) else ():
+            self.files.pop(name, None)
+
+    def restored(self, empty: SliceFile) -> SliceFile:
+        """The records of a volume's slices, put into a file without any."""
+        file = empty
+        for (volume, index), found in sorted(self._slices.items()):
+            if volume == empty.volume:
+                file = file.with_record(index, _restored(found))
+        return file
+
+    def annotator(self, volume: str) -> str | None:
+        """The annotator's name in the last record of a volume, None if there is none."""
+        found = [
+            record
+            for (name, _), one in self._slices.items()
+            for record in (*one.commits, one.skip, one.flag)
+            if name == volume and record is not None
+        ]
+        return str(max(found, key=_seq)["annotator"]) if found else None
 
     def _changed_by(self, record: Record) -> list[str]:
         event, volume = record.get("event"), record.get("volume")
@@ -114,6 +147,31 @@ class Trail:
         commits = [record for (name, _), found in self._slices.items() if name == volume for record in found.commits]
         hashes = [str(r["images_sha256"]) for r in sorted(commits, key=_seq) if r.get("images_sha256")]
         return (hashes[-1], sum(digest != hashes[-1] for digest in hashes)) if hashes else None
+
+
+def _restored(recorded: _Slice) -> SliceRecord:
+    versions = [
+        Version(
+            labels_sha256=record["labels_sha256"],
+            committed_at=record.get("committed_at") or record["time"],
+            kind=record["kind"],
+            round=record.get("round"),
+            seconds=record.get("seconds", 0.0),
+            prelabel=record.get("prelabel"),
+        )
+        for record in recorded.commits
+    ]
+    skip, flag = recorded.skip or {}, recorded.flag or {}
+    return SliceRecord(
+        status=_status_of(recorded),
+        committed=versions[-1] if versions else None,
+        versions=tuple(versions[:-1]),
+        skipped_at=skip.get("time", ""),
+        skip_reason=skip.get("reason", ""),
+        skip_round=skip.get("round"),
+        flagged_at=flag.get("time", ""),
+        flag_note=flag.get("note", ""),
+    )
 
 
 def _seq(record: Record) -> int:

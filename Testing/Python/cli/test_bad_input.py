@@ -207,6 +207,27 @@ def test_two_processes_on_one_study(study):
     assert run_cli("suggest", study, "--count", "1", "--strategy", "random").code == 0
 
 
+def test_repair_says_what_it_would_do_and_does_it(study):
+    assert "Nothing is damaged" in run_cli("repair", study).out
+    run_cli("suggest", study, "--count", "2", "--strategy", "random")
+    run_cli("annotate", study, "--oracle")
+    before = json.loads(run_cli("status", study, "--json").out)["annotated"]
+    damaged = next(study.glob("annotations/*/*.slices.json"))
+    damaged.write_text("{", encoding="utf-8")
+    said = run_cli("repair", study)
+    assert damaged.name in said.out
+    assert "--write" in said.err
+    assert damaged.read_text(encoding="utf-8") == "{"
+    answer = json.loads(run_cli("repair", study, "--json").out)
+    assert (answer["done"], len(answer["open"])) == ([], 1)
+    assert "Nothing is left" in run_cli("repair", study, "--write").out
+    assert json.loads(run_cli("status", study, "--json").out)["annotated"] == before
+    assert run_cli("audit", study).code == 0
+    (study / "rounds" / "1" / "request.json").write_bytes(b"[")
+    assert json.loads(run_cli("repair", study, "--write", "--json").out)["open"] == []
+    assert run_cli("audit", study).code == 0
+
+
 def test_disk_full_loses_nothing(study, monkeypatch):
     assert run_cli("suggest", study, "--count", "3", "--strategy", "random").code == 0
     before = files_of(study / "rounds")

@@ -57,6 +57,35 @@ def test_a_study_with_a_damaged_annotation_opens_without_it(drawing, tmp_path):
     assert drawing.study is not None
 
 
+def test_opening_a_damaged_study_says_what_is_damaged_and_repairs_it(drawing):
+    drawing.session.annotating.commit()
+    committed = len(drawing.study.annotations())
+    (file,) = drawing.folder.glob("annotations/**/*.slices.json")
+    file.write_text("{", encoding="utf-8")
+    drawing.session.closeStudy()
+    drawing.module.wiring.study.open(drawing.folder)
+    drawing.module.settle()
+    assert file.name in drawing.module.message
+    assert "1 files" in drawing.module.message
+    assert "committed slice" in drawing.module.ui.detailsTextEdit.toPlainText()
+    drawing.module.click("messageButton")
+    assert "set-aside" in drawing.module.message
+    assert len(drawing.study.annotations()) == committed
+    assert drawing.study.audit.verify() == []
+
+
+def test_a_damaged_draft_is_told_at_opening(drawing):
+    drawing.module.wiring.annotate.autosave()
+    (draft,) = drawing.folder.glob("drafts/**/*.npz")
+    drawing.session.closeStudy()
+    draft.write_bytes(b"damaged")
+    drawing.module.wiring.study.open(drawing.folder)
+    drawing.module.settle()
+    assert "draft is damaged" in drawing.module.message
+    drawing.module.click("messageButton")
+    assert not draft.exists()
+
+
 def test_an_opinion_that_cannot_be_read_unticks_its_box(drawing):
     giveReview(drawing)
     for path in (drawing.tmp / "labels.nii.gz", drawing.tmp / "uncertainty.nii.gz"):

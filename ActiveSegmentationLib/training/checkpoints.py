@@ -24,6 +24,9 @@ CHECKPOINT = "checkpoint.pt"
 FORMAT = 2
 """Version of the checkpoint file; a checkpoint of another version is not used."""
 
+SAVE_SECONDS = 60.0
+"""Longest time between two checkpoints, where steps are slow; the result of a training does not depend on it."""
+
 HISTORY_SECONDS = 2.0
 """Shortest time between two writes of the history file; its final content does not depend on it."""
 
@@ -34,12 +37,12 @@ class Checkpoints:
     Args:
         folder: Folder of this training alone.
         key: Hash of everything the result depends on; a checkpoint with another key is not used.
-        every: Number of steps between two checkpoints; the result does not depend on it.
+        every: Largest number of steps between two checkpoints; the result does not depend on it.
     """
 
     def __init__(self, folder: Path, key: str, every: int = 100) -> None:
         self.folder, self.key, self.every = folder, key, every
-        self._written = time.monotonic()
+        self._written = self._saved = time.monotonic()
 
     def resume(self, learner: Learner, progress: Progress) -> History:
         """Load the checkpoint into the learner, if there is one of this training.
@@ -54,11 +57,13 @@ class Checkpoints:
         return History(**value["history"])
 
     def save_if_due(self, learner: Learner, history: History) -> None:
-        """Write a checkpoint after every ``every`` steps, and the history file every few seconds."""
-        if history.step % self.every == 0 and history.step < learner.steps:
+        """Write a checkpoint after every ``every`` steps or a minute, and the history file every few seconds."""
+        late = time.monotonic() - self._saved > SAVE_SECONDS
+        if (late or history.step % self.every == 0) and history.step < learner.steps:
             value = {"format": FORMAT, "key": self.key, "state": learner.state(), "history": history.state()}
             with atomic_path(self.folder / CHECKPOINT) as temporary:
                 torch.save(value, temporary)
+            self._saved = time.monotonic()
             self.write_history(learner, history)
         elif time.monotonic() - self._written > HISTORY_SECONDS:
             self.write_history(learner, history)

@@ -92,6 +92,17 @@ def test_a_training_stopped_anywhere_ends_with_the_same_weights_and_history(tmp_
     assert written[0] == written[1] == {"steps": 12, "losses": expected.losses}
 
 
+def test_slow_steps_are_saved_more_often(tmp_path, monkeypatch):
+    monkeypatch.setattr("ActiveSegmentationLib.training.checkpoints.SAVE_SECONDS", -1.0)
+    with pytest.raises(Cancelled):
+        run_training(Line(), Stopping(6), Checkpoints(tmp_path, "key"))
+    resumed, whole = Line(), Line()
+    run_training(resumed, Progress(), Checkpoints(tmp_path, "key"))
+    assert resumed.seen[0] == 7
+    run_training(whole, Progress())
+    assert weights(resumed) == weights(whole)
+
+
 def test_a_checkpoint_of_another_training_another_version_or_a_broken_one_is_not_used(tmp_path):
     with pytest.raises(Cancelled):
         run_training(Line(), Stopping(6), Checkpoints(tmp_path, "key", every=2))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
-from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from ActiveSegmentationLib.cohort.stack_files import (
     map_images,
     read_record,
     read_truth,
+    truth_kinds,
     volume_from_record,
     whole_file,
 )
@@ -25,6 +25,7 @@ from ActiveSegmentationLib.cohort.whole_planes import WholePlanes
 from ActiveSegmentationLib.common.compute import on_device
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.labels import IGNORE_LABEL
+from ActiveSegmentationLib.common.sized_cache import SizedCache
 
 if TYPE_CHECKING:
     import torch
@@ -91,7 +92,7 @@ class SliceStack:
         self.blank[[value["start"] + index for value in record["volumes"] for index in value["blank"]]] = True
         self._by_id = {volume.id: volume for volume in self.volumes}
         self._tensors: dict[tuple[torch.device, torch.dtype], torch.Tensor] = {}
-        self._cached_truth = lru_cache(maxsize=8)(partial(read_truth, self.folder))
+        self._truths: SizedCache[np.ndarray | None] = SizedCache(lambda labels: 0 if labels is None else labels.nbytes)
 
     def _whole_planes(self) -> WholePlanes | None:
         large = [volume for volume in self.volumes if volume.overview != volume.grid]
@@ -255,6 +256,14 @@ class SliceStack:
             raise BadInput(message, where=self.folder, advice=advice)
         return read_source_volume(self._cohort, self._cohort.volume(self.volume(volume_id).id), self.settings)
 
+    def has_truth(self, volume_id: str, kind: AnnotationKind) -> bool:
+        """Whether a volume has reference labels that can be used, without reading them.
+
+        Raises:
+            BadInput: If the stack has no such volume, or the file is damaged.
+        """
+        return str(kind) in truth_kinds(self.folder, self.volume(volume_id).id)
+
     def truth(self, volume_id: str, kind: AnnotationKind) -> np.ndarray | None:
         """Reference labels of a volume as they were when the stack was built.
 
@@ -264,7 +273,8 @@ class SliceStack:
         Raises:
             BadInput: If the stack has no such volume, or the file is damaged.
         """
-        return self._cached_truth(self.volume(volume_id).id, str(kind))
+        name = self.volume(volume_id).id
+        return self._truths.get((name, str(kind)), lambda: read_truth(self.folder, name, str(kind)))
 
     def batches(self, rows: np.ndarray | torch.Tensor, device: str | torch.device = "cpu") -> torch.Tensor:
         """Prepared slices, gathered on the device where the whole stack fits there.

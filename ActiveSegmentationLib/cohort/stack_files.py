@@ -143,6 +143,21 @@ def volume_from_record(value: dict[str, Any], size: tuple[int, int]) -> StackVol
     )
 
 
+def truth_kinds(folder: Path, volume_id: str) -> tuple[str, ...]:
+    """The kinds of reference labels that a volume has, "mask" or "scribble" or both; none if it has no file.
+
+    Args as of ``read_truth``.
+
+    Raises:
+        BadInput: If the file is damaged.
+    """
+    path = truth_file(folder, volume_id)
+    if not path.is_file():
+        return ()
+    with parsing(path, "The reference labels are damaged.", REBUILD), np.load(path, allow_pickle=False) as arrays:
+        return tuple(arrays.files)
+
+
 def read_truth(folder: Path, volume_id: str, kind: str) -> np.ndarray | None:
     """Read reference labels of a volume, (S, h, w) uint8, read only; None if it has none of this kind.
 

@@ -126,7 +126,7 @@ def surface_distances(
         Distances in mm from every pixel of the prediction's contour to the nearest of the reference's, and in the other
         direction; both are empty if either contour is.
     """
-    box = find_objects((prediction | truth).astype(np.uint8))
+    box = find_objects((prediction | truth).view(np.uint8))
     if not box:
         return np.empty(0), np.empty(0)
     window = tuple(slice(max(0, side.start - 1), side.stop + 1) for side in box[0])

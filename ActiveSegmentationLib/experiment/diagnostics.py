@@ -114,7 +114,7 @@ def shown_planes(stack: SliceStack, rows: np.ndarray) -> list[SliceId]:
         stack: The cohort's slices with their reference masks.
         rows: Rows of the test volumes.
     """
-    volumes = [v for v in volumes_of(stack, rows) if stack.truth(v, AnnotationKind.MASK) is not None]
+    volumes = [v for v in volumes_of(stack, rows) if stack.has_truth(v, AnnotationKind.MASK)]
     places = np.linspace(0, len(volumes) - 1, min(SHOWN_VOLUMES, len(volumes))).round().astype(int)
     found = []
     for place in places:

@@ -249,7 +249,7 @@ def _check_labels(cohort: Cohort, stack: SliceStack, labels: LabelSet, options: 
     validates = options.settings.training.select == "best"
     for volume in cohort.volumes:
         used = AnnotationKind.MASK
-        if volume.role == Role.POOL and stack.truth(volume.id, kind) is not None:
+        if volume.role == Role.POOL and stack.has_truth(volume.id, kind):
             used = kind
         if volume.role != Role.VALIDATION or validates:
             check_reference(cohort, stack, volume, used, labels)
@@ -257,7 +257,7 @@ def _check_labels(cohort: Cohort, stack: SliceStack, labels: LabelSet, options: 
 
 def _scorable(volumes: list[str], stack: SliceStack, progress: Progress) -> list[str]:
     """The test volumes that have reference masks; a message names the others."""
-    known = [volume for volume in volumes if stack.truth(volume, AnnotationKind.MASK) is not None]
+    known = [volume for volume in volumes if stack.has_truth(volume, AnnotationKind.MASK)]
     if not known:
         advice = "Give the cohort test volumes with masks, or repair the label files."
         raise BadInput("No test volume has usable reference masks.", where="evaluation", advice=advice)

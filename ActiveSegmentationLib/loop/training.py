@@ -150,7 +150,7 @@ def evaluate_volumes(
     """
     compute = compute or Compute()
     asked = volumes_of(stack, rows)
-    volumes = [volume for volume in asked if stack.truth(volume, AnnotationKind.MASK) is not None]
+    volumes = [volume for volume in asked if stack.has_truth(volume, AnnotationKind.MASK)]
     if not volumes:
         advice = "Use a cohort with reference masks for the volumes to be scored."
         raise BadInput("There are no reference masks to score against.", where="evaluation", advice=advice)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +9,9 @@ import numpy as np
 import torch
 
 from ActiveSegmentationLib.cohort import BACKGROUND, Turn
+from ActiveSegmentationLib.common.sized_cache import SizedCache
 from ActiveSegmentationLib.segmentation.nnunet.plans import Plan
 from ActiveSegmentationLib.segmentation.slices import Slices
-
-CACHED_BYTES = 2**29
-"""Memory for prepared images that are kept for the next batch; the last one is kept whatever its size."""
 
 
 def prepare(
@@ -108,30 +104,8 @@ class PreparedImage:
         return self.turn.undo(whole)
 
 
-class _Cache:
-    """The prepared images used last, by stack, volume and plan, for all models of the process."""
-
-    def __init__(self) -> None:
-        self._images: OrderedDict[tuple[str, str, str], PreparedImage] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, stack: Slices, volume_id: str, plan: Plan) -> PreparedImage:
-        key = (stack.key, volume_id, plan.key)
-        with self._lock:
-            if key in self._images:
-                self._images.move_to_end(key)
-                return self._images[key]
-        source = stack.source_volume(volume_id)
-        data, _, properties = prepare(source.image, None, source.spacing, plan)
-        prepared = PreparedImage(data, properties, source.turn, plan)
-        with self._lock:
-            self._images[key] = prepared
-            while len(self._images) > 1 and sum(each.data.nbytes for each in self._images.values()) > CACHED_BYTES:
-                self._images.popitem(last=False)
-        return prepared
-
-
-_CACHE = _Cache()
+_CACHE: SizedCache[PreparedImage] = SizedCache(lambda image: image.data.nbytes)
+"""The prepared images used last, by stack, volume and plan, for all models of the process."""
 
 
 def prepared_image(stack: Slices, volume_id: str, plan: Plan) -> PreparedImage:
@@ -140,4 +114,10 @@ def prepared_image(stack: Slices, volume_id: str, plan: Plan) -> PreparedImage:
     Raises:
         BadInput: If the stack does not know the image as it was acquired, or it cannot be read.
     """
-    return _CACHE.get(stack, volume_id, plan)
+
+    def prepared() -> PreparedImage:
+        source = stack.source_volume(volume_id)
+        data, _, properties = prepare(source.image, None, source.spacing, plan)
+        return PreparedImage(data, properties, source.turn, plan)
+
+    return _CACHE.get((stack.key, volume_id, plan.key), prepared)

@@ -203,7 +203,9 @@ def test_labels_that_cannot_be_used_are_a_warning(cohort, tmp_path):
     assert [(problem.where, problem.severity) for problem in stack.problems] == [("v1", "warning"), ("v2", "warning")]
     assert any("v1_mask.nii.gz" in message for message in recorder.messages)
     assert stack.truth("v1", AnnotationKind.MASK) is None
+    assert not stack.has_truth("v1", AnnotationKind.MASK)
     assert stack.truth("v1", AnnotationKind.SCRIBBLE) is not None
+    assert stack.has_truth("v1", AnnotationKind.SCRIBBLE)
 
 
 def test_an_empty_cohort_and_mixed_channels_are_refused(cohort, tmp_path):

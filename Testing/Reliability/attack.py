@@ -21,7 +21,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
-import mutation  # noqa: E402 - found through the paths above
+import faults  # noqa: E402 - found through the paths above
+import mutation  # noqa: E402
 import power_loss  # noqa: E402
 import tampering  # noqa: E402
 from outcome import FAULTS, Outcome  # noqa: E402
@@ -31,11 +32,13 @@ START, END = "<!-- table of Testing/Reliability/attack.py -->", "<!-- end of the
 
 SHORT: dict[str, Callable[[Path], list[Outcome]]] = {
     "power": lambda work: [power_loss.attack(work, 300)],
+    "faults": lambda work: faults.attack(work, 300),
     "tampering": lambda work: tampering.attack(work, 2000),
     "mutation": lambda work: mutation.attack(work, 1000),
 }
 LONG: dict[str, Callable[[Path], list[Outcome]]] = {
     "power": lambda work: [power_loss.attack(work, 2500)],
+    "faults": lambda work: faults.attack(work, 3000),
     "tampering": tampering.attack,
     "mutation": lambda work: mutation.attack(work, 20_000),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+from faults import attack as fail
 from lying_disk import LyingDisk
 from power_loss import attack as cut_power
 from tampering import attack as tamper
@@ -12,8 +13,8 @@ from tampering import attack as tamper
 
 @pytest.mark.skipif(os.name == "nt", reason="folders cannot be synced on Windows")
 def test_a_power_cut_loses_nothing_that_was_acknowledged(tmp_path):
-    outcome = cut_power(tmp_path / "work", most=120)
-    assert outcome.tried == 120
+    outcome = cut_power(tmp_path / "work", most=60)
+    assert outcome.tried == 60
     assert not outcome.faults, outcome.notes
 
 
@@ -47,9 +48,15 @@ def test_the_disk_model_loses_what_is_not_synced(tmp_path):
     assert {"folder": None, "folder/other": b"content"} in renamed
 
 
+def test_kills_and_failing_disks_lose_nothing(tmp_path):
+    for outcome in fail(tmp_path / "work", most=40):
+        assert outcome.tried == 40
+        assert not outcome.faults, outcome.notes
+
+
 def test_the_audit_notices_flipped_bytes_cuts_and_swapped_lines(tmp_path):
-    outcomes = tamper(tmp_path / "work", most=300)
-    assert sum(outcome.tried for outcome in outcomes) == 300
+    outcomes = tamper(tmp_path / "work", most=150)
+    assert sum(outcome.tried for outcome in outcomes) == 150
     assert not any(outcome.faults for outcome in outcomes), outcomes
 
 
@@ -57,6 +64,6 @@ def test_the_audit_notices_flipped_bytes_cuts_and_swapped_lines(tmp_path):
 def test_mutated_files_neither_crash_nor_hang_a_reader(tmp_path):
     from mutation import attack as mutate
 
-    for outcome in mutate(tmp_path / "work", each=60):
-        assert outcome.tried == 60
+    for outcome in mutate(tmp_path / "work", each=40):
+        assert outcome.tried == 40
         assert not outcome.faults, outcome.notes

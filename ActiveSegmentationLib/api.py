@@ -167,12 +167,11 @@ def annotate(
     if oracle:
         with _opened(study, "cpu", progress) as loop:
             return _answer_requests(loop)
-    opened = _study(study)
-    with opened.lock():
-        if isinstance(labels, Mapping):
-            return _commit_arrays(opened, labels, annotator)
-        asked = {"annotator": annotator, "kind": opened.annotation, "progress": progress, **reading}
-        return import_annotations(opened, Path(str(labels)), **asked)
+    opened = _study(study)  # not locked: people commit while a model trains
+    if isinstance(labels, Mapping):
+        return _commit_arrays(opened, labels, annotator)
+    asked = {"annotator": annotator, "kind": opened.annotation, "progress": progress, **reading}
+    return import_annotations(opened, Path(str(labels)), **asked)
 
 
 def train(
@@ -358,11 +357,19 @@ def _opened(study: Study | str | Path, device: str, progress: Progress | None) -
 
 
 def _answer_requests(loop: StudyLoop) -> dict[str, Imported]:
-    """Commit the cohort's reference labels as answers to the open requests."""
+    """Commit the cohort's reference labels as answers to the open requests.
+
+    Nothing changes if the oracle has answered the last round already, so the command can be repeated.
+    """
     from ActiveSegmentationLib.experiment import OracleAnnotator
 
     rounds = loop.study.requests.rounds()
     wanted = loop.study.open_requests(max(rounds)) if rounds else []
+    if rounds and not wanted:
+        asked = {request.slice for request in loop.study.requests.read(max(rounds)).requests}
+        answered = [slice_id.volume for slice_id in loop.study.annotations(OracleAnnotator.NAME) if slice_id in asked]
+        if answered:
+            return {volume: Imported(0, answered.count(volume)) for volume in dict.fromkeys(answered)}
     if not wanted:
         advice = "Run the command suggest first."
         raise BadInput("There is no open request to answer.", where=loop.study.folder, advice=advice)

@@ -159,9 +159,10 @@ def exclude(options: Options) -> str:
 def skip(options: Options) -> str:
     """Record that a slice cannot be judged."""
     from ActiveSegmentationLib.cohort import SliceId
+    from ActiveSegmentationLib.study import Study
 
-    with _locked(options.study) as study:
-        study.skip(SliceId(options.volume, options.slice - 1), options.annotator, options.reason)
+    study = Study.open(options.study)
+    study.skip(SliceId(options.volume, options.slice - 1), options.annotator, options.reason)
     if options.json:
         about = {"annotator": options.annotator, "reason": options.reason}
         shared.print_json({"skipped": {"volume": options.volume, "slice": options.slice - 1, **about}})
@@ -178,16 +179,18 @@ def skip(options: Options) -> str:
 @option("--clear", is_flag=True, help="delete the extent")
 def mark(options: Options) -> str:
     """Record the extent of the structures in a volume."""
+    from ActiveSegmentationLib.study import Study
+
     ends = (options.first, options.last)
     if (ends != (None, None)) if options.clear else (None in ends):
         advice = "Name both --from and --to, or --clear alone."
         raise BadInput("The extent to mark is incomplete.", where="mark", advice=advice)
-    with _locked(options.study) as study:
-        if options.clear:
-            study.extents.clear(options.volume)
-        else:
-            study.extents.mark(options.volume, options.first - 1, options.last - 1)
-        extents = study.extents.all()
+    study = Study.open(options.study)
+    if options.clear:
+        study.extents.clear(options.volume)
+    else:
+        study.extents.mark(options.volume, options.first - 1, options.last - 1)
+    extents = study.extents.all()
     if options.json:
         shared.print_json({"extents": {volume: list(both) for volume, both in extents.items()}})
     elif options.clear:
@@ -224,13 +227,25 @@ def relocate(options: Options) -> str:
 @shared.study
 @option("--format", type=shared.LateChoice(_export_formats), required=True, help="file type")
 @option("--out", type=shared.PATH, required=True, metavar="DIR", help="folder of the files")
+@option(
+    "--deidentify",
+    "key",
+    type=shared.PATH,
+    metavar="KEY.json",
+    help="pseudonyms for volumes, patients and annotators, no times; the key file tells whose they are, keep it apart",
+)
 def export(options: Options) -> str:
     """Export the annotations to formats of other tools."""
+    from ActiveSegmentationLib.cohort import Pseudonyms, require_apart
     from ActiveSegmentationLib.loop import export_study
     from ActiveSegmentationLib.study import Study
 
     study = Study.open(options.study)
-    files = export_study(study, options.out, options.format)
+    pseudonyms = None
+    if options.key is not None:
+        require_apart(options.key, study.folder, study.cohort.root, options.out)
+        pseudonyms = Pseudonyms.from_key(options.key, study.cohort.volumes)
+    files = export_study(study, options.out, options.format, pseudonyms)
     warn_of_damage(study)
     if options.json:
         shared.print_json({"files": [str(file) for file in files]})

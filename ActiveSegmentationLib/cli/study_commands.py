@@ -69,9 +69,16 @@ def warn_of_damage(study: Study, told: Collection[str] = ()) -> None:
     metavar="K",
     help="seed of all training (learned metrics, autoencoders, models); suggest has its own seed",
 )
+@option(
+    "--pseudonymise",
+    "key",
+    type=shared.PATH,
+    metavar="KEY.json",
+    help="give patients and volumes pseudonyms; the key file tells whose they are, keep it apart",
+)
 def new(options: Options) -> str:
     """Create a study of a cohort."""
-    from ActiveSegmentationLib.cohort import AnnotationKind
+    from ActiveSegmentationLib.cohort import AnnotationKind, Pseudonyms, require_apart
     from ActiveSegmentationLib.loop import require_validation
     from ActiveSegmentationLib.study import Study, label_set_for
 
@@ -80,6 +87,9 @@ def new(options: Options) -> str:
         cohort = shared.read_cohort(options, options.cohort, progress)
         labels = label_set_for(cohort, options.labels, progress)
     require_validation(settings.training, cohort)
+    if options.key is not None:
+        require_apart(options.key, options.study, cohort.root)
+        cohort = Pseudonyms.from_key(options.key, cohort.volumes).cohort(cohort)
     Study.create(options.study, cohort, labels, AnnotationKind(options.annotation), settings=settings.to_json())
     slices = sum(volume.slice_count for volume in cohort.volumes)
     if options.json:

@@ -53,13 +53,13 @@ def explained(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, *, private: bool = False) -> Iterator[Path]:
     """Yield a temporary path next to ``path``; it replaces ``path`` if the block succeeds and is deleted otherwise.
 
     The temporary name keeps the suffixes of ``path``, so libraries that look at them work. The content is flushed to
     disk before it replaces the old one, and so are the entries of new folders: after a kill or power cut there is the
     old file or the new one, never a part. Group and others
-    get no right to the file if they have none in the folder.
+    get no right to the file if they have none in the folder, or if it is private.
 
     Raises:
         BadInput: If the folder cannot be written.
@@ -72,6 +72,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
         try:
             yield temporary
             keep_private(temporary)
+            if private:
+                temporary.chmod(stat.S_IRUSR | stat.S_IWUSR)
             with open(temporary, "rb+") as file:
                 os.fsync(file.fileno())
             os.replace(temporary, path)
@@ -80,9 +82,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write ``content`` to ``path`` atomically."""
-    with atomic_path(path) as temporary:
+def write_bytes(path: Path, content: bytes, *, private: bool = False) -> None:
+    """Write ``content`` to ``path`` atomically; only the owner may read a private file."""
+    with atomic_path(path, private=private) as temporary:
         temporary.write_bytes(content)
 
 
@@ -91,9 +93,13 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` to ``path`` atomically, as indented JSON; NaN is refused because JSON has none."""
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+def write_json(path: Path, value: Any, *, private: bool = False) -> None:
+    """Write ``value`` to ``path`` atomically, as indented JSON; NaN is refused because JSON has none.
+
+    Only the owner may read a private file.
+    """
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    write_bytes(path, text.encode("utf-8"), private=private)
 
 
 def read_json(path: Path) -> Any:

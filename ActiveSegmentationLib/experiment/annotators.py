@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -35,7 +34,9 @@ class OracleAnnotator:
         name: The annotator's name in stored annotations.
     """
 
-    def __init__(self, stack: SliceStack, kind: AnnotationKind, *, seed: int = 0, name: str = "oracle") -> None:
+    NAME = "oracle"
+
+    def __init__(self, stack: SliceStack, kind: AnnotationKind, *, seed: int = 0, name: str = NAME) -> None:
         self._stack, self._kind, self._seed, self._name = stack, kind, seed, name
 
     def can_answer(self, volume_id: str) -> bool:
@@ -48,7 +49,6 @@ class OracleAnnotator:
         Raises:
             BadInput: If a volume has no reference labels.
         """
-        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         return [
             SliceAnnotation(
                 slice=slice_id,
@@ -57,7 +57,7 @@ class OracleAnnotator:
                 annotator=self._name,
                 round=round_number,
                 seconds=0.0,
-                committed_at=now,
+                committed_at="",
             )
             for slice_id in slices
         ]

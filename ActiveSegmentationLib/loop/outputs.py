@@ -12,6 +12,7 @@ import numpy as np
 from ActiveSegmentationLib.cohort import (
     IGNORE_LABEL,
     AnnotationKind,
+    Pseudonyms,
     Role,
     Volume,
     read_image,
@@ -168,7 +169,7 @@ def _score_to_json(score: VolumeScore) -> dict[str, object]:
     return {"volume": score.volume, "class": score.class_name, "metric": score.metric, "value": value}
 
 
-def export_study(study: Study, out: Path, format_name: str) -> list[Path]:
+def export_study(study: Study, out: Path, format_name: str, pseudonyms: Pseudonyms | None = None) -> list[Path]:
     """Write the annotations for other tools.
 
     Args:
@@ -177,6 +178,8 @@ def export_study(study: Study, out: Path, format_name: str) -> list[Path]:
         format_name: "nifti" or "nrrd" (one label map per volume, 255 where unlabelled), "nnunet" (a raw data set for
             nnU-Net v2 whose unlabelled pixels are its ignore label), "csv" (one row per annotated slice; slices count
             from 1).
+        pseudonyms: Names of volumes and patients in files and file names; annotators are numbered and times left out
+            then. Default: their ids.
 
     Returns:
         The files written.
@@ -193,37 +196,48 @@ def export_study(study: Study, out: Path, format_name: str) -> list[Path]:
         raise BadInput("Nothing is annotated yet.", where=study.folder, advice=advice)
     study.require_output(out, [])
     if format_name == "csv":
-        return [_export_csv(study, out)]
+        return [_export_csv(study, out, pseudonyms)]
     if format_name == "nnunet":
-        return _export_nnunet(study, out)
-    return export_annotations(study, out, format=format_name)
+        return _export_nnunet(study, out, pseudonyms)
+    return export_annotations(study, out, format=format_name, pseudonyms=pseudonyms)
 
 
-def _export_csv(study: Study, out: Path) -> Path:
+def _export_csv(study: Study, out: Path, pseudonyms: Pseudonyms | None) -> Path:
+    annotators = sorted({annotation.annotator for annotation in study.annotations().values()})
+    numbered = {name: f"annotator {number}" for number, name in enumerate(annotators, start=1)}
     text = io.StringIO()
     writer = csv.writer(text)
     header = ["patient", "volume", "axis", "slice", "kind", "annotator", "round", "seconds", "committed at"]
     writer.writerow([*header, *(f"pixels of {label.name}" for label in study.labels.labels), "undecided pixels"])
+    rows = []
     for slice_id, annotation in sorted(study.annotations().items()):
         volume = study.cohort.volume(slice_id.volume)
         counts = [int((annotation.labels == label.value).sum()) for label in study.labels.labels]
-        about = [annotation.kind, annotation.annotator, annotation.round, annotation.seconds, annotation.committed_at]
+        about: list[object] = [annotation.kind, annotation.annotator, annotation.round, annotation.seconds]
+        about.append(annotation.committed_at)
+        names = volume.patient, volume.id
+        if pseudonyms is not None:
+            names = pseudonyms.patient(volume), pseudonyms.volume(volume)
+            about = [annotation.kind, numbered[annotation.annotator], annotation.round, annotation.seconds, ""]
         unlabelled = int((annotation.labels == IGNORE_LABEL).sum())
-        row = [volume.patient, volume.id, volume.axis, slice_id.index + 1, *about, *counts, unlabelled]
-        writer.writerow(map(spreadsheet_safe, row))
+        rows.append([*names, volume.axis, slice_id.index + 1, *about, *counts, unlabelled])
+    if pseudonyms is not None:  # their order tells nothing about the names
+        rows.sort(key=lambda row: (str(row[1]), row[3]))
+    writer.writerows([spreadsheet_safe(cell) for cell in row] for row in rows)
     path = out / "annotations.csv"
     with output_folder(out, [path], "the table of annotations", study.id):
         write_text(path, text.getvalue())
     return path
 
 
-def _export_nnunet(study: Study, out: Path) -> list[Path]:
+def _export_nnunet(study: Study, out: Path, pseudonyms: Pseudonyms | None) -> list[Path]:
     ignore = study.labels.classes
     annotated = sorted({slice_id.volume for slice_id in study.annotations()})
     volumes = [study.cohort.volume(name) for name in annotated]
-    labels = {volume.id: out / "labelsTr" / f"{volume.id}.nii.gz" for volume in volumes}
+    named = {volume.id: pseudonyms.volume(volume) if pseudonyms else volume.id for volume in volumes}
+    labels = {name: out / "labelsTr" / f"{shown}.nii.gz" for name, shown in named.items()}
     channels = max(len(volume.channels) * volume.components for volume in volumes)
-    images = {v.id: [out / "imagesTr" / f"{v.id}_{n:04d}.nii.gz" for n in range(channels)] for v in volumes}
+    images = {v: [out / "imagesTr" / f"{shown}_{n:04d}.nii.gz" for n in range(channels)] for v, shown in named.items()}
     targets = [*labels.values(), *(path for paths in images.values() for path in paths), out / "dataset.json"]
     study.require_output(out, targets)
     written: list[Path] = []

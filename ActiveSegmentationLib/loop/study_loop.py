@@ -259,7 +259,8 @@ class StudyLoop:
         self._test_before_training()
         settings = self._training_settings(ensemble_members, steps, seed)
         initial = self._initial_model(settings)
-        data = TrainingData(self.stack, self.annotations(), self.study.labels, self.rows(Role.VALIDATION))
+        annotations = self.annotations()  # others may commit while this trains
+        data = TrainingData(self.stack, annotations, self.study.labels, self.rows(Role.VALIDATION))
         model = train(
             data,
             settings,
@@ -272,7 +273,7 @@ class StudyLoop:
             **decided_settings(model, settings),
             "model": model.key,
             "started from": None if initial is None else initial.key,
-            "annotated slices": len(self.annotations()),
+            "annotated slices": len(annotations),
             "versions": versions(),
             "device": describe_device(self.device),
         }

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 from ActiveSegmentationLib.cohort import Cohort
 from ActiveSegmentationLib.cohort.segments import UNLABELLED_SEGMENT_NAME
 from ActiveSegmentationLib.common.durability import make_folder, move_into_place, sweep, temporary_name
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.common.files import explained, remove_tree, write_bytes, write_json
+from ActiveSegmentationLib.common.files import explained, read_json, remove_tree, write_bytes, write_json
 from ActiveSegmentationLib.study.labels import LabelSet
 from ActiveSegmentationLib.study.ledger import Ledger
 from ActiveSegmentationLib.study.names import STUDY_STEM
-from ActiveSegmentationLib.study.study_file import COHORT_FILE, STUDY_FILE, StudyRecord
+from ActiveSegmentationLib.study.study_file import COHORT_FILE, STUDY_FILE, StudyRecord, read_study
 
 
 def check_empty(folder: Path) -> None:
@@ -30,6 +32,21 @@ def check_empty(folder: Path) -> None:
         if folder.is_dir() and any(folder.iterdir()):
             advice = "Name a new folder; a study does not mix with other files."
             raise BadInput("The folder is not empty.", where=folder, advice=advice)
+
+
+def is_made(folder: Path, record: StudyRecord, cohort: Cohort) -> bool:
+    """Whether the same study is there and nothing was done in it yet, as after a creation that was killed at its end.
+
+    Raises:
+        BadInput: If there is a study that is damaged.
+    """
+    if not (folder / STUDY_FILE).is_file():
+        return False
+    there = read_study(folder)
+    ledger = Ledger(folder, there.id)
+    untouched = ledger.stems() == [STUDY_STEM] and len(ledger.chain(STUDY_STEM).records()) == 1
+    same = replace(record, id=there.id, created=there.created).to_bytes() == there.to_bytes()
+    return untouched and same and read_json(folder / COHORT_FILE) == json.loads(json.dumps(cohort.to_json()))
 
 
 def check_label_names(labels: LabelSet) -> None:

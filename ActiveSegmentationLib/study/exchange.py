@@ -13,6 +13,7 @@ from ActiveSegmentationLib.cohort import (
     IGNORE_LABEL,
     AnnotationKind,
     LabelSource,
+    Pseudonyms,
     SliceId,
     Source,
     Volume,
@@ -307,6 +308,7 @@ def export_annotations(
     format: str = "nifti",
     ignore_label: int = IGNORE_LABEL,
     annotator: str | None = None,
+    pseudonyms: Pseudonyms | None = None,
     progress: Progress | None = None,
 ) -> list[Path]:
     """Write one label map per volume with committed slices, on the grid of the volume.
@@ -317,6 +319,7 @@ def export_annotations(
         format: "nifti" or "nrrd".
         ignore_label: Value of unlabelled pixels, 1 to 255 and different from all labels.
         annotator: Only slices of this annotator. Default: the latest commits of all annotators.
+        pseudonyms: Names of the files. Default: the volumes' ids.
         progress: Progress reporter, called after every volume.
 
     Returns:
@@ -331,7 +334,8 @@ def export_annotations(
 
     annotations = study.annotations(annotator)
     volumes = sorted({slice_id.volume for slice_id in annotations})
-    targets = {volume_id: Path(out) / f"{volume_id}{FORMATS[format]}" for volume_id in volumes}
+    names = {name: pseudonyms.volume(study.cohort.volume(name)) if pseudonyms else name for name in volumes}
+    targets = {volume_id: Path(out) / f"{names[volume_id]}{FORMATS[format]}" for volume_id in volumes}
     study.require_output(Path(out), targets.values())
     with output_folder(Path(out), targets.values(), "annotations", study.id):
         for number, (volume_id, target) in enumerate(targets.items()):

@@ -20,7 +20,7 @@ from ActiveSegmentationLib.study.annotation_store import AnnotationStore
 from ActiveSegmentationLib.study.annotations import SliceAnnotation
 from ActiveSegmentationLib.study.audit import Audit
 from ActiveSegmentationLib.study.cache import remove_cache
-from ActiveSegmentationLib.study.creation import check_empty, check_label_names, write_new
+from ActiveSegmentationLib.study.creation import check_empty, check_label_names, is_made, write_new
 from ActiveSegmentationLib.study.drafts import DraftStore
 from ActiveSegmentationLib.study.extents import ExtentStore
 from ActiveSegmentationLib.study.image_record import ImageRecord
@@ -102,6 +102,8 @@ class Study:
     ) -> Study:
         """Create a study in an empty or new folder; if it fails, nothing is left behind.
 
+        If the same study is there already and nothing was done in it, it is opened.
+
         Args:
             folder: Folder of the study.
             cohort: Its images; they are referred to, not copied.
@@ -114,7 +116,6 @@ class Study:
             JobFailed: If the disk is full.
         """
         folder = Path(os.path.abspath(folder))
-        check_empty(folder)
         check_label_names(labels)
         check_volume_ids(volume.id for volume in cohort.volumes)
         if not cohort.volumes:
@@ -128,7 +129,10 @@ class Study:
             cohort_root=relative_root(cohort.root, folder),
             settings=settings or {},
         )
-        write_new(folder, record, cohort.with_labels(labels.names))
+        cohort = cohort.with_labels(labels.names)
+        if not is_made(folder, record, cohort):
+            check_empty(folder)
+            write_new(folder, record, cohort)
         return cls.open(folder)
 
     @classmethod

@@ -11,7 +11,7 @@ import click
 
 from ActiveSegmentationLib.cli import options as shared
 from ActiveSegmentationLib.cli import settings_options
-from ActiveSegmentationLib.cli.command import PROGRAM, Options, command, option
+from ActiveSegmentationLib.cli.command import PROGRAM, Options, command, option, say
 from ActiveSegmentationLib.cli.next_steps import command_line
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.progress import TqdmProgress
@@ -198,5 +198,5 @@ def show_outcome(outcome: Outcome, options: Options) -> None:
     if options.json:
         shared.print_json(outcome.to_json())
     else:
-        print(outcome.table)
-        print(f"Report: {outcome.report}")
+        say(outcome.table)
+        say(f"Report: {outcome.report}")

@@ -9,7 +9,7 @@ import click
 
 from ActiveSegmentationLib.cli import options as shared
 from ActiveSegmentationLib.cli import settings_options
-from ActiveSegmentationLib.cli.command import Options, command
+from ActiveSegmentationLib.cli.command import Options, command, say
 from ActiveSegmentationLib.cli.next_steps import command_line
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def learners(options: Options) -> str:
         shared.print_json([info.to_json() for info in known])
     else:
         for info in known:
-            print("\n".join(_lines(info)))
+            say("\n".join(_lines(info)))
     return command_line("new", "STUDY", "--cohort", "C", "--annotation", "mask", "--learner", options.name or "NAME")
 
 
@@ -67,7 +67,7 @@ def settings(options: Options) -> str:
     was, found = (_fields(each.training) | {"models": each.ensemble_members} for each in (before, now))
     for name, value in found.items():
         changed = f"  (was {_text(was[name])})" if value != was[name] else ""
-        print(f"{name:{COLUMN}} {_text(value)}{changed}")
+        say(f"{name:{COLUMN}} {_text(value)}{changed}")
     return command_line("train", options.study)
 
 

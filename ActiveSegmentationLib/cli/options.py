@@ -15,6 +15,7 @@ import click
 from ActiveSegmentationLib.cli.command import Options, option, together
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.progress import TqdmProgress
+from ActiveSegmentationLib.common.text import printable_json
 
 if TYPE_CHECKING:
     from ActiveSegmentationLib.acquisition import Constraints
@@ -228,7 +229,6 @@ def roles_of(cohort: Cohort) -> dict[Role, int]:
 
 
 def print_json(value: Any) -> None:
-    """Print a JSON value on stdout; in ASCII if the stream cannot encode every character."""
+    """Print a JSON value on stdout; control characters are escaped, and all others that the stream cannot encode."""
     is_unicode = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "").startswith("utf")
-    json.dump(value, sys.stdout, indent=1, ensure_ascii=not is_unicode, allow_nan=False)
-    print()
+    print(printable_json(json.dumps(value, indent=1, ensure_ascii=not is_unicode, allow_nan=False)))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ActiveSegmentationLib.cli import options as shared
-from ActiveSegmentationLib.cli.command import PROGRAM, SETTINGS, SUMMARIES, Context, Help, Options, command, option
+from ActiveSegmentationLib.cli.command import PROGRAM, SETTINGS, SUMMARIES, Context, Help, Options, command, option, say
 from ActiveSegmentationLib.cli.experiment_commands import costs_of, scorable, show_outcome, time_from
 from ActiveSegmentationLib.cli.next_steps import command_line
 from ActiveSegmentationLib.common.progress import TqdmProgress
@@ -73,7 +73,7 @@ def list_protocols(options: Options) -> str:
     if options.json:
         shared.print_json(rows)
     else:
-        print(list_text(rows))
+        say(list_text(rows))
     return (
         f"{command_line('experiment', 'show', 'NAME')} explains one; NAME may also be the path of your own .toml file."
     )
@@ -90,7 +90,7 @@ def show_protocol(options: Options) -> str:
     if options.json:
         shared.print_json(show_json(protocol, options.scale))
     else:
-        print(show_text(protocol, options.scale))
+        say(show_text(protocol, options.scale))
     return command_line("experiment", "run", options.name, "--cohort", "C", "--out", "DIR", "--scale", "small")
 
 

@@ -131,17 +131,16 @@ def abandoned(folder: Path, names: Collection[str] | None = None) -> Iterator[Pa
     return filter(_is_abandoned, temporaries(folder, names))
 
 
-def sweep_tree(root: Path, skip: Collection[str] = ()) -> None:
+def sweep_tree(root: Path) -> None:
     """``sweep`` in a folder and all folders below it.
 
     Args:
         root: The folder; it need not exist. Links are not followed.
-        skip: Names of folders that are left alone.
     """
     for place, folders, files in os.walk(root):
         if any(name.startswith(_PREFIX) for name in (*folders, *files)):
             sweep(Path(place))
-        folders[:] = [name for name in folders if name not in skip and not name.startswith(_PREFIX)]
+        folders[:] = [name for name in folders if not name.startswith(_PREFIX)]
 
 
 def temporaries(folder: Path, names: Collection[str] | None = None) -> Iterator[Path]:

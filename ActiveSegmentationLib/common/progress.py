@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, TextIO
 
 from ActiveSegmentationLib.common.errors import Cancelled
+from ActiveSegmentationLib.common.text import printable
 
 
 class Progress:
@@ -74,7 +75,9 @@ class TqdmProgress(Progress):
         if self._bar is None or stage != self._stage or done < self._bar.n:
             self.close()
             interval = 0.1 if self._stream.isatty() else 10.0
-            self._bar = tqdm(total=total, desc=stage, file=self._stream, mininterval=interval, dynamic_ncols=True)
+            self._bar = tqdm(
+                total=total, desc=printable(stage), file=self._stream, mininterval=interval, dynamic_ncols=True
+            )
             self._stage = stage
         if values:
             self._bar.set_postfix(values, refresh=False)
@@ -85,7 +88,7 @@ class TqdmProgress(Progress):
     def message(self, text: str) -> None:
         """Print the line below the bar."""
         self.close()
-        print(text, file=self._stream, flush=True)
+        print(printable(text), file=self._stream, flush=True)
 
     def close(self) -> None:
         """Finish the bar."""

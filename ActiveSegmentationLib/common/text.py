@@ -44,13 +44,32 @@ def printable(text: str) -> str:
     )
 
 
+def printable_json(text: str) -> str:
+    """JSON text with the control characters in its strings escaped; the values stay the same."""
+    return "".join(
+        character
+        if character == "\n" or unicodedata.category(character) not in _CONTROLS
+        else json.dumps(character)[1:-1]
+        for character in text
+    )
+
+
 def _code(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
 def spreadsheet_safe(cell: object) -> object:
     """A cell of a table, with an apostrophe before text that a spreadsheet would take for a formula."""
-    return f"'{cell}" if isinstance(cell, str) and cell.lstrip()[:1] in _FORMULAS else cell
+    return f"'{cell}" if isinstance(cell, str) and _is_formula(cell.lstrip("'")) else cell
+
+
+def from_spreadsheet(cell: str) -> str:
+    """Inverse of ``spreadsheet_safe``."""
+    return cell[1:] if cell.startswith("'") and _is_formula(cell.lstrip("'")) else cell
+
+
+def _is_formula(text: str) -> bool:
+    return text.lstrip()[:1] in _FORMULAS
 
 
 def read_any_text(path: Path) -> tuple[str, str]:

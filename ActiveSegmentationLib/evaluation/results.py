@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained, write_text
+from ActiveSegmentationLib.common.text import from_spreadsheet, spreadsheet_safe
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -184,7 +185,7 @@ def _columns(kind: type[_Row]) -> list[str]:
 
 def _cell(value: str | int | float) -> str:
     if isinstance(value, str):
-        return value
+        return str(spreadsheet_safe(value))
     if isinstance(value, numbers.Integral):  # NumPy's integers too
         return str(int(value))
     return "" if math.isnan(value) else repr(float(value))
@@ -194,4 +195,4 @@ def _float(cell: str) -> float:
     return float(cell) if cell else math.nan
 
 
-_PARSERS: dict[str, Callable[[str], Any]] = {"str": str, "int": int, "float": _float}
+_PARSERS: dict[str, Callable[[str], Any]] = {"str": from_spreadsheet, "int": int, "float": _float}

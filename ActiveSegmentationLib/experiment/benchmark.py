@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 from ActiveSegmentationLib.acquisition import create_strategy
 from ActiveSegmentationLib.cohort import AnnotationKind, Role, SliceStack
 from ActiveSegmentationLib.common.compute import Compute
+from ActiveSegmentationLib.common.durability import sweep_tree
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained, read_json, write_json, write_text
 from ActiveSegmentationLib.common.progress import Progress, or_silent
@@ -185,6 +186,8 @@ class Benchmark:
                 advice = "Wait for it to end, or choose another --out."
                 raise BadInput("Another process is working in this folder.", where=self.out, advice=advice) from error
         try:
+            with explained(self.out):
+                sweep_tree(self.out)
             yield
         finally:
             lock.release()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from ActiveSegmentationLib.common.durability import sweep
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained, read_json, write_bytes, write_json
 from ActiveSegmentationLib.common.progress import Progress, or_silent
@@ -104,6 +105,7 @@ def _settle(options: ExperimentOptions) -> None:
         return
     with explained(options.out):
         options.out.mkdir(parents=True, exist_ok=True)
+        sweep(options.out)
     write_json(path, {**about, "content": options.protocol.content.to_json(), "versions": versions()})
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ActiveSegmentationLib.cohort import Cohort, Role
+from ActiveSegmentationLib.common.durability import sweep
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained, write_text
 from ActiveSegmentationLib.common.text import spreadsheet_safe
@@ -93,6 +94,8 @@ def write_scores_csv(path: Path, scores: Sequence[VolumeScore], cohort: Cohort, 
         about = [cohort.volume(score.volume).patient, score.volume, str(role), round_number]
         value = "" if math.isnan(score.value) else repr(score.value)
         writer.writerow([*map(spreadsheet_safe, [*about, score.class_name]), score.metric, value])
+    with explained(path):
+        sweep(path.parent, [path.name])
     write_text(path, text.getvalue())
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ActiveSegmentationLib.common.durability import sweep
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.common.files import hash_json, read_json, write_json
+from ActiveSegmentationLib.common.files import explained, hash_json, read_json, write_json
 from ActiveSegmentationLib.common.parsing import parsing
 from ActiveSegmentationLib.study.ledger import Ledger
 from ActiveSegmentationLib.study.times import now
@@ -64,6 +65,8 @@ class Anchor:
         Raises:
             BadInput: If the file cannot be written.
         """
+        with explained(path):
+            sweep(path.parent, [path.name])
         write_json(path, self.to_json())
 
     @classmethod

@@ -168,7 +168,7 @@ class Study:
         """
         with self._lock.held(wait):
             with explained(self.folder):
-                sweep_tree(self.folder, skip=["cache"])
+                sweep_tree(self.folder)
             yield
 
     @property

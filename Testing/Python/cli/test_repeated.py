@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import stat
 
 import pytest
 from cli_helpers import TINY, run_cli
@@ -18,6 +20,7 @@ from ActiveSegmentationLib.study import Study
 def study(tmp_path_factory, phantom_cohort):
     """A study in which every command was given twice, as by someone who could not tell that it had ended."""
     place = tmp_path_factory.mktemp("repeated")
+    place.chmod(0o700)
     folder, volume = place / "study", "patient001_frame01"
     for words in (
         ["new", folder, "--cohort", phantom_cohort, "--annotation", "mask", *TINY],
@@ -52,6 +55,13 @@ def test_repeated_commands_change_nothing(study):
     assert all(not record.versions for file in opened.slice_files() for record in file.slices.values())
     again = run_cli("annotate", study, "--oracle", "--json")
     assert json.loads(again.out) == {"committed": 0, "unchanged": 3, "volumes": 0, "annotated": 3}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX")
+def test_in_a_private_folder_every_file_is_private(study):
+    """Also those in folders that a file manager may move elsewhere."""
+    rights = {path: stat.S_IMODE(path.stat().st_mode) for path in study.parent.rglob("*")}
+    assert not [(path, oct(mode)) for path, mode in rights.items() if mode & 0o077]
 
 
 def test_a_study_in_which_something_was_done_is_not_made_again(study, phantom_cohort):

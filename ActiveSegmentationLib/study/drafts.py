@@ -135,29 +135,13 @@ class DraftStore:
         found = []
         for path in sorted(self._folder.glob("*/*/*.npz")):
             try:
-                self._read(path)
+                _read(path)
             except BadInput as problem:
                 found.append((path, problem))
         return found
 
     def _read(self, path: Path) -> Draft:
-        advice = (
-            "Delete this file, or let the command repair set it aside: its uncommitted strokes are lost; committed "
-            "slices are unaffected."
-        )
-        with parsing(path, "The draft is damaged.", advice):
-            content = path.read_bytes()
-            with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-                planes = dict(zip(stored["segments"].tolist(), stored["planes"], strict=True))
-                draft = Draft(
-                    slice=SliceId(path.parent.name, int(path.stem)),
-                    kind=AnnotationKind(str(stored["kind"])),
-                    planes=planes,
-                    seconds=float(stored["seconds"]),
-                    prelabel=str(stored["prelabel"]) or None,
-                    saved_at=str(stored["saved_at"]),
-                )
-        self._seen[path] = hash_bytes(content)
+        draft, self._seen[path] = _read(path)
         return draft
 
     def discard(self, slice_id: SliceId, annotator: str) -> None:
@@ -171,6 +155,26 @@ class DraftStore:
 
     def _path(self, slice_id: SliceId, annotator: str) -> Path:
         return self._folder / annotator_stem(annotator) / slice_id.volume / f"{slice_id.index}.npz"
+
+
+def _read(path: Path) -> tuple[Draft, str]:
+    """A draft and the hash of its file."""
+    advice = (
+        "Delete this file, or let the command repair set it aside: its uncommitted strokes are lost; committed slices "
+        "are unaffected."
+    )
+    with parsing(path, "The draft is damaged.", advice):
+        content = path.read_bytes()
+        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+            draft = Draft(
+                slice=SliceId(path.parent.name, int(path.stem)),
+                kind=AnnotationKind(str(stored["kind"])),
+                planes=dict(zip(stored["segments"].tolist(), stored["planes"], strict=True)),
+                seconds=float(stored["seconds"]),
+                prelabel=str(stored["prelabel"]) or None,
+                saved_at=str(stored["saved_at"]),
+            )
+    return draft, hash_bytes(content)
 
 
 def _numbered(annotator: str) -> Iterator[str]:

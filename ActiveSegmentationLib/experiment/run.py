@@ -184,7 +184,7 @@ class Run:
         settings = self._settings if seed is None else replace(self._settings, seed=seed)
         warm = settings.training.warm_start and number > 1
         return train(
-            TrainingData(self._stack, annotations, design.labels, design.rows[Role.VALIDATION]),
+            TrainingData(self._stack, annotations, design.labels, design.rows[Role.VALIDATION], design.rows[Role.POOL]),
             settings,
             folder=self._model_folder(number),
             compute=compute,

@@ -260,7 +260,8 @@ class StudyLoop:
         settings = self._training_settings(ensemble_members, steps, seed)
         initial = self._initial_model(settings)
         annotations = self.annotations()  # others may commit while this trains
-        data = TrainingData(self.stack, annotations, self.study.labels, self.rows(Role.VALIDATION))
+        rows = {role: self.rows(role) for role in (Role.VALIDATION, Role.POOL)}
+        data = TrainingData(self.stack, annotations, self.study.labels, rows[Role.VALIDATION], rows[Role.POOL])
         model = train(
             data,
             settings,

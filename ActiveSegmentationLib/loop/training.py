@@ -49,12 +49,14 @@ class TrainingData:
         labels: The label set.
         validation_rows: Slices with reference masks that pick the best weights; used only if the settings ask for
             it.
+        pool_rows: Slices of the pool; those that are not annotated are used only by learners that learn from them.
     """
 
     stack: SliceStack
     annotations: Mapping[SliceId, SliceAnnotation]
     labels: LabelSet
     validation_rows: np.ndarray
+    pool_rows: np.ndarray
 
 
 def train(
@@ -92,6 +94,7 @@ def train(
         training,
         seed=settings.seed,
         validation=_validation_examples(data) if settings.training.select == "best" else None,
+        unlabelled=data.pool_rows,
     )
     return fit_ensemble(task, settings.ensemble_members, folder=folder, compute=compute, initial=initial)
 

@@ -33,9 +33,15 @@ def augment(
         Images of the same shape, interpolated bilinearly and continued at the border; labels of the same shape, nearest
         neighbour, 255 where the content comes from outside the slice.
     """
-    images, labels = move(images, labels, _placements(images, settings, generator))
-    stacked = images.reshape(images.shape[0], -1, together * images.shape[2], images.shape[3])
-    return change_intensities(stacked, settings, generator).reshape(images.shape), labels
+    images, labels = move_randomly(images, labels, settings, generator)
+    return change_intensities(images, settings, generator, together=together), labels
+
+
+def move_randomly(
+    images: torch.Tensor, labels: torch.Tensor, settings: AugmentationSettings, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The part of ``augment`` that moves slices and labels."""
+    return move(images, labels, _placements(images, settings, generator))
 
 
 def move(images: torch.Tensor, labels: torch.Tensor, placements: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -56,9 +62,18 @@ def move(images: torch.Tensor, labels: torch.Tensor, placements: torch.Tensor) -
 
 
 def change_intensities(
-    images: torch.Tensor, settings: AugmentationSettings, generator: torch.Generator
+    images: torch.Tensor, settings: AugmentationSettings, generator: torch.Generator, *, together: int = 1
 ) -> torch.Tensor:
-    """Random gamma, contrast, brightness and noise for each slice and channel of (n, C, H, W) float32 images."""
+    """Random gamma, contrast, brightness and noise for each slice and channel of (n, C, H, W) float32 images.
+
+    Args:
+        images: The images.
+        settings: Ranges of the changes.
+        generator: Source of randomness, on the device of the images.
+        together: See ``augment``.
+    """
+    shape = images.shape
+    images = images.reshape(shape[0], -1, together * shape[2], shape[3])
     draw = _Draw(images, generator)
     low, high = images.amin((2, 3), keepdim=True), images.amax((2, 3), keepdim=True)
     spread = (high - low).clamp(min=1e-6)
@@ -70,7 +85,7 @@ def change_intensities(
     amount = deviation * settings.noise * draw.uniform()
     amount = amount + spread * settings.noise_of_range
     noise = torch.randn(images.shape, generator=generator, device=images.device)
-    return torch.where(draw.chosen(settings.probability), changed + amount * noise, images)
+    return torch.where(draw.chosen(settings.probability), changed + amount * noise, images).reshape(shape)
 
 
 class _Draw:

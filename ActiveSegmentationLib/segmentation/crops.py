@@ -75,55 +75,6 @@ class RandomCrops:
         return row, column
 
 
-def random_parts(
-    images: torch.Tensor, labels: torch.Tensor, size: tuple[int, int], classes: int, generator: torch.Generator
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """A random part of every slice of a batch, placed as ``RandomCrops`` places them, for all slices at once.
-
-    Args:
-        images: (n, C, H, W) float32.
-        labels: (n, H, W) uint8 classes, 255 where unlabelled.
-        size: Rows and columns (h, w) of a part; a direction in which slices are smaller is kept whole.
-        classes: Number of classes including background.
-        generator: Source of randomness, on the device of the images.
-
-    Returns:
-        (n, C, h, w) images and (n, h, w) labels.
-    """
-    n, height, width = labels.shape
-    pixel = _pixels(labels.flatten(1), classes, generator)
-    starts = []
-    for place, side, length in ((pixel // width, size[0], height), (pixel % width, size[1], width)):
-        shift = torch.rand(n, generator=generator, device=labels.device) * side
-        starts.append((place - shift.long()).clamp(0, max(0, length - side)))
-    rows, columns = (
-        start[:, None] + torch.arange(min(side, length), device=labels.device)
-        for start, side, length in zip(starts, size, (height, width), strict=True)
-    )
-    slices = torch.arange(n, device=labels.device)[:, None, None]
-    parts = images.movedim(1, -1)[slices, rows[:, :, None], columns[:, None, :]].movedim(-1, 1)
-    return parts.contiguous(), labels[slices, rows[:, :, None], columns[:, None, :]]
-
-
-def _pixels(labels: torch.Tensor, classes: int, generator: torch.Generator) -> torch.Tensor:
-    """A pixel of every slice, of a random class or any labelled one: labels (n, pixels) -> (n,) int64."""
-    present = torch.stack([(labels == c).any(1) for c in range(1, classes)], 1)
-    empty = ~present.any(1)
-    wanted = _drawn((present | empty[:, None]).float(), generator) + 1
-    by_class = torch.rand(len(labels), generator=generator, device=labels.device) < BY_CLASS
-    candidates = torch.where((by_class & ~empty)[:, None], labels == wanted, labels != IGNORE_LABEL)
-    candidates |= ~candidates.any(1, keepdim=True)
-    return _drawn(candidates.float(), generator).squeeze(1)
-
-
-def _drawn(weights: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """A column of each row, with probabilities proportional to the weights: (n, m) -> (n, 1) int64.
-
-    What ``torch.multinomial`` draws, without its checks of the weights, for which it waits for a GPU.
-    """
-    return (weights / torch.empty_like(weights).exponential_(generator=generator)).argmax(1, keepdim=True)
-
-
 def _foreground(labels: np.ndarray) -> np.ndarray:
     found = np.unique(labels)
     return found[(found != BACKGROUND) & (found != IGNORE_LABEL)]

@@ -101,6 +101,11 @@ class SegmentationLearner(ABC):
         return settings
 
     @classmethod
+    def uses_unlabelled(cls, settings: TrainingSettings) -> bool:
+        """Whether it also learns from slices of the pool that nobody annotated. Default: no."""
+        return False
+
+    @classmethod
     def key_of(cls, settings: TrainingSettings) -> Any:
         """What of the settings weights depend on, as JSON values for their key. Default: all settings.
 

@@ -11,7 +11,6 @@ import torch
 from ActiveSegmentationLib.common.compute import on_device
 from ActiveSegmentationLib.common.seeds import torch_generator, torch_seed
 from ActiveSegmentationLib.segmentation.augmentation import augment
-from ActiveSegmentationLib.segmentation.crops import random_parts
 from ActiveSegmentationLib.segmentation.examples import Examples
 from ActiveSegmentationLib.segmentation.learner import CAPABILITIES, DROPOUT, SegmentationLearner
 from ActiveSegmentationLib.segmentation.loss_head import ATTACHED, head_optimiser, ranking_loss
@@ -42,6 +41,8 @@ from ActiveSegmentationLib.training import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ActiveSegmentationLib.common.compute import Compute
     from ActiveSegmentationLib.common.progress import Progress
     from ActiveSegmentationLib.segmentation.predictor import TrainedModel
@@ -168,6 +169,8 @@ class NetworkLearner(SegmentationLearner, Learner):
             learner.start_from(task.initial.network)
         else:
             learner.start_anew(compute.progress)
+        if task.unlabelled is not None:
+            learner.learn_from_unlabelled(task.unlabelled)
         history = run_training(learner, compute.progress, checkpoints)
         model = learner.finished_model(task, history)
         model.save(folder)
@@ -195,6 +198,13 @@ class NetworkLearner(SegmentationLearner, Learner):
     def validate_on(self, examples: Examples) -> None:
         """Keep the weights with the best Dice on these slices instead of the last ones."""
         self._validation = ValidationSlices(self._stack, examples, self.device)
+
+    def learn_from_unlabelled(self, rows: np.ndarray) -> None:
+        """Also learn from slices that nobody annotated; called when the network has its first weights.
+
+        Args:
+            rows: Their rows of the stack, at least one. Given only if ``uses_unlabelled`` says so.
+        """
 
     def start_anew(self, progress: Progress) -> None:
         """Called before a training that starts from no earlier model, for example to read weights from a file."""
@@ -250,6 +260,7 @@ class NetworkLearner(SegmentationLearner, Learner):
             self._counts = torch.zeros_like(self._counts)
         parts = zip(*(values.chunk(self._parts) for values in batch), strict=True)
         losses = [self._backward(part, number, len(part[0]) / len(batch[0])) for part in parts]
+        losses += self.more_losses(number)
         self._update()
         return {"loss": losses[0] if len(losses) == 1 else torch.stack(losses).sum()}
 
@@ -267,6 +278,10 @@ class NetworkLearner(SegmentationLearner, Learner):
             self._counts = self._counts + class_counts(outputs[0].detach(), labels)
         (total * share).backward()
         return torch.where(torch.isfinite(total), loss, torch.nan).detach() * share
+
+    def more_losses(self, number: int) -> list[torch.Tensor]:
+        """Add the gradients of whatever else a step learns from; returns its losses, to be shown. Default: nothing."""
+        return []
 
     def use_less_memory(self) -> str | None:
         """Compute batches in more parts; see ``Learner.use_less_memory``."""
@@ -360,10 +375,6 @@ class NetworkLearner(SegmentationLearner, Learner):
         if self._crops is not None:
             self._crops.put(numbers, images, labels, self._seed, number)
         settings = self._settings
-        if settings.crop:
-            generator = torch_generator(self._seed, "parts", number, device=self.device)
-            part = (settings.crop[0], settings.crop[1])
-            images, labels = random_parts(images, labels, part, self._classes, generator)
         if settings.augment:
             generator = torch_generator(self._seed, "augmentation", number, device=self.device)
             together = 2 * settings.neighbours + 1

@@ -103,9 +103,12 @@ _GAILLOCHET2023 = TrainingSettings(
 )
 """What Gaillochet et al. 2023 state of their training."""
 
+_WIDER = AugmentationSettings(rotation=30.0, scale=0.25, shift=0.1, gamma=0.5, contrast=0.3, brightness=0.2)
+"""Wider than the default's; better on heart slices (docs/experiments/learners.md)."""
+
 TRAINING_PRESETS: dict[str, TrainingSettings] = {
     "default": TrainingSettings(),
-    "auto": TrainingSettings(learner="auto", minutes=5.0),
+    "auto": TrainingSettings(learner="auto", minutes=5.0, augmentation=_WIDER),
     "unet3d": TrainingSettings(learner="unet3d", batch_size=2, norm="instance"),
     "closed-scribbles": TrainingSettings(close_background=True),
     "vepa2024": _VEPA2024,

@@ -83,14 +83,10 @@ class SegmentationModel(SavedModel, TrainedModel):
     @torch.no_grad()
     def predict(self, images: torch.Tensor) -> torch.Tensor:
         """Images (n, channels, H, W) float32 -> probabilities (n, classes, H, W) float32."""
-        return self.parts.compute(lambda part: windowed(self._mean_of_flips, part, self.window), images)
+        return self.parts.compute(lambda part: windowed(self._probabilities, part, self.window), images)
 
-    def _mean_of_flips(self, images: torch.Tensor) -> torch.Tensor:
-        found = torch.softmax(self.network(images).float(), 1)
-        flips = self.settings.flips
-        for axes in flips:
-            found += torch.softmax(self.network(images.flip(axes)).float(), 1).flip(axes)
-        return found / (1 + len(flips)) if flips else found
+    def _probabilities(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.softmax(self.network(images).float(), 1)
 
     @torch.no_grad()
     def predict_loss(self, images: torch.Tensor) -> torch.Tensor:

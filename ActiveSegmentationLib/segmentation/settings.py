@@ -105,9 +105,6 @@ class TrainingSettings(Settings):
         mixed_precision: Whether to compute in bfloat16 where the device is a CUDA GPU.
         loss_head: Whether a loss head is trained, which the strategy "learning-loss" needs.
         neighbours: Slices on either side whose images are input channels too; see ``neighbours``.
-        predict_flips: Whether predictions are the mean over the slice and its mirror images, of the directions in which
-            ``augmentation`` mirrors.
-        crop: Rows and columns of the random part of a slice that a step trains on; empty for whole slices.
         learner: Name of the learner, see ``learners``.
         options: The learner's own settings by name, see its ``options``.
     """
@@ -128,8 +125,6 @@ class TrainingSettings(Settings):
         "epochs": 0,
         "minutes": 0.0,
         "neighbours": 0,
-        "predict_flips": False,
-        "crop": (),
         "cross_entropy_mean": "slices",
     }
 
@@ -166,8 +161,6 @@ class TrainingSettings(Settings):
     mixed_precision: bool = True
     loss_head: bool = False
     neighbours: int = Field(default=0, ge=0, le=5)
-    predict_flips: bool = False
-    crop: tuple[Count, ...] = Field(default=(), max_length=2)
     epochs: int = Field(default=0, ge=0)
     minutes: NotNegative = 0.0
     learner: str = DEFAULT_LEARNER
@@ -180,8 +173,6 @@ class TrainingSettings(Settings):
             raise ValueError(f"'dropout' must have {levels} numbers, one for each of 'features'.")
         if len(self.decoder_dropout) != levels - 1:
             raise ValueError(f"'decoder_dropout' must have {levels - 1} numbers, one fewer than 'features'.")
-        if len(self.crop) == 1:
-            raise ValueError("'crop' must have two numbers, rows and columns, or none.")
         return self
 
     @property
@@ -208,14 +199,6 @@ class TrainingSettings(Settings):
         batches = -(-count // self.batch_size)
         every = self.validate_every * batches
         return replace(self, steps=self.epochs * batches, epochs=0, validate_every=every)
-
-    @property
-    def flips(self) -> list[tuple[int, ...]]:
-        """Axes of images (n, C, H, W) to mirror for each further image that a prediction averages."""
-        axes = [axis for axis, on in ((-2, self.augmentation.flip_rows), (-1, self.augmentation.flip_columns)) if on]
-        if not self.predict_flips:
-            return []
-        return [(axis,) for axis in axes] + ([(-2, -1)] if len(axes) == 2 else [])
 
     def rate(self, step: int) -> float:
         """Learning rate of step ``step``, counted from 0."""

@@ -35,21 +35,23 @@ def trial_training(
     rows = np.arange(min(settings.batch_size, len(stack.volume_number)))
     stripes = (np.arange(stack.grid_shape[1]) % classes).astype(np.uint8)
     labels = np.tile(stripes, (len(rows), stack.grid_shape[0], 1))
-    return learner(
-        stack, Examples(rows, labels, np.ones(len(rows), dtype=bool)), classes, settings, seed=0, device=device
-    )
+    examples = Examples(rows, labels, np.ones(len(rows), dtype=bool))
+    training = learner(stack, examples, classes, settings, seed=0, device=device)
+    if learner.uses_unlabelled(settings):
+        training.learn_from_unlabelled(np.arange(len(stack.volume_number)))
+    return training
 
 
 def seconds_per_step(training: NetworkLearner) -> float:
     """Median seconds of a few steps of a training; PyTorch's generators stay as they are."""
     found: list[float] = []
     with private_randomness(training.device):
-        for number in range(MOST + 1):
+        for _ in range(MOST + 1):
             if len(found) > FEWEST and sum(found[1:]) > SECONDS:
                 break
             wait_for(training.device)
             started = time.perf_counter()
-            training.step(number)
+            training.step(training.steps - 1)  # the first steps of some trainings take less
             wait_for(training.device)
             found.append(time.perf_counter() - started)
     return statistics.median(found[1:])

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import hash_json
@@ -30,6 +32,8 @@ class TrainingTask:
         seed: Seed of initial weights, batches, augmentation and dropout.
         validation: Slices that pick the best weights; used only if the settings select "best".
         initial: Model to start from; used only if the settings ask for a warm start.
+        unlabelled: Rows of slices that nobody annotated, to learn from as well; used only by learners that can.
+            Annotated slices among them are left out.
 
     Raises:
         BadInput: If there is nothing to learn from, the labels are not the classes, the best weights are wanted and
@@ -43,6 +47,7 @@ class TrainingTask:
     seed: int
     validation: Examples | None = None
     initial: TrainedModel | None = None
+    unlabelled: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         learner_class(self.settings.learner).check(self.settings)
@@ -50,6 +55,7 @@ class TrainingTask:
         object.__setattr__(self, "settings", self.settings.for_slices(len(self.examples)))
         object.__setattr__(self, "validation", self._used_validation())
         object.__setattr__(self, "initial", self._used_initial())
+        object.__setattr__(self, "unlabelled", self._used_unlabelled())
 
     @cached_property
     def key(self) -> str:
@@ -57,7 +63,14 @@ class TrainingTask:
         validation, initial = self.validation, self.initial
         settings = learner_class(self.settings.learner).key_of(self.settings)
         parts = [FILES.format, self.stack.key, self.examples.key, self.classes, settings, self.seed]
-        return hash_json([*parts, validation.key if validation else None, initial.key if initial else None])
+        parts += [validation.key if validation else None, initial.key if initial else None]
+        return hash_json(parts if self.unlabelled is None else [*parts, self.unlabelled.tolist()])
+
+    def _used_unlabelled(self) -> np.ndarray | None:
+        if self.unlabelled is None or not learner_class(self.settings.learner).uses_unlabelled(self.settings):
+            return None
+        rows = np.setdiff1d(self.unlabelled, self.examples.rows)
+        return rows if len(rows) else None
 
     def _used_validation(self) -> Examples | None:
         if self.settings.select == "last":

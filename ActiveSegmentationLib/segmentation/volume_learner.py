@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 FIXED: dict[str, tuple[Any, str]] = {
     "neighbours": (0, "it sees the neighbouring slices anyway"),
-    "crop": ((), "patches have the size of the options 'patch_slices', 'patch_rows' and 'patch_columns'"),
     "upsample": ("deconv", "it enlarges maps by transposed convolutions"),
     "loss_head": (False, "it has no head that predicts its loss"),
 }

@@ -106,7 +106,8 @@ class World:
 
     def data(self, slices: Sequence[SliceId]) -> TrainingData:
         """What a model learns from."""
-        return TrainingData(self.stack, self.annotations(slices), self.labels, self.rows[Role.VALIDATION])
+        answers = self.annotations(slices)
+        return TrainingData(self.stack, answers, self.labels, self.rows[Role.VALIDATION], self.rows[Role.POOL])
 
 
 def open_world(options: argparse.Namespace) -> World:

@@ -93,7 +93,7 @@ def prepare(options: argparse.Namespace, keep: str = "") -> FirstRound:
         first = create_strategy("balanced-random").select(Pool(stack, rows), options.annotated, rng)
         annotations = {a.slice: a for a in OracleAnnotator(stack, AnnotationKind.MASK).annotate(_ids(first), 1)}
         folder = options.out / f"model-{options.volumes}-{options.annotated}-{options.steps}-{options.seed}"
-        data = TrainingData(stack, annotations, labels, rows[:0])
+        data = TrainingData(stack, annotations, labels, rows[:0], rows)
         model = train(data, settings, folder=folder, compute=Compute(device, progress=progress))
     masks = reference(stack, _ids(first), labels)
     ordered = stack.slice_ids(np.sort([stack.row(slice_id) for slice_id in _ids(first)]))

@@ -22,7 +22,7 @@ from ActiveSegmentationLib.segmentation import (
     planned_settings,
 )
 from ActiveSegmentationLib.segmentation import network_learner as network_learner_module
-from ActiveSegmentationLib.segmentation.auto_learner import designed, levels_for
+from ActiveSegmentationLib.segmentation.auto_learner import designed, levels_for, reduction_for
 from ActiveSegmentationLib.segmentation.plan import PLAN
 from ActiveSegmentationLib.segmentation.speed import seconds_per_step, trial_training
 
@@ -52,12 +52,18 @@ def test_there_are_as_many_levels_as_leave_four_pixels(size, levels):
     assert levels_for(size) == levels
 
 
+@pytest.mark.parametrize(("size", "reduction"), [((56, 40), 1), ((160, 90), 1), ((256, 256), 2), ((512, 321), 4)])
+def test_large_slices_are_seen_at_a_lower_resolution(size, reduction):
+    assert reduction_for(size) == reduction
+
+
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 @pytest.mark.parametrize("grid", [(16, 24), (56, 40), (216, 256), (512, 512)])
 def test_the_design_fits_grid_and_device(grid, device):
     found = designed(AUTO, grid, device)
-    assert (found.learner, found.options) == ("auto", {"design": False})
-    assert len(found.features) == len(found.dropout) == levels_for(grid)
+    reduce = reduction_for(grid) if device == "cpu" else 1
+    assert (found.learner, found.options) == ("auto", {"design": False, "reduce": reduce})
+    assert len(found.features) == len(found.dropout) == levels_for((grid[0] // reduce, grid[1] // reduce))
     assert all(a <= b for a, b in pairwise(found.features))
     assert found.minutes == AUTO.minutes
     assert designed(AUTO, grid, "cuda").features[-1] > designed(AUTO, grid, "cpu").features[-1]
@@ -66,6 +72,7 @@ def test_the_design_fits_grid_and_device(grid, device):
 def test_batches_are_smaller_where_slices_are_large():
     assert [designed(AUTO, (side, side), "cuda").batch_size for side in (64, 512, 1024, 4096)] == [16, 8, 2, 2]
     assert designed(AUTO, (256, 256), "cpu").batch_size == 8
+    assert designed(replace(AUTO, options={"unlabelled": 0.5}), (8, 8), "cpu").options["unlabelled"] == 0.5
 
 
 def test_what_the_user_asked_for_stays():

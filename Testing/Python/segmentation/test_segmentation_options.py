@@ -1,4 +1,4 @@
-"""Options of the training: neighbouring slices, parts of slices, mirrored predictions."""
+"""Options of the training: neighbouring slices."""
 
 from __future__ import annotations
 
@@ -12,15 +12,11 @@ from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.errors import BadInput, Cancelled
 from ActiveSegmentationLib.common.progress import Progress
 from ActiveSegmentationLib.segmentation import AugmentationSettings, TrainingSettings, TrainingTask, fit, load_model
-from ActiveSegmentationLib.segmentation.crops import random_parts
 from ActiveSegmentationLib.segmentation.neighbours import with_neighbours
 
-MIRRORED = AugmentationSettings(flip_rows=True, flip_columns=True)
 OPTIONS = {
     "neighbours": {"neighbours": 1},
-    "crop": {"crop": (24, 16)},
-    "crop and best": {"crop": (24, 16), "neighbours": 1, "select": "best", "validate_every": 3},
-    "flips": {"augmentation": MIRRORED, "predict_flips": True},
+    "neighbours and best": {"neighbours": 1, "select": "best", "validate_every": 3},
 }
 
 
@@ -49,7 +45,7 @@ def test_a_stopped_training_ends_with_the_same_bits_and_loads_to_the_same_predic
 
 
 def test_keys_of_models_without_these_options_are_as_before():
-    assert not {"neighbours", "predict_flips", "crop"} & set(TrainingSettings().to_json())
+    assert "neighbours" not in TrainingSettings().to_json()
 
 
 def test_neighbours_are_those_of_the_volume_and_its_ends_are_repeated(stack):
@@ -94,36 +90,6 @@ class _LargePlanes:
         return self.planes([row])[0, :, top : top + size[0], left : left + size[1]].numpy()
 
 
-def test_parts_match_their_labels_lie_inside_and_show_foreground_more_often_than_chance():
-    images = torch.arange(30 * 40, dtype=torch.float32).reshape(1, 1, 30, 40).repeat(200, 2, 1, 1)
-    labels = torch.zeros(200, 30, 40, dtype=torch.uint8)
-    labels[:, 25:28, 33:36] = 2
-    parts, own = random_parts(images, labels, (8, 50), 3, torch.Generator().manual_seed(0))
-    assert parts.shape == (200, 2, 8, 40)
-    assert own.shape == (200, 8, 40)
-    tops = (parts[:, 0, 0, 0] / 40).long()
-    assert int(tops.min()) >= 0
-    assert int(tops.max()) <= 22
-    for part, label, top in zip(parts, own, tops.tolist(), strict=True):
-        assert torch.equal(part[0], images[0, 0, top : top + 8])
-        assert torch.equal(label, labels[0, top : top + 8])
-    assert 0.5 < float((own == 2).flatten(1).any(1).float().mean()) < 0.9
-
-
-def test_parts_of_slices_without_any_labelled_pixel_are_drawn_from_everywhere():
-    labels = torch.full((50, 20, 20), 255, dtype=torch.uint8)
-    parts, _ = random_parts(torch.rand(50, 1, 20, 20), labels, (5, 5), 2, torch.Generator().manual_seed(0))
-    assert len(torch.unique(parts[:, 0, 0, 0])) > 20
-
-
-def test_a_prediction_with_flips_is_the_same_for_a_mirrored_slice(stack, tiny, tmp_path):
-    settings = replace(tiny, **OPTIONS["flips"])
-    model = fit(TrainingTask(stack, stack.examples([0, 3]), 3, settings, seed=0), folder=tmp_path)
-    images = stack.batches(np.array([5]))
-    assert settings.flips == [(-2,), (-1,), (-2, -1)]
-    assert torch.allclose(model.predict(images.flip(-1)), model.predict(images).flip(-1), atol=1e-5)
-
-
 def test_neighbours_change_their_intensities_together(stack, tiny):
     from ActiveSegmentationLib.segmentation.augmentation import augment
 
@@ -135,14 +101,6 @@ def test_neighbours_change_their_intensities_together(stack, tiny):
     assert not torch.allclose(changed[:, 0], images[:, 0], atol=1e-2)
 
 
-@pytest.mark.parametrize(
-    ("changes", "field"),
-    [
-        ({"neighbours": 6}, "neighbours"),
-        ({"crop": (8,)}, "crop"),
-        ({"crop": (0, 8)}, "crop"),
-    ],
-)
-def test_bad_values_are_refused_by_field(changes, field):
-    with pytest.raises(BadInput, match=field):
-        TrainingSettings(**changes)
+def test_too_many_neighbours_are_refused():
+    with pytest.raises(BadInput, match="neighbours"):
+        TrainingSettings(neighbours=6)

@@ -157,7 +157,6 @@ def test_bad_options_are_named(small, options, told):
     ("changes", "field"),
     [
         ({"neighbours": 1}, "neighbours"),
-        ({"crop": (16, 16)}, "crop"),
         ({"upsample": "bilinear"}, "upsample"),
         ({"loss_head": True}, "loss_head"),
         ({"dropout_place": "entry"}, "dropout_place"),

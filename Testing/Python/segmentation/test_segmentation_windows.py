@@ -20,7 +20,7 @@ from ActiveSegmentationLib.segmentation import (
     fit,
     predict_volume,
 )
-from ActiveSegmentationLib.segmentation.crops import RandomCrops, _drawn
+from ActiveSegmentationLib.segmentation.crops import RandomCrops
 from ActiveSegmentationLib.segmentation.network import build_network
 from ActiveSegmentationLib.segmentation.slices import same_shape_runs
 from ActiveSegmentationLib.segmentation.validation import foreground_dice
@@ -227,9 +227,3 @@ def test_annotations_that_preparation_loses_are_told_truly(tmp_path):
     nothing = Examples(np.array([0]), np.full((1, *GRID), IGNORE_LABEL, np.uint8), np.ones(1, bool))
     with pytest.raises(BadInput, match="No pixel of any annotated slice"):
         nothing.check(2, GRID)
-
-
-def test_pixels_of_random_parts_are_those_that_multinomial_draws():
-    weights = torch.rand(40, 300, generator=torch.Generator().manual_seed(0)) * (torch.arange(300) % 3 == 0)
-    drawn = _drawn(weights, torch.Generator().manual_seed(5))
-    assert torch.equal(drawn, torch.multinomial(weights, 1, generator=torch.Generator().manual_seed(5)))

@@ -32,11 +32,12 @@ FIRST_WIDTH = {"cpu": 16, "gpu": 32}
 WIDEST = {"cpu": 128, "gpu": 512}
 """Most channels of a level."""
 
-BATCH = {"cpu": 8, "gpu": 16}
-"""Slices per step."""
+BATCH = {"cpu": (4, 8), "gpu": (2, 16)}
+"""Fewest and most slices per step."""
 
-LARGEST_STEP = 2**21
-"""Pixels that a step trains on at most; larger slices come in smaller batches, of two at least."""
+STEP = {"cpu": 2**16, "gpu": 2**21}
+"""Pixels that a step trains on at most, except for the fewest slices. Twice as many steps of half as many large slices
+were better on a CPU (docs/experiments/learners.md)."""
 
 DEEP = 2
 """First level, counted from 0, that has dropout; at the finer ones it costs much and changes little."""
@@ -161,6 +162,7 @@ def designed(settings: TrainingSettings, grid: tuple[int, int], device: str) -> 
     seen = (grid[0] // reduce, grid[1] // reduce)
     levels = levels_for(seen)
     widths = [min(WIDEST[kind], FIRST_WIDTH[kind] * 2 ** max(0, level - 1)) for level in range(levels)]
+    (fewest, most), pixels = BATCH[kind], seen[0] * seen[1]
     dropout = tuple(0.1 if level >= DEEP else 0.0 for level in range(levels))
     return replace(
         settings,
@@ -168,7 +170,7 @@ def designed(settings: TrainingSettings, grid: tuple[int, int], device: str) -> 
         features=tuple(widths),
         dropout=dropout,
         decoder_dropout=dropout[:-1],
-        batch_size=max(2, min(BATCH[kind], LARGEST_STEP // (seen[0] * seen[1]))),
+        batch_size=max(fewest, min(most, STEP[kind] // pixels)),
     )
 
 

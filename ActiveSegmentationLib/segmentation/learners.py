@@ -63,7 +63,7 @@ LEARNERS: dict[str, LearnerEntry] = {
     ),
     "auto": LearnerEntry(
         ("auto_learner", "AutoLearner"),
-        "U-Net that fits itself to cohort and device, trains for a budget of time, and learns from unlabelled slices too.",
+        "U-Net that fits itself to cohort, device and a budget of time, and also learns from unlabelled slices.",
         "after Isensee 2021 (nnU-Net)",
     ),
     "dmpls": LearnerEntry(

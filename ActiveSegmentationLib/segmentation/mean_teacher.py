@@ -156,9 +156,10 @@ class MeanTeacher:
             length = max(1, int(side * share))
             start = int(torch.randint(side - length + 1, (), generator=draw))
             spans.append(slice(start, start + length))
-        place = (..., *spans)
+        rows, columns = spans
         images, labels = images.clone(), labels.clone()
-        images[place], labels[place] = images.roll(1, 0)[place], labels.roll(1, 0)[place]
+        images[..., rows, columns] = images.roll(1, 0)[..., rows, columns]
+        labels[..., rows, columns] = labels.roll(1, 0)[..., rows, columns]
         return images, labels
 
     @torch.no_grad()

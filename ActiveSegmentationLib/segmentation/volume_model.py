@@ -90,7 +90,7 @@ class VolumeModel(SegmentationModel):
         from monai.inferers.utils import sliding_window_inference  # slow to import
 
         together = max(1, VOXELS_PER_BATCH // int(np.prod(self.patch)))
-        network = partial(self.parts.compute, self._mean_of_flips)
+        network = partial(self.parts.compute, self._probabilities)
         found = sliding_window_inference(
             slab, self.patch, together, network, overlap=OVERLAP, mode="gaussian", padding_mode="replicate"
         )

@@ -14,7 +14,7 @@ from slicer.i18n import tr as _
 
 from ActiveSegmentationLib.common.errors import BadInput, JobFailed
 
-TORCH_REQUIREMENT = ">=2.4"
+TORCH_REQUIREMENT = ">=2.6"
 
 LIGHT = ("filelock", "nibabel")
 """Small packages that are needed to create a study or write to it; see ``Resources/requirements.txt``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import struct
 import tokenize
 import zipfile
@@ -52,7 +53,12 @@ def parsing(where: str | Path, message: str, advice: str, *, reason: bool = True
     """
     try:
         with explained(Path(where)):
-            yield
+            try:
+                yield
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise
+                raise ValueError(str(error)) from error  # damage let the parser seek to an impossible place
     except _RAISED_BY_PARSERS as error:
         said = " ".join(str(error).split())[:300]
         text = (

@@ -26,11 +26,12 @@ def cached_embeddings(folder: Path, key: str, compute: Callable[[], np.ndarray])
         BadInput: If the file of the cache is damaged, or the folder cannot be written.
         JobFailed: If the disk is full.
     """
-    path = Path(folder) / f"{key}.npy"
+    path = Path(folder) / f"{key}.npz"  # unlike .npy, with a checksum
     if path.is_file():
-        with parsing(path, "The cached embeddings are damaged.", "Delete this file; it is computed again."):
-            return np.load(path, allow_pickle=False)
+        advice = "Delete this file; it is computed again."
+        with parsing(path, "The cached embeddings are damaged.", advice), np.load(path, allow_pickle=False) as stored:
+            return stored["embeddings"]
     embeddings = np.ascontiguousarray(compute(), dtype=np.float32)
     with atomic_path(path) as temporary:
-        np.save(temporary, embeddings, allow_pickle=False)
+        np.savez(temporary, embeddings=embeddings)
     return embeddings

@@ -166,8 +166,8 @@ def test_a_failed_computation_leaves_no_file(tmp_path):
 
 @pytest.mark.parametrize("content", [b"", b"broken", b"\x93NUMPY\x01\x00"])
 def test_damaged_embeddings_are_refused_by_file(tmp_path, content):
-    (tmp_path / "key.npy").write_bytes(content)
-    with pytest.raises(BadInput, match=r"key\.npy.*damaged"):
+    (tmp_path / "key.npz").write_bytes(content)
+    with pytest.raises(BadInput, match=r"key\.npz.*damaged"):
         cached_embeddings(tmp_path, "key", lambda: np.zeros((1, 1)))
 
 
@@ -186,3 +186,18 @@ def test_diagnostics_measure_cosines_of_pairs():
     pairs = [0, -1, 0]
     assert collapse_diagnostics(x)["cosine"] == pytest.approx(np.mean(pairs))
     assert collapse_diagnostics(x)["deviation"] == pytest.approx(x.std(0).mean())
+
+
+def test_no_flipped_bit_of_cached_embeddings_goes_unnoticed(tmp_path):
+    wanted = cached_embeddings(tmp_path, "key", lambda: np.arange(40, dtype=np.float32).reshape(10, 4))
+    path = tmp_path / "key.npz"
+    content = path.read_bytes()
+    for place in range(len(content)):
+        changed = bytearray(content)
+        changed[place] ^= 1 << place % 8
+        path.write_bytes(changed)
+        try:
+            found = cached_embeddings(tmp_path, "key", lambda: np.zeros((1, 1)))
+        except BadInput:
+            continue
+        assert np.array_equal(found, wanted), place

@@ -50,8 +50,8 @@ class NnunetLearner(SegmentationLearner):
 
     options: ClassVar[type[Settings]] = NnunetOptions
     small: ClassVar[Mapping[str, Any]] = {
-        "steps": 60,
-        "options": {"iterations": 10, "batch_size": 2, "memory": 1.0, "dropout": 0.1, "learning_rate": 0.03},
+        "steps": 30,
+        "options": {"iterations": 5, "batch_size": 2, "memory": 1.0, "dropout": 0.1, "learning_rate": 0.1},
     }
     as_acquired: ClassVar[bool] = True
     configuration: ClassVar[str]

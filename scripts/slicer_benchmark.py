@@ -1,9 +1,11 @@
 """The benchmark of the command line inside Slicer: simulated annotations are drawn and captured as a clinician's are.
 
     Slicer --no-splash --no-main-window --python-script scripts/slicer_benchmark.py -- --cohort C --strategies A,B ...
+    Slicer ... scripts/slicer_benchmark.py -- experiment run gaillochet-main --cohort C --scale small --out DIR
 
-Options, exit codes and numbers are those of ``activesegmentation benchmark``. Without Slicer, run it as ``python
-scripts/slicer_benchmark.py --cohort C ...`` with Slicer's scene from the package ``slicer-core``.
+Options, exit codes and numbers are those of ``activesegmentation benchmark`` and ``activesegmentation experiment run``.
+Without Slicer, run it as ``python scripts/slicer_benchmark.py --cohort C ...`` with Slicer's scene from the package
+``slicer-core``.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ActiveSegmentationLib.cli.command import Options
     from ActiveSegmentationLib.cohort import AnnotationKind, SliceStack
     from ActiveSegmentationLib.experiment import Annotator, BenchmarkOptions
 
@@ -31,10 +34,11 @@ DESCRIPTION = (
 EPILOG = (
     "Exit code 0: done; 1: the work failed; 2: the input cannot be used; 130: interrupted. There is one scene, and "
     "processes cannot share it: --workers must be 1, more are refused with exit code 2. An --out folder of "
-    "'activesegmentation benchmark' with the same options can be continued here, and the other way round."
+    "'activesegmentation benchmark' with the same options can be continued here, and the other way round. "
+    "'experiment run NAME ...' runs a protocol as 'activesegmentation experiment run' does."
 )
 
-PACKAGES = ("click", "dask", "jinja2", "matplotlib", "scikit-image", "tqdm")
+PACKAGES = ("click", "jinja2", "matplotlib", "scikit-image", "tqdm")
 """What a benchmark needs in addition to what the module Active Segmentation installs."""
 
 
@@ -43,7 +47,11 @@ def main(words: Sequence[str]) -> int:
     try:
         if importlib.util.find_spec("ActiveSegmentationLib") is None:
             sys.path.insert(0, str(ROOT))
-        benchmark(words)
+        given = list(words[1:] if words[:1] == ["--"] else words)
+        if given[:2] == ["experiment", "run"]:
+            experiment(given)
+        else:
+            benchmark(given)
         sys.stdout.flush()
     except KeyboardInterrupt:
         print("cancelled: finished work is kept; run the same command to continue.", file=sys.stderr)
@@ -59,25 +67,54 @@ def benchmark(words: Sequence[str]) -> None:
     Raises:
         ActiveSegmentationError: If the input cannot be used, or the work failed.
     """
-    from ActiveSegmentationLib.cli.command import Command, Options
     from ActiveSegmentationLib.cli.experiment_commands import benchmark as plain
     from ActiveSegmentationLib.cli.experiment_commands import benchmark_options, show_outcome
     from ActiveSegmentationLib.cli.options import progress_of
-    from ActiveSegmentationLib.common.errors import BadInput
     from ActiveSegmentationLib.experiment import run_benchmark
 
-    command = Command(PROGRAM, params=plain.params, help=DESCRIPTION, epilog=EPILOG)
-    given = list(words[1:] if words[:1] == ["--"] else words)
-    parsed = Options(**command.make_context(PROGRAM, given).params)
-    if parsed.workers > 1:
-        advice = "Use --workers 1, or the plain command, whose numbers are the same."
-        raise BadInput("Several processes cannot draw into one scene.", where="workers", advice=advice)
-    provideScene()
+    parsed = parse(PROGRAM, plain.params, words)
     with closing(progress_of(parsed)) as progress:
         options = benchmark_options(parsed, progress)
         options = replace(options, command=" ".join([PROGRAM, *words]))
         outcome = run_benchmark(options, progress, annotator=annotatorFactory(options))
     show_outcome(outcome, parsed)
+
+
+def experiment(words: Sequence[str]) -> None:
+    """Run a protocol and print its outcome; the words begin with ``experiment run``.
+
+    Raises:
+        ActiveSegmentationError: If the input cannot be used, or the work failed.
+    """
+    from ActiveSegmentationLib.cli.experiment_commands import show_outcome
+    from ActiveSegmentationLib.cli.options import progress_of
+    from ActiveSegmentationLib.cli.protocol_commands import experiment_options, run_protocol
+    from ActiveSegmentationLib.experiment import run_experiment
+
+    parsed = parse(f"{PROGRAM} experiment run", run_protocol.params, words[2:])
+    with closing(progress_of(parsed)) as progress:
+        options = experiment_options(parsed, progress)
+        options = replace(options, command=" ".join([PROGRAM, *words]))
+        outcome = run_experiment(options, progress, annotator_of=annotatorFactory)
+    show_outcome(outcome, parsed)
+
+
+def parse(name: str, params: list[Any], words: Sequence[str]) -> Options:
+    """The options of a command, in a scene; several processes are refused.
+
+    Raises:
+        BadInput: If other processes would have to draw.
+    """
+    from ActiveSegmentationLib.cli.command import Command, Options
+    from ActiveSegmentationLib.common.errors import BadInput
+
+    command = Command(name, params=params, help=DESCRIPTION, epilog=EPILOG)
+    parsed = Options(**command.make_context(name, list(words)).params)
+    if parsed.workers > 1 or parsed.scheduler or parsed.cluster:
+        advice = "Use --workers 1, or the plain command, whose numbers are the same."
+        raise BadInput("Several processes cannot draw into one scene.", where="workers", advice=advice)
+    provideScene()
+    return parsed
 
 
 def annotatorFactory(options: BenchmarkOptions) -> Callable[[SliceStack, AnnotationKind], Annotator]:

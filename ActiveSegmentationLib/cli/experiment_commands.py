@@ -11,7 +11,7 @@ import click
 
 from ActiveSegmentationLib.cli import options as shared
 from ActiveSegmentationLib.cli import settings_options
-from ActiveSegmentationLib.cli.command import PROGRAM, Options, command, option, say
+from ActiveSegmentationLib.cli.command import PROGRAM, Options, command, option, say, together
 from ActiveSegmentationLib.cli.next_steps import command_line
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.progress import TqdmProgress
@@ -19,7 +19,7 @@ from ActiveSegmentationLib.common.progress import TqdmProgress
 if TYPE_CHECKING:
     from ActiveSegmentationLib.cohort import Cohort
     from ActiveSegmentationLib.evaluation import CostModel
-    from ActiveSegmentationLib.experiment import BenchmarkOptions, Outcome
+    from ActiveSegmentationLib.experiment import BenchmarkOptions, Outcome, Workers
 
 
 time_from = option(
@@ -28,6 +28,32 @@ time_from = option(
     metavar="STUDY",
     help="study whose annotations say how many seconds a slice takes, for tables and figures over time",
 )
+
+
+workers = together(
+    option("--workers", type=shared.POSITIVE, default=1, metavar="N", help="runs at a time"),
+    option(
+        "--scheduler",
+        metavar="tcp://HOST:PORT",
+        help="compute on the workers of this Dask scheduler, as many as it has",
+    ),
+    option(
+        "--cluster",
+        metavar="QUEUE",
+        help="compute on --workers workers that this job queue starts: slurm, pbs, sge, lsf, htcondor, moab or oar",
+    ),
+)
+
+
+def workers_of(options: Options) -> Workers:
+    """Who computes.
+
+    Raises:
+        BadInput: If the options do not go together.
+    """
+    from ActiveSegmentationLib.experiment import Workers
+
+    return Workers(options.workers, options.scheduler or "", options.cluster or "")
 
 
 @command("benchmark")
@@ -80,7 +106,7 @@ time_from = option(
 @option("--metrics", default="dice,hd95", metavar="A,B", help="dice, dice2d, hd95, msd")
 @shared.absent
 @shared.label_names
-@option("--workers", type=shared.POSITIVE, default=1, metavar="N", help="runs at a time")
+@workers
 @shared.annotation_kind(default="mask")
 @shared.cohort_reading
 @shared.unit
@@ -158,7 +184,7 @@ def benchmark_options(options: Options, progress: TqdmProgress) -> BenchmarkOpti
         upper_bound=options.upper_bound,
         costs=costs_of(options),
         settings=settings,
-        workers=options.workers,
+        workers=workers_of(options),
         device=options.device,
         command=" ".join([PROGRAM, *sys.argv[1:]]),
     )

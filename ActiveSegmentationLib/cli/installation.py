@@ -18,7 +18,6 @@ from ActiveSegmentationLib.loop import versions
 
 NEEDED_FOR = {
     "click": "the command line",
-    "dask": "preparing slices and running benchmarks in parallel",
     "filelock": "locking studies",
     "jinja2": "the report of a benchmark",
     "matplotlib": "the pictures of a benchmark",
@@ -38,7 +37,11 @@ NEEDED_FOR = {
 }
 """The packages that ``pyproject.toml`` requires, and what they are needed for."""
 
-OPTIONAL = {"highdicom": "reading DICOM segmentations (SEG)"}
+OPTIONAL = {
+    "highdicom": "reading DICOM segmentations (SEG)",
+    "distributed": "experiments on a cluster",
+    "dask-jobqueue": "experiments on a job queue",
+}
 
 NVIDIA_QUERY = ("--query-gpu=name,memory.total", "--format=csv,noheader,nounits")
 

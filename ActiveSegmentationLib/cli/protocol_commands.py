@@ -10,7 +10,14 @@ import click
 
 from ActiveSegmentationLib.cli import options as shared
 from ActiveSegmentationLib.cli.command import PROGRAM, SETTINGS, SUMMARIES, Context, Help, Options, command, option, say
-from ActiveSegmentationLib.cli.experiment_commands import costs_of, scorable, show_outcome, time_from
+from ActiveSegmentationLib.cli.experiment_commands import (
+    costs_of,
+    scorable,
+    show_outcome,
+    time_from,
+    workers,
+    workers_of,
+)
 from ActiveSegmentationLib.cli.next_steps import command_line
 from ActiveSegmentationLib.common.progress import TqdmProgress
 
@@ -108,7 +115,7 @@ def show_protocol(options: Options) -> str:
 )
 @time_from
 @shared.label_names
-@option("--workers", type=shared.POSITIVE, default=1, metavar="N", help="runs at a time")
+@workers
 @shared.cohort_reading
 @shared.device
 def run_protocol(options: Options) -> str:
@@ -116,12 +123,12 @@ def run_protocol(options: Options) -> str:
     from ActiveSegmentationLib.experiment import run_experiment
 
     with closing(shared.progress_of(options)) as progress:
-        outcome = run_experiment(_experiment_options(options, progress), progress)
+        outcome = run_experiment(experiment_options(options, progress), progress)
     show_outcome(outcome, options)
     return f"open {outcome.report} in a browser; every arm has a report of its own under {options.out / 'arms'}."
 
 
-def _experiment_options(options: Options, progress: TqdmProgress) -> ExperimentOptions:
+def experiment_options(options: Options, progress: TqdmProgress) -> ExperimentOptions:
     """How the protocol is run.
 
     Raises:
@@ -144,7 +151,7 @@ def _experiment_options(options: Options, progress: TqdmProgress) -> ExperimentO
         labels=options.labels,
         initial_sets=options.initial_sets,
         costs=costs_of(options),
-        workers=options.workers,
+        workers=workers_of(options),
         device=options.device,
         command=" ".join([PROGRAM, *sys.argv[1:]]),
     )

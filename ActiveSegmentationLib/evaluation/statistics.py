@@ -83,14 +83,14 @@ def mean_without_nan(values: np.ndarray, axis: int | tuple[int, ...] | None = No
 def bootstrap_standard_error(
     scores: np.ndarray, *, groups: Sequence[str] | None = None, resamples: int = RESAMPLES, seed: int = 0
 ) -> float:
-    """Bootstrap standard error of the mean score over test volumes or slices (Vepa 2024, which reports twice this).
+    """Bootstrap standard error of the mean score over test volumes (Vepa 2024, which reports twice this).
 
     The scores of an item are first averaged over the seeds. Then items are drawn with replacement, and the standard
-    deviation of the means of the draws is the standard error (Vepa 2024, Appendix D, draws volumes or slices). With
-    ``groups``, whole groups are drawn, because items of one patient do not vary independently.
+    deviation of the means of the draws is the standard error (Vepa 2024, Appendix D). With ``groups``, whole groups are
+    drawn, because items of one patient do not vary independently; slices of a volume do so even less.
 
     Args:
-        scores: (seeds, items) float; an item is a volume or a slice.
+        scores: (seeds, items) float; an item is a volume.
         groups: (items,) the group of each item, for example its patient. Default: each item is drawn by itself.
         resamples: Number of draws.
         seed: Seed of the draws.

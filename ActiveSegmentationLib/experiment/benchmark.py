@@ -8,7 +8,7 @@ import datetime
 import io
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,16 +21,24 @@ from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.durability import sweep_tree
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained, read_json, write_json, write_text
-from ActiveSegmentationLib.common.progress import Progress, or_silent
+from ActiveSegmentationLib.common.progress import Progress
 from ActiveSegmentationLib.common.text import counted
 from ActiveSegmentationLib.evaluation import UPPER_BOUND, RequestRow, ResultRow, write_requests_csv, write_results_csv
 from ActiveSegmentationLib.experiment.annotators import Annotator, OracleAnnotator
 from ActiveSegmentationLib.experiment.design import Design, RunContext
-from ActiveSegmentationLib.experiment.duration import Remaining, duration_text, measure_speed
+from ActiveSegmentationLib.experiment.duration import duration_text, measure_speed
+from ActiveSegmentationLib.experiment.jobs import EmbeddingJob, FirstRound
 from ActiveSegmentationLib.experiment.run import PROGRAMS, Run
-from ActiveSegmentationLib.experiment.sweep import execute_in_processes
 from ActiveSegmentationLib.experiment.upper_bound import UpperBound
-from ActiveSegmentationLib.loop import Embeddings, LoopSettings, describe_device, is_learned, versions
+from ActiveSegmentationLib.experiment.workers import Workers
+from ActiveSegmentationLib.loop import (
+    Embeddings,
+    LoopSettings,
+    describe_device,
+    is_learned,
+    resolve_device,
+    versions,
+)
 
 AnnotatorFactory = Callable[[SliceStack, AnnotationKind], Annotator]
 """Makes the annotator of an experiment."""
@@ -74,7 +82,7 @@ class Benchmark:
         out: Output folder.
         plan: The runs.
         stack: The cohort's slices with their reference labels.
-        device: PyTorch device.
+        device: PyTorch device, or "auto" for the one of the computer that computes.
         annotator: Makes the annotator. Default: an oracle that answers from the reference labels.
     """
 
@@ -84,34 +92,22 @@ class Benchmark:
         self.out, self.plan, self.stack, self.device = out, plan, stack, device
         self._annotator = annotator
 
-    def execute(self, *, workers: int = 1, progress: Progress | None = None) -> None:
-        """Run the remaining rounds, and write the tables.
-
-        Args:
-            workers: Number of runs at a time; with more than one, each run has its own process.
-            progress: Progress reporter. Default: reports nothing.
+    @contextlib.contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Hold the folder, which no other process may use meanwhile, and record what is computed in it.
 
         Raises:
             BadInput: If the folder holds an experiment of another design, or another process works in it.
         """
-        progress = or_silent(progress)
         for strategy in self.plan.strategies:
             create_strategy(strategy)  # refuse a wrong name before hours of work
         with self._lock():
             self._settle_design()
-            runs = [self.run(*pair) for pair in self._pending()]
-            self._report_duration(runs, workers, progress)
-            self._train_networks(progress)
-            remaining = Remaining(sum(run.rounds - run.finished_rounds() for run in runs), progress)
-            if workers > 1 and len(runs) > 1:
-                execute_in_processes(runs, workers, progress)
-            else:
-                for run in runs:
-                    run.execute(progress, remaining.finished)
-            self.write_tables()
+            yield
 
-    def _report_duration(self, runs: Sequence[Run], workers: int, progress: Progress) -> None:
+    def report_duration(self, workers: Workers, progress: Progress) -> None:
         """Report how long the runs will take; a first round that several runs share is computed once."""
+        runs = self.pending_runs()
         rounds = sum(run.rounds - run.finished_rounds() for run in runs)
         if not rounds:
             return
@@ -119,16 +115,20 @@ class Benchmark:
             own = [run for run in runs if not isinstance(run, UpperBound)]
             beginning = [run.seed for run in own if not run.finished_rounds()]
             rounds -= len(beginning) - len(set(beginning))
-        at_once = min(workers, len(runs))
-        to_compute = f"{counted(len(runs), 'run')} with {counted(rounds, 'round')} to compute, {at_once} at a time"
-        speed = measure_speed(self.plan.design, self.stack, self.device)
+        to_compute = f"{counted(len(runs), 'run')} with {counted(rounds, 'round')} to compute"
+        if workers.remote:
+            progress.message(f"{to_compute} on a cluster.")
+            return
+        at_once = min(workers.count, len(runs))
+        speed = measure_speed(self.plan.design, self.stack, resolve_device(self.device))
         if speed is None:
-            progress.message(f"{to_compute}. How long that takes shows after the first round.")
+            progress.message(f"{to_compute}, {at_once} at a time. How long that takes shows after the first round.")
             return
         seconds = speed.round_seconds(self.plan.design)
         progress.message(
-            f"{to_compute}: about {duration_text(seconds * rounds / at_once)} on {describe_device(self.device)}, by "
-            "the time of a few steps on this machine. Dropout passes, gradients and learned networks come on top."
+            f"{to_compute}, {at_once} at a time: about {duration_text(seconds * rounds / at_once)} on "
+            f"{describe_device(resolve_device(self.device))}, by the time of a few steps on this machine. Dropout "
+            "passes, gradients and learned networks come on top."
         )
 
     def run(self, strategy: str, seed: int) -> Run:
@@ -137,6 +137,10 @@ class Benchmark:
         annotator = self._annotator(self.stack, self.plan.design.annotation)
         context = RunContext(self.plan.design, self.stack, annotator, self.out / "cache", self.device)
         return UpperBound(folder, seed, context) if strategy == UPPER_BOUND else Run(folder, strategy, seed, context)
+
+    def compute(self) -> Compute:
+        """The device of this computer, for pictures."""
+        return Compute(resolve_device(self.device))
 
     def settings_of_seed(self, seed: int) -> LoopSettings:
         """The settings of the loop with which learned networks of a seed are trained."""
@@ -170,10 +174,35 @@ class Benchmark:
         writer.writerows(timings)
         write_text(self.out / "timings.csv", text.getvalue())
 
-    def _pending(self) -> list[tuple[str, int]]:
+    def pending_runs(self) -> list[Run]:
         """The runs that have rounds to do."""
-        runs = {pair: self.run(*pair) for pair in self.plan.pairs()}
-        return [pair for pair, run in runs.items() if run.finished_rounds() < run.rounds]
+        runs = [self.run(*pair) for pair in self.plan.pairs()]
+        return [run for run in runs if run.finished_rounds() < run.rounds]
+
+    def first_rounds(self) -> list[FirstRound]:
+        """The first rounds that runs of the same seed share, as jobs; none where every run has its own."""
+        if not self.plan.design.shares_first_round:
+            return []
+        own = [run for run in reversed(self.pending_runs()) if not isinstance(run, UpperBound)]
+        return [FirstRound(run) for run in {run.seed: run for run in own}.values() if not run.finished_rounds()]
+
+    def networks(self) -> list[EmbeddingJob]:
+        """The trainings of learned metrics and autoencoders, one per kind and seed, before runs need them."""
+        kinds = self.learned_kinds()
+        return [EmbeddingJob(self._embeddings(seed), kind) for seed in self._pending_seeds() for kind in kinds]
+
+    def embedding_parts(self) -> list[EmbeddingJob]:
+        """The embeddings of large cohorts in parts; none where it is one part, which the first run computes."""
+        jobs = self.networks()
+        parts = range(jobs[0].embeddings.parts) if jobs else range(0)
+        return [replace(job, part=part) for job in jobs for part in parts if len(parts) > 1]
+
+    def _pending_seeds(self) -> list[int]:
+        return sorted({run.seed for run in self.pending_runs()})
+
+    def _embeddings(self, seed: int) -> Embeddings:
+        rows, settings = self.plan.design.rows[Role.POOL], self.settings_of_seed(seed)
+        return Embeddings(self.stack, rows, settings, self.out / "cache", Compute(self.device))
 
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:
@@ -222,28 +251,22 @@ class Benchmark:
             "strategies": list(self.plan.strategies),
             "seeds": list(self.plan.seeds),
             **({"upper bound": True} if self.plan.upper_bound else {}),
-            "sessions": [*sessions, *([self._session()] if self._pending() else [])],
+            "sessions": [*sessions, *([self._session()] if self.pending_runs() else [])],
         }
         write_json(path, record)
 
     def _session(self) -> dict[str, Any]:
         started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        return {"started": started, "versions": versions(), "device": describe_device(self.device)}
+        return {"started": started, "versions": versions(), "device": self._device_text()}
+
+    def _device_text(self) -> str:
+        return "the workers' own" if self.device == "auto" else describe_device(self.device)
 
     def learned_kinds(self) -> list[str]:
         """Kinds of embedding of these strategies whose network is trained once for each seed."""
         strategies = [*self.plan.strategies, *filter(None, [self.plan.design.initial])]
         kinds = {kind for name in strategies for kind in create_strategy(name).embeddings}
         return sorted(filter(is_learned, kinds))
-
-    def _train_networks(self, progress: Progress) -> None:
-        """Train each learned metric and autoencoder once per seed, before several runs need it at the same time."""
-        design, compute = self.plan.design, Compute(self.device, progress=progress)
-        for seed in sorted({seed for _, seed in self._pending()}):
-            settings = self.settings_of_seed(seed)
-            embeddings = Embeddings(self.stack, design.rows[Role.POOL], settings, self.out / "cache", compute)
-            for kind in self.learned_kinds():
-                embeddings.network(kind)
 
 
 def _file_name(strategy: str) -> str:

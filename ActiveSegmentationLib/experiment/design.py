@@ -111,7 +111,7 @@ class RunContext:
         stack: The cohort's slices with their reference labels.
         annotator: Answers the requests.
         cache: Folder of learned networks and embeddings, shared by all runs.
-        device: PyTorch device.
+        device: PyTorch device, or "auto" for the one of the computer that computes.
     """
 
     design: Design

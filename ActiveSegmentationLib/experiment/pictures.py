@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ActiveSegmentationLib.cohort import AnnotationKind, Role, SliceId
-from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.files import explained, write_bytes
 from ActiveSegmentationLib.common.seeds import generator
 from ActiveSegmentationLib.evaluation import (
@@ -151,7 +150,7 @@ def cluster_maps(benchmark: Benchmark) -> tuple[ClusterMap, ...]:
     rows = design.rows[Role.POOL]
     chosen = np.sort(generator(0, "map of slices").permutation(rows)[:MOST_POINTS])
     settings = benchmark.settings_of_seed(seed)
-    embeddings = Embeddings(benchmark.stack, rows, settings, benchmark.out / "cache", Compute(benchmark.device))
+    embeddings = Embeddings(benchmark.stack, rows, settings, benchmark.out / "cache", benchmark.compute())
     embedders = embeddings.embedders(None, benchmark.learned_kinds())
     return tuple(cluster_map(kind, np.asarray(embedders[kind](chosen))) for kind in benchmark.learned_kinds())
 

@@ -19,6 +19,7 @@ from ActiveSegmentationLib.experiment.protocol import parse_rounds
 from ActiveSegmentationLib.experiment.protocol_files import Protocol
 from ActiveSegmentationLib.experiment.protocol_settings import ArmSettings
 from ActiveSegmentationLib.experiment.service import BenchmarkOptions, with_test_part
+from ActiveSegmentationLib.experiment.workers import Workers
 from ActiveSegmentationLib.loop import LoopSettings, model_abilities
 from ActiveSegmentationLib.segmentation import TrainingSettings, check_learner, training_for
 
@@ -37,7 +38,7 @@ class ExperimentOptions:
         labels: "1=NAME,2=NAME", or None for the cohort's own.
         initial_sets: Table with the first round's slices of each seed, instead of what the protocol says.
         costs: Seconds for annotating a slice.
-        workers: Number of runs at a time.
+        workers: Who computes, and how many runs at a time.
         device: "auto" or a PyTorch device.
         command: The command as it was typed, for the report.
     """
@@ -51,7 +52,7 @@ class ExperimentOptions:
     labels: str | None = None
     initial_sets: Path | None = None
     costs: CostModel = field(default_factory=CostModel)
-    workers: int = 1
+    workers: Workers = field(default_factory=Workers)
     device: str = "auto"
     command: str = ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +22,8 @@ from ActiveSegmentationLib.evaluation import (
     write_requests_csv,
     write_results_csv,
 )
+from ActiveSegmentationLib.experiment.annotators import OracleAnnotator
+from ActiveSegmentationLib.experiment.benchmark import AnnotatorFactory, Benchmark
 from ActiveSegmentationLib.experiment.measurements import Findings, findings_of, measurement_tables
 from ActiveSegmentationLib.experiment.pictures import write_figures
 from ActiveSegmentationLib.experiment.protocol_arms import (
@@ -32,14 +35,20 @@ from ActiveSegmentationLib.experiment.protocol_arms import (
 )
 from ActiveSegmentationLib.experiment.protocol_text import difference_lines
 from ActiveSegmentationLib.experiment.reporting import Outcome, with_pictures, write_outcome
-from ActiveSegmentationLib.experiment.service import check_request, make_benchmark
+from ActiveSegmentationLib.experiment.service import BenchmarkOptions, check_request, make_benchmark
+from ActiveSegmentationLib.experiment.sweep import execute_benchmarks
 from ActiveSegmentationLib.loop import versions
 
 RECORD = "experiment.json"
 """File in the folder of the results that says which protocol made them."""
 
 
-def run_experiment(options: ExperimentOptions, progress: Progress | None = None) -> Outcome:
+def run_experiment(
+    options: ExperimentOptions,
+    progress: Progress | None = None,
+    *,
+    annotator_of: Callable[[BenchmarkOptions], AnnotatorFactory] | None = None,
+) -> Outcome:
     """Run a protocol, or resume an interrupted run, and write its tables, figures and report.
 
     Every part (an arm, and within it every repetition) is a benchmark in a folder of its own under ``arms``, with a
@@ -49,6 +58,7 @@ def run_experiment(options: ExperimentOptions, progress: Progress | None = None)
     Args:
         options: How the protocol is run.
         progress: Progress reporter. Default: reports nothing.
+        annotator_of: What makes the annotators of a part. Default: oracles that answer from the reference labels.
 
     Raises:
         BadInput: If a learner is missing, a setting cannot be used, the cohort does not fit, or the folder holds the
@@ -62,18 +72,29 @@ def run_experiment(options: ExperimentOptions, progress: Progress | None = None)
     _settle(options)
     parts = [part for name, arm in arms.items() for part in parts_of(options, name, arm, progress)]
     found = Findings()
-    for number, part in enumerate(parts, start=1):
-        if len(parts) > 1:
-            words = f"{part.arm}, {part.name}" if part.name else part.arm
-            progress.message(f"Part {number} of {counted(len(parts), 'part')}: {words}.")
-        benchmark = make_benchmark(part.options, progress)
-        benchmark.execute(workers=options.workers, progress=progress)
-        own = with_pictures(findings_of(benchmark), benchmark)
-        write_outcome(benchmark, command=options.command, costs=options.costs, found=own)
-        if _first_seed(part, parts) > 0:  # the pictures of one repetition are enough
-            own = replace(own, maps=(), agreements=())
-        found += own.renamed(_label(options, part, len(arms)), _first_seed(part, parts))
+    for together in [[part] for part in parts] if options.workers.alone else [parts]:
+        benchmarks = [_benchmark(part, parts, annotator_of, progress) for part in together]
+        execute_benchmarks(benchmarks, options.workers, progress)
+        for part, benchmark in zip(together, benchmarks, strict=True):
+            own = with_pictures(findings_of(benchmark), benchmark)
+            write_outcome(benchmark, command=options.command, costs=options.costs, found=own)
+            if _first_seed(part, parts) > 0:  # the pictures of one repetition are enough
+                own = replace(own, maps=(), agreements=())
+            found += own.renamed(_label(options, part, len(arms)), _first_seed(part, parts))
     return _write(options, found)
+
+
+def _benchmark(
+    part: Part,
+    parts: list[Part],
+    annotator_of: Callable[[BenchmarkOptions], AnnotatorFactory] | None,
+    progress: Progress,
+) -> Benchmark:
+    if len(parts) > 1:
+        words = f"{part.arm}, {part.name}" if part.name else part.arm
+        progress.message(f"Part {parts.index(part) + 1} of {counted(len(parts), 'part')}: {words}.")
+    annotator = OracleAnnotator if annotator_of is None else annotator_of(part.options)
+    return make_benchmark(part.options, progress, annotator=annotator)
 
 
 def _rounds(rounds: tuple[int | str, ...]) -> str:

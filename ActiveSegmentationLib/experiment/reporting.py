@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from ActiveSegmentationLib.cohort import BACKGROUND, IGNORE_LABEL, AnnotationKind, Role, SliceId
-from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.files import hash_json, read_json, write_bytes
 from ActiveSegmentationLib.evaluation import (
     CostModel,
@@ -185,7 +184,7 @@ def _predictions(benchmark: Benchmark, results: Sequence[ResultRow]) -> list[Pic
         truth = benchmark.stack.truth(volume_id, AnnotationKind.MASK)
         assert truth is not None  # it was scored
         predicted = predict_volume(
-            model, benchmark.stack, volume_id, keep_probabilities=False, compute=Compute(benchmark.device)
+            model, benchmark.stack, volume_id, keep_probabilities=False, compute=benchmark.compute()
         )
         labels = benchmark.plan.design.labels.to_values(predicted.labels)
         index = int(((truth != BACKGROUND) & (truth != IGNORE_LABEL)).sum(axis=(1, 2)).argmax())

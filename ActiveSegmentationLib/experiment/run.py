@@ -31,6 +31,7 @@ from ActiveSegmentationLib.loop import (
     describe_device,
     evaluate_volumes,
     pool_statistics,
+    resolve_device,
     settings_for,
     suggest,
     train,
@@ -76,16 +77,23 @@ class Run:
             count += 1
         return count
 
-    def execute(self, progress: Progress | None = None, finished: Callable[[], None] | None = None) -> None:
+    def execute(
+        self,
+        progress: Progress | None = None,
+        finished: Callable[[], None] | None = None,
+        *,
+        until: int | None = None,
+    ) -> None:
         """Run the remaining rounds.
 
         Args:
             progress: Progress reporter.
             finished: Called after each of these rounds.
+            until: Last round to do. Default: all.
         """
         progress = _Titled(or_silent(progress))
         annotations: dict[SliceId, SliceAnnotation] = {}
-        for number, target in enumerate(self._design.rounds, start=1):
+        for number, target in enumerate(self._design.rounds[:until], start=1):
             if not self._round_file(number).is_file():
                 progress.title = f"{self.strategy}, seed {self.seed}, round {number} of {self.rounds}"
                 if number == 1 and self._design.shares_first_round:
@@ -149,7 +157,8 @@ class Run:
     def _do_round(
         self, number: int, target: int, annotations: dict[SliceId, SliceAnnotation], progress: Progress
     ) -> None:
-        compute = Compute(self._device, progress=progress)
+        device = resolve_device(self._device)  # here, because a worker may have another one than who started it
+        compute = Compute(device, progress=progress)
         started = time.perf_counter()
         requests = self._choose(number, target - len(annotations), annotations, compute)
         chosen = time.perf_counter()
@@ -170,7 +179,7 @@ class Run:
             **decided_settings(model, self._settings),
             **measured,
             "versions": versions(),
-            "device": describe_device(self._device),
+            "device": describe_device(device),
             "seconds": {
                 "choosing": round(chosen - started, 3),
                 "training": round(trained - chosen, 3),

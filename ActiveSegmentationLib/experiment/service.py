@@ -22,6 +22,8 @@ from ActiveSegmentationLib.experiment.design import Design, Scored
 from ActiveSegmentationLib.experiment.initial_sets import read_initial_sets
 from ActiveSegmentationLib.experiment.protocol import check_rounds, parse_rounds
 from ActiveSegmentationLib.experiment.reporting import Outcome, write_outcome
+from ActiveSegmentationLib.experiment.sweep import execute_benchmarks
+from ActiveSegmentationLib.experiment.workers import Workers
 from ActiveSegmentationLib.loop import (
     LoopSettings,
     model_abilities,
@@ -66,7 +68,7 @@ class BenchmarkOptions:
         upper_bound: Whether a model is also trained on the whole pool for every seed.
         costs: Seconds for annotating a slice, for the time axis.
         settings: Settings of the loop.
-        workers: Number of runs at a time.
+        workers: Who computes, and how many runs at a time.
         device: "auto" or a PyTorch device.
         command: The command as it was typed, for the report.
         stacks: Folder of prepared slices, which several benchmarks may share. Default: in ``out``.
@@ -94,7 +96,7 @@ class BenchmarkOptions:
     upper_bound: bool = False
     costs: CostModel = field(default_factory=CostModel)
     settings: LoopSettings = field(default_factory=LoopSettings)
-    workers: int = 1
+    workers: Workers = field(default_factory=Workers)
     device: str = "auto"
     command: str = ""
     stacks: Path | None = None
@@ -140,7 +142,7 @@ def run_benchmark(
         >>> print(outcome.table)
     """
     benchmark = make_benchmark(options, progress, annotator=annotator)
-    benchmark.execute(workers=options.workers, progress=progress)
+    execute_benchmarks([benchmark], options.workers, progress)
     return write_outcome(benchmark, command=options.command, costs=options.costs)
 
 
@@ -159,7 +161,8 @@ def make_benchmark(
     check_learner(options.settings.training, options.annotation)
     for name in (*options.strategies, *filter(None, [options.initial])):
         require_usable(name, _situation(options))
-    device = resolve_device(options.device)
+    # a worker of a cluster may have another device than this computer
+    device = options.device if options.workers.remote else resolve_device(options.device)
     cohort = with_test_part(options.cohort, progress)
     require_validation(options.settings.training, cohort)
     rounds = parse_rounds(options.rounds, sum(v.slice_count for v in cohort.volumes if v.role == Role.POOL))
@@ -293,7 +296,7 @@ def demo_options(
         initial="",
         metrics=("dice",),
         settings=settings,
-        workers=min(2, os.cpu_count() or 1),
+        workers=Workers(min(2, os.cpu_count() or 1)),
         device=device,
         command="activesegmentation demo",
     )

@@ -13,6 +13,7 @@ from ActiveSegmentationLib.acquisition.round_inputs import Embedder
 from ActiveSegmentationLib.cohort import SliceStack
 from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.files import hash_json, read_json, write_json
+from ActiveSegmentationLib.common.progress import Progress, or_silent
 from ActiveSegmentationLib.embedding import (
     EMBEDDING_PRESETS,
     INFO_VAE_PRESETS,
@@ -28,6 +29,7 @@ from ActiveSegmentationLib.embedding import (
     train_encoder,
     train_info_vae,
 )
+from ActiveSegmentationLib.loop.device import resolve_device
 from ActiveSegmentationLib.loop.settings import LoopSettings
 from ActiveSegmentationLib.segmentation import Ensemble
 
@@ -38,6 +40,10 @@ LEARNED = (
     *(f"infovae:{name}" for name in INFO_VAE_PRESETS),
 )
 """Kinds of embedding whose network is trained once per cohort; "learned" takes free weights of the losses as well."""
+
+
+PART = 1 << 16
+"""Slices that are embedded at a time and kept on disk; a multiple of the batches, so that these stay the same."""
 
 
 def is_learned(kind: str) -> bool:
@@ -77,11 +83,8 @@ class Embeddings:
                 weights of the losses, "learned:NAME" for those that ``named_settings`` gives for the name, "infovae"
                 and "infovae:PRESET" for the autoencoder.
         """
-        chosen = self._network_settings(kind)
-        folder = self.cache / ("autoencoders" if isinstance(chosen, InfoVaeSettings) else "encoders")
-        stack = self.stack
-        name = hash_json([chosen.to_json(), self.settings.seed, stack.channels, stack.settings.to_json()])[:24]
-        pointer = folder / f"cohort-{name}.json"
+        chosen, pointer = self._network_settings(kind), self._pointer(kind)
+        folder = pointer.parent
         if pointer.is_file():
             known = read_json(pointer)
             self._report_reuse(known["slices"], folder)
@@ -90,6 +93,17 @@ class Embeddings:
         trained = self._train(chosen, folder)
         write_json(pointer, {"key": trained.key, "slices": len(self.rows)})
         return trained
+
+    def is_trained(self, kind: str) -> bool:
+        """Whether the network of an embedding is on disk."""
+        return self._pointer(kind).is_file()
+
+    def _pointer(self, kind: str) -> Path:
+        """File that names the cohort's network of these settings."""
+        chosen, stack = self._network_settings(kind), self.stack
+        folder = self.cache / ("autoencoders" if isinstance(chosen, InfoVaeSettings) else "encoders")
+        name = hash_json([chosen.to_json(), self.settings.seed, stack.channels, stack.settings.to_json()])[:24]
+        return folder / f"cohort-{name}.json"
 
     def embedders(self, model: Ensemble | None, kinds: Sequence[str] = ()) -> dict[str, Embedder]:
         """A function for every kind of embedding that is available now.
@@ -106,15 +120,41 @@ class Embeddings:
         return found
 
     def _learned(self, kind: str, wanted: np.ndarray) -> np.ndarray:
-        network = self.network(kind)
-        self.keys[kind] = network.key
-        stack = self.stack
-        everything = cached_embeddings(
-            self.cache / "embeddings",
-            f"{network.key}-{stack.key}",
-            lambda: network.embed(stack, np.arange(len(stack)), self.compute),
-        )
-        return everything[wanted]
+        self.keys[kind] = self.network(kind).key
+        return np.concatenate([self.embed_part(kind, part) for part in range(self.parts)])[wanted]
+
+    @property
+    def parts(self) -> int:
+        """Number of parts in which the cohort is embedded."""
+        return -(-len(self.stack) // PART)
+
+    def embed_part(self, kind: str, part: int) -> np.ndarray:
+        """Embeddings of a part of the cohort, (n, d) float32: from disk, or computed and kept there.
+
+        Args:
+            kind: A kind for which ``is_learned`` is true.
+            part: Number of the part, from 0; each has ``PART`` slices, the last one the rest.
+        """
+        network, stack = self.network(kind), self.stack
+        rows = np.arange(part * PART, min((part + 1) * PART, len(stack)))
+        name = self._part_name(network.key, part)
+        return cached_embeddings(self.cache / "embeddings", name, lambda: network.embed(stack, rows, self.compute))
+
+    def is_embedded(self, kind: str, part: int) -> bool:
+        """Whether the embeddings of a part are on disk."""
+        if not self.is_trained(kind):
+            return False
+        name = self._part_name(read_json(self._pointer(kind))["key"], part)
+        return (self.cache / "embeddings" / f"{name}.npy").is_file()
+
+    def _part_name(self, key: str, part: int) -> str:
+        name = f"{key}-{self.stack.key}"
+        return name if self.parts == 1 else f"{name}-part{part + 1}of{self.parts}"
+
+    def reporting_to(self, progress: Progress | None) -> Embeddings:
+        """The same embeddings with another progress reporter, on the device of the computer that computes."""
+        device = resolve_device(self.compute.device)
+        return replace(self, compute=replace(self.compute, device=device, progress=or_silent(progress)))
 
     def _network_settings(self, kind: str) -> EmbeddingSettings | InfoVaeSettings:
         head, _, preset = kind.partition(":")

@@ -10,7 +10,7 @@ from ActiveSegmentationLib.cohort import AnnotationKind
 from ActiveSegmentationLib.cohort.io import read_labels
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import read_json, write_json
-from ActiveSegmentationLib.experiment import benchmark, run, run_benchmark
+from ActiveSegmentationLib.experiment import Workers, benchmark, run, run_benchmark
 
 
 def rows_of(path) -> list[dict[str, str]]:
@@ -70,7 +70,7 @@ def test_a_folder_of_an_older_version_keeps_what_it_said(make_options):
 
 def test_runs_in_processes_show_their_rounds_and_keep_their_messages(make_options, listener):
     labels = "1=RV,2=MYO,3=LV,9=nowhere"
-    options = make_options(rounds="1,2,4", strategies=("random", "strided"), workers=2, labels=labels)
+    options = make_options(rounds="1,2,4", strategies=("random", "strided"), workers=Workers(2), labels=labels)
     run_benchmark(options, listener)
     rounds = [(done, total) for stage, done, total in listener.shown if stage == "Rounds of 2 runs"]
     assert rounds[0] == (0, 6)
@@ -84,7 +84,7 @@ def test_runs_in_processes_show_their_rounds_and_keep_their_messages(make_option
 
 
 def test_rounds_done_before_do_not_count_as_fast(make_options, listener):
-    options = make_options(strategies=("random", "strided"), workers=2)
+    options = make_options(strategies=("random", "strided"), workers=Workers(2))
     run_benchmark(options)
     for name in ("random", "strided"):
         (options.out / "runs" / f"{name}-seed0" / "round-2.json").unlink()

@@ -100,6 +100,44 @@ def test_requests_and_results_are_those_of_the_plain_command(hearts, partial, tm
         assert record == expected  # the trained models too, by their key
 
 
+PROTOCOL = """
+title = "In Slicer"
+
+[experiment]
+strategies = ["random", "strided"]
+rounds = [2, 4]
+training_settings = { steps = 2, batch_size = 2, features = [4, 4, 4, 4, 4] }
+stack_settings = { size = [32, 32], spacing = 4.5 }
+metrics = ["dice"]
+
+[experiment.splits]
+kind = "holdout"
+count = 2
+used = 1
+test = 0.34
+
+[arms.scribbles]
+annotation = "scribble"
+"""
+
+
+@pytest.mark.slow
+def test_an_experiment_gives_the_table_of_the_plain_command(hearts, tmp_path):
+    path = tmp_path / "own.toml"
+    path.write_text(PROTOCOL, encoding="utf-8")
+    for name, command in (("drawn", [SCRIPT]), ("plain", PLAIN[:-1])):
+        words = ["experiment", "run", path, "--cohort", hearts, "--scale", "paper", "--device", "cpu"]
+        done = call(*command, *words, "--out", tmp_path / name)
+        assert done.returncode == 0, done.stderr
+    for name in ("requests.csv", "results.csv"):
+        drawn, plain = ((tmp_path / part / name).read_text() for part in ("drawn", "plain"))
+        assert drawn == plain
+        assert len(plain.splitlines()) > 8
+    refused = call(SCRIPT, *words, "--out", tmp_path / "many", "--scheduler", "tcp://127.0.0.1:9")
+    assert refused.returncode == 2
+    assert "cannot draw into one scene" in refused.stderr
+
+
 def inApplication(monkeypatch, *words):
     """Run the script where there is ``slicer.app``; the exit codes it asked for."""
     codes = []

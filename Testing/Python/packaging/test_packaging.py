@@ -22,7 +22,7 @@ RAW = "https://raw.githubusercontent.com/ActiveSegmentation/SlicerActiveSegmenta
 SHIPPED = {"numpy", "scipy", "simpleitk"}
 """Distributions that Slicer ships."""
 
-NOT_IN_SLICER = {"dask", "jinja2", "matplotlib", "scikit-image", "tqdm"}
+NOT_IN_SLICER = {"jinja2", "matplotlib", "scikit-image", "tqdm"}
 """Distributions that nothing in Slicer needs, see ``worker/test_worker_requirements.py``."""
 
 METADATA = ("HOMEPAGE", "CATEGORY", "CONTRIBUTORS", "DESCRIPTION", "ICONURL", "SCREENSHOTURLS", "DEPENDS")

@@ -39,6 +39,7 @@ HEAVY = (
     "monai",
     "matplotlib",
     "dask",
+    "distributed",
     "skimage",
     "tqdm",
     "filelock",

@@ -14,7 +14,7 @@ from .worker_fakes import ROOT
 IMPORT_NAMES = {"scikit-image": "skimage", "scikit-learn": "sklearn", "pillow": "PIL"}
 """Names under which distributions are imported, where they differ."""
 
-NOT_INSTALLED = ("dask", "skimage", "jinja2", "matplotlib", "tqdm")
+NOT_INSTALLED = ("distributed", "skimage", "jinja2", "matplotlib", "tqdm")
 """Modules that the module does not install."""
 
 RUN = f"""

@@ -120,8 +120,9 @@ class Embeddings:
         return found
 
     def _learned(self, kind: str, wanted: np.ndarray) -> np.ndarray:
-        self.keys[kind] = self.network(kind).key
-        return np.concatenate([self.embed_part(kind, part) for part in range(self.parts)])[wanted]
+        network = self.network(kind)
+        self.keys[kind] = network.key
+        return np.concatenate([self._embedded(network, part) for part in range(self.parts)])[wanted]
 
     @property
     def parts(self) -> int:
@@ -135,10 +136,13 @@ class Embeddings:
             kind: A kind for which ``is_learned`` is true.
             part: Number of the part, from 0; each has ``PART`` slices, the last one the rest.
         """
-        network, stack = self.network(kind), self.stack
-        rows = np.arange(part * PART, min((part + 1) * PART, len(stack)))
+        return self._embedded(self.network(kind), part)
+
+    def _embedded(self, network: Encoder | InfoVae, part: int) -> np.ndarray:
+        rows = np.arange(part * PART, min((part + 1) * PART, len(self.stack)))
         name = self._part_name(network.key, part)
-        return cached_embeddings(self.cache / "embeddings", name, lambda: network.embed(stack, rows, self.compute))
+        folder = self.cache / "embeddings"
+        return cached_embeddings(folder, name, lambda: network.embed(self.stack, rows, self.compute))
 
     def is_embedded(self, kind: str, part: int) -> bool:
         """Whether the embeddings of a part are on disk."""

@@ -89,3 +89,17 @@ def test_the_autoencoder_is_trained_once_and_serves_a_changed_cohort(tmp_path):
     assert "used for the present 5" in listener.messages[0]
     assert set(library.LEARNED) <= set(available)
     assert {"learned", "infovae", "infovae:ozdemir2021"} <= set(library.LEARNED)
+
+
+def test_parts_of_a_large_cohort_are_the_embeddings_of_the_whole(tmp_path, monkeypatch):
+    settings = LoopSettings(embedding=EmbeddingSettings(steps=1))
+    whole = Embeddings(TinyStack(), np.arange(6), settings, tmp_path / "whole", Compute(batch_size=2))
+    wanted = np.array([5, 0, 3])
+    expected = whole.embedders(None)["learned"](wanted)
+    monkeypatch.setattr(library, "PART", 4)
+    parts = replace(whole, cache=tmp_path / "parts")
+    assert not parts.is_embedded("learned", 1)
+    assert parts.embed_part("learned", 1).shape[0] == 2
+    assert [parts.is_embedded("learned", part) for part in range(parts.parts)] == [False, True]
+    assert np.array_equal(parts.embedders(None)["learned"](wanted), expected)
+    assert len(list((tmp_path / "parts" / "embeddings").glob("*-part?of2.npy"))) == 2

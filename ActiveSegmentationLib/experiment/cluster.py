@@ -59,7 +59,8 @@ def scheduler_of(address: str, kind: str, count: int, progress: Progress) -> Ite
         cluster = queue(processes=1, worker_extra_args=[*_configured(queue), "--nthreads", "1"])
     except (ValueError, FileNotFoundError, RuntimeError) as error:
         advice = "Describe a worker (cores, memory, one GPU) in ~/.config/dask/jobqueue.yaml, see docs/protocols.md."
-        raise BadInput(f"No worker can be started ({error}).", where="cluster", advice=advice) from error
+        why = " ".join(str(error).split())
+        raise BadInput(f"No worker can be started ({why}).", where="cluster", advice=advice) from error
     with cluster:
         cluster.adapt(minimum_jobs=count, maximum_jobs=count)  # those that end are replaced
         progress.message(f"{counted(count, 'worker')} asked for; the scheduler is {cluster.scheduler_address}.")

@@ -11,6 +11,11 @@ from ActiveSegmentationLib.common.files import atomic_path
 from ActiveSegmentationLib.common.parsing import parsing
 
 
+def cache_file(folder: Path, key: str) -> Path:
+    """The file of cached embeddings, there or not."""
+    return Path(folder) / f"{key}.npz"  # unlike .npy, with a checksum
+
+
 def cached_embeddings(folder: Path, key: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
     """The embeddings with this key: read from the folder, or computed and written there.
 
@@ -26,7 +31,7 @@ def cached_embeddings(folder: Path, key: str, compute: Callable[[], np.ndarray])
         BadInput: If the file of the cache is damaged, or the folder cannot be written.
         JobFailed: If the disk is full.
     """
-    path = Path(folder) / f"{key}.npz"  # unlike .npy, with a checksum
+    path = cache_file(folder, key)
     if path.is_file():
         advice = "Delete this file; it is computed again."
         with parsing(path, "The cached embeddings are damaged.", advice), np.load(path, allow_pickle=False) as stored:

@@ -29,6 +29,7 @@ from ActiveSegmentationLib.embedding import (
     train_encoder,
     train_info_vae,
 )
+from ActiveSegmentationLib.embedding.cache import cache_file
 from ActiveSegmentationLib.loop.device import resolve_device
 from ActiveSegmentationLib.loop.settings import LoopSettings
 from ActiveSegmentationLib.segmentation import Ensemble
@@ -149,7 +150,7 @@ class Embeddings:
         if not self.is_trained(kind):
             return False
         name = self._part_name(read_json(self._pointer(kind))["key"], part)
-        return (self.cache / "embeddings" / f"{name}.npy").is_file()
+        return cache_file(self.cache / "embeddings", name).is_file()
 
     def _part_name(self, key: str, part: int) -> str:
         name = f"{key}-{self.stack.key}"

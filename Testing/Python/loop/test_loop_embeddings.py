@@ -102,4 +102,4 @@ def test_parts_of_a_large_cohort_are_the_embeddings_of_the_whole(tmp_path, monke
     assert parts.embed_part("learned", 1).shape[0] == 2
     assert [parts.is_embedded("learned", part) for part in range(parts.parts)] == [False, True]
     assert np.array_equal(parts.embedders(None)["learned"](wanted), expected)
-    assert len(list((tmp_path / "parts" / "embeddings").glob("*-part?of2.npy"))) == 2
+    assert len(list((tmp_path / "parts" / "embeddings").glob("*-part?of2.npz"))) == 2

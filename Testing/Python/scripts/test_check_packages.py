@@ -16,6 +16,7 @@ from packaging.version import Version
 ROOT = Path(__file__).resolve().parents[3]
 
 FIXED_IN = {
+    "distributed": "2026.1.1",  # CVE-2026-23528
     "filelock": "3.20.3",  # CVE-2025-68146, CVE-2026-22701
     "jinja2": "3.1.6",  # CVE-2025-27516
     "monai": "1.5.2",  # CVE-2025-58755 to 58757, CVE-2026-21851

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         create_study,
         evaluate,
         export,
+        export_model,
         predict,
         suggest,
         train,

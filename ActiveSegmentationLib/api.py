@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ActiveSegmentationLib.acquisition import Strategy
     from ActiveSegmentationLib.experiment import Outcome
     from ActiveSegmentationLib.loop import LoopSettings, ScoreSummary, StudyLoop
-    from ActiveSegmentationLib.segmentation import Ensemble
+    from ActiveSegmentationLib.segmentation import CleanUp, Ensemble
 
 
 def create_study(
@@ -212,6 +212,8 @@ def predict(
     volumes: Sequence[str] = (),
     probabilities: bool = False,
     uncertainty: bool = False,
+    largest_part: bool = False,
+    fill_holes: str = "no",
     device: str = "auto",
     progress: Progress | None = None,
 ) -> list[Path]:
@@ -223,6 +225,8 @@ def predict(
         volumes: Ids of the volumes. Default: all.
         probabilities: Whether to write class probabilities too.
         uncertainty: Whether to write the entropy of the probabilities too.
+        largest_part: Whether to keep only the largest connected part of each structure.
+        fill_holes: "no", or "2d" or "3d" to make enclosed background part of its structure, see ``CleanUp``.
         device: "auto" (a GPU where there is one), or a PyTorch device.
         progress: Progress reporter. Default: reports nothing.
 
@@ -239,7 +243,14 @@ def predict(
     from ActiveSegmentationLib.loop import predict_study
 
     with _opened(study, device, progress) as loop:
-        return predict_study(loop, Path(out), volumes=volumes, probabilities=probabilities, uncertainty=uncertainty)
+        return predict_study(
+            loop,
+            Path(out),
+            volumes=volumes,
+            probabilities=probabilities,
+            uncertainty=uncertainty,
+            clean_up=_clean_up(largest_part, fill_holes),
+        )
 
 
 def evaluate(
@@ -247,6 +258,8 @@ def evaluate(
     *,
     metrics: Sequence[str] = ("dice", "hd95"),
     role: str | None = None,
+    largest_part: bool = False,
+    fill_holes: str = "no",
     device: str = "auto",
     progress: Progress | None = None,
 ) -> list[ScoreSummary]:
@@ -256,6 +269,8 @@ def evaluate(
         study: The study.
         metrics: Any of "dice", "dice2d", "hd95", "msd".
         role: "pool", "validation" or "test". Default: the test volumes if there are any, otherwise the pool.
+        largest_part: As for ``predict``.
+        fill_holes: As for ``predict``.
         device: "auto" (a GPU where there is one), or a PyTorch device.
         progress: Progress reporter. Default: reports nothing.
 
@@ -276,7 +291,8 @@ def evaluate(
     from ActiveSegmentationLib.loop import evaluate_study, summarise
 
     with _opened(study, device, progress) as loop:
-        _, scores = evaluate_study(loop, metrics=metrics, role=None if role is None else Role(role))
+        clean_up = _clean_up(largest_part, fill_holes)
+        _, scores = evaluate_study(loop, metrics=metrics, role=None if role is None else Role(role), clean_up=clean_up)
     return summarise(scores)
 
 
@@ -301,6 +317,34 @@ def export(study: Study | str | Path, out: str | Path, format: str) -> list[Path
     from ActiveSegmentationLib.loop import export_study
 
     return export_study(_study(study), Path(out), format)
+
+
+def export_model(
+    study: Study | str | Path, out: str | Path, format: str = "monai-bundle", *, progress: Progress | None = None
+) -> list[Path]:
+    """Export the latest model for use without the study.
+
+    Args:
+        study: The study.
+        out: Folder of the model.
+        format: "monai-bundle" (MONAI segments images with it), "torchscript" (one file for PyTorch), "safetensors" (our
+            own files), or "nnunet" (models of nnU-Net).
+        progress: Progress reporter. Default: reports nothing.
+
+    Returns:
+        The files.
+
+    Raises:
+        BadInput: If no model is trained, its learner has no such format, or the folder holds other files.
+
+    Example:
+        >>> sorted(path.name for path in export_model("study", "model", "torchscript"))
+        ['model.json', 'model.ts']
+    """
+    from ActiveSegmentationLib.loop import export_model as exported
+
+    with _opened(study, "cpu", progress) as loop:
+        return exported(loop, Path(out), format)
 
 
 def benchmark(
@@ -341,6 +385,12 @@ def benchmark(
     asked = BenchmarkOptions(cohort=cohort, name=cohort.root.name, out=Path(out), **design)
     check_request(asked.strategies, asked.initial, asked.metrics, asked.rounds)
     return run_benchmark(asked, progress)
+
+
+def _clean_up(largest_part: bool, fill_holes: str) -> CleanUp:
+    from ActiveSegmentationLib.segmentation import CleanUp
+
+    return CleanUp.from_json({"largest": largest_part, "holes": fill_holes})
 
 
 def _study(study: Study | str | Path) -> Study:

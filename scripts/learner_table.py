@@ -17,13 +17,14 @@ def table() -> str:
     """One row per learner of this library."""
     from ActiveSegmentationLib.segmentation import CAPABILITIES, LEARNERS, lacking, training_for
 
-    lines = ["", "| name | what it is | from | cannot | packages |", "| --- | --- | --- | --- | --- |"]
+    lines = ["", "| name | what it is | from | cannot | exports | packages |", "| --- | --- | --- | --- | --- | --- |"]
     for name, entry in LEARNERS.items():
         missing = lacking(training_for(learner=name))
         lacks = [capability for capability in CAPABILITIES if capability in missing]
         lacks += ["scribbles"] if entry.needs_masks else []
         packages = ", ".join(f"`{each}`" for each in entry.packages.values())
-        lines.append(f"| `{name}` | {entry.summary} | {entry.source} | {', '.join(lacks)} | {packages} |")
+        exports = ", ".join(entry.exports)
+        lines.append(f"| `{name}` | {entry.summary} | {entry.source} | {', '.join(lacks)} | {exports} | {packages} |")
     return "\n".join([*lines, ""])
 
 

@@ -28,6 +28,7 @@ SUMMARIES = {
     "predict": "write one label map per volume, in the volume's geometry",
     "evaluate": "score the latest model against the cohort's reference masks",
     "export": "export the annotations to formats of other tools",
+    "export-model": "export the latest model: as a MONAI bundle, TorchScript, our own files, or nnU-Net's folder",
     "status": "show what is annotated, open, skipped and trained",
     "settings": "show how a study trains its models, or change it from now on",
     "skip": "record that a slice cannot be judged; it is not requested again",

@@ -42,6 +42,7 @@ def _lines(info: LearnerInfo) -> list[str]:
     cannot = [*info.lacks, *(["learning from scribbles"] if info.needs_masks else [])]
     lines += [f"{'':{COLUMN}} Cannot: {', '.join(cannot)}."] if cannot else []
     lines += [f"{'':{COLUMN}} Not now: {info.unavailable_reason}"] if info.unavailable_reason else []
+    lines += [f"{'':{COLUMN}} Exports: {', '.join(info.exports)}."] if info.exports else []
     for name, option in info.options.items():
         lines.append(f"{'':{COLUMN}}   {name}={_text(option.default)}  {option.meaning}")
     return lines

@@ -27,7 +27,7 @@ GENERAL = ("doctor", "index", "strategies")
 LEARNERS = ("learners", "settings")
 EXPERIMENTS = ("benchmark", "demo")
 PROTOCOLS = ("experiment",)
-LOOP = ("new", "suggest", "annotate", "train", "predict", "evaluate")
+LOOP = ("new", "suggest", "annotate", "train", "predict", "evaluate", "export-model")
 
 
 class Program(click.Group):

@@ -20,6 +20,7 @@ from ActiveSegmentationLib.common.text import printable_json
 if TYPE_CHECKING:
     from ActiveSegmentationLib.acquisition import Constraints
     from ActiveSegmentationLib.cohort import Cohort, Role
+    from ActiveSegmentationLib.segmentation import CleanUp
 
 POSITIVE = click.IntRange(min=1)
 NATURAL = click.IntRange(min=0)
@@ -107,6 +108,17 @@ absent = option(
     help="Dice of a class that is in neither reference nor prediction of a volume (dice2d: of a slice): left out of "
     "the mean (nan), 1 (as in Gaillochet 2023) or 0 (as in the code of Vepa 2024)",
 )
+
+clean_up = together(
+    option("--largest-part", is_flag=True, help="keep only the largest connected part of each structure"),
+    option(
+        "--fill-holes",
+        type=click.Choice(("no", "2d", "3d")),
+        default="no",
+        help="add enclosed background to the structure around it: 2d within a slice, 3d only if enclosed on all sides",
+    ),
+)
+"""Options about changes of predicted label maps."""
 
 device = option("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda, cuda:1, mps ...")
 
@@ -232,3 +244,10 @@ def print_json(value: Any) -> None:
     """Print a JSON value on stdout; control characters are escaped, and all others that the stream cannot encode."""
     is_unicode = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "").startswith("utf")
     print(printable_json(json.dumps(value, indent=1, ensure_ascii=not is_unicode, allow_nan=False)))
+
+
+def clean_up_of(options: Options) -> CleanUp:
+    """What the options of ``clean_up`` ask for."""
+    from ActiveSegmentationLib.segmentation import CleanUp
+
+    return CleanUp(largest=options.largest_part, holes=options.fill_holes)

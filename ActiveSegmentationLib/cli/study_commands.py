@@ -204,6 +204,7 @@ def train(options: Options) -> str:
 @option("--probabilities", is_flag=True, help="also write class probabilities")
 @option("--uncertainty", is_flag=True, help="also write the entropy of the probabilities")
 @option("--format", type=click.Choice(("nii.gz", "nrrd", "mha")), default="nii.gz", help="file type")
+@shared.clean_up
 @shared.device
 def predict(options: Options) -> str:
     """Write one label map per volume."""
@@ -217,6 +218,7 @@ def predict(options: Options) -> str:
             probabilities=options.probabilities,
             uncertainty=options.uncertainty,
             suffix=f".{options.format}",
+            clean_up=shared.clean_up_of(options),
         )
     if options.json:
         shared.print_json({"files": [str(file) for file in files]})
@@ -242,6 +244,7 @@ def predict(options: Options) -> str:
     metavar="TABLE.csv",
     help="also write one row per volume, class and metric to this CSV file",
 )
+@shared.clean_up
 @shared.device
 def evaluate(options: Options) -> str:
     """Score the latest model against reference masks."""
@@ -252,7 +255,8 @@ def evaluate(options: Options) -> str:
     with opened(options) as loop:
         number, _ = loop.require_model()
         metrics = shared.words_of(options.metrics, "metrics")
-        role, scores = evaluate_study(loop, metrics=metrics, role=role, absent=options.absent)
+        clean_up = shared.clean_up_of(options)
+        role, scores = evaluate_study(loop, metrics=metrics, role=role, absent=options.absent, clean_up=clean_up)
         if options.out is not None:
             loop.study.cohort.require_apart(options.out.parent, [options.out])
             write_scores_csv(options.out, scores, loop.cohort, role, number)
@@ -262,3 +266,27 @@ def evaluate(options: Options) -> str:
     else:
         say(scores_text(number, role, len({score.volume for score in scores}), rows))
     return command_line("suggest", options.study, "--count", "10")
+
+
+@command("export-model")
+@shared.study
+@option(
+    "--format",
+    required=True,
+    metavar="FORMAT",
+    help="monai-bundle (MONAI segments images with it), torchscript (one file for PyTorch), safetensors (our own "
+    "files), or nnunet (models of nnU-Net)",
+)
+@option("--out", type=shared.PATH, required=True, metavar="DIR", help="folder of the model")
+def export_model(options: Options) -> str:
+    """Export the latest model for use without the study."""
+    from ActiveSegmentationLib.loop import export_model as exported
+
+    with opened(options) as loop:
+        files = exported(loop, options.out, options.format)
+    if options.json:
+        shared.print_json({"files": [str(file) for file in files]})
+    else:
+        print(f"Wrote {counted(len(files), 'file')} to {options.out}.")
+    readme = next((file for file in files if file.name == "README.md"), None)
+    return f"{readme} says how to use it." if readme is not None else command_line("status", options.study)

@@ -8,7 +8,8 @@ if TYPE_CHECKING:
     from ActiveSegmentationLib.loop.annotation_statistics import pool_statistics, true_classes, true_extents
     from ActiveSegmentationLib.loop.device import describe_device, resolve_device, versions
     from ActiveSegmentationLib.loop.embeddings import Embeddings, is_learned
-    from ActiveSegmentationLib.loop.learners import choose_learner, chosen_learner, study_learners
+    from ActiveSegmentationLib.loop.learners import choose_learner, chosen_learner, study_learners, trained_learner
+    from ActiveSegmentationLib.loop.model_export import export_model
     from ActiveSegmentationLib.loop.outputs import EXPORT_FORMATS, METRICS, evaluate_study, export_study, predict_study
     from ActiveSegmentationLib.loop.overview import study_overview
     from ActiveSegmentationLib.loop.prequential import PrequentialScore, prequential_score

@@ -7,7 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from ActiveSegmentationLib.cohort import AnnotationKind
+from ActiveSegmentationLib.common.defaults import DEFAULT_LEARNER
 from ActiveSegmentationLib.common.progress import Progress, or_silent
+from ActiveSegmentationLib.loop.overview import trained_rounds
 from ActiveSegmentationLib.loop.situation import change_training, study_settings
 from ActiveSegmentationLib.loop.validation import has_validation
 from ActiveSegmentationLib.segmentation import LearnerInfo, describe_learners, with_learner, with_options
@@ -31,13 +33,29 @@ def study_learners(study: Study | None = None) -> list[LearnerInfo]:
 
 
 def chosen_learner(study: Study) -> dict[str, Any]:
-    """The learner that a study uses: its "name", and its "options" that are set.
+    """The learner that a study uses: its "name", its "options" that are set, and how long it trains.
+
+    The length is "minutes" unless they are 0, else "epochs" unless they are 0, else "steps".
 
     Raises:
         BadInput: If the study's settings are damaged.
     """
     training = study_settings(study).training
-    return {"name": training.learner, "options": dict(training.options)}
+    length = {"minutes": training.minutes, "epochs": training.epochs, "steps": training.steps}
+    return {"name": training.learner, "options": dict(training.options), **length}
+
+
+def trained_learner(study: Study) -> str | None:
+    """Name of the learner of a study's latest model; None before the first training.
+
+    Raises:
+        BadInput: If the model's files are damaged.
+    """
+    rounds = trained_rounds(study)
+    if not rounds:
+        return None
+    training = (study.requests.read_record(max(rounds), "config") or {}).get("settings", {}).get("training", {})
+    return training.get("learner", DEFAULT_LEARNER)
 
 
 def choose_learner(study: Study, name: str, options: Mapping[str, str], *, progress: Progress | None = None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from ActiveSegmentationLib.cohort import (
     Volume,
     read_image,
     read_label_map,
+    slices_first,
     volume_order,
     write_label_map,
     write_volume,
@@ -27,13 +28,17 @@ from ActiveSegmentationLib.common.files import write_json, write_text
 from ActiveSegmentationLib.common.output_folder import output_folder
 from ActiveSegmentationLib.common.text import spreadsheet_safe
 from ActiveSegmentationLib.evaluation import AbsentRule, check_metrics
+from ActiveSegmentationLib.loop.device import versions
 from ActiveSegmentationLib.loop.review import PREDICTING, known_review, usable
 from ActiveSegmentationLib.loop.study_loop import StudyLoop
 from ActiveSegmentationLib.loop.training import VolumeScore, evaluate_volumes, volumes_of
-from ActiveSegmentationLib.loop.volume_maps import SliceProgress, VolumeMap, label_map, write_maps
-from ActiveSegmentationLib.segmentation import Ensemble
+from ActiveSegmentationLib.loop.volume_maps import NOTHING, SliceProgress, VolumeMap, label_map, write_maps
+from ActiveSegmentationLib.segmentation import CleanUp, Ensemble, cleaned
 from ActiveSegmentationLib.study import Study, check_reference, export_annotations
 from ActiveSegmentationLib.uncertainty import entropy_map
+
+PREDICTIONS = "predictions.json"
+"""Name of the record next to predictions."""
 
 METRICS = ("dice", "dice2d", "hd95", "msd")
 """Evaluation metrics that are computed by default."""
@@ -50,6 +55,7 @@ def predict_study(
     probabilities: bool = False,
     uncertainty: bool = False,
     suffix: str = ".nii.gz",
+    clean_up: CleanUp = NOTHING,
 ) -> list[Path]:
     """Write the latest model's label map of every volume, in the volume's own geometry.
 
@@ -59,11 +65,13 @@ def predict_study(
         loop: The study.
         out: Folder to write to: ``<volume><suffix>`` with label values, and if requested
             ``<volume>_probabilities<suffix>`` (float32, one component per class, background first) and
-            ``<volume>_uncertainty<suffix>`` (float32, entropy in nats from 0 to ln of the number of classes).
+            ``<volume>_uncertainty<suffix>`` (float32, entropy in nats from 0 to ln of the number of classes). A record,
+            ``predictions.json``, says by which model they are and how they were cleaned up.
         volumes: Ids of the volumes. Default: all.
         probabilities: Whether to write probabilities.
         uncertainty: Whether to write uncertainty.
         suffix: File type.
+        clean_up: What is changed in label maps; probabilities and uncertainty stay as the model gives them.
 
     Returns:
         The files written.
@@ -72,13 +80,16 @@ def predict_study(
         BadInput: If no model is trained or a volume unknown; if the folder holds files that were not written here, or
             a label map that was changed since.
     """
-    _, model = loop.require_model()
+    number_of_round, model = loop.require_model()
     chosen = usable(loop, volumes)
     maps = {
-        volume.id: _maps_of(loop, model, out / volume.id, suffix, probabilities=probabilities, uncertainty=uncertainty)
+        volume.id: [
+            label_map(out / f"{volume.id}{suffix}", loop.study.labels, clean_up),
+            *_further_maps(model, out, volume, suffix, probabilities=probabilities, uncertainty=uncertainty),
+        ]
         for volume in chosen
     }
-    targets = [each.path for volume in chosen for each in maps[volume.id]]
+    targets = [*(each.path for volume in chosen for each in maps[volume.id]), out / PREDICTIONS]
     loop.study.require_output(out, targets)
     written: list[Path] = []
     with output_folder(out, targets, "predictions", loop.study.id):
@@ -86,42 +97,52 @@ def predict_study(
             loop.progress.update(PREDICTING, number, len(chosen))
             compute = Compute(loop.device, progress=SliceProgress(loop.progress, PREDICTING, number, len(chosen)))
             try:
-                _write_maps(loop, model, volume, maps[volume.id], compute)
+                _write_maps(loop, model, volume, maps[volume.id], clean_up, compute)
             except BadInput as error:
                 loop.note_left_out({volume.id: error})
                 continue
             written += [each.path for each in maps[volume.id]]
+        record = {"round": number_of_round, "model": model.key, "clean-up": clean_up.to_json(), "versions": versions()}
+        write_json(out / PREDICTIONS, {**record, "files": sorted(path.name for path in written)})
     loop.progress.update(PREDICTING, len(chosen), len(chosen))
     return written
 
 
-def _maps_of(
-    loop: StudyLoop, model: Ensemble, stem: Path, suffix: str, *, probabilities: bool, uncertainty: bool
-) -> list[VolumeMap]:
-    """The files of a volume; ``stem`` is their path without ending and suffix."""
-    maps = [label_map(stem.with_name(f"{stem.name}{suffix}"), loop.study.labels)]
+def _further_maps(
+    model: Ensemble, out: Path, volume: Volume, suffix: str, *, probabilities: bool, uncertainty: bool
+) -> Iterator[VolumeMap]:
+    """The files of a volume in addition to its label map."""
     floating = np.dtype(np.float32)
     if probabilities:
-        path = stem.with_name(f"{stem.name}_probabilities{suffix}")
-        maps.append(VolumeMap(path, floating, lambda planes: planes, model.classes))
+        path = out / f"{volume.id}_probabilities{suffix}"
+        yield VolumeMap(path, floating, lambda planes: planes, model.classes)
     if uncertainty:
-        path = stem.with_name(f"{stem.name}_uncertainty{suffix}")
-        maps.append(VolumeMap(path, floating, lambda planes: entropy_map(planes, axis=1)))
-    return maps
+        path = out / f"{volume.id}_uncertainty{suffix}"
+        yield VolumeMap(path, floating, lambda planes: entropy_map(planes, axis=1))
 
 
-def _write_maps(loop: StudyLoop, model: Ensemble, volume: Volume, maps: Sequence[VolumeMap], compute: Compute) -> None:
+def _write_maps(
+    loop: StudyLoop, model: Ensemble, volume: Volume, maps: Sequence[VolumeMap], clean_up: CleanUp, compute: Compute
+) -> None:
     """Write the maps of a volume; a cached prediction is used if only label values are needed."""
     known = known_review(loop, model, volume) if len(maps) == 1 else None
     if known is None:
         write_maps(model, loop.stack, volume, maps, compute=compute)
-    else:
-        labels = read_label_map(Path(known.labels), volume.geometry)
-        write_label_map(maps[0].path, labels, volume.geometry, volume.transforms)
+        return
+    labels = read_label_map(Path(known.labels), volume.geometry)
+    if clean_up:
+        classes = slices_first(loop.study.labels.to_classes(labels), volume.axis)
+        labels = volume_order(loop.study.labels.to_values(cleaned(classes, clean_up)), volume.axis)
+    write_label_map(maps[0].path, labels, volume.geometry, volume.transforms)
 
 
 def evaluate_study(
-    loop: StudyLoop, *, metrics: Sequence[str] = METRICS, role: Role | None = None, absent: AbsentRule = "nan"
+    loop: StudyLoop,
+    *,
+    metrics: Sequence[str] = METRICS,
+    role: Role | None = None,
+    absent: AbsentRule = "nan",
+    clean_up: CleanUp = NOTHING,
 ) -> tuple[Role, list[VolumeScore]]:
     """Score the latest model against reference masks and store the scores with its round.
 
@@ -133,6 +154,7 @@ def evaluate_study(
         role: Role of the volumes to score. Default: the test volumes if the cohort has any, otherwise the pool, whose
             slices may have been trained on.
         absent: Dice of a class that neither the reference nor the prediction has, see ``volume_metrics``.
+        clean_up: What is changed in predicted label maps before they are scored; it is recorded.
 
     Returns:
         Role of the scored volumes, and the scores.
@@ -152,11 +174,14 @@ def evaluate_study(
         if volume.role == role:
             check_reference(loop.cohort, loop.stack, volume, AnnotationKind.MASK, loop.study.labels)
     rows, labels = loop.rows(role), loop.study.labels
-    scores = evaluate_volumes(model, loop.stack, rows, labels, metrics=metrics, absent=absent, compute=loop.compute)
+    scores = evaluate_volumes(
+        model, loop.stack, rows, labels, metrics=metrics, absent=absent, clean_up=clean_up, compute=loop.compute
+    )
     record = {
         "model": model.key,
         "scored on": str(role),
         "Dice of absent classes": absent,
+        "clean-up": clean_up.to_json(),
         "not scored": sorted(set(volumes_of(loop.stack, rows)) - {score.volume for score in scores}),
         "scores": [_score_to_json(score) for score in scores],
     }

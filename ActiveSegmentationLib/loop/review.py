@@ -13,10 +13,10 @@ import numpy as np
 from ActiveSegmentationLib.cohort import Volume
 from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.common.files import read_json, write_json
+from ActiveSegmentationLib.common.files import hash_json, read_json, write_json
 from ActiveSegmentationLib.loop.study_loop import StudyLoop
-from ActiveSegmentationLib.loop.volume_maps import SliceProgress, VolumeMap, label_map, write_maps
-from ActiveSegmentationLib.segmentation import Ensemble
+from ActiveSegmentationLib.loop.volume_maps import NOTHING, SliceProgress, VolumeMap, label_map, write_maps
+from ActiveSegmentationLib.segmentation import CleanUp, Ensemble
 from ActiveSegmentationLib.uncertainty import entropy_map
 
 PREDICTING = "Predicting volumes"
@@ -66,12 +66,13 @@ class VolumeReview:
         return cls(*paths, value["doubt"], tuple(value["slice_doubt"]))
 
 
-def review_study(loop: StudyLoop, volumes: Sequence[str] = ()) -> list[VolumeReview]:
+def review_study(loop: StudyLoop, volumes: Sequence[str] = (), *, clean_up: CleanUp = NOTHING) -> list[VolumeReview]:
     """Predict volumes with the latest model; cached predictions are used again.
 
     Args:
         loop: The study.
         volumes: Ids of the volumes. Default: all.
+        clean_up: What is changed in label maps; uncertainties are those of the model's own prediction.
 
     Returns:
         One review for each volume, the most uncertain first, without the volumes in ``loop.left_out``.
@@ -87,7 +88,7 @@ def review_study(loop: StudyLoop, volumes: Sequence[str] = ()) -> list[VolumeRev
         loop.progress.update(PREDICTING, number, len(chosen))
         compute = Compute(loop.device, progress=SliceProgress(loop.progress, PREDICTING, number, len(chosen)))
         try:
-            reviews.append(_review(loop, model, volume, folder, compute))
+            reviews.append(_review(loop, model, volume, folder, clean_up, compute))
         except BadInput as error:
             loop.note_left_out({volume.id: error})
     loop.progress.update(PREDICTING, len(chosen), len(chosen))
@@ -112,9 +113,9 @@ def predictions_folder(loop: StudyLoop, model: Ensemble) -> Path:
     return loop.study.cache_folder / "predictions" / model.key[:16]
 
 
-def known_review(loop: StudyLoop, model: Ensemble, volume: Volume) -> VolumeReview | None:
+def known_review(loop: StudyLoop, model: Ensemble, volume: Volume, clean_up: CleanUp = NOTHING) -> VolumeReview | None:
     """The cached prediction of a volume, or None if there is none or it can no longer be read."""
-    record = _record(loop, volume, predictions_folder(loop, model))
+    record = _record(loop, volume, predictions_folder(loop, model), clean_up)
     if not record.is_file():
         return None
     try:
@@ -127,20 +128,23 @@ def known_review(loop: StudyLoop, model: Ensemble, volume: Volume) -> VolumeRevi
     return replace(review, labels=str(labels), uncertainty=str(uncertainty))  # the study may have been moved
 
 
-def _record(loop: StudyLoop, volume: Volume, folder: Path) -> Path:
+def _record(loop: StudyLoop, volume: Volume, folder: Path, clean_up: CleanUp) -> Path:
     prepared = loop.stack.volume(volume.id)
     whole = "" if prepared.grid == prepared.overview else "-whole"  # earlier versions predicted the centre only
-    return folder / f"{volume.id}-{prepared.content[:16]}{whole}.json"
+    changed = f"-{hash_json(clean_up.to_json())[:8]}" if clean_up else ""
+    return folder / f"{volume.id}-{prepared.content[:16]}{whole}{changed}.json"
 
 
-def _review(loop: StudyLoop, model: Ensemble, volume: Volume, folder: Path, compute: Compute) -> VolumeReview:
-    known = known_review(loop, model, volume)
+def _review(
+    loop: StudyLoop, model: Ensemble, volume: Volume, folder: Path, clean_up: CleanUp, compute: Compute
+) -> VolumeReview:
+    known = known_review(loop, model, volume, clean_up)
     if known is not None:
         return known
-    record = _record(loop, volume, folder)
+    record = _record(loop, volume, folder, clean_up)
     labels, uncertainty = record.with_suffix(".labels.nrrd"), record.with_suffix(".uncertainty.nrrd")
     of_slices = _SliceUncertainties()
-    maps = [label_map(labels, loop.study.labels), VolumeMap(uncertainty, np.dtype(np.float32), of_slices.add)]
+    maps = [label_map(labels, loop.study.labels, clean_up), VolumeMap(uncertainty, np.dtype(np.float32), of_slices.add)]
     write_maps(model, loop.stack, volume, maps, compute=compute, transforms=False)
     review = VolumeReview(
         volume=volume.id,
@@ -150,7 +154,7 @@ def _review(loop: StudyLoop, model: Ensemble, volume: Volume, folder: Path, comp
         mean_uncertainty=of_slices.mean_of_all(),
         slice_uncertainties=of_slices.means(),
     )
-    write_json(record, review.to_json())
+    write_json(record, {**review.to_json(), "clean-up": clean_up.to_json()})
     return review
 
 

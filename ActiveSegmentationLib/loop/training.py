@@ -17,9 +17,11 @@ from ActiveSegmentationLib.evaluation import AbsentRule, volume_metrics
 from ActiveSegmentationLib.loop.settings import LoopSettings
 from ActiveSegmentationLib.loop.validation import nothing_to_choose_on
 from ActiveSegmentationLib.segmentation import (
+    CleanUp,
     Ensemble,
     Examples,
     TrainingTask,
+    cleaned,
     examples_from_annotations,
     fit_ensemble,
     learner_class,
@@ -134,6 +136,7 @@ def evaluate_volumes(
     *,
     metrics: Sequence[str],
     absent: AbsentRule = "nan",
+    clean_up: CleanUp | None = None,
     compute: Compute | None = None,
 ) -> list[VolumeScore]:
     """Score a model against the reference masks of volumes, at their own pixel size.
@@ -146,6 +149,7 @@ def evaluate_volumes(
         labels: The label set.
         metrics: Names of the evaluation metrics.
         absent: Dice of a class that neither reference nor prediction has, see ``volume_metrics``.
+        clean_up: What is changed in predicted label maps. Default: nothing.
         compute: Device and progress reporter. Default: the CPU.
 
     Raises:
@@ -161,7 +165,11 @@ def evaluate_volumes(
     scores: list[VolumeScore] = []
     for number, volume_id in enumerate(volumes):
         compute.progress.update("Scoring volumes", number, len(volumes))
-        scores += _scores(model, stack, volume_id, labels, metrics=metrics, absent=absent, device=compute.device)
+        predicted = predict_volume(
+            model, stack, volume_id, keep_probabilities=False, compute=Compute(compute.device)
+        ).labels
+        predicted = cleaned(predicted, clean_up or CleanUp())
+        scores += _scores(predicted, stack, volume_id, labels, metrics=metrics, absent=absent)
     compute.progress.update("Scoring volumes", len(volumes), len(volumes))
     return scores
 
@@ -174,19 +182,17 @@ def report_left_out(volumes: Sequence[str], progress: Progress) -> None:
 
 
 def _scores(
-    model: Ensemble,
+    predicted: np.ndarray,
     stack: SliceStack,
     volume_id: str,
     labels: LabelSet,
     *,
     metrics: Sequence[str],
     absent: AbsentRule,
-    device: str,
 ) -> Iterator[VolumeScore]:
     volume = stack.volume(volume_id)
     truth = stack.truth(volume_id, AnnotationKind.MASK)
     assert truth is not None  # the caller took only volumes that have it
-    predicted = predict_volume(model, stack, volume_id, keep_probabilities=False, compute=Compute(device)).labels
     found = volume_metrics(
         volume_order(predicted, volume.axis),
         volume_order(labels.to_classes(truth), volume.axis),

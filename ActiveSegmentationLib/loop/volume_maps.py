@@ -12,8 +12,11 @@ import numpy as np
 from ActiveSegmentationLib.cohort import SliceStack, Volume, VolumeFormat, volume_writer
 from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.progress import Progress
-from ActiveSegmentationLib.segmentation import Predictor, predict_planes
+from ActiveSegmentationLib.segmentation import CleanUp, Predictor, cleaned, predict_planes
 from ActiveSegmentationLib.study import LabelSet
+
+NOTHING = CleanUp()
+"""No clean-up."""
 
 
 class SliceProgress(Progress):
@@ -44,17 +47,32 @@ class VolumeMap:
         dtype: Type of the values.
         compute: Values (n, h, w), or (n, components, h, w), from probabilities (n, classes, h, w).
         components: Values of each voxel; 0 for an image without components.
+        finish: What is done to all values (S, h, w) before they are written, which are then kept in memory; or None.
     """
 
     path: Path
     dtype: np.dtype
     compute: Callable[[np.ndarray], np.ndarray]
     components: int = 0
+    finish: Callable[[np.ndarray], np.ndarray] | None = None
 
 
-def label_map(path: Path, labels: LabelSet) -> VolumeMap:
-    """The label values of the most probable classes as a file (uint8)."""
-    return VolumeMap(path, np.dtype(np.uint8), lambda planes: labels.to_values(planes.argmax(1).astype(np.uint8)))
+def label_map(path: Path, labels: LabelSet, clean_up: CleanUp = NOTHING) -> VolumeMap:
+    """The label values of the most probable classes as a file (uint8).
+
+    Args:
+        path: The file.
+        labels: The label set.
+        clean_up: What is changed in them.
+    """
+    if not clean_up:
+        return VolumeMap(path, np.dtype(np.uint8), lambda planes: labels.to_values(planes.argmax(1).astype(np.uint8)))
+    return VolumeMap(
+        path,
+        np.dtype(np.uint8),
+        lambda planes: planes.argmax(1).astype(np.uint8),
+        finish=lambda classes: labels.to_values(cleaned(classes, clean_up)),
+    )
 
 
 def write_maps(
@@ -68,7 +86,7 @@ def write_maps(
 ) -> None:
     """Predict a volume and write its maps in its own geometry, all of them or none.
 
-    The memory that is needed does not depend on the number of slices.
+    The memory that is needed does not depend on the number of slices, but for maps with ``VolumeMap.finish``.
 
     Args:
         model: The model.
@@ -88,6 +106,13 @@ def write_maps(
             own = volume.transforms if transforms else None
             content = VolumeFormat(volume.geometry, volume.axis, each.dtype, each.components, own)
             writers.append(files.enter_context(volume_writer(each.path, content)))
+        kept: list[list[np.ndarray]] = [[] for _ in maps]
         for planes in predict_planes(model, stack, volume.id, compute=compute):
-            for each, writer in zip(maps, writers, strict=True):
-                writer.add(each.compute(planes))
+            for each, writer, parts in zip(maps, writers, kept, strict=True):
+                if each.finish is None:
+                    writer.add(each.compute(planes))
+                else:
+                    parts.append(each.compute(planes))
+        for each, writer, parts in zip(maps, writers, kept, strict=True):
+            if each.finish is not None:
+                writer.add(each.finish(np.concatenate(parts)))

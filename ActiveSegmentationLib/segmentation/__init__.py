@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING
 from ActiveSegmentationLib.common.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from ActiveSegmentationLib.segmentation.clean_up import CleanUp, cleaned
     from ActiveSegmentationLib.segmentation.ensemble import Ensemble, fit_ensemble, load_ensemble
     from ActiveSegmentationLib.segmentation.examples import Examples, closed_background, examples_from_annotations
+    from ActiveSegmentationLib.segmentation.export_context import ExportContext
     from ActiveSegmentationLib.segmentation.learner import CAPABILITIES, SegmentationLearner
     from ActiveSegmentationLib.segmentation.learner_choice import (
         check_learner,

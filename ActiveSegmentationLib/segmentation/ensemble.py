@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -164,9 +164,33 @@ def fit_ensemble(
         stage = "Training" if members == 1 else f"Training model {number + 1} of {members}"
         trained.append(fit(own, folder=member_folder(folder, own.key), compute=compute, stage=stage))
     ensemble = Ensemble(tuple(trained))
-    write_json(folder / ENSEMBLE_LIST, {"key": ensemble.key, "members": [member.key for member in trained]})
+    write_json(folder / ENSEMBLE_LIST, _listed(ensemble))
     _remove_others(folder, ensemble)
     return ensemble
+
+
+def save_ensemble(model: Predictor, folder: Path) -> list[Path]:
+    """Write a model or an ensemble to a folder, from which ``load_ensemble`` reads it.
+
+    Args:
+        model: The model.
+        folder: The folder; created if missing.
+
+    Returns:
+        The files written.
+
+    Raises:
+        BadInput: If the folder cannot be written.
+        JobFailed: If the disk is full.
+    """
+    ensemble = model if isinstance(model, Ensemble) else Ensemble((cast(TrainedModel, model),))
+    written = []
+    for member in ensemble.members:
+        own = member_folder(folder, member.key)
+        member.save(own)
+        written += sorted(path for path in own.rglob("*") if path.is_file())
+    write_json(folder / ENSEMBLE_LIST, _listed(ensemble))
+    return [*written, folder / ENSEMBLE_LIST]
 
 
 def load_ensemble(folder: Path) -> Ensemble:
@@ -178,6 +202,11 @@ def load_ensemble(folder: Path) -> Ensemble:
     if not is_trained(folder):
         raise BadInput("There is no finished model here.", where=folder, advice="Train first.")
     return Ensemble(tuple(load_model(member) for member in member_folders(folder) if member is not None))
+
+
+def _listed(ensemble: Ensemble) -> dict[str, Any]:
+    """The content of the file that names the members."""
+    return {"key": ensemble.key, "members": [member.key for member in ensemble.members]}
 
 
 def _remove_others(folder: Path, ensemble: Ensemble) -> None:

@@ -12,12 +12,26 @@ from ActiveSegmentationLib.training import Settings, settings
 
 if TYPE_CHECKING:
     from ActiveSegmentationLib.common.compute import Compute
+    from ActiveSegmentationLib.segmentation.export_context import ExportContext
     from ActiveSegmentationLib.segmentation.predictor import Predictor, TrainedModel
     from ActiveSegmentationLib.segmentation.settings import TrainingSettings
     from ActiveSegmentationLib.segmentation.slices import Slices
     from ActiveSegmentationLib.segmentation.training import TrainingTask
 
 DROPOUT, AUGMENTATION, FEATURES, GRADIENTS, LOSS_HEAD = "dropout", "augmentation", "features", "gradients", "loss-head"
+
+SAFETENSORS, TORCHSCRIPT, BUNDLE, NNUNET = "safetensors", "torchscript", "monai-bundle", "nnunet"
+
+EXPORT_FORMATS: dict[str, str] = {
+    BUNDLE: "a folder with which MONAI segments images, without this library",
+    TORCHSCRIPT: "one file that PyTorch runs, also from C++, without this library",
+    NNUNET: "a results folder with which nnU-Net predicts, for learners of nnU-Net",
+    SAFETENSORS: "the files that this library keeps, to train or predict with it elsewhere",
+}
+"""Formats that models are exported in, with the words for people."""
+
+OF_NETWORKS = (BUNDLE, TORCHSCRIPT, SAFETENSORS)
+"""Formats of models that are one network, which takes prepared images."""
 
 CAPABILITIES: dict[str, str] = {
     DROPOUT: "predicts several times with dropout",
@@ -51,6 +65,8 @@ class SegmentationLearner(ABC):
         small: Fields of ``TrainingSettings`` that make a model small and train it in seconds on a CPU, for the tests
             that all learners must pass.
         learns_from_unlabelled: Whether it also learns from unlabelled pixels, for example by labelling them itself.
+        exports: Formats that ``export`` writes, keys of ``EXPORT_FORMATS`` or names of its own.
+        exports_no_other: Why models cannot be exported in other formats, a sentence; "" if there is nothing to say.
     """
 
     options: ClassVar[type[Settings]] = NoOptions
@@ -59,6 +75,8 @@ class SegmentationLearner(ABC):
     as_acquired: ClassVar[bool] = False
     counts_minutes: ClassVar[bool] = False
     learns_from_unlabelled: ClassVar[bool] = False
+    exports: ClassVar[tuple[str, ...]] = (SAFETENSORS,)
+    exports_no_other: ClassVar[str] = ""
 
     @classmethod
     @abstractmethod
@@ -132,29 +150,33 @@ class SegmentationLearner(ABC):
         """Train a model and save it in ``folder``; resume if an earlier call was interrupted. See ``training.fit``."""
 
     @classmethod
-    def export_formats(cls) -> Mapping[str, str]:
-        """Formats of other programs that ``export`` writes, each with the words for people. Default: none."""
-        return {}
-
-    @classmethod
-    def export(cls, model: Predictor, folder: Path, format_name: str) -> list[Path]:
-        """Write a model for another program.
+    def export(cls, model: Predictor, folder: Path, format_name: str, about: ExportContext) -> list[Path]:
+        """Write a model for use outside of a study.
 
         Args:
             model: A model of this learner, or an ensemble of such models.
             folder: Folder to write to; created if missing.
-            format_name: Key of ``export_formats``.
+            format_name: One of ``exports``.
+            about: What the classes mean, and how images were prepared.
 
         Returns:
             The files written.
 
         Raises:
             BadInput: If there is no such format, or the model cannot be written in it.
+            JobFailed: If the disk is full.
         """
-        formats = cls.export_formats()
-        advice = f"Choose one of: {', '.join(formats)}." if formats else "Choose another learner."
-        message = f"Models of this learner cannot be exported as '{format_name}'."
-        raise BadInput(message, where="format", advice=advice)
+        from ActiveSegmentationLib.segmentation import ensemble, exported_network, monai_bundle
+
+        if format_name not in cls.exports:
+            advice = f"Choose one of: {', '.join(cls.exports)}."
+            message = f"Models of this learner cannot be exported as '{format_name}'. {cls.exports_no_other}".strip()
+            raise BadInput(message, where="format", advice=advice)
+        if format_name == TORCHSCRIPT:
+            return exported_network.export_torchscript(model, folder, about)
+        if format_name == BUNDLE:
+            return monai_bundle.export_bundle(model, folder, about)
+        return ensemble.save_ensemble(model, folder)
 
     @classmethod
     @abstractmethod

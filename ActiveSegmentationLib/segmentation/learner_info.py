@@ -45,6 +45,7 @@ class LearnerInfo:
         source: Paper or program that it comes from.
         lacks: What its models cannot do, keys of ``learner.CAPABILITIES``, in their order.
         needs_masks: Whether it cannot learn from scribbles.
+        exports: Formats that its models are exported in; empty if it cannot be loaded.
         missing: What pip must install before it can be used.
         unavailable_reason: Why it cannot be used now and what to do; "" if it can.
         options: Its own settings by name; empty if they were not asked for.
@@ -55,6 +56,7 @@ class LearnerInfo:
     source: str = ""
     lacks: tuple[str, ...] = ()
     needs_masks: bool = False
+    exports: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     unavailable_reason: str = ""
     options: Mapping[str, LearnerOption] = field(default_factory=dict)
@@ -67,6 +69,7 @@ class LearnerInfo:
             "source": self.source,
             "lacks": list(self.lacks),
             "needs_masks": self.needs_masks,
+            "exports": list(self.exports),
             "missing": list(self.missing),
             "install": install_line(self.missing) if self.missing else "",
             "unavailable_reason": self.unavailable_reason,
@@ -104,7 +107,7 @@ def describe_learner(name: str, *, options: bool = False) -> LearnerInfo:
     reason = f"Not installed: {', '.join(missing)}. Install it: {install_line(missing)}" if missing else ""
     lacks = tuple(each for each in CAPABILITIES if each in lacking(_usual(name)))
     own = learner_options(name) if options and not missing else {}
-    return LearnerInfo(name, entry.summary, entry.source, lacks, entry.needs_masks, missing, reason, own)
+    return LearnerInfo(name, entry.summary, entry.source, lacks, entry.needs_masks, entry.exports, missing, reason, own)
 
 
 def learner_options(name: str) -> dict[str, LearnerOption]:
@@ -134,4 +137,5 @@ def _foreign(name: str) -> LearnerInfo:
         return LearnerInfo(name, f"From the package {package_of(point)}.", unavailable_reason=f"Not usable: {error}")
     lacks = tuple(each for each in CAPABILITIES if each not in can)
     first = summary.partition("\n\n")[0].replace("\n", " ")
-    return LearnerInfo(name, first, f"package {package_of(point)}", lacks, learner.needs_masks, options=own)
+    source = f"package {package_of(point)}"
+    return LearnerInfo(name, first, source, lacks, learner.needs_masks, tuple(learner.exports), options=own)

@@ -19,6 +19,9 @@ from ActiveSegmentationLib.segmentation.learner import (
     FEATURES,
     GRADIENTS,
     LOSS_HEAD,
+    NNUNET,
+    OF_NETWORKS,
+    SAFETENSORS,
     SegmentationLearner,
 )
 
@@ -40,6 +43,7 @@ class LearnerEntry:
         source: Paper or program that it comes from.
         lacks: What its models cannot do, keys of ``learner.CAPABILITIES``.
         needs_masks: Whether it cannot learn from scribbles; the same as the class says.
+        exports: Formats that its models are exported in; the same as the class says.
         packages: Packages that it needs in addition to those of this library: the module that is imported, and what
             pip installs.
         dropout: Default of its option "dropout", if it has one; otherwise the training settings say where dropout is.
@@ -50,11 +54,12 @@ class LearnerEntry:
     source: str = ""
     lacks: frozenset[str] = frozenset()
     needs_masks: bool = False
+    exports: tuple[str, ...] = OF_NETWORKS
     packages: Mapping[str, str] = field(default_factory=dict)
     dropout: float | None = None
 
 
-NNUNET = {"nnunetv2": "nnunetv2>=2.8"}
+NNUNET_PACKAGES = {"nnunetv2": "nnunetv2>=2.8"}
 """What the learners of nnU-Net need."""
 
 LEARNERS: dict[str, LearnerEntry] = {
@@ -86,7 +91,8 @@ LEARNERS: dict[str, LearnerEntry] = {
         "nnU-Net v2 itself on slices, planned anew in every round; for a GPU and long trainings.",
         "Isensee 2021",
         lacks=frozenset({AUGMENTATION}),
-        packages=NNUNET,
+        exports=(NNUNET, SAFETENSORS),
+        packages=NNUNET_PACKAGES,
         dropout=0.0,
     ),
     "nnunet-3d": LearnerEntry(
@@ -94,7 +100,8 @@ LEARNERS: dict[str, LearnerEntry] = {
         "nnU-Net v2 itself on volumes of which some slices are annotated; for a GPU and long trainings.",
         "Isensee 2021",
         lacks=frozenset({AUGMENTATION, FEATURES, GRADIENTS, LOSS_HEAD}),
-        packages=NNUNET,
+        exports=(NNUNET, SAFETENSORS),
+        packages=NNUNET_PACKAGES,
         dropout=0.0,
     ),
     "unet3d": LearnerEntry(

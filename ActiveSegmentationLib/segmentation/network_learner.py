@@ -12,7 +12,7 @@ from ActiveSegmentationLib.common.compute import on_device
 from ActiveSegmentationLib.common.seeds import torch_generator, torch_seed
 from ActiveSegmentationLib.segmentation.augmentation import augment
 from ActiveSegmentationLib.segmentation.examples import Examples
-from ActiveSegmentationLib.segmentation.learner import CAPABILITIES, DROPOUT, SegmentationLearner
+from ActiveSegmentationLib.segmentation.learner import CAPABILITIES, DROPOUT, OF_NETWORKS, SegmentationLearner
 from ActiveSegmentationLib.segmentation.loss_head import ATTACHED, head_optimiser, ranking_loss
 from ActiveSegmentationLib.segmentation.losses import SegmentationLoss
 from ActiveSegmentationLib.segmentation.neighbours import with_neighbours
@@ -76,6 +76,7 @@ class NetworkLearner(SegmentationLearner, Learner):
     """
 
     counts_minutes: ClassVar[bool] = True
+    exports = OF_NETWORKS
     shaped_by: ClassVar[tuple[str, ...] | None] = None
     small: ClassVar[Mapping[str, Any]] = {
         "steps": 80,

@@ -76,15 +76,16 @@ def strategies(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]
 
 def learners(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """The known learners: ``learners`` is a list of name, summary, options, what is missing, how to install it, and why
-    the study at ``study`` cannot use it ("" if it can); ``chosen`` is the study's learner (name and options), None
-    where no study is given.
+    the study at ``study`` cannot use it ("" if it can); ``chosen`` is the study's learner (name, options and length of
+    the training), ``trained`` the name of that of its latest model; both None where there is none.
     """
-    from ActiveSegmentationLib.loop import chosen_learner, study_learners
+    from ActiveSegmentationLib.loop import chosen_learner, study_learners, trained_learner
     from ActiveSegmentationLib.study import Study
 
     study = Study.open(Path(options["study"])) if options.get("study") else None
     chosen = None if study is None else chosen_learner(study)
-    return {"learners": [info.to_json() for info in study_learners(study)], "chosen": chosen}
+    trained = None if study is None else trained_learner(study)
+    return {"learners": [info.to_json() for info in study_learners(study)], "chosen": chosen, "trained": trained}
 
 
 def choose_learner(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
@@ -154,11 +155,15 @@ def curve(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
 
 
 def predict(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Predict ``volumes`` (default: all) with the latest model: ``reviews``, the most uncertain volume first."""
+    """Predict ``volumes`` (default: all) with the latest model (``clean_up``, see ``CleanUp``): ``reviews``, the most
+    uncertain volume first."""
     from ActiveSegmentationLib.loop import review_study
+    from ActiveSegmentationLib.segmentation import CleanUp
 
     with _loop(options, progress) as loop:
-        reviews = [review.to_json() for review in review_study(loop, options.get("volumes", ()))]
+        clean_up = CleanUp.from_json(options.get("clean_up", {}))
+        found = review_study(loop, options.get("volumes", ()), clean_up=clean_up)
+        reviews = [review.to_json() for review in found]
         return {"reviews": reviews, "left_out": _left_out(loop)}
 
 
@@ -177,12 +182,18 @@ def evaluate(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
 
 def export(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """Write to the folder ``out``: annotations in ``format``, or with format "predictions" the label maps of the latest
-    model (``volumes``, ``probabilities``, ``uncertainty``, ``suffix``): ``files``.
+    model (``volumes``, ``probabilities``, ``uncertainty``, ``suffix``, ``clean_up``), with format "model" that model in
+    ``model_format``: ``files``.
     """
-    from ActiveSegmentationLib.loop import export_study, predict_study
+    from ActiveSegmentationLib.loop import export_model, export_study, predict_study
+    from ActiveSegmentationLib.segmentation import CleanUp
     from ActiveSegmentationLib.study import Study
 
     out = Path(options["out"])
+    if options["format"] == "model":
+        with _loop(options, progress) as loop:
+            files = export_model(loop, out, options["model_format"])
+            return {"files": [str(path) for path in files], "left_out": _left_out(loop)}
     if options["format"] != "predictions":
         return {
             "files": [str(path) for path in export_study(Study.open(Path(options["study"])), out, options["format"])]
@@ -195,6 +206,7 @@ def export(options: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
             probabilities=options.get("probabilities", False),
             uncertainty=options.get("uncertainty", False),
             suffix=options.get("suffix", ".nii.gz"),
+            clean_up=CleanUp.from_json(options.get("clean_up", {})),
         )
         left_out = _left_out(loop)
     return {"files": [str(path) for path in files], "left_out": left_out}

@@ -10,13 +10,22 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained, remove_tree
-from ActiveSegmentationLib.segmentation.learner import DROPOUT, FEATURES, GRADIENTS, LOSS_HEAD, SegmentationLearner
+from ActiveSegmentationLib.segmentation.learner import (
+    DROPOUT,
+    FEATURES,
+    GRADIENTS,
+    LOSS_HEAD,
+    NNUNET,
+    SAFETENSORS,
+    SegmentationLearner,
+)
 from ActiveSegmentationLib.segmentation.nnunet.options import NnunetOptions
 from ActiveSegmentationLib.segmentation.settings import TrainingSettings
 from ActiveSegmentationLib.training import Checkpoints, History, Settings, run_training, training_versions
 
 if TYPE_CHECKING:
     from ActiveSegmentationLib.common.compute import Compute
+    from ActiveSegmentationLib.segmentation.export_context import ExportContext
     from ActiveSegmentationLib.segmentation.nnunet.model import NnunetModel
     from ActiveSegmentationLib.segmentation.nnunet.plans import Plan
     from ActiveSegmentationLib.segmentation.nnunet.trainer import PreparedCases
@@ -54,6 +63,8 @@ class NnunetLearner(SegmentationLearner):
         "options": {"iterations": 5, "batch_size": 2, "memory": 1.0, "dropout": 0.1, "learning_rate": 0.1},
     }
     as_acquired: ClassVar[bool] = True
+    exports = (NNUNET, SAFETENSORS)
+    exports_no_other = "nnU-Net prepares images by its own plan, which only nnU-Net follows."
     configuration: ClassVar[str]
 
     @classmethod
@@ -126,17 +137,12 @@ class NnunetLearner(SegmentationLearner):
         return plan
 
     @classmethod
-    def export_formats(cls) -> Mapping[str, str]:
-        """nnU-Net's own results folder; see ``SegmentationLearner.export_formats``."""
-        return {"nnunet": "results folder that nnU-Net itself predicts with"}
-
-    @classmethod
-    def export(cls, model: Predictor, folder: Path, format_name: str) -> list[Path]:
-        """Write nnU-Net's results folder, a fold for each ensemble member; see ``SegmentationLearner.export``."""
+    def export(cls, model: Predictor, folder: Path, format_name: str, about: ExportContext) -> list[Path]:
+        """Also nnU-Net's results folder, a fold for each ensemble member; see ``SegmentationLearner.export``."""
         from ActiveSegmentationLib.segmentation.nnunet.export import export_results
 
-        if format_name not in cls.export_formats():
-            return super().export(model, folder, format_name)
+        if format_name != NNUNET:
+            return super().export(model, folder, format_name, about)
         return export_results(model, folder)
 
     @classmethod

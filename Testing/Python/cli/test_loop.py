@@ -6,6 +6,7 @@ import csv
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ import SimpleITK as sitk
 from cli_helpers import TINY, environment, files_of, run_cli
 
 from ActiveSegmentationLib.acquisition import Random, registry
+from ActiveSegmentationLib.cohort import slices_first
 from ActiveSegmentationLib.experiment import Outcome
+from ActiveSegmentationLib.segmentation import CleanUp, cleaned
 from ActiveSegmentationLib.study import Study
 
 LEARNED = ["--strategy", "group-contrastive-coreset"]
@@ -88,6 +91,42 @@ def test_predictions_lie_in_the_volumes_geometry(trained, tmp_path):
         assert np.array_equal(probabilities.argmax(axis=-1), sitk.GetArrayFromImage(labels))
         entropy = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / f"{volume.id}_uncertainty.nii.gz")))
         assert -1e-6 <= entropy.min() < entropy.max() <= np.log(4) + 1e-5
+
+
+def test_predictions_are_cleaned_up_if_asked(trained, tmp_path):
+    done("predict", trained, "--out", tmp_path / "plain")
+    done("predict", trained, "--out", tmp_path / "clean", "--largest-part", "--fill-holes", "2d")
+    records = [json.loads((tmp_path / name / "predictions.json").read_text()) for name in ("plain", "clean")]
+    assert [record["clean-up"] for record in records] == [
+        {"largest": False, "holes": "no"},
+        {"largest": True, "holes": "2d"},
+    ]
+    clean_up, study = CleanUp(largest=True, holes="2d"), Study.open(trained)
+    for volume in study.cohort.volumes:
+        files = [tmp_path / name / f"{volume.id}.nii.gz" for name in ("plain", "clean")]
+        values = [sitk.GetArrayFromImage(sitk.ReadImage(str(path))) for path in files]
+        plain, clean = (slices_first(study.labels.to_classes(each), volume.axis) for each in values)
+        np.testing.assert_array_equal(clean, cleaned(plain, clean_up))
+    assert run_cli("predict", trained, "--out", tmp_path / "other", "--fill-holes", "4d").code == 2
+    done("evaluate", trained, "--metrics", "dice", "--largest-part")
+    assert json.loads((trained / "rounds" / "1" / "metrics.json").read_text())["clean-up"]["largest"]
+
+
+def test_the_model_is_exported(trained, tmp_path):
+    out = tmp_path / "bundle"
+    said = done("export-model", trained, "--format", "monai-bundle", "--out", out)
+    assert (out / "configs" / "inference.json").is_file()
+    assert str(out / "docs" / "README.md") in said.err
+    answer = json.loads(done("export-model", trained, "--format", "torchscript", "--out", out, "--json").out)
+    assert {Path(path).name for path in answer["files"]} == {"model.ts", "model.json"}
+    assert not (out / "configs" / "inference.json").exists()
+    refused = run_cli("export-model", trained, "--format", "nnunet", "--out", tmp_path / "nnunet")
+    assert (refused.code, "Choose one of: monai-bundle, torchscript, safetensors." in refused.err) == (2, True)
+    assert not (tmp_path / "nnunet").exists()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    refused = run_cli("export-model", trained, "--format", "safetensors", "--out", tmp_path / "mine")
+    assert (refused.code, [path.name for path in tmp_path.iterdir() if "mine" in path.name]) == (2, ["mine"])
 
 
 def test_another_seed_trains_another_model_and_the_same_seed_the_same(tmp_path, phantom_cohort):

@@ -19,10 +19,11 @@ from ActiveSegmentationLib.cohort import (
 )
 from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.errors import BadInput, Cancelled
+from ActiveSegmentationLib.common.files import read_json
 from ActiveSegmentationLib.common.progress import Progress
 from ActiveSegmentationLib.loop import LoopSettings, StudyLoop, predict_study, review_study
 from ActiveSegmentationLib.loop.volume_maps import VolumeMap, label_map, write_maps
-from ActiveSegmentationLib.segmentation import Predictor, predict_volume
+from ActiveSegmentationLib.segmentation import CleanUp, Predictor, cleaned, predict_volume
 from ActiveSegmentationLib.study import LabelSet, Study, label_set_for
 from ActiveSegmentationLib.uncertainty import entropy_map
 
@@ -101,6 +102,39 @@ def test_label_maps_come_from_the_cache_where_they_are_known(loop, tmp_path, mon
         np.testing.assert_array_equal(read(file), read(tmp_path / "one" / f"{volume.id}.nii.gz"))
 
 
+@pytest.mark.parametrize("cached", [False, True])
+def test_label_maps_are_cleaned_up_if_asked_and_say_so(loop, tmp_path, cached):
+    if cached:
+        review_study(loop)
+    clean_up = CleanUp(largest=True, holes="2d")
+    files = predict_study(loop, tmp_path / "out", uncertainty=not cached, clean_up=clean_up)
+    changed = 0
+    for volume in loop.cohort.volumes:
+        found = predict_volume(Thresholds(), loop.stack, volume.id).labels
+        expected = volume_order(loop.study.labels.to_values(cleaned(found, clean_up)), volume.axis)
+        np.testing.assert_array_equal(read(tmp_path / "out" / f"{volume.id}.nii.gz"), expected)
+        changed += int((cleaned(found, clean_up) != found).sum())
+    assert changed
+    record = read_json(tmp_path / "out" / "predictions.json")
+    assert record["clean-up"] == {"largest": True, "holes": "2d"}
+    assert (record["round"], record["model"]) == (0, Thresholds.key)
+    assert record["files"] == sorted(path.name for path in files)
+
+
+def test_reviews_are_cleaned_up_if_asked(loop):
+    clean_up = CleanUp(largest=True, holes="2d")
+    plain, clean = review_study(loop), review_study(loop, clean_up=clean_up)
+    for before, after in zip(plain, clean, strict=True):
+        assert before.labels != after.labels
+        volume = loop.cohort.volume(before.volume)
+        found = predict_volume(Thresholds(), loop.stack, before.volume).labels
+        expected = volume_order(loop.study.labels.to_values(cleaned(found, clean_up)), volume.axis)
+        np.testing.assert_array_equal(read(after.labels), expected)
+        np.testing.assert_array_equal(read(after.uncertainty), read(before.uncertainty))
+        assert before.slice_uncertainties == after.slice_uncertainties
+    assert review_study(loop) == plain  # each is kept next to the other
+
+
 def test_a_volume_that_cannot_be_predicted_leaves_no_file(loop, tmp_path, monkeypatch):
     first, second = loop.cohort.volumes
     broken = Thresholds.planes
@@ -114,7 +148,7 @@ def test_a_volume_that_cannot_be_predicted_leaves_no_file(loop, tmp_path, monkey
     files = predict_study(loop, tmp_path / "out", uncertainty=True)
     assert sorted(loop.left_out) == [first.id]
     found = {path for path in (tmp_path / "out").iterdir() if not path.name.startswith(".active")}
-    assert found == set(files)
+    assert found == {*files, tmp_path / "out" / "predictions.json"}
     assert all(second.id in path.name for path in files)
 
 

@@ -5,6 +5,8 @@ A learner whose package is missing is skipped with the reason. Settings are thos
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import fields, replace
 from itertools import count
 
@@ -18,12 +20,14 @@ from ActiveSegmentationLib.common.errors import BadInput, Cancelled
 from ActiveSegmentationLib.segmentation import (
     CAPABILITIES,
     LEARNERS,
+    ExportContext,
     NetworkLearner,
     TrainingTask,
     fit,
     lacking,
     learner_class,
     learner_names,
+    load_ensemble,
     load_model,
     predict_volume,
 )
@@ -181,6 +185,32 @@ def test_a_model_is_saved_and_loaded_with_identical_predictions(name, world, lea
     assert expected.dtype == np.float32
 
 
+def test_a_model_is_exported_in_the_formats_of_its_learner(name, world, briefly, tmp_path):
+    learner, model = learner_class(name), briefly(name).model
+    about = ExportContext.of(world.stack, [(1, "one"), (2, "two")])
+    written = learner.export(model, tmp_path / "own", "safetensors", about)
+    loaded = load_ensemble(tmp_path / "own")
+    assert all(path.is_file() for path in written)
+    assert_same(weights_of(loaded), weights_of(model))
+    with pytest.raises(BadInput, match=f"as 'onnx'.*{learner.exports[0]}"):
+        learner.export(model, tmp_path / "onnx", "onnx", about)
+    if "torchscript" not in learner.exports:
+        with pytest.raises(BadInput, match=re.escape(learner.exports_no_other)):
+            learner.export(model, tmp_path / "script", "torchscript", about)
+        return
+    learner.export(model, tmp_path / "script", "torchscript", about)
+    described = json.loads((tmp_path / "script" / "model.json").read_text())
+    script = torch.jit.load(tmp_path / "script" / "model.ts")
+    shape = [int(n) for n in re.findall(r"\d+", described["input"])[1:]]  # the first is that of float32
+    images = torch.rand(3, *shape, generator=torch.Generator().manual_seed(1))
+    if len(shape) == 3:
+        expected = model.predict(images)
+    else:  # a 3D model takes one slab, and gives its slices
+        expected = torch.stack([model.predict(image[None]).transpose(0, 1) for image in images])
+    torch.testing.assert_close(script(images), expected, atol=1e-5, rtol=0)
+    assert described["classes"] == {"0": "background", "1": "one", "2": "two"}
+
+
 def test_other_seeds_give_other_weights(name, briefly, tmp_path):
     trained = briefly(name)
     first = weights_of(trained.model)
@@ -264,6 +294,7 @@ def test_what_it_says_that_it_can_do_is_what_its_models_say(name, learned):
     assert model.capabilities == can - {"loss-head"}  # it was trained without one
     if name in LEARNERS:
         assert LEARNERS[name].needs_masks == learner.needs_masks
+        assert LEARNERS[name].exports == learner.exports
 
 
 def test_dropout_draws_differ_and_repeat(name, world, learned):

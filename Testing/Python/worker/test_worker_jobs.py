@@ -15,8 +15,8 @@ from ActiveSegmentationLib.acquisition import Random, Situation, registry
 from ActiveSegmentationLib.cohort import AnnotationKind, Cohort, discover
 from ActiveSegmentationLib.common.errors import BadInput, Cancelled
 from ActiveSegmentationLib.common.progress import Progress
-from ActiveSegmentationLib.loop import study_situation
-from ActiveSegmentationLib.segmentation import learner_class
+from ActiveSegmentationLib.loop import study_settings, study_situation
+from ActiveSegmentationLib.segmentation import TRAINING_PRESETS, learner_class
 from ActiveSegmentationLib.study import LabelSet, RequestList, Study, label_set_for
 from ActiveSegmentationLib.worker.jobs import JOBS, NEEDED
 from ActiveSegmentationLib.worker.protocol import decode, encode
@@ -101,13 +101,16 @@ def test_a_study_decides_which_strategies_are_unavailable(study, monkeypatch):
 def test_the_learner_of_a_study_is_chosen_and_stored(study, monkeypatch):
     example_learner.add(monkeypatch)
     here = {"study": str(study.folder)}
-    assert run("learners")["chosen"] is None
+    assert (run("learners")["chosen"], run("learners")["trained"]) == (None, None)
     answered = run("learners", **here)
     known = {info["name"]: info for info in answered["learners"]}
-    assert answered["chosen"] == {"name": "unet", "options": {}}
+    length = {name: getattr(study_settings(study).training, name) for name in ("minutes", "epochs", "steps")}
+    assert answered["chosen"] == {"name": "unet", "options": {}, **length}
+    assert known["nnunet-2d"]["exports"] == ["nnunet", "safetensors"]
     assert known[NAME]["options"]["width"]["default"] == 16
     assert "finest level" in known[NAME]["options"]["width"]["meaning"]
-    chosen = {"name": NAME, "options": {"width": 4, "dropout": 0.0}}
+    length = {"minutes": 0.0, "epochs": 0.0, "steps": TRAINING_PRESETS["default"].steps}
+    chosen = {"name": NAME, "options": {"width": 4, "dropout": 0.0}, **length}
     assert run("choose_learner", learner=NAME, options={"width": "4", "dropout": "0"}, **here)["chosen"] == chosen
     assert run("learners", **here)["chosen"] == chosen
     reasons = hindrances(**here)

@@ -108,7 +108,9 @@ _WIDER = AugmentationSettings(rotation=30.0, scale=0.25, shift=0.1, gamma=0.5, c
 
 TRAINING_PRESETS: dict[str, TrainingSettings] = {
     "default": TrainingSettings(),
-    "auto": TrainingSettings(learner="auto", minutes=5.0, augmentation=_WIDER, close_background=True),
+    "auto": TrainingSettings(
+        learner="auto", minutes=5.0, augmentation=_WIDER, close_background=True, scribble_dice=True
+    ),
     "unet3d": TrainingSettings(learner="unet3d", batch_size=2, norm="instance"),
     "closed-scribbles": TrainingSettings(close_background=True),
     "vepa2024": _VEPA2024,

@@ -20,6 +20,7 @@ from ActiveSegmentationLib.segmentation import (
     learner_class,
     predict_volume,
 )
+from ActiveSegmentationLib.segmentation.export_context import ExportContext
 from ActiveSegmentationLib.uncertainty import Dropout, EnsembleSampler, slice_scores
 from ActiveSegmentationLib.uncertainty.gradients import gradient_embeddings
 
@@ -31,6 +32,12 @@ SLICES = [("v0", 1), ("v0", 2), ("v2", 3)]
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory):
     return make_stack(tmp_path_factory.mktemp("nnunet"))
+
+
+@pytest.fixture(scope="module")
+def about(stack):
+    """What exports tell of the stack."""
+    return ExportContext.of(stack, [(1, "disc"), (2, "bar")])
 
 
 @pytest.fixture(scope="module")
@@ -76,10 +83,10 @@ def own_prediction(folder, image, monkeypatch, *, mirror: bool, folds=(0,)) -> n
 
 @pytest.mark.parametrize("kind", ["model", "volumetric"])
 @pytest.mark.parametrize("volume", ["v1", "v2"])  # v2 is resampled, and larger than a patch
-def test_predictions_are_those_of_nnunets_own_predictor(request, kind, volume, stack, tmp_path, monkeypatch):
+def test_predictions_are_those_of_nnunets_own_predictor(request, kind, volume, stack, about, tmp_path, monkeypatch):
     trained = request.getfixturevalue(kind)
     learner = learner_class(trained.settings.learner)
-    written = learner.export(trained, tmp_path / "results", "nnunet")
+    written = learner.export(trained, tmp_path / "results", "nnunet", about)
     names = ["dataset.json", "dataset_fingerprint.json", "fold_0/checkpoint_final.pth", "plans.json"]
     assert sorted(path.relative_to(tmp_path / "results").as_posix() for path in written) == names
     mirror = volume == "v1"
@@ -93,23 +100,23 @@ def test_predictions_are_those_of_nnunets_own_predictor(request, kind, volume, s
     assert ours.std() > 0.05
 
 
-def test_members_of_an_ensemble_are_folds(ensemble, stack, tmp_path, monkeypatch):
+def test_members_of_an_ensemble_are_folds(ensemble, stack, about, tmp_path, monkeypatch):
     learner = learner_class("nnunet-2d")
-    learner.export(ensemble, tmp_path, "nnunet")
+    learner.export(ensemble, tmp_path, "nnunet", about)
     image = stack.folder.parents[1] / "c" / "v1_0000.nii.gz"
     each = [own_prediction(tmp_path, image, monkeypatch, mirror=False, folds=(number,)) for number in (0, 1)]
     ours = volume_order(predict_volume(ensemble, stack, "v1").probabilities, stack.volume("v1").axis)
     np.testing.assert_allclose(ours, (each[0] + each[1]) / 2, atol=1e-4)
     with pytest.raises(BadInput, match=r"other folds \(fold_1\)"):
-        learner.export(ensemble.members[0], tmp_path, "nnunet")
+        learner.export(ensemble.members[0], tmp_path, "nnunet", about)
     with pytest.raises(BadInput, match=r"exported as 'onnx'.*nnunet"):
-        learner.export(ensemble, tmp_path, "onnx")
+        learner.export(ensemble, tmp_path, "onnx", about)
 
 
-def test_images_stored_in_different_orders_cannot_be_exported(model, tmp_path):
+def test_images_stored_in_different_orders_cannot_be_exported(model, about, tmp_path):
     mixed = replace(model, record=model.record | {"slice axis": None})
     with pytest.raises(BadInput, match="stored in different orders"):
-        learner_class("nnunet-2d").export(mixed, tmp_path, "nnunet")
+        learner_class("nnunet-2d").export(mixed, tmp_path, "nnunet", about)
 
 
 @pytest.mark.parametrize("kind", ["model", "volumetric"])

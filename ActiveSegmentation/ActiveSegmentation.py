@@ -11,7 +11,7 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 from slicer.i18n import translate
-from slicer.parameterNodeWrapper import Default, WithinRange, parameterNodeWrapper
+from slicer.parameterNodeWrapper import Choice, Default, WithinRange, parameterNodeWrapper
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
     ScriptedLoadableModuleLogic,
@@ -67,6 +67,8 @@ class ActiveSegmentationParameterNode:
         trainAfter: Number of committed slices after which to train automatically.
         models: Number of ensemble members.
         steps: Training steps, 0 for the setting of the study.
+        largestPart: Whether segmentations keep only the largest part of each structure.
+        fillHoles: Which holes in structures are filled: "no", "2d" within slices, "3d" those enclosed on all sides.
         studyFolder: The study that was open when the scene was saved, "" for none.
     """
 
@@ -81,6 +83,8 @@ class ActiveSegmentationParameterNode:
     trainAfter: Annotated[int, WithinRange(1, 500), Default(10)]
     models: Annotated[int, WithinRange(1, 20), Default(1)]
     steps: Annotated[int, WithinRange(0, 100000), Default(0)]
+    largestPart: Annotated[bool, Default(False)]
+    fillHoles: Annotated[str, Choice(["no", "2d", "3d"]), Default("no")]
     studyFolder: Annotated[str, Default("")]
 
 
@@ -251,7 +255,7 @@ class ActiveSegmentationLogic(ScriptedLoadableModuleLogic):
         return self._await(self.work.evaluate)
 
     def export(self, formatName: str, out: str | Path, **options: Any) -> list[str]:
-        """Write annotations or predictions to a folder, and wait; returns the files."""
+        """Write annotations, predictions or the model to a folder, and wait; returns the files. See ``Work.export``."""
         return self._await(lambda: self.work.export(formatName, Path(out), **options))["files"]
 
     def _await(self, start: Any) -> dict[str, Any]:

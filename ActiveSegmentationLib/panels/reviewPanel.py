@@ -11,11 +11,14 @@ from ActiveSegmentationLib.cohort import SliceId
 from ActiveSegmentationLib.panels.panel import Panel
 from ActiveSegmentationLib.panels.tables import fillTable, identityOf, setHeader
 
-FORMATS = ("predictions", "uncertainty", "probabilities", "nifti", "nrrd", "nnunet", "csv")
-"""Export formats, in the order of the box."""
+MODELS = ("monai-bundle", "torchscript", "safetensors", "nnunet")
+"""Formats of the model itself, see ``SegmentationLearner.exports``."""
 
-OF_MODEL = ("predictions", "uncertainty", "probabilities")
+OF_MODEL = ("predictions", "uncertainty", "probabilities", *(f"model {name}" for name in MODELS))
 """Formats that need a trained model."""
+
+FORMATS = (*OF_MODEL[:3], "nifti", "nrrd", "nnunet", "csv", *OF_MODEL[3:])
+"""Export formats, in the order of the box."""
 
 
 class ReviewPanel(Panel):
@@ -33,6 +36,10 @@ class ReviewPanel(Panel):
             _("annotations (NRRD, 255 = unlabelled)"),
             _("nnU-Net data set"),
             _("table of annotated slices (CSV)"),
+            _("model for MONAI (bundle)"),
+            _("model for PyTorch (TorchScript)"),
+            _("model for this program (safetensors)"),
+            _("model for nnU-Net (results folder)"),
         ):
             ui.exportComboBox.addItem(text)
         ui.predictButton.clicked.connect(self.startOrStop("predict", self.work.predict))
@@ -42,6 +49,13 @@ class ReviewPanel(Panel):
         ui.reviewTable.cellClicked.connect(lambda row, column: self.act(lambda: self._open(row))())
         ui.reviewTable.setSortingEnabled(True)
         setHeader(ui.reviewTable, 0)
+        ui.largestPartCheckBox.toggled.connect(self.act(self.session.overlays.forgetReviews))
+        ui.fillHolesComboBox.activated.connect(self.act(self.session.overlays.forgetReviews))
+
+    def cleanUp(self) -> dict[str, Any]:
+        """What is changed in predicted label maps."""
+        parameters = self.parameters()
+        return {"largest": parameters.largestPart, "holes": parameters.fillHoles}
 
     def _open(self, tableRow: int) -> None:
         volume = identityOf(self.ui.reviewTable, tableRow)
@@ -60,7 +74,9 @@ class ReviewPanel(Panel):
                 count=len(answer["files"]), folder=out
             )
 
-        if name in OF_MODEL:
+        if name.startswith("model "):
+            self.work.export("model", out, then, model_format=name.partition(" ")[2])
+        elif name in OF_MODEL:
             options = {"probabilities": name == "probabilities", "uncertainty": name == "uncertainty"}
             self.work.export("predictions", out, then, **options)
         else:
@@ -78,10 +94,22 @@ class ReviewPanel(Panel):
             "export",
             noStudy,
             noModel if name in OF_MODEL else "",
+            self._cannotExport(name),
             "" if name in OF_MODEL or session.requests.annotatedCount else _("Commit at least one slice first."),
             "" if ui.exportPathLineEdit.currentPath else _("Choose a folder."),
         )
         self._fillReviews()
+
+    def _cannotExport(self, name: str) -> str:
+        """Why the latest model cannot be exported in a format; "" if it can."""
+        learner = self.work.trainedLearner
+        if not name.startswith("model ") or learner is None:
+            return ""
+        known = next((each for each in self.work.learners if each["name"] == learner), None)
+        if known is None or name.partition(" ")[2] in known["exports"]:
+            return ""
+        text = _("The model is one of {learner}, which is exported as: {formats}.")
+        return text.format(learner=learner, formats=", ".join(known["exports"]))
 
     def _fillReviews(self) -> None:
         session = self.session

@@ -18,6 +18,9 @@ NAMES = {"loss": "loss", "dice": "Dice on the annotated slices"}
 """Values of a running training that are shown, with their names."""
 SHOWN = tuple(NAMES)
 
+MANY_STEPS = 5000
+"""Steps from which a training without a GPU is said to be long."""
+
 
 class TrainPanel(Panel):
     """Training a model in the background.
@@ -86,12 +89,28 @@ class TrainPanel(Panel):
         self._learner.update()
         self.enable(ui.learnerComboBox, "" if session.study is not None else _("Open or create a study first."))
         ui.curveButton.text = _("Show loss and Dice") if live else _("Show learning curve")
-        ui.trainLabel.text = self._describeTraining(running) if running is not None else self._describeCurve()
+        waiting = f"{self._describeCurve()} {self._describeLength()}".strip()
+        ui.trainLabel.text = self._describeTraining(running) if running is not None else waiting
 
     def _describeTraining(self, running: Running) -> str:
         values = running.values or {}
         shown = [f"{NAMES[name]} {float(values[name]):.2f}" for name in SHOWN if name in values]
         return ", ".join(shown) or _("Waiting for the first steps.")
+
+    def _describeLength(self) -> str:
+        """How long the next training is, before it starts."""
+        length, asked = self.work.trainingLength, self.parameters().steps
+        if not length:
+            return ""
+        if length["minutes"] and not asked:
+            return _("The next training takes about {minutes:g} minutes.").format(minutes=length["minutes"])
+        if length["epochs"] and not asked:
+            return _("The next training takes {epochs:g} epochs.").format(epochs=length["epochs"])
+        steps = asked or length["steps"]
+        text = _("The next training takes {steps:,} steps.").format(steps=steps)
+        if steps >= MANY_STEPS and self.work.deviceText.startswith("CPU"):
+            text += " " + _("Without a GPU that is long; for a shorter one, set Steps under Advanced.")
+        return text
 
     def _describeCurve(self) -> str:
         if not self.work.curve:

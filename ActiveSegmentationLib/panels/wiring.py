@@ -39,7 +39,19 @@ UPDATE_MILLISECONDS = 40
 SCROLL_BAR_WIDTH, MOST_WIDTH = 20, 520
 """Width of the panel's scroll bar, and the maximum width that the panel claims, in pixels."""
 
-SECTIONS = ("study", "images", "advanced", "suggest", "annotate", "more", "train", "trainAdvanced", "review", "map")
+SECTIONS = (
+    "study",
+    "images",
+    "advanced",
+    "suggest",
+    "annotate",
+    "more",
+    "train",
+    "trainAdvanced",
+    "review",
+    "reviewAdvanced",
+    "map",
+)
 """Collapsible sections of the panel."""
 
 
@@ -142,6 +154,7 @@ class Wiring:
         """Connect the panels with each other."""
         self.work.reported.connect(self.train.report)
         self.work.automatic = self.train.automatic
+        self.work.cleanUp = self.review.cleanUp
         self.work.suggestionsWanted.connect(self.suggest.act(self.suggest.suggest))
         self.plots.picked.connect(self.map.pick)
         self.train.chartWanted.connect(self.plots.show)
@@ -306,6 +319,8 @@ class Wiring:
         self.annotate.start()
         if self.shortcuts is not None:
             self.shortcuts.setEnabled(True)
+        if self.session.study is not None and self.work.learners:  # the command line may have chosen another one
+            self.work.readLearners()
         self.update()
 
     def exit(self) -> None:

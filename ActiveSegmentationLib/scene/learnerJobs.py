@@ -25,6 +25,7 @@ class LearnerJobs(Jobs):
     def __init__(self, session: Session, client: WorkerClient) -> None:
         super().__init__(session, client)
         self.learners: list[dict[str, Any]] = []
+        self._trained: str | None = None
         self._chosen: dict[str, Any] = {}
         self._chosenOf: Study | None = None
 
@@ -35,7 +36,7 @@ class LearnerJobs(Jobs):
         def done(answer: dict[str, Any]) -> None:
             self.learners = answer["learners"]
             if study is not None:
-                self._chosen, self._chosenOf = answer["chosen"], study
+                self._chosen, self._chosenOf, self._trained = answer["chosen"], study, answer["trained"]
 
         options = {} if study is None else {"study": str(study.folder)}
         about = None if study is None else {"study": study.id}
@@ -61,6 +62,11 @@ class LearnerJobs(Jobs):
         return self._startForStudy(CHOOSE, {"learner": name, "options": dict(options or {})}, done, then)
 
     @property
+    def trainedLearner(self) -> str | None:
+        """Name of the learner of the open study's latest model; None where there is none, or it is unknown."""
+        return self._trained if self._chosenOf is self.session.study else None
+
+    @property
     def learner(self) -> str:
         """Name of the learner of the open study: the one that is being chosen, or else the one that it uses."""
         waiting = self._here(CHOOSE)
@@ -71,6 +77,12 @@ class LearnerJobs(Jobs):
         """The options of this learner that are not at their usual values, by name."""
         waiting = self._here(CHOOSE)
         return dict(waiting[-1].job.options["options"] if waiting else self._known()["options"])
+
+    @property
+    def trainingLength(self) -> dict[str, Any]:
+        """How long this learner trains: "minutes", "epochs" and "steps", see ``chosen_learner``; {} while unknown."""
+        known = {} if self._here(CHOOSE) else self._known()
+        return {name: known[name] for name in ("minutes", "epochs", "steps") if name in known}
 
     def learnerReason(self, name: str) -> str:
         """Why a learner cannot be used; "" if it can, or where that is unknown."""
@@ -85,5 +97,5 @@ class LearnerJobs(Jobs):
         if study is not None and self._chosenOf is not study:
             training = study.settings.get("training", {})
             self._chosen = {"name": training.get("learner", DEFAULT_LEARNER), "options": training.get("options", {})}
-            self._chosenOf = study
+            self._chosenOf, self._trained = study, None
         return self._chosen if study is not None else {"name": DEFAULT_LEARNER, "options": {}}

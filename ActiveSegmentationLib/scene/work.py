@@ -33,6 +33,7 @@ class Work(LearnerJobs):
         strategies: Known strategies, each with name, summary, options and why it is unavailable; see the job
             "strategies".
         automatic: Returns when and how to train automatically, or None for never.
+        cleanUp: Returns what is changed in predicted label maps, see ``segmentation.CleanUp``.
         suggestionsWanted: Emitted when the user accepts the offer of the next suggestions.
     """
 
@@ -47,6 +48,7 @@ class Work(LearnerJobs):
         self._leftOut: dict[str, str] = {}
         self._study: Study | None = None
         self.automatic: Callable[[], AutoTrain | None] = _never
+        self.cleanUp: Callable[[], dict[str, Any]] = dict
         self.suggestionsWanted: Signal[[]] = Signal()
         self._offers: list[Offer] = []
         self._trainedOn: dict[str, int] = {}
@@ -197,11 +199,13 @@ class Work(LearnerJobs):
             self._curve = answer["curve"]
             self.session.overlays.forgetReviews()
             self.readStrategies()
+            self.readLearners()
             if not self._trainWhenDue() and self.session.nextRow() is None:
                 text = f"The model was trained on {answer['annotated']} slices. Suggest the next slices?"
                 self._offer(SUGGEST, text)
 
         study = self.session.requireStudy()
+        self.readLearners()  # the learner may have been changed by the command line
         options = {"models": models, **({"steps": steps} if steps else {})}
         job = self._startForStudy("train", options, done, then)
         self._trainedOn[study.id] = self.session.requests.annotatedCount
@@ -234,7 +238,8 @@ class Work(LearnerJobs):
     def predict(self, volumes: list[str] | None = None, then: Then | None = None) -> Job:
         """Predict volumes with the latest model. Default: all volumes."""
         one = volumes[0] if volumes and len(volumes) == 1 else ""
-        return self._startForStudy("predict", {"volumes": volumes or []}, self._takeReviews, then, volume=one)
+        options = {"volumes": volumes or [], "clean_up": self.cleanUp()}
+        return self._startForStudy("predict", options, self._takeReviews, then, volume=one)
 
     def _takeReviews(self, answer: dict[str, Any]) -> None:
         self._noteLeftOut(answer)
@@ -273,7 +278,8 @@ class Work(LearnerJobs):
                 where = f"slice {sliceId.index + 1} of {sliceId.volume}"
                 self._offer(PREDICTION, f"The prediction for {where} is ready. Go there and start from it?", sliceId)
 
-        self._startForStudy("predict", {"volumes": [volume]}, self._takeReviews, then, volume=volume, index=index)
+        options = {"volumes": [volume], "clean_up": self.cleanUp()}
+        self._startForStudy("predict", options, self._takeReviews, then, volume=volume, index=index)
 
     def _drawPrediction(self) -> None:
         if not self.session.overlays.startFromPrediction():
@@ -340,8 +346,8 @@ class Work(LearnerJobs):
         self._offers = [offer for offer in self._offers if offer not in open_ or offer.kind not in kinds]
 
     def export(self, formatName: str, out: Path, then: Then | None = None, **options: Any) -> Job:
-        """Export annotations, or with format "predictions" the predictions of the latest model, to a folder."""
-        options = {"format": formatName, "out": str(out), **options}
+        """Export annotations, predictions ("predictions") or the model ("model") to a folder; see the job "export"."""
+        options = {"format": formatName, "out": str(out), "clean_up": self.cleanUp(), **options}
         return self._startForStudy("export", options, self._noteLeftOut, then)
 
     def evaluate(self, then: Then | None = None) -> Job:

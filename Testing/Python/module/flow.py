@@ -106,7 +106,7 @@ class Flow:
         self.answers = {
             "describe": {"missing": [], "device": "cpu"},
             "strategies": {"strategies": []},
-            "learners": {"learners": [], "chosen": {"name": "unet", "options": {}}},
+            "learners": {"learners": [], "chosen": {"name": "unet", "options": {}}, "trained": None},
             "curve": {"curve": []},
             "suggest": {"requests": self.study.requests.read(1).to_json(), "thumbnails": [""] * REQUESTS},
         }

@@ -14,6 +14,7 @@ from .flow_events import otherStudy
 from .flow_steps import suggested
 from .test_module_strategies import canBeChosen, known
 
+CURVE = [{"round": 1, "annotated": 1, "unseen": None, "reference": None, "scored on": None}]
 INSTALL = "Not installed: nnunetv2. Install it: python -m pip install nnunetv2"
 OPTIONS = {
     "width": {"default": 16, "meaning": "Channels of the finest level."},
@@ -21,12 +22,13 @@ OPTIONS = {
 }
 
 
-def described(name, reason="", options=None):
-    return {"name": name, "summary": f"This is {name}.", "unavailable_reason": reason, "options": options or {}}
+def described(name, reason="", options=None, exports=("monai-bundle", "safetensors")):
+    about = {"name": name, "summary": f"This is {name}.", "unavailable_reason": reason, "options": options or {}}
+    return about | {"exports": list(exports)}
 
 
-def chosen(name, **options):
-    return {"name": name, "options": options}
+def chosen(name, minutes=0.0, epochs=0.0, steps=150, **options):
+    return {"name": name, "options": options, "minutes": minutes, "epochs": epochs, "steps": steps}
 
 
 @pytest.fixture
@@ -35,7 +37,7 @@ def choosing(flow):
     suggested(flow)
     flow.hold()
     learners = [described("unet"), described("wide", "", OPTIONS), described("nnunet-2d", INSTALL)]
-    flow.answers["learners"] = {"learners": learners, "chosen": chosen("unet")}
+    flow.answers["learners"] = {"learners": learners, "chosen": chosen("unet"), "trained": None}
     flow.module.work.readLearners()
     flow.answer()
     flow.module.unfold(flow.module.ui.learnerComboBox)
@@ -174,6 +176,78 @@ def test_each_study_has_its_own_learner_known_before_any_worker_runs(choosing):
     assert not choosing.module.ui.learnerComboBox.enabled
 
 
+def test_the_length_of_the_next_training_is_said_before_it_starts(choosing):
+    ui, work = choosing.module.ui, choosing.module.work
+    assert "The next training takes 150 steps." in ui.trainLabel.text
+    pick(choosing, 1)
+    assert "The next training" not in ui.trainLabel.text  # unknown until the worker has answered
+    work.deviceText = "CPU, 2 threads"
+    choosing.answers["choose_learner"] = {"chosen": chosen("wide", steps=30000)}
+    choosing.answer()
+    assert "takes 30,000 steps. Without a GPU that is long" in ui.trainLabel.text
+    ui.stepsSpinBox.value = 200
+    choosing.settle()
+    assert ui.trainLabel.text.endswith("The next training takes 200 steps.")
+    ui.stepsSpinBox.value = 0
+    for length, words in (({"minutes": 5.0}, "about 5 minutes."), ({"epochs": 20.0}, "20 epochs.")):
+        choosing.answers["learners"] = {**choosing.answers["learners"], "chosen": chosen("wide", **length)}
+        work.readLearners()
+        choosing.answer()
+        assert ui.trainLabel.text.endswith(f"The next training takes {words}")
+
+
+def test_a_learner_that_the_command_line_chose_is_shown_on_entering_and_on_training(choosing):
+    box, wiring = choosing.module.ui.learnerComboBox, choosing.module.widget.wiring
+    choosing.answers["learners"] = {**choosing.answers["learners"], "chosen": chosen("wide")}
+    wiring.exit()
+    wiring.enter()
+    choosing.answer()
+    assert box.currentText == "wide"
+    choosing.session.openRequest(1)
+    choosing.draw()
+    choosing.module.click("commitButton")
+    choosing.answers["learners"] = {**choosing.answers["learners"], "chosen": chosen("unet")}
+    choosing.module.click("trainButton")
+    assert choosing.held.of("learners")
+    choosing.answers["train"] = {"curve": CURVE, "annotated": 1}
+    choosing.answer()
+    assert box.currentText == "unet"
+
+
+def test_formats_that_the_model_cannot_be_exported_in_say_why(choosing, tmp_path):
+    from ActiveSegmentationLib.panels.reviewPanel import FORMATS
+
+    ui, work = choosing.module.ui, choosing.module.work
+    nnunet = described("nnunet-2d", exports=("nnunet", "safetensors"))
+    learners = [*choosing.answers["learners"]["learners"][:2], nnunet]
+    choosing.answers |= {"curve": {"curve": CURVE}}
+    choosing.answers["learners"] = {"learners": learners, "chosen": chosen("unet"), "trained": "nnunet-2d"}
+    work.readCurve()
+    work.readLearners()
+    choosing.answer()
+    ui.exportPathLineEdit.currentPath = str(tmp_path)
+    for row, name in enumerate(FORMATS):
+        ui.exportComboBox.setCurrentIndex(row)
+        choosing.settle()
+        cannot = name in ("model monai-bundle", "model torchscript")
+        assert ("exported as: nnunet, safetensors." in ui.exportButton.toolTip) == cannot
+        if cannot:
+            assert not ui.exportButton.enabled
+
+
+def test_clean_up_is_off_and_goes_with_predictions_and_exports(choosing, tmp_path):
+    ui, work = choosing.module.ui, choosing.module.work
+    work.predict()
+    assert choosing.held.of("predict")[-1].options["clean_up"] == {"largest": False, "holes": "no"}
+    ui.largestPartCheckBox.checked = True
+    ui.fillHolesComboBox.setCurrentIndex(1)
+    choosing.settle()
+    work.predict()
+    work.export("predictions", tmp_path)
+    for job in ("predict", "export"):
+        assert choosing.held.of(job)[-1].options["clean_up"] == {"largest": True, "holes": "2d"}
+
+
 def install(module, folder, monkeypatch):
     """Install the learner of the documentation for the worker."""
     monkeypatch.setenv("PYTHONPATH", str(example_learner.install(folder / "site")))
@@ -212,6 +286,18 @@ def change(module, option, text):
     assert str(module.session.study.settings["training"]["options"][option]) == text, module.message
 
 
+def export(module, name, out):
+    """Export in a format through the panel; returns the folder."""
+    from ActiveSegmentationLib.panels.reviewPanel import FORMATS
+
+    module.ui.exportComboBox.setCurrentIndex(FORMATS.index(name))
+    module.ui.exportPathLineEdit.currentPath = str(out)
+    module.settle()
+    module.click("exportButton")
+    module.finish()
+    return out
+
+
 @pytest.mark.slow
 def test_two_learners_train_predict_and_export_through_the_panel(module, tmp_path, cohorts):
     module.logic.createStudy(tmp_path / "study", cohorts / "one", settings={"stack": {"size": [32, 32]}})
@@ -234,13 +320,12 @@ def test_two_learners_train_predict_and_export_through_the_panel(module, tmp_pat
         module.click("predictButton")
         module.finish()
         assert ui.reviewTable.rowCount == len(study.cohort.volumes)
-        out = tmp_path / f"out{number}"
-        ui.exportComboBox.setCurrentIndex(0)
-        ui.exportPathLineEdit.currentPath = str(out)
-        module.settle()
-        module.click("exportButton")
-        module.finish()
-        assert len(list(out.glob("*.nii.gz"))) == len(study.cohort.volumes), module.message
+        labels = export(module, "predictions", tmp_path / f"out{number}")
+        assert len(list(labels.glob("*.nii.gz"))) == len(study.cohort.volumes), module.message
+        model = export(module, "model torchscript", tmp_path / f"model{number}")
+        described = json.loads((model / "model.json").read_text())
+        assert described["classes"]["1"] == study.labels.labels[0].name
+        assert (model / "model.ts").is_file()
     (first,) = study.folder.glob("rounds/1/model/*/model.json")
     assert json.loads(first.read_text())["settings"]["options"]["pseudo_weight"] == 0.3
     assert study.audit.verify() == []
@@ -252,7 +337,7 @@ def test_a_script_chooses_a_learner(module, tmp_path, cohorts, monkeypatch):
     install(module, tmp_path, monkeypatch)
     module.logic.createStudy(tmp_path / "study", cohorts / "one")
     asked = module.logic.chooseLearner(example_learner.NAME, width=8, dropout=0)
-    assert asked == {"name": example_learner.NAME, "options": {"width": 8, "dropout": 0.0}}
+    assert (asked["name"], asked["options"]) == (example_learner.NAME, {"width": 8, "dropout": 0.0})
     assert np.all(list(module.session.study.settings["training"]["options"].values()) == [8, 0.0])
     with pytest.raises(BadInput, match="'width' must be at least 1"):
         module.logic.chooseLearner(example_learner.NAME, width=0)

@@ -18,7 +18,7 @@ from ActiveSegmentationLib.common.errors import BadInput
 ROOT = Path(__file__).parents[3]
 
 STORY = ["write_phantom", "discover", "create_strategy", "create_study", "suggest", "annotate", "Study"]
-STORY += ["choose_learner", "train", "predict", "evaluate", "export", "benchmark"]
+STORY += ["choose_learner", "train", "predict", "evaluate", "export", "export_model", "benchmark"]
 """The public names, in an order in which their examples can run in one folder."""
 
 

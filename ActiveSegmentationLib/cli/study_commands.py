@@ -287,6 +287,6 @@ def export_model(options: Options) -> str:
     if options.json:
         shared.print_json({"files": [str(file) for file in files]})
     else:
-        print(f"Wrote {counted(len(files), 'file')} to {options.out}.")
+        say(f"Wrote {counted(len(files), 'file')} to {options.out}.")
     readme = next((file for file in files if file.name == "README.md"), None)
     return f"{readme} says how to use it." if readme is not None else command_line("status", options.study)

@@ -118,7 +118,7 @@ def even(settings: TrainingSettings) -> TrainingSettings:
     """Settings without what is drawn on the device, so that every device trains on the same."""
     none = {"dropout": (0.0,) * len(settings.dropout), "decoder_dropout": (0.0,) * len(settings.decoder_dropout)}
     options = {**settings.options, "auxiliary_dropout": 0.0} if settings.learner == "dmpls" else settings.options
-    return replace(settings, augment=False, crop=(), mixed_precision=False, warm_up=0.0, options=options, **none)
+    return replace(settings, augment=False, mixed_precision=False, warm_up=0.0, options=options, **none)
 
 
 def steps_of(learner: Learner, count: int) -> np.ndarray:

@@ -41,7 +41,7 @@ def test_acdc(module, real_data, tmp_path, kind):
             drawn = plane.any() if kind == "mask" else (plane != 255).any()
             module.click("commitButton" if drawn else "emptyButton")
             answered[task.slice] = plane if drawn else np.zeros_like(plane)
-        ui.stepsSpinBox.value = 30
+        ui.stepsSpinBox.value = 8
         module.settle()
         module.click("trainButton")
         module.finish(900)

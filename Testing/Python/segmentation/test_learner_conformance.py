@@ -245,7 +245,7 @@ def test_any_size_number_of_channels_and_of_classes(name, shape, channels, class
 
 
 def test_a_large_plane_is_learned_and_predicted_whole(name, worlds, tmp_path):
-    side = 1024 if issubclass(learner_class(name), NetworkLearner) else 512  # nnU-Net's windows overlap by half
+    side = 1024 if issubclass(learner_class(name), NetworkLearner) else 256  # nnU-Net's windows overlap by half
     slices = 2 if name == "nnunet-3d" else 1  # nnU-Net has no 3D plan for one slice
     world = worlds(shape=(side, side), volumes=1, slices=slices)
     trained = train(task_of(name, world, 1, steps=1, batch_size=1), tmp_path)

@@ -37,7 +37,7 @@ BATCH = {"cpu": (4, 8), "gpu": (2, 16)}
 
 STEP = {"cpu": 2**16, "gpu": 2**21}
 """Pixels that a step trains on at most, except for the fewest slices. Twice as many steps of half as many large slices
-were better on a CPU (docs/experiments/learners.md)."""
+were better in short trainings on a CPU (docs/experiments/learners.md)."""
 
 DEEP = 2
 """First level, counted from 0, that has dropout; at the finer ones it costs much and changes little."""

@@ -111,7 +111,7 @@ def execute_on_cluster(address: str, jobs: Sequence[Job], stage: str, progress: 
                     _wait_for_files(waiting)
                 except KilledWorker:
                     patience.died()
-                except (CancelledError, OSError):  # nobody else cancels: the client does when its scheduler is gone
+                except (CancelledError, OSError):  # only a client without its scheduler cancels
                     progress.message("warning: the scheduler was lost; what it had not finished waits for its return.")
 
 
@@ -166,7 +166,7 @@ def work(packed: bytes, libraries: dict[str, str]) -> None:
 
     Raises:
         BadInput: If the worker has other versions, runs several jobs in one process, or does not see the folder.
-        Cancelled: If nobody waits for the job any more.
+        Cancelled: If the sweep no longer waits for the job.
     """
     from distributed import get_worker
 

@@ -56,8 +56,7 @@ class AutoOptions(Settings):
             ``AutoLearner.configure`` returns, and for those who give them themselves.
         reduce: Side of the squares of pixels whose mean the network sees; its predictions are interpolated to all
             pixels. ``design`` sets it.
-        unlabelled: Weight of the loss on slices of the pool that nobody annotated, see ``MeanTeacher``; 0 does not use
-            them.
+        unlabelled: Weight of the loss on unlabelled slices of the pool, see ``MeanTeacher``; 0 does not use them.
     """
 
     where: ClassVar[str] = "learner options"
@@ -78,7 +77,7 @@ class AutoLearner(NetworkLearner):
       (docs/experiments/learners.md).
     - Steps: as many as fit into ``TrainingSettings.minutes``, see ``NetworkLearner.configure``.
 
-    It also learns from the slices of the pool that nobody annotated, see ``MeanTeacher``.
+    It also learns from the unlabelled slices of the pool, see ``MeanTeacher``.
 
     The settings that ``configure`` returns are not fitted again, so that they train the same model on another day and
     device.

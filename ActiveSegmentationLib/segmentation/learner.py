@@ -120,7 +120,7 @@ class SegmentationLearner(ABC):
 
     @classmethod
     def uses_unlabelled(cls, settings: TrainingSettings) -> bool:
-        """Whether it also learns from slices of the pool that nobody annotated. Default: no."""
+        """Whether it also learns from unlabelled slices of the pool. Default: no."""
         return False
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Learning from slices that nobody annotated: an average of the network labels them, and the network learns that."""
+"""Learning from unlabelled slices: an average of the network labels them, and the network learns these labels."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from ActiveSegmentationLib.segmentation.losses import partial_dice
 from ActiveSegmentationLib.segmentation.network import SegmentationNetwork
 from ActiveSegmentationLib.segmentation.settings import AugmentationSettings, TrainingSettings
 from ActiveSegmentationLib.segmentation.slices import Slices, whole_planes
+from ActiveSegmentationLib.segmentation.training_parts import autocast
 
 DECAY = 0.99
 """Share of the teacher's weights that stays at each step; less in the first hundred steps."""
@@ -70,7 +71,6 @@ class MeanTeacher:
         self._large = whole_planes(stack)
         self._weight, self._seed, self._device = weight, seed, device
         self._size = max(2, settings.batch_size // 2)
-        self._mixed = settings.mixed_precision and device.startswith("cuda")
 
     def weight(self, number: int) -> float:
         """Weight of the loss in a step: 0 at first, while the teacher knows nothing, then rising."""
@@ -93,7 +93,7 @@ class MeanTeacher:
         images, labels = self.labelled(number, parts)
         total = torch.zeros((), device=self._device)
         for part, own in zip(images.chunk(parts), labels.chunk(parts), strict=True):
-            with torch.autocast("cuda", torch.bfloat16, enabled=self._mixed):
+            with autocast(self._settings, self._device):
                 logits = network(part)
             loss = weight * len(part) / len(images) * self._loss(logits.float(), own)
             loss.backward()
@@ -126,7 +126,7 @@ class MeanTeacher:
         return self._with_rectangles(images, labels, number)
 
     def _labels(self, images: torch.Tensor) -> torch.Tensor:
-        with torch.autocast("cuda", torch.bfloat16, enabled=self._mixed):
+        with autocast(self._settings, self._device):
             logits = self.network(images)
         confidence, classes = torch.softmax(logits.float(), 1).max(1)
         return torch.where(confidence > CONFIDENT, classes.to(torch.uint8), IGNORE_LABEL)

@@ -23,7 +23,9 @@ from ActiveSegmentationLib.segmentation.slices import Slices
 from ActiveSegmentationLib.segmentation.speed import seconds_per_step, trial_training
 from ActiveSegmentationLib.segmentation.training_parts import (
     ValidationSlices,
+    autocast,
     crops_of,
+    examples_of_step,
     images_and_labels,
     inverse_frequency,
     optimiser_of,
@@ -201,7 +203,7 @@ class NetworkLearner(SegmentationLearner, Learner):
         self._validation = ValidationSlices(self._stack, examples, self.device)
 
     def learn_from_unlabelled(self, rows: np.ndarray) -> None:
-        """Also learn from slices that nobody annotated; called when the network has its first weights.
+        """Also learn from unlabelled slices; called when the network has its first weights.
 
         Args:
             rows: Their rows of the stack, at least one. Given only if ``uses_unlabelled`` says so.
@@ -268,8 +270,7 @@ class NetworkLearner(SegmentationLearner, Learner):
     def _backward(self, part: tuple[torch.Tensor, ...], number: int, share: float) -> torch.Tensor:
         """Add the gradients of a part of the batch; returns its share of the loss, NaN if that cannot be trained on."""
         images, labels, dense = part
-        mixed = self._settings.mixed_precision and self.device.startswith("cuda")
-        with torch.autocast("cuda", torch.bfloat16, enabled=mixed):
+        with autocast(self._settings, self.device):
             maps = self.network.encode(images)
             outputs = self.outputs(maps, (images.shape[-2], images.shape[-1]))
         outputs = [logits.float() for logits in outputs]
@@ -387,15 +388,7 @@ class NetworkLearner(SegmentationLearner, Learner):
 
         Every example is used once before any is used again.
         """
-        size, n = self._settings.batch_size, self._count
-        first = number * size
-        epochs = range(first // n, (first + size - 1) // n + 1)
-        order = torch.cat([self._permutation(epoch) for epoch in epochs])
-        return order[first % n : first % n + size]
-
-    def _permutation(self, epoch: int) -> torch.Tensor:
-        """Numbers of all examples in the order of an epoch; on the CPU, so that it is the same on every device."""
-        return torch.randperm(self._count, generator=torch_generator(self._seed, "epoch", epoch))
+        return examples_of_step(self._seed, self._count, self._settings.batch_size, number)
 
     def _update(self) -> None:
         """Update the weights; gradients are clipped separately for each optimiser."""

@@ -32,7 +32,7 @@ class TrainingTask:
         seed: Seed of initial weights, batches, augmentation and dropout.
         validation: Slices that pick the best weights; used only if the settings select "best".
         initial: Model to start from; used only if the settings ask for a warm start.
-        unlabelled: Rows of slices that nobody annotated, to learn from as well; used only by learners that can.
+        unlabelled: Rows of unlabelled slices, to learn from as well; used only by learners that can.
             Annotated slices among them are left out.
 
     Raises:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import torch
 
+from ActiveSegmentationLib.common.seeds import torch_generator
 from ActiveSegmentationLib.segmentation.crops import RandomCrops
 from ActiveSegmentationLib.segmentation.examples import Examples
 from ActiveSegmentationLib.segmentation.network import SegmentationNetwork
@@ -39,6 +40,28 @@ def images_and_labels(stack: Slices, examples: Examples, device: str) -> tuple[t
     """Images (n, C, H, W) in half precision, as the stack stores them, and labels (n, H, W) uint8, on the device."""
     images = [stack.batches(examples.rows[i : i + 256], device).half() for i in range(0, len(examples), 256)]
     return torch.cat(images), torch.from_numpy(examples.labels).to(device)
+
+
+def autocast(settings: TrainingSettings, device: str) -> torch.autocast:
+    """The block in which a network computes in bfloat16, where the settings and the device allow it."""
+    return torch.autocast("cuda", torch.bfloat16, enabled=settings.mixed_precision and device.startswith("cuda"))
+
+
+def examples_of_step(seed: int, count: int, size: int, step: int) -> torch.Tensor:
+    """Numbers of the examples of a step, (size,) int64 on the CPU, so that they are the same on every device.
+
+    Every example is used once before any is used again.
+
+    Args:
+        seed: Seed of the training.
+        count: Number of examples.
+        size: Number of examples of a step.
+        step: Number of the step, from 0.
+    """
+    first = step * size
+    epochs = range(first // count, (first + size - 1) // count + 1)
+    orders = [torch.randperm(count, generator=torch_generator(seed, "epoch", epoch)) for epoch in epochs]
+    return torch.cat(orders)[first % count : first % count + size]
 
 
 def inverse_frequency(examples: Examples, classes: int) -> torch.Tensor:

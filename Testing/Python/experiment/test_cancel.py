@@ -6,29 +6,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from waiting import is_alive, wait_until
 
 ROOT = Path(__file__).parents[3]
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")]
-
-
-def is_alive(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def wait_until(condition, seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.2)
-    assert condition()
 
 
 @pytest.mark.parametrize("to_all", [True, False], ids=["a terminal's Ctrl-C", "the parent alone"])
@@ -62,7 +47,7 @@ def test_an_interrupt_leaves_no_process_behind(tmp_path, phantom_cohort, to_all)
         _, err = process.communicate(timeout=60)
         assert process.returncode == 130, err
         assert b"cancelled" in err
-        wait_until(lambda: not is_alive(process.pid), 20)
+        wait_until(lambda: not is_alive(process.pid, group=True), 20)
     finally:
-        if is_alive(process.pid):
+        if is_alive(process.pid, group=True):
             os.killpg(process.pid, signal.SIGKILL)

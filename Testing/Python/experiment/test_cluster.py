@@ -16,7 +16,9 @@ from types import SimpleNamespace
 
 import pytest
 from cluster_jobs import Never, Refusing, Slow
+from smallest_protocol import SMALLEST
 from threads import one_thread
+from waiting import is_alive, wait_until
 
 from ActiveSegmentationLib.cohort import Role, discover, with_roles
 from ActiveSegmentationLib.common.errors import BadInput
@@ -31,17 +33,17 @@ ROOT = Path(__file__).parents[3]
 PATHS = (ROOT, ROOT / "Testing" / "Python", Path(__file__).parent)
 """Where workers find the library and the jobs of this file."""
 
-PROTOCOL = """
+PROTOCOL = (
+    """
 title = "Sweep"
 
 [experiment]
 strategies = ["strided", "group-contrastive-coreset"]
 rounds = [2, 4]
 seeds = [0, 1]
-metric_steps = 2
-training_settings = { steps = 2, batch_size = 2, features = [4, 4, 4, 4, 4] }
-stack_settings = { size = [32, 32], spacing = 4.5 }
-metrics = ["dice"]
+metric_steps = 2"""
+    + SMALLEST
+    + """
 
 [arms.masks]
 
@@ -49,6 +51,7 @@ metrics = ["dice"]
 annotation = "scribble"
 seeds = [0]
 """
+)
 
 
 class Playground:
@@ -70,7 +73,7 @@ class Playground:
 
     def scheduler(self) -> None:
         self.start("scheduler", "distributed.cli.dask_scheduler", "--port", str(self.port), "--no-dashboard")
-        wait_until(self._answers)
+        wait_until(self._answers, 300)
 
     def _answers(self) -> bool:
         with socket.socket() as probe:
@@ -171,7 +174,7 @@ def test_after_an_error_the_other_jobs_end(workers, tmp_path, listener):
     job.rounds = 1000
     with opened(Workers(scheduler=workers), listener) as execute, pytest.raises(BadInput, match="It does not fit"):
         execute([Refusing(tmp_path / "other", job), job], "Steps", listener)
-    wait_until(lambda: "Ended by Cancelled" in (job.folder / "log.txt").read_text(encoding="utf-8"))
+    wait_until(lambda: "Ended by Cancelled" in (job.folder / "log.txt").read_text(encoding="utf-8"), 300)
     assert job.finished_rounds() < 1000
 
 
@@ -237,22 +240,7 @@ def test_a_job_queue_is_asked_for_workers_with_one_thread(options, tmp_path, mon
     assert "#SBATCH --gres=gpu:1" in script
     assert script.rindex("--nthreads 1") > script.index("--nthreads 4")
     (job,) = (tmp_path / "jobs").read_text().split()
-    wait_until(lambda: not is_alive(int(job)))
-
-
-def is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def wait_until(condition) -> None:
-    end = time.monotonic() + 300
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.1)
-    assert condition()
+    wait_until(lambda: not is_alive(int(job)), 300)
 
 
 def test_a_queue_that_is_not_described(tmp_path, listener):

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from smallest_protocol import SMALLEST
 
 from ActiveSegmentationLib.cli.main import main
 from ActiveSegmentationLib.cohort import Role, discover, with_roles, write_phantom
@@ -27,15 +28,15 @@ from ActiveSegmentationLib.experiment.protocol_arms import loop_settings_of, tra
 from ActiveSegmentationLib.experiment.protocol_settings import FIELDS, ArmSettings, Splits
 from ActiveSegmentationLib.segmentation import TrainingSettings
 
-OWN = """
+OWN = (
+    """
 title = "Mine"
 
 [experiment]
 strategies = ["random", "strided"]
-rounds = [2, 4]
-training_settings = { steps = 2, batch_size = 2, features = [4, 4, 4, 4, 4] }
-stack_settings = { size = [32, 32], spacing = 4.5 }
-metrics = ["dice"]
+rounds = [2, 4]"""
+    + SMALLEST
+    + """
 
 [arms.masks]
 
@@ -48,6 +49,7 @@ about = "Less."
 experiment = { rounds = [2], training_settings = { batch_size = 1 } }
 arms = { scribbles = { seeds = [7] } }
 """
+)
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import SimpleITK
 import slicer
+from smallest_protocol import SMALLEST
 
 from ActiveSegmentationLib.cohort import AnnotationKind, SliceId, discover, write_phantom
 from ActiveSegmentationLib.common.errors import JobFailed
@@ -100,15 +101,15 @@ def test_requests_and_results_are_those_of_the_plain_command(hearts, partial, tm
         assert record == expected  # the trained models too, by their key
 
 
-PROTOCOL = """
+PROTOCOL = (
+    """
 title = "In Slicer"
 
 [experiment]
 strategies = ["random", "strided"]
-rounds = [2, 4]
-training_settings = { steps = 2, batch_size = 2, features = [4, 4, 4, 4, 4] }
-stack_settings = { size = [32, 32], spacing = 4.5 }
-metrics = ["dice"]
+rounds = [2, 4]"""
+    + SMALLEST
+    + """
 
 [experiment.splits]
 kind = "holdout"
@@ -119,6 +120,7 @@ test = 0.34
 [arms.scribbles]
 annotation = "scribble"
 """
+)
 
 
 @pytest.mark.slow

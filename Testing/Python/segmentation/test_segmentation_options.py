@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from conformance import Listener
 
 from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.errors import BadInput, Cancelled
-from ActiveSegmentationLib.common.progress import Progress
 from ActiveSegmentationLib.segmentation import AugmentationSettings, TrainingSettings, TrainingTask, fit, load_model
 from ActiveSegmentationLib.segmentation.neighbours import with_neighbours
 
@@ -20,22 +20,13 @@ OPTIONS = {
 }
 
 
-class _Stops(Progress):
-    def __init__(self, limit: int) -> None:
-        super().__init__(lambda: self.done >= limit)
-        self.done = 0
-
-    def show(self, stage, done, total, **values):
-        self.done = done
-
-
 @pytest.mark.parametrize("changes", OPTIONS.values(), ids=OPTIONS)
 def test_a_stopped_training_ends_with_the_same_bits_and_loads_to_the_same_predictions(stack, tiny, tmp_path, changes):
     settings = replace(tiny, **changes)
     task = TrainingTask(stack, stack.examples([0, 3, 9]), 3, settings, seed=0, validation=stack.examples([20, 21]))
     whole = fit(task, folder=tmp_path / "whole")
     with pytest.raises(Cancelled):
-        fit(task, folder=tmp_path / "parts", compute=Compute(progress=_Stops(7)), checkpoint_every=4)
+        fit(task, folder=tmp_path / "parts", compute=Compute(progress=Listener(7)), checkpoint_every=4)
     fit(task, folder=tmp_path / "parts", checkpoint_every=4)
     rows = np.array([0, 7, 8, 12])
     found = load_model(tmp_path / "parts").probabilities(stack, rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,12 +84,13 @@ class AnnotationStore:
             JobFailed: If the disk is full.
         """
         groups: dict[tuple[str, str], list[SliceAnnotation]] = {}
+        untimed: set[tuple[str, SliceId]] = set()
         for given in annotations:
             volume = require_volume(self._volumes, given.slice.volume)
             annotation = checked(given, volume, self._labels)
-            if not given.committed_at:
-                annotation = self._after_the_others(annotation)
-            groups.setdefault((volume.id, annotator_stem(annotation.annotator)), []).append(annotation)
+            stem = annotator_stem(annotation.annotator)
+            untimed |= set() if given.committed_at else {(stem, annotation.slice)}
+            groups.setdefault((volume.id, stem), []).append(annotation)
         for (volume_id, _), group in groups.items():
             indices = [annotation.slice.index for annotation in group]
             twice = sorted({index + 1 for index in indices if indices.count(index) > 1})
@@ -98,7 +99,7 @@ class AnnotationStore:
                 advice = "Commit each slice only once."
                 raise BadInput("The slice occurs twice in one commit.", where=where, advice=advice)
         for (volume_id, stem), group in groups.items():
-            self._commit(self._volumes[volume_id], stem, group, expected or {})
+            self._commit(self._volumes[volume_id], stem, group, untimed, expected or {})
 
     def _after_the_others(self, annotation: SliceAnnotation) -> SliceAnnotation:
         """The annotation with a time after every commit of the slice that is here, whatever the clock says."""
@@ -115,10 +116,13 @@ class AnnotationStore:
         volume: Volume,
         stem: str,
         group: Sequence[SliceAnnotation],
+        untimed: Set[tuple[str, SliceId]],
         expected: Mapping[SliceId, str | None],
     ) -> None:
         files = AnnotationFiles(self._folder / volume.id, stem)
         with self._ledger.writing(stem) as writer:
+            # here, where no other process can commit under this name with a later time meanwhile
+            group = [self._after_the_others(one) if (stem, one.slice) in untimed else one for one in group]
             files.clean()
             file = self._current(files, volume, group[0].annotator)
             for annotation in group:

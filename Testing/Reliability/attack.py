@@ -25,6 +25,7 @@ import faults  # noqa: E402 - found through the paths above
 import mutation  # noqa: E402
 import power_loss  # noqa: E402
 import tampering  # noqa: E402
+import writers  # noqa: E402
 from outcome import FAULTS, Outcome  # noqa: E402
 
 DOCUMENT = ROOT / "docs" / "reliability.md"
@@ -34,12 +35,14 @@ SHORT: dict[str, Callable[[Path], list[Outcome]]] = {
     "power": lambda work: [power_loss.attack(work, 300)],
     "faults": lambda work: faults.attack(work, 300),
     "tampering": lambda work: tampering.attack(work, 2000),
+    "writers": lambda work: [writers.attack(work, 25)],
     "mutation": lambda work: mutation.attack(work, 1000),
 }
 LONG: dict[str, Callable[[Path], list[Outcome]]] = {
     "power": lambda work: [power_loss.attack(work, 2500)],
     "faults": lambda work: faults.attack(work, 3000),
     "tampering": tampering.attack,
+    "writers": lambda work: [writers.attack(work, 250)],
     "mutation": lambda work: mutation.attack(work, 20_000),
 }
 SIZES = {"short": SHORT, "long": LONG}

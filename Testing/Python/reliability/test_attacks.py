@@ -9,6 +9,7 @@ from faults import attack as fail
 from lying_disk import LyingDisk
 from power_loss import attack as cut_power
 from tampering import attack as tamper
+from writers import attack as write_at_once
 
 
 @pytest.mark.skipif(os.name == "nt", reason="folders cannot be synced on Windows")
@@ -58,6 +59,12 @@ def test_the_audit_notices_flipped_bytes_cuts_and_swapped_lines(tmp_path):
     outcomes = tamper(tmp_path / "work", most=150)
     assert sum(outcome.tried for outcome in outcomes) == 150
     assert not any(outcome.faults for outcome in outcomes), outcomes
+
+
+def test_eight_processes_commit_for_two_annotators_at_once(tmp_path):
+    outcome = write_at_once(tmp_path / "work", changes=4, train=False)
+    assert outcome.tried >= 16
+    assert not outcome.faults, outcome.notes
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs fork and limits of POSIX")

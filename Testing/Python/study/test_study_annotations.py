@@ -398,3 +398,22 @@ def test_a_clock_that_goes_back_lets_no_older_commit_win(make_study, annotate, m
     assert latest.annotator == "Anna"
     assert latest.committed_at == "2025-06-01T10:00:00.002+00:00"
     assert study.audit.verify() == []
+
+
+def test_a_commit_that_waits_for_another_of_the_same_name_is_later_than_it(make_study, annotate, monkeypatch):
+    import contextlib
+
+    study = make_study()
+    other, writing = Study.open(study.folder), study._ledger.writing
+    late = replace(annotate(study, 0, 0, annotator="Anna"), committed_at="2035-06-01T10:00:00.000+00:00")
+
+    @contextlib.contextmanager
+    def waiting(stem):
+        other.commit([late])
+        with writing(stem) as writer:
+            yield writer
+
+    monkeypatch.setattr(study._ledger, "writing", waiting)
+    study.commit([replace(annotate(study, 0, 1, annotator="Anna"), committed_at="")])
+    (latest,) = study.annotations().values()
+    assert latest.committed_at == "2035-06-01T10:00:00.001+00:00"

@@ -7,6 +7,9 @@ can be measured, and its row is added to ``runs.csv`` when it ends. Runs that ha
 A learner is a preset or a learner by name, with settings after it: ``default/steps=400/features=[8,16,32]`` or
 ``auto/options.minutes=2``. The folder must be the same for runs that share slices.
 
+``--spacing`` prepares slices with larger pixels for shorter trainings; volumes are scored at their own. ``--slices-of``
+takes the slices that were chosen for the other kind of annotation, so that masks and scribbles can be compared.
+
 With ``--part development``, every fourth patient of the pool is taken out of it and scored, and the test part is never
 read; so settings are chosen. With ``--part test``, the whole pool is used and the test part is scored.
 
@@ -76,8 +79,9 @@ HELD_OUT = 4
 COLUMNS = (
     *("cohort", "annotation", "part", "share", "slices", "learner", "seed", "dice", "dice_classes", "hd95"),
     *("hd95_classes", "seconds", "cpu_seconds", "predict_seconds", "steps", "peak_mb", "gpu_mb", "device", "commit"),
+    *("slices_of", "spacing"),
 )
-IDENTITY = ("cohort", "annotation", "part", "share", "learner", "seed")
+IDENTITY = ("cohort", "annotation", "part", "share", "learner", "seed", "slices_of", "spacing")
 
 
 @dataclass(frozen=True)
@@ -117,10 +121,16 @@ def open_world(options: argparse.Namespace) -> World:
     if options.part == "development":
         cohort = development(cohort)
     with closing(TqdmProgress()) as progress:
-        stack = build_stack(cohort, LoopSettings().stack, options.out / "cache", progress=progress)
+        stack = build_stack(cohort, loop_settings(options).stack, options.out / "cache", progress=progress)
     rows = {role: stack.rows_of([v.id for v in cohort.volumes if v.role == role]) for role in Role}
     kind = AnnotationKind(options.annotation)
     return World(options.cohort.name, options.part, stack, label_set_for(cohort), rows, kind)
+
+
+def loop_settings(options: argparse.Namespace, **changes: Any) -> LoopSettings:
+    """Settings of the loop with the pixel size that was asked for, if any."""
+    settings = LoopSettings(**changes)
+    return replace(settings, stack=replace(settings.stack, spacing=options.spacing)) if options.spacing else settings
 
 
 def development(cohort: Cohort) -> Cohort:
@@ -165,7 +175,7 @@ def chosen_slices(world: World, options: argparse.Namespace) -> dict[tuple[float
     path = options.slices or options.out / "slices.json"
     with FileLock(f"{path}.lock"):
         known = json.loads(path.read_text()) if path.is_file() else {}
-        name = f"{world.name} {world.kind} {world.part}"
+        name = f"{world.name} {options.slices_of} {world.part}"
         for seed in options.seeds:
             own = known.setdefault(name, {}).setdefault(str(seed), {})
             if not all(f"{share:g}" in own for share in options.shares):
@@ -180,7 +190,7 @@ def chosen_slices(world: World, options: argparse.Namespace) -> dict[tuple[float
 
 def choose(world: World, options: argparse.Namespace, seed: int) -> dict[str, list[list]]:
     """Choose slices round by round, each round trained on those before; volume and index by share."""
-    settings = LoopSettings(training=TrainingSettings(steps=options.selection_steps), seed=seed)
+    settings = loop_settings(options, training=TrainingSettings(steps=options.selection_steps), seed=seed)
     pool, folder = world.rows[Role.POOL], options.out / f"selection-{world.kind}-{world.part}-{seed}"
     slices: list[SliceId] = []
     found: dict[str, list[list]] = {}
@@ -214,14 +224,16 @@ def run(options: argparse.Namespace, learner: str, share: float, seed: int, slic
         "slices": len(slices),
         "learner": learner,
         "seed": seed,
+        **identity_of(options),
     }
     device = resolve_device(options.device)
     folder = options.out / "models" / re.sub(r"[^A-Za-z0-9._=,-]", "+", "-".join(str(about[key]) for key in IDENTITY))
     with closing(TqdmProgress()) as progress:
         compute = Compute(device, progress=progress)
         begun, cpu = time.perf_counter(), cpu_seconds()
-        loop_settings = LoopSettings(training=settings, seed=seed)
-        model = train(world.data(slices), loop_settings, folder=folder, compute=compute)
+        model = train(
+            world.data(slices), loop_settings(options, training=settings, seed=seed), folder=folder, compute=compute
+        )
         trained, cpu = time.perf_counter(), cpu_seconds() - cpu
         about |= {"peak_mb": peak_mb(), "gpu_mb": gpu_mb(device)}
         scores = evaluate_volumes(
@@ -243,6 +255,12 @@ def run(options: argparse.Namespace, learner: str, share: float, seed: int, slic
     }
     add_row(options.out / "runs.csv", about)
     remove_tree(folder)
+
+
+def identity_of(options: argparse.Namespace) -> dict[str, str]:
+    """What a row says of slices and pixel size; empty where they are the usual ones."""
+    other = options.slices_of if options.slices_of != options.annotation else ""
+    return {"slices_of": other, "spacing": f"{options.spacing:g}" if options.spacing else ""}
 
 
 def cpu_seconds() -> float:
@@ -281,7 +299,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
         return []
     with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+        return [dict.fromkeys(COLUMNS, "") | row for row in csv.DictReader(file)]
 
 
 def add_row(path: Path, row: dict[str, Any]) -> None:
@@ -299,12 +317,15 @@ def table(paths: Sequence[Path]) -> str:
     """Markdown table of runs: means over the seeds, with standard deviations of Dice where there are several."""
     groups: dict[tuple[str, ...], list[dict[str, str]]] = {}
     for row in (row for path in paths for row in read_rows(path)):
-        key = ("cohort", "annotation", "part", "share", "learner")
+        key = tuple(name for name in IDENTITY if name != "seed")
         groups.setdefault(tuple(row[name] for name in key), []).append(row)
     heads = ["cohort", "annotation", "part", "share", "slices", "learner", "seeds", "Dice", "Dice of the classes"]
     heads += ["HD95", "steps", "training (s)", "CPU (s)", "predicting (s)", "peak memory (MB)"]
     lines = ["| " + " | ".join(heads) + " |", "| --- | --- | --- |" + " ---: |" * 2 + " --- |" + " ---: |" * 9]
-    for (cohort, annotation, part, share, learner), rows in sorted(groups.items(), key=lambda g: _order(g[0], g[1])):
+    for key, rows in sorted(groups.items(), key=lambda g: _order(g[0], g[1])):
+        cohort, annotation, part, share, learner, slices_of, spacing = key
+        annotation += f", slices chosen for {slices_of}s" if slices_of else ""
+        annotation += f", pixels of {spacing} mm" if spacing else ""
         cells = [cohort, annotation, part, f"{share} %", rows[0]["slices"], f"`{learner}`", str(len(rows))]
         cells += [_spread(rows, "dice"), _classes(rows), f"{_mean(rows, 'hd95'):.2f}"]
         for name in ("steps", "seconds", "cpu_seconds", "predict_seconds"):
@@ -314,7 +335,7 @@ def table(paths: Sequence[Path]) -> str:
 
 
 def _order(key: tuple[str, ...], rows: list[dict[str, str]]) -> tuple:
-    cohort, annotation, part, share, _ = key
+    cohort, annotation, part, share = key[:4]
     return cohort, annotation, part, float(share), -_mean(rows, "dice")
 
 
@@ -348,12 +369,15 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--shares", type=_numbers, default=[1.0, 2.0, 5.0], metavar="A,B", help="percent of the pool")
     parser.add_argument("--seeds", type=lambda text: [int(word) for word in text.split(",")], default=[0, 1, 2])
     parser.add_argument("--slices", type=Path, metavar="FILE", help="chosen slices; default: slices.json in --out")
+    parser.add_argument("--slices-of", choices=("mask", "scribble"), help="annotation the slices are chosen for")
+    parser.add_argument("--spacing", type=float, metavar="MM", help="pixel size of slices; default: the cohort's")
     parser.add_argument("--selection-steps", type=int, default=200, metavar="N", help="steps of trainings that choose")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the results")
     options = parser.parse_args(words)
     if not options.table and (options.cohort is None or options.out is None):
         parser.error("--cohort and --out are needed")
+    options.slices_of = options.slices_of or options.annotation
     return options
 
 
@@ -382,6 +406,7 @@ def main() -> None:
         for seed in options.seeds:
             for learner in options.learners:
                 about = (world.name, str(world.kind), world.part, f"{share:g}", learner, str(seed))
+                about += tuple(identity_of(options).values())
                 if about in {tuple(row[name] for name in IDENTITY) for row in read_rows(options.out / "runs.csv")}:
                     continue
                 process = context.Process(target=run, args=(options, learner, share, seed, slices[share, seed]))

@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from ActiveSegmentationLib.cohort import Volume
+from ActiveSegmentationLib.cohort import AnnotationKind, Volume
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.parsing import parsing
 from ActiveSegmentationLib.study.annotations import SliceAnnotation, hash_labels
@@ -47,6 +47,21 @@ class Version:
     seconds: float
     prelabel: str | None
 
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Version:
+        """A commit from JSON values.
+
+        Raises:
+            ValueError, TypeError: If a value is missing, unknown, or of another type.
+        """
+        found = cls(**value)
+        AnnotationKind(found.kind)
+        types = {"labels_sha256": str, "committed_at": str, "round": int | None, "seconds": int | float}
+        for name, type_ in (types | {"prelabel": str | None}).items():
+            if not isinstance(getattr(found, name), type_):
+                raise TypeError(f"'{name}' of a commit is {getattr(found, name)!r}")
+        return found
+
 
 @dataclass(frozen=True)
 class SliceRecord:
@@ -77,9 +92,9 @@ class SliceRecord:
         """A record from JSON values."""
         fields = dict(value)
         committed = fields.pop("committed")
-        versions = tuple(Version(**version) for version in fields.pop("versions"))
+        versions = tuple(Version.from_json(version) for version in fields.pop("versions"))
         status = SliceStatus(fields.pop("status"))
-        return cls(status, None if committed is None else Version(**committed), versions, **fields)
+        return cls(status, None if committed is None else Version.from_json(committed), versions, **fields)
 
     def answers(self, round_number: int) -> bool:
         """Whether it answers a request of this round: it was made for this round, a later one, or no specific round."""

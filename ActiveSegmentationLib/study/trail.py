@@ -105,7 +105,7 @@ class Trail:
             record
             for (name, _), one in self._slices.items()
             for record in (*one.commits, one.skip, one.flag)
-            if name == volume and record is not None
+            if name == volume and record is not None and "annotator" in record
         ]
         return str(max(found, key=_seq)["annotator"]) if found else None
 
@@ -135,7 +135,8 @@ class Trail:
             problem = _difference(recorded.get(index), stored.get(index))
             if problem:
                 problems.append(f"{volume}, slice {index + 1}: what {self.stem} {problem}")
-        named = {str(record["annotator"]) for found in recorded.values() for record in found.commits}
+        commits = [record for found in recorded.values() for record in found.commits]
+        named = {str(record["annotator"]) for record in commits if "annotator" in record}
         if file is not None and named and not problems and file.annotator not in named:
             problems.append(f"{volume}: the annotator is called '{file.annotator}', in the audit {sorted(named)}.")
         return problems

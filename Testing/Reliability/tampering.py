@@ -20,6 +20,9 @@ from ActiveSegmentationLib.study import Anchor, Study
 Change = tuple[str, str, bytes]
 """File, what was done to it, and its content afterwards."""
 
+FLIPS = 3
+"""How many bits of each byte are flipped, one at a time."""
+
 
 def lived_study(work: Path) -> tuple[Path, Anchor]:
     """A study with every kind of record and file, and its anchor."""
@@ -42,15 +45,16 @@ def files_of(folder: Path) -> list[str]:
 
 
 def changes(folder: Path, rng: random.Random) -> Iterator[Change]:
-    """Each byte of each file flipped (one bit, chosen at random), each file cut at each byte, neighbouring lines
-    swapped.
+    """Each byte of each file flipped (three times, a bit chosen at random), each file cut at each byte, neighbouring
+    lines swapped.
     """
     for name in files_of(folder):
         content = (folder / name).read_bytes()
         for place in range(len(content)):
-            flipped = bytearray(content)
-            flipped[place] ^= 1 << rng.randrange(8)
-            yield name, f"byte {place} flipped", bytes(flipped)
+            for bit in rng.sample(range(8), FLIPS):
+                flipped = bytearray(content)
+                flipped[place] ^= 1 << bit
+                yield name, f"byte {place} flipped", bytes(flipped)
             yield name, f"cut at byte {place}", content[:place]
         lines = content.splitlines(keepends=True)
         for number in range(len(lines) - 1):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ActiveSegmentationLib.cohort.dicom.data_sets import read_data_set
 from ActiveSegmentationLib.cohort.dicom.series import shown_path
 from ActiveSegmentationLib.cohort.dicom.tags import damaged, quiet
 from ActiveSegmentationLib.cohort.types import Problem
@@ -26,11 +27,9 @@ def missing_files(root: Path, directory: Path) -> list[Problem]:
 
 
 def _named_files(directory: Path) -> list[str]:
-    import pydicom
-
     with quiet():
         try:
-            records = pydicom.dcmread(directory).get("DirectoryRecordSequence") or []
+            records = read_data_set(directory).get("DirectoryRecordSequence") or []
             parts = [record.get("ReferencedFileID") for record in records]
             return ["/".join([part] if isinstance(part, str) else part) for part in parts if part]
         except damaged():

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from ActiveSegmentationLib.cohort.dicom.data_sets import BoundedFile
 from ActiveSegmentationLib.cohort.dicom.kinds import (
     CONTOURS,
     DIRECTORY,
@@ -187,7 +188,7 @@ def _has_mark(path: Path) -> bool:
 def _dataset(file: Any) -> Any:
     import pydicom
 
-    return pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=_wanted())
+    return pydicom.dcmread(BoundedFile(file), stop_before_pixels=True, force=True, specific_tags=_wanted())
 
 
 @functools.cache

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ActiveSegmentationLib.cohort.dicom.data_sets import read_data_set
 from ActiveSegmentationLib.cohort.dicom.kinds import NATIVE, unpacked_by_pydicom
 from ActiveSegmentationLib.cohort.dicom.planes import Plane, planes_of, rescale_of
 from ActiveSegmentationLib.cohort.dicom.tags import BadValue, damaged, quiet, text
@@ -71,11 +72,9 @@ def _by_file(paths: Sequence[Path]) -> Iterator[tuple[Path, list[int]]]:
 
 
 def _dataset(path: Path) -> Any:
-    import pydicom
-
     with quiet(), explained(path):
         try:
-            dataset = pydicom.dcmread(path, force=True)
+            dataset = read_data_set(path, force=True)
         except damaged() as error:
             raise BadInput(f"The file is damaged or truncated ({error}).", where=path, advice=_COPY) from error
     if not any(name in dataset for name in _PIXELS):

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ActiveSegmentationLib.cohort.dicom.data_sets import read_data_set
 from ActiveSegmentationLib.cohort.dicom.segment_repair import completed
 from ActiveSegmentationLib.cohort.dicom.tags import damaged, quiet
 from ActiveSegmentationLib.cohort.types import Geometry
@@ -78,8 +79,6 @@ def _one(path: Path, geometry: Geometry) -> np.ndarray:
 
 
 def _opened(path: Path, geometry: Geometry) -> Any:
-    import pydicom
-
     try:
         import highdicom
     except ImportError as error:
@@ -89,7 +88,7 @@ def _opened(path: Path, geometry: Geometry) -> Any:
     with quiet():
         try:
             return highdicom.seg.Segmentation.from_dataset(
-                completed(pydicom.dcmread(path), geometry.spacing[2]), copy=False
+                completed(read_data_set(path), geometry.spacing[2]), copy=False
             )
         except damaged() as error:
             raise BadInput(f"The segmentation cannot be read ({error}).", where=path, advice=_AGAIN) from error

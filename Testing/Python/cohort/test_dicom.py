@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+import tracemalloc
 
 import numpy as np
 import pydicom
@@ -259,6 +260,21 @@ def test_a_truncated_file_is_named(tmp_path, cut):
     assert cohort.volumes == ()
     assert "truncated" in messages(cohort, "error")
     assert "missing" in messages(cohort, "error")
+
+
+def test_a_length_beyond_the_end_of_the_file_costs_no_memory(tmp_path):
+    write_series(tmp_path / "good", pixels(), PatientID="P2")
+    file = write_series(tmp_path / "bad", pixels(), PatientID="LONG NAME")[0]
+    content = file.read_bytes()
+    place = content.index(b"\x10\x00\x20\x00LO") + 4  # of the value representation of PatientID
+    file.write_bytes(content[:place] + b"UT\0\0\xf0\xff\xff\x7f" + content[place + 4 :])
+    tracemalloc.start()
+    cohort = discover(tmp_path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert "P2" in [volume.patient for volume in cohort.volumes]
+    assert "IM0000" in messages(cohort, "error") + messages(cohort, "warning")
+    assert peak < 2**28
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -293,6 +293,30 @@ def test_every_file_of_the_study_is_covered(study, make_study, name, old, new):
     assert any(name in problem for problem in Study.open(study.folder).audit.verify())
 
 
+@pytest.mark.parametrize("field", ["annotator", "volume", "event", "kind", "labels_sha256"])
+def test_a_record_with_another_name_for_a_field_is_found(study, field):
+    write_lines(study, [line.replace(f'"{field}"', f'"{field}2"') for line in lines_of(study)])
+    assert study.audit.verify()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"kind": "mask"', '"kind": "mosk"'),
+        ('"round": 1', '"round": "1"'),
+        ('"committed_at": "', '"committed_at": null, "at": "'),
+        ('"seconds"', '"secounds"'),
+    ],
+)
+def test_a_commit_with_an_impossible_value_is_found(study, old, new):
+    path = study.folder / "annotations" / "v000" / "anna.slices.json"
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    assert "anna.slices.json" in " ".join(study.audit.verify())
+    assert {each.volume for each in Study.open(study.folder).annotations("Anna")} == {"v001"}
+
+
 def test_files_without_a_record_are_found(study):
     (study.folder / "rounds" / "1").mkdir(parents=True)
     (study.folder / "rounds" / "1" / "request.json").write_text("{}")

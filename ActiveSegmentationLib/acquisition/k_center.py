@@ -177,7 +177,7 @@ class Coreset(KCenter):
     - "segmenter": the globally averaged coarsest features of the last model, concatenated over ensemble members;
     - "segmenter-map": the same without averaging, as in Foellmer et al.;
     - "pixels": 32 x 32 pixels (the released code of Vepa et al. uses all pixels);
-    - "learned" or "learned:NAME": the group-contrastive metric, with the names of "group-contrastive-coreset".
+    - "learned" or "learned:NAME": the learned metric, with the names of "group-contrastive-coreset".
 
     Before the first model is trained, pixels are used instead of its features and each reason says so. Needs the
     embedding; cost O((annotated + budget) n d).

@@ -1,4 +1,4 @@
-"""What a pool is made of in addition to slices: knowledge of the cohort, the round, embeddings and predictions."""
+"""What a pool is made of in addition to slices: statistics of the cohort, the round, embeddings and predictions."""
 
 from __future__ import annotations
 

@@ -232,7 +232,7 @@ def relocate(options: Options) -> str:
     "key",
     type=shared.PATH,
     metavar="KEY.json",
-    help="pseudonyms for volumes, patients and annotators, no times; the key file tells whose they are, keep it apart",
+    help="pseudonyms for volumes, patients and annotators, no times; the key file holds the real names, keep it apart",
 )
 def export(options: Options) -> str:
     """Export the annotations to formats of other tools."""

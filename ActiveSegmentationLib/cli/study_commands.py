@@ -45,13 +45,13 @@ def opened(options: Options) -> Iterator[StudyLoop]:
         try:
             yield loop
         finally:
-            warn_of_damage(study, loop.told)
+            warn_of_damage(study, loop.reported)
 
 
-def warn_of_damage(study: Study, told: Collection[str] = ()) -> None:
+def warn_of_damage(study: Study, reported: Collection[str] = ()) -> None:
     """Name the files that were left out on standard error, except those that were named before."""
     for problem in map(str, study.damaged()):
-        if problem not in told:
+        if problem not in reported:
             tell("Warning", f"Left out: {problem}", "yellow")
 
 
@@ -74,7 +74,7 @@ def warn_of_damage(study: Study, told: Collection[str] = ()) -> None:
     "key",
     type=shared.PATH,
     metavar="KEY.json",
-    help="give patients and volumes pseudonyms; the key file tells whose they are, keep it apart",
+    help="give patients and volumes pseudonyms; the key file holds the real names, keep it apart",
 )
 def new(options: Options) -> str:
     """Create a study of a cohort."""
@@ -140,7 +140,7 @@ def suggest(options: Options) -> str:
 @option("--from", "source", type=shared.PATH, metavar="FOLDER", help="label maps named by volume")
 @option("--oracle", is_flag=True, help="annotate the open requests with the cohort's reference labels")
 @option("--annotator", default="annotator", metavar="NAME", help="who drew them")
-@option("--ignore-value", type=shared.NATURAL, metavar="V", help="stored value of unlabelled pixels")
+@option("--ignore-value", "ignore_label", type=shared.NATURAL, metavar="V", help="stored value of unlabelled pixels")
 @option("--all-slices", is_flag=True, help="commit empty slices of the maps as background")
 def annotate(options: Options) -> str:
     """Import annotations from label maps or from reference labels."""
@@ -149,7 +149,7 @@ def annotate(options: Options) -> str:
 
     if (options.source is None) != options.oracle:
         usage_error("Give either --from FOLDER or --oracle.")
-    reading = {"ignore_label": options.ignore_value, "slices": "all" if options.all_slices else "non-empty"}
+    reading = {"ignore_label": options.ignore_label, "slices": "all" if options.all_slices else "non-empty"}
     study = Study.open(options.study)
     with contextlib.closing(shared.progress_of(options)) as progress:
         counts = commit(

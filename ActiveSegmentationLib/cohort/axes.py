@@ -31,7 +31,7 @@ AXIS_CHOICES: tuple[int | str, ...] = (0, 1, 2, "axial", "coronal", "sagittal", 
 
 EQUAL, ODD, LARGE = 0.005, 0.01, 1.5
 """Spacings within ``EQUAL`` of each other are equal; the third is the odd one where it differs by more than ``ODD``.
-Without such a pair, a spacing ``LARGE`` times the next one tells the slice axis."""
+Without such a pair, a spacing ``LARGE`` times the next one marks the slice axis."""
 
 ALIKE = 0.6
 """Smallest cosine between the normals of planes that are turned to be alike (53 degrees)."""
@@ -53,7 +53,7 @@ LARGEST, SMALLEST, MAJORITY, STORED, FOLLOWED = (
     "largest spacing",
     "spacing that differs from the pixels'",
     "like most of the cohort",
-    "the spacing does not tell; as most volumes are stored",
+    "the spacing does not decide; as most volumes are stored",
     "not the axis of acquisition, but like most of the cohort",
 )
 _WITH_SPACING = (LARGEST, SMALLEST)

@@ -109,14 +109,14 @@ def _write_volume(
     rng = generator(seed, "phantom", "image", number, phase)
     masks = heart_of(patient, systole, Grid.of(slices, size)).labels()
     _write(path, image_of(patient, systole, slices, size, rng), geometry)
-    _write(_beside(path, "gt"), masks, geometry)
+    _write(_sibling(path, "gt"), masks, geometry)
     if scribbles:
         rng = generator(seed, "phantom", "scribbles", number, phase)
         drawn = np.stack([scribble_from_mask(mask, rng, ignore_label=STORED_IGNORE_LABEL) for mask in masks])
-        _write(_beside(path, "scribble"), drawn, geometry)
+        _write(_sibling(path, "scribble"), drawn, geometry)
 
 
-def _beside(path: Path, what: str) -> Path:
+def _sibling(path: Path, what: str) -> Path:
     return path.with_name(path.name.replace(".nii.gz", f"_{what}.nii.gz"))
 
 

@@ -1,4 +1,4 @@
-"""Pseudonyms for patients and volumes, and the key file that tells whose they are."""
+"""Pseudonyms for patients and volumes, and the key file with the real names."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FORMAT = 1
 class Pseudonyms:
     """Pseudonyms of volumes: "P007" for a patient, "P007_1" for a volume of this patient.
 
-    Numbers are drawn at random, so that they do not tell the order of the real names. A key file that exists is used
+    Numbers are drawn at random, so that they do not show the order of the real names. A key file that exists is used
     again and extended: a patient has the same pseudonym wherever the same key is used.
 
     Args:

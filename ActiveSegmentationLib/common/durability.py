@@ -95,7 +95,7 @@ def keep_private(path: Path) -> None:
 
 
 def temporary_name(name: str) -> str:
-    """A new name for a temporary file that is to become ``name``; it tells which process made it."""
+    """A new name for a temporary file that is to become ``name``; it names the process that made it."""
     return f"{_PREFIX}{_this_host()}{os.getpid() & 0xFFFFFF:06x}{next(_counter) & 0xFFFF:04x}-{name}"
 
 
@@ -111,7 +111,7 @@ def _this_host() -> str:
 def sweep(folder: Path, names: Collection[str] | None = None) -> None:
     """Delete temporary files and folders in one folder that a killed process has left there.
 
-    A file whose process still runs is kept. If that cannot be told (another computer, an older version of this
+    A file whose process still runs is kept. If that is unknown (another computer, an older version of this
     program), it is kept for a day.
 
     Args:

@@ -43,7 +43,7 @@ class SmallerParts:
 
     def __init__(self) -> None:
         self.limit: int | None = None
-        self._untold = False
+        self._unreported = False
 
     def compute(self, function: Callable[..., torch.Tensor], *images: torch.Tensor) -> torch.Tensor:
         """Call a function of tensors (n, ...) that gives a tensor (n, ...), with fewer images at a time if need be.
@@ -62,13 +62,13 @@ class SmallerParts:
             else:
                 return found[0] if len(found) == 1 else _joined(found)
             release_memory()  # only here, where the error no longer holds what the failed computation had made
-            self.limit, self._untold = size // 2, True
+            self.limit, self._unreported = size // 2, True
 
     def news(self) -> str | None:
         """What the user should know since the last call, or None."""
-        if not self._untold:
+        if not self._unreported:
             return None
-        self._untold = False
+        self._unreported = False
         return f"Memory ran out: from now on, at most {self.limit} slice(s) are computed at once."
 
 

@@ -174,5 +174,7 @@ def _diagnosed(encoder: Encoder, stack: EmbeddableSlices, rows: np.ndarray, comp
     rank = diagnostics["effective rank"]
     if len(chosen) > COLLAPSED_RANK + 1 and rank < COLLAPSED_RANK:
         advice = "choose other slices by another strategy, or train longer with a lower learning rate"
-        compute.progress.message(f"The learned metric hardly tells slices apart (effective rank {rank:.1f}): {advice}.")
+        compute.progress.message(
+            f"The learned metric hardly distinguishes slices (effective rank {rank:.1f}): {advice}."
+        )
     return diagnostics

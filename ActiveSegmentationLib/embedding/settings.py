@@ -169,10 +169,11 @@ EMBEDDING_PRESETS: dict[str, EmbeddingSettings] = {
   with several volumes; "-single-volume" and "-volume-slice" are the two that it used where a patient has one volume.
 - The other names list the losses that are combined: every combination of NT-Xent and the losses of patients, volumes
   and neighbouring slices, which includes every row of the paper's ablation (Table 4, Appendix A). "patient" is also its
-  choice for pretrained segmenters. Weights are 1 for NT-Xent and for a single group loss, as in the paper. Where the
-  paper tried several weights for group losses, the text does not say which were best: "ntxent-patient-volume" and
-  "all" have those of its best training, and combinations without NT-Xent have equal weights. The paper gives no weights
-  for "patient-slice" and "ntxent-patient-slice"; those here follow "patient-volume" and "ntxent-patient-volume".
+  choice for pretrained segmentation networks. Weights are 1 for NT-Xent and for a single group loss, as in the paper.
+  Where the paper tried several weights for group losses, the text does not say which were best: "ntxent-patient-volume"
+  and "all" have those of its best training, and combinations without NT-Xent have equal weights. The paper gives no
+  weights for "patient-slice" and "ntxent-patient-slice"; those here follow "patient-volume" and
+  "ntxent-patient-volume".
 
 Other weights can be written freely, see ``named_settings``. The paper's slices are 256 pixels wide and its network has
 a stem for large images; choose the slice stack accordingly.

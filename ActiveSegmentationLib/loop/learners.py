@@ -66,8 +66,8 @@ def choose_learner(study: Study, name: str, options: Mapping[str, str], *, progr
         name: Name of the learner. Other settings of the training stay if it is the present one; otherwise they are
             those that belong to its name.
         options: Texts of its options; options that are not given have their usual values.
-        progress: Told if the last weights are kept although the learner's own settings want the best, because the study
-            has no validation masks. Default: none.
+        progress: Gets a message if the last weights are kept although the learner's own settings want the best, because
+            the study has no validation masks. Default: none.
 
     Raises:
         BadInput: If the learner or an option cannot be used, or the study cannot be written.

@@ -246,7 +246,7 @@ def _export_csv(study: Study, out: Path, pseudonyms: Pseudonyms | None) -> Path:
             about = [annotation.kind, numbered[annotation.annotator], annotation.round, annotation.seconds, ""]
         unlabelled = int((annotation.labels == IGNORE_LABEL).sum())
         rows.append([*names, volume.axis, slice_id.index + 1, *about, *counts, unlabelled])
-    if pseudonyms is not None:  # their order tells nothing about the names
+    if pseudonyms is not None:  # their order must say nothing about the names
         rows.sort(key=lambda row: (str(row[1]), row[3]))
     writer.writerows([spreadsheet_safe(cell) for cell in row] for row in rows)
     path = out / "annotations.csv"

@@ -52,7 +52,7 @@ class StudyLoop:
         compute: Device and progress reporter.
         settings: Settings of the loop.
         left_out: Why volumes were left out so far, by id.
-        told: Damaged files of the study that were reported so far.
+        reported: Damaged files of the study that were reported so far.
 
     Raises:
         BadInput: If the device is not there, or the study's settings are damaged.
@@ -64,7 +64,7 @@ class StudyLoop:
         self.study = study
         self.left_out: dict[str, BadInput] = {}
         self._leaves_out = leave_out
-        self.told: set[str] = set()
+        self.reported: set[str] = set()
         self.compute = Compute(resolve_device(device), progress=or_silent(progress))
         self.settings = study_settings(study)
 
@@ -148,8 +148,8 @@ class StudyLoop:
         usable = {volume.id for volume in self.stack.volumes}
         found = self.study.annotations()
         for problem in map(str, self.study.damaged()):
-            if problem not in self.told:
-                self.told.add(problem)
+            if problem not in self.reported:
+                self.reported.add(problem)
                 self.progress.message(f"Left out: {problem}")
         return {key: annotation for key, annotation in found.items() if key.volume in usable}
 
@@ -325,10 +325,10 @@ class StudyLoop:
             metrics = self.study.requests.read_record(number, "metrics") or {}
             dice = [s["value"] for s in metrics.get("scores", []) if s["metric"] == "dice" and s["value"] is not None]
             later = (self.study.requests.read_record(n, "unseen") for n in self.study.requests.rounds() if n > number)
-            unseen = next((record["mean"] for record in later if record), None)
+            prequential = next((record["mean"] for record in later if record), None)
             annotated, reference = config.get("annotated slices"), float(np.mean(dice)) if dice else None
             role = metrics.get("scored on") if dice else None
-            entry = {"round": number, "annotated": annotated, "unseen": unseen, "reference": reference}
+            entry = {"round": number, "annotated": annotated, "unseen": prequential, "reference": reference}
             curve.append({**entry, "scored on": role})
         return curve
 

@@ -29,7 +29,7 @@ def learningCurveChart(curve: Sequence[Mapping[str, Any]]) -> Any:
     """A chart of Dice over annotated slices.
 
     Args:
-        curve: Entries as of ``StudyLoop.learning_curve``: annotated, unseen, reference.
+        curve: Entries as of ``StudyLoop.learning_curve``: "annotated", "unseen" and "reference".
 
     Returns:
         The vtkMRMLPlotChartNode; calling again updates it.

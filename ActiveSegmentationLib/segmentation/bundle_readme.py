@@ -35,7 +35,7 @@ def readme_text(window: tuple[int, ...], about: ExportContext) -> str:
 
 
 def licence_text() -> str:
-    """The content of ``LICENSE``, which whoever passes the bundle on has to complete."""
+    """The content of ``LICENSE``, to be completed before the bundle is passed on."""
     return _LICENCE
 
 
@@ -72,7 +72,7 @@ In everything that is not named here, both give the same probabilities up to rou
 """
 
 _LICENCE = """The weights in models/ were trained on images and annotations that do not belong to ActiveSegmentation.
-Whoever owns these decides on the licence of the weights. Replace this paragraph by that licence before you pass the
+The owners of these decide on the licence of the weights. Replace this paragraph by that licence before you pass the
 bundle on; until then, no licence to the weights is granted.
 
 The configuration in configs/ was written by ActiveSegmentation and is under the Apache License, Version 2.0,

@@ -43,7 +43,7 @@ class ExportContext:
 
     @classmethod
     def of(cls, stack: SliceStack, labels: Sequence[tuple[int, str]]) -> ExportContext:
-        """What a stack tells.
+        """What exports need of a stack.
 
         Args:
             stack: The cohort's slices.

@@ -111,7 +111,7 @@ class NetworkLearner(SegmentationLearner, Learner):
         stack = with_neighbours(stack, settings.neighbours)
         self._stack, self._classes, self._settings, self._seed = stack, classes, settings, seed
         self._count = len(examples)
-        self.hold(stack, examples)
+        self.load_examples(stack, examples)
         weights = inverse_frequency(examples, classes).to(device) if settings.class_weights == "inverse" else None
         self._loss = SegmentationLoss.of(settings, weights)
         self._validation: Any = None
@@ -192,7 +192,7 @@ class NetworkLearner(SegmentationLearner, Learner):
         """The network with random weights that depend on the seed only; subclasses may build another one."""
         return build_network(channels, classes, settings, seed=seed)
 
-    def hold(self, stack: Slices, examples: Examples) -> None:
+    def load_examples(self, stack: Slices, examples: Examples) -> None:
         """Keep what ``batch`` needs on the device: images and labels. Called once, before the network is built."""
         self._images, self._labels = images_and_labels(stack, examples, self.device)
         self._dense = torch.from_numpy(examples.dense).to(self.device)

@@ -61,7 +61,7 @@ class Predictor(ABC):
 
     @property
     def parts(self) -> SmallerParts:
-        """Computes its batches in smaller parts once memory has run out; ``batches`` tells the user."""
+        """Computes its batches in smaller parts once memory has run out; ``batches`` informs the user."""
         return vars(self).setdefault("_parts", SmallerParts())
 
     @abstractmethod

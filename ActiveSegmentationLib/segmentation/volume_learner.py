@@ -22,7 +22,7 @@ from ActiveSegmentationLib.segmentation.slices import Slices
 from ActiveSegmentationLib.segmentation.validation import dice_of_parts
 from ActiveSegmentationLib.segmentation.volume_model import VolumeModel, read_volume_model
 from ActiveSegmentationLib.segmentation.volume_network import VolumeNetwork, build_volume_network
-from ActiveSegmentationLib.segmentation.volume_patches import MASK, NOT_ANNOTATED, VolumePatches
+from ActiveSegmentationLib.segmentation.volume_patches import MASK, NO_ANNOTATION, VolumePatches
 from ActiveSegmentationLib.segmentation.volume_plan import FEWEST_LEVELS, VolumeOptions, plan_for, sizes
 from ActiveSegmentationLib.training import History
 
@@ -127,8 +127,8 @@ class VolumeLearner(NetworkLearner):
         """See ``NetworkLearner.build_network``."""
         return build_volume_network(channels, classes, settings, seed=seed)
 
-    def hold(self, stack: Slices, examples: Examples) -> None:
-        """Keep where patches come from; see ``NetworkLearner.hold``."""
+    def load_examples(self, stack: Slices, examples: Examples) -> None:
+        """Keep where patches come from; see ``NetworkLearner.load_examples``."""
         self._own_options = VolumeOptions.from_json(self._settings.options)
         self._patches = VolumePatches(stack, examples, self._own_options.patch)
         self._count = len(examples)
@@ -160,7 +160,7 @@ class VolumeLearner(NetworkLearner):
             dense: (n, S) int8 kinds of the slices, on the CPU.
             number: Number of the step, from 0.
         """
-        annotated = torch.nonzero(dense.flatten() != NOT_ANNOTATED).flatten()
+        annotated = torch.nonzero(dense.flatten() != NO_ANNOTATION).flatten()
         masks = (dense.flatten()[annotated] == MASK).to(labels.device)
         annotated = annotated.to(labels.device)
         logits = outputs[0].transpose(1, 2).flatten(0, 1)

@@ -12,7 +12,7 @@ from ActiveSegmentationLib.segmentation.examples import Examples
 from ActiveSegmentationLib.segmentation.slices import Slices, plane_images, whole_planes
 from ActiveSegmentationLib.segmentation.volume_plan import Size
 
-NOT_ANNOTATED, SCRIBBLE, MASK = -1, 0, 1
+NO_ANNOTATION, SCRIBBLE, MASK = -1, 0, 1
 """Kinds of the slices of a patch."""
 
 
@@ -49,7 +49,7 @@ class VolumePatches:
 
         Returns:
             Images (n, C, S, H, W) float32, labels (n, S, H, W) uint8 with 255 where unlabelled, and the kinds (n, S) of
-            the slices, int8: ``NOT_ANNOTATED``, ``SCRIBBLE`` or ``MASK``. All on the CPU.
+            the slices, int8: ``NO_ANNOTATION``, ``SCRIBBLE`` or ``MASK``. All on the CPU.
         """
         parts = [
             self.patch(int(number), generator(seed, "patches", step, place)) for place, number in enumerate(numbers)
@@ -108,7 +108,7 @@ class VolumePatches:
     def _labels_of(self, first: int, volume: tuple[int, int], corner: list[int]) -> tuple[np.ndarray, np.ndarray]:
         """Labels and kinds of a patch that begins at a row of the stack and at a row and column of its planes."""
         labels = np.full(self._size, IGNORE_LABEL, dtype=np.uint8)
-        kinds = np.full(self._size[0], NOT_ANNOTATED, dtype=np.int8)
+        kinds = np.full(self._size[0], NO_ANNOTATION, dtype=np.int8)
         for place in range(self._size[0]):
             row = first + place
             number = self._number.get(row) if volume[0] <= row < volume[1] else None

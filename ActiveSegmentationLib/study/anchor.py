@@ -21,9 +21,9 @@ _FORMAT = 1
 class Anchor:
     """The number and the hash of the last record of every chain.
 
-    Everything in a study can be replaced by whoever may write to it, records included. An anchor that is kept elsewhere
-    (in a repository, a mail, a signed laboratory book) tells: records up to it cannot be changed, removed or rolled
-    back without a difference.
+    Anyone who may write to a study can replace everything in it, records included. An anchor that is kept elsewhere (in
+    a repository, a mail, a signed laboratory book) shows it: if records up to the anchor are changed, removed or rolled
+    back, the anchor no longer agrees with them.
 
     Attributes:
         study: Id of the study.

@@ -77,7 +77,7 @@ class Audit:
 
         Returns:
             One sentence per problem; empty if the trail is complete and nothing was changed outside it. Without an
-            anchor, a study whose files and records were replaced by a consistent older or forged state is not told.
+            anchor, a study whose files and records were replaced by a consistent older or forged state is not noticed.
         """
         problems = [
             f"annotations/{name}: the cohort has no such volume; its annotations are not used."

@@ -294,7 +294,7 @@ class Study:
             volume: Only commits on this volume; no other file is read. Default: all volumes.
 
         Files that are damaged, were changed outside the study, or belong to no volume of the cohort are left out;
-        ``damaged`` tells which.
+        ``damaged`` lists them.
 
         Raises:
             BadInput: If both an annotator and a volume are named, and this annotator's files of it are damaged.

@@ -1,4 +1,4 @@
-"""What the files of a study must be, as its audit records tell."""
+"""What the files of a study must be, as its audit records say."""
 
 from __future__ import annotations
 

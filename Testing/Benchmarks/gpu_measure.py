@@ -57,14 +57,14 @@ def counted_waits(device: str) -> Iterator[dict[str, int]]:
     """Within the block PyTorch reports every wait for a CUDA GPU; the dictionary has their number by place."""
     places: dict[str, int] = {}
     torch.cuda.synchronize(device)
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         torch.cuda.set_sync_debug_mode("warn")
         try:
             yield places
         finally:
             torch.cuda.set_sync_debug_mode("default")
-    for each in told:
+    for each in caught:
         if "synchroniz" in str(each.message):
             place = f"{Path(each.filename).name}:{each.lineno}"
             places[place] = places.get(place, 0) + 1

@@ -265,38 +265,38 @@ def flqmi_picks(world: World, device: str) -> Outcome:
     return Outcome(np.array([reached]), rate, None, waits, f"picks from {POINTS} points; each pick is waited for")
 
 
-class Told(Progress):
+class Messages(Progress):
     """Keeps the messages."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.messages: list[str] = []
+        self.received: list[str] = []
 
     def message(self, text: str) -> None:
         """Keep a message."""
-        self.messages.append(text)
+        self.received.append(text)
 
 
 def out_of_memory(world: World, device: str) -> Outcome:
-    """Predictions and a training with too little memory: same predictions, the training ends, the user is told.
+    """Predictions and a training with too little memory: same predictions, the training ends, the user is informed.
 
     On a CPU, networks pretend that memory runs out.
 
     Raises:
-        RuntimeError: If memory did not run out, or the user was not told.
+        RuntimeError: If memory did not run out, or the user was not informed.
     """
     count, batch = (512, 64) if device.startswith("cuda") else (32, 16)
-    model, rows, told = model_of(world, device), np.resize(some_rows(world), count), Told()
+    model, rows, messages = model_of(world, device), np.resize(some_rows(world), count), Messages()
     settings = replace(even(training_for()), steps=2, batch_size=batch)
     image = int(np.prod(world.stack.grid_shape)) * settings.features[0] * 4
     with exact_convolutions(), tempfile.TemporaryDirectory() as folder:
         expected = model.probabilities(world.stack, rows[:16], Compute(device, 4))
         with little_memory(200 * image, device):
-            found = model.probabilities(world.stack, rows, Compute(device, count, told))[:16]
-            predicted = len(told.messages)
-            trained = fit(world.task(settings), folder=Path(folder), compute=Compute(device, progress=told))
-    parts, trainings = trained.record.get("parts of a batch", 1), len(told.messages) - predicted
-    note = f"told {predicted} time in predictions, {trainings} in training, then {parts} parts of a batch"
+            found = model.probabilities(world.stack, rows, Compute(device, count, messages))[:16]
+            predicted = len(messages.received)
+            trained = fit(world.task(settings), folder=Path(folder), compute=Compute(device, progress=messages))
+    parts, trainings = trained.record.get("parts of a batch", 1), len(messages.received) - predicted
+    note = f"{predicted} messages in predictions, {trainings} in training, then {parts} parts of a batch"
     if predicted != 1 or not trainings or parts == 1 or not np.isfinite(trained.record["final loss"]):
         raise RuntimeError(note)
     return Outcome(np.array([np.abs(found - expected).max()], dtype=np.float64), note=note)

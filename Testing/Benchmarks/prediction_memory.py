@@ -5,7 +5,7 @@ for a few steps and then measures. Linux only. Full size takes about half an hou
 networks are faster: ``--learner default/features=[4,8,8]/dropout=[0,0,0.1]/decoder_dropout=[0,0]/batch_size=2``.
 
 "anonymous" is what the process has allocated; "resident" also counts the parts of mapped files that are in memory,
-which the system takes back when it needs room. "beside the model" is anonymous memory minus that of a process that has
+which the system takes back when it needs room. "without the model" is anonymous memory minus that of a process that has
 only loaded PyTorch and the model.
 """
 
@@ -157,7 +157,7 @@ def main() -> None:
     }
     model = 0.0
     print(f"{options.side} x {options.side} x {options.slices}, learner {options.learner}, {options.device}")
-    print(f"{'':22} {'seconds':>8} {'anonymous GB':>13} {'resident GB':>12} {'beside the model':>17}", flush=True)
+    print(f"{'':22} {'seconds':>8} {'anonymous GB':>13} {'resident GB':>12} {'without the model':>17}", flush=True)
     for name, words in stages.items():
         if options.only not in name and name not in ("prepare slices", "load the model"):
             continue
@@ -165,8 +165,8 @@ def main() -> None:
             annotate_and_train(study, options)
         seconds, anonymous, resident = measured(words)
         model = anonymous if name == "load the model" else model
-        beside = f"{anonymous - model:17.2f}" if name not in ("prepare slices", "load the model") else ""
-        print(f"{name:22} {seconds:8.1f} {anonymous:13.2f} {resident:12.2f} {beside}", flush=True)
+        extra = f"{anonymous - model:17.2f}" if name not in ("prepare slices", "load the model") else ""
+        print(f"{name:22} {seconds:8.1f} {anonymous:13.2f} {resident:12.2f} {extra}", flush=True)
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def real_data() -> Path:
         pytest.skip(f"{REAL_DATA} is not set; it names the folder of the real cohorts")
     folder = (ROOT / name).resolve()
     if not folder.is_dir():
-        pytest.skip(f"{REAL_DATA} names {folder}, which is no folder")
+        pytest.skip(f"{REAL_DATA} names {folder}, which is not a folder")
     return folder
 
 

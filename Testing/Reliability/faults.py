@@ -94,7 +94,7 @@ class Fault:
 
 
 class _Raw(io.FileIO):
-    """A file whose writes may fail when half of the bytes are written, as the system tells it."""
+    """A file whose writes may fail when half of the bytes are written, as the system reports it."""
 
     def __init__(self, fault: Fault, path, mode: str) -> None:
         super().__init__(path, mode)

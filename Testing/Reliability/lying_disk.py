@@ -50,7 +50,7 @@ class State:
 
 
 class LyingDisk:
-    """Watches the file operations of this process below a folder, and tells what a power cut may leave.
+    """Watches the file operations of this process below a folder, and computes what a power cut may leave.
 
     Attributes:
         dies_in: Number of file operations after which the process is killed, None for never.

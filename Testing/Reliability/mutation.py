@@ -39,13 +39,13 @@ class Reader:
         name: What it reads.
         sound: Files that it accepts, by name.
         read: Reads a file.
-        beside: Other files that it needs.
+        companions: Other files that it needs.
     """
 
     name: str
     sound: dict[str, bytes]
     read: Callable[[Path], object]
-    beside: dict[str, bytes] = field(default_factory=dict)
+    companions: dict[str, bytes] = field(default_factory=dict)
 
 
 def readers(work: Path) -> list[Reader]:
@@ -268,7 +268,7 @@ def _read_all(folder: Path, reader: Reader, start: int, stop: int, seed: int, se
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    for other, content in reader.beside.items():
+    for other, content in reader.companions.items():
         (folder / other).parent.mkdir(exist_ok=True)
         (folder / other).write_bytes(content)
     last = ""
@@ -298,7 +298,7 @@ def _read_all(folder: Path, reader: Reader, start: int, stop: int, seed: int, se
 
 
 def _child(send: int) -> None:
-    """The process that reads: told what to do on standard input."""
+    """The process that reads; its orders come on standard input."""
     folder, reader, start, stop, seed = pickle.load(sys.stdin.buffer)
     try:
         _read_all(folder, reader, start, stop, seed, send)

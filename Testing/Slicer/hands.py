@@ -166,7 +166,7 @@ class Hands:
 
         Args:
             places: Places on the screen, one after the other.
-            seen: Tells of a place by its number whether Slicer has followed the mouse there.
+            seen: Whether, for a place by its number, Slicer has followed the mouse there.
             then: Key that is pressed at the very moment the mouse is let go, "" for none.
         """
         self.clicks += 1

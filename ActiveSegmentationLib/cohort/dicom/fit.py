@@ -114,7 +114,7 @@ def _positions_fault(positions: int, most: int, fewest: int) -> Fault:
     count = f"{most}" if most == fewest else f"{fewest} to {most}"
     message = (
         f"Several images are at the same position ({positions} positions with {count} images each): time points, "
-        "echoes or b-values that the headers do not tell apart completely."
+        "echoes or b-values that the headers do not distinguish completely."
     )
     return Fault("positions", message, "Put each time point into a separate series or file, or leave the series out.")
 

@@ -45,7 +45,7 @@ class Plane:
         position: LPS position of the first pixel in mm; empty for a picture without a position.
         orientation: Direction cosines of the rows, then of the columns; empty as above.
         spacing: Millimetres between rows and between columns; empty for a picture without it.
-        distance: Millimetres between slices as the file tells them, for a single slice; None if it does not.
+        distance: Millimetres between slices as the file states them, for a single slice; None if it does not.
         marks: Values of ``MARKS`` as text, if the file has them.
         times: Values of ``TIMES``, if the file has them.
     """

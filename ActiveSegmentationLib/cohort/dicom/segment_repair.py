@@ -14,7 +14,7 @@ def completed(dataset: Any, spacing: float) -> Any:
 
     Args:
         dataset: A segmentation; changed in place.
-        spacing: Millimetres between the slices of the image; used where the segmentation tells none, because frames
+        spacing: Millimetres between the slices of the image; used where the segmentation states none, because frames
             without segments are often left out and the rest does not show it.
     """
     for segment in dataset.get("SegmentSequence") or []:
@@ -50,7 +50,7 @@ def _code(value: str, scheme: str, meaning: str) -> Any:
 
 
 def _is_ordered(dataset: Any) -> bool:
-    """Whether the dimensions of the frames tell segment and position."""
+    """Whether the dimensions of the frames give segment and position."""
     from pydicom.tag import Tag
 
     pointers = {item.get("DimensionIndexPointer") for item in dataset.get("DimensionIndexSequence") or []}

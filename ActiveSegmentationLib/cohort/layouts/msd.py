@@ -69,7 +69,7 @@ def _unlisted(path: Path, role: Role, draft: Draft) -> Iterator[tuple[Role, str,
         message = "The field training is missing; the files of imagesTr are read."
         draft.problems.append(Problem(NAME, message, "Write the list of the training cases.", "warning"))
     for file in files_in(part_folder(path, "images", role)):
-        label = _label_beside(path, role, file)
+        label = _label_next_to(path, role, file)
         yield role, file.name, {"image": str(file), "label": str(label) if label else None}
 
 
@@ -107,7 +107,7 @@ def _candidate(
 def _mask(path: Path, role: Role, pair: Mapping[str, Any], image: Path, name: str, draft: Draft) -> Path | None:
     stated = pair.get("label")
     if stated is None or stated == "":
-        return _label_beside(path, role, image) if role != Role.POOL else None
+        return _label_next_to(path, role, image) if role != Role.POOL else None
     label = listed_file(path, stated) if isinstance(stated, str) else None
     if label is None:
         message = f"{Path(str(stated)).name}: There is no such label file."
@@ -115,7 +115,7 @@ def _mask(path: Path, role: Role, pair: Mapping[str, Any], image: Path, name: st
     return label
 
 
-def _label_beside(path: Path, role: Role, image: Path) -> Path | None:
+def _label_next_to(path: Path, role: Role, image: Path) -> Path | None:
     """The file of the same name in labelsTr, labelsVa or labelsTs."""
     folder = part_folder(path, "labels", role)
     return listed_file(folder, image.name) if folder is not None else None

@@ -41,7 +41,7 @@ _IMAGE = {
     *("image", "images", "img", "imgs", "imaging", "volume", "volumes", "vol", "vols", "scan", "scans", "data", "raw"),
     *("orig", "original", "ct", "mr", "mri", "cbct", "pet"),
 }
-_BESIDE_LABEL = {"map", "maps", "ground", "final", "expert", "experts", "reference", "ref", "corrected", "refined"}
+_NEXT_TO_LABEL = {"map", "maps", "ground", "final", "expert", "experts", "reference", "ref", "corrected", "refined"}
 """Words that may accompany the name of a folder of labels."""
 
 SEQUENCES = {
@@ -114,14 +114,14 @@ def _folder_kind(folder: str) -> Kind | None:
         return None
     if set(words) & _SCRIBBLE:
         return "scribble"
-    if words[-1] in _CLEAR_LABEL or (set(words) & _LABEL and set(words) <= _LABEL | _BESIDE_LABEL):
+    if words[-1] in _CLEAR_LABEL or (set(words) & _LABEL and set(words) <= _LABEL | _NEXT_TO_LABEL):
         return "mask"
     return "image" if set(words) <= _IMAGE else None
 
 
 def _is_pure(folder: str) -> bool:
     words = {word for word in split_name(folder) if role_of_word(word) is None}
-    return words <= _LABEL | _SCRIBBLE | _BESIDE_LABEL
+    return words <= _LABEL | _SCRIBBLE | _NEXT_TO_LABEL
 
 
 def is_sorting(folder: str) -> bool:

@@ -31,7 +31,7 @@ class NnunetOptions(Settings):
         mirror: Whether predictions are the mean over all mirror images, as of nnU-Net's own predictor; takes four times
             as long in 2D and eight times in 3D.
         workers: Processes that prepare batches, on which the weights do not depend; -1 for none on a CPU and up to 8
-            beside a GPU.
+            next to a GPU.
     """
 
     where: ClassVar[str] = "learner options"

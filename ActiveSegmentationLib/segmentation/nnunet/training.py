@@ -32,7 +32,7 @@ CLIP = 12.0
 """Largest norm of the gradient, as in nnU-Net."""
 
 MOST_WORKERS = 8
-"""Processes that prepare batches beside a GPU, if there are as many processors."""
+"""Processes that prepare batches for a GPU, if there are as many processors."""
 
 NETWORK, HEAD = "network", "loss head"
 """Names of the optimisers."""

@@ -109,7 +109,7 @@ def test_a_batch_that_limits_cut_short_never_wins():
         assert counts["balanced/window=0/batches=30"] >= counts["balanced/window=0/batches=1"]
 
 
-def test_reasons_tell_what_decided():
+def test_reasons_say_what_decided():
     pool = fake_pool(model=fake_model())
     reason = choose_slices(create_strategy("recommended"), pool, 3, np.random.default_rng(0))[0].reason
     assert "of 5 such batches the model is least sure of this one" in reason

@@ -227,7 +227,7 @@ def test_whole_volumes(name, trained):
         assert pool.slices_of(choice.slice) == [SliceId(choice.slice.volume, i) for i in expected]
 
 
-def test_the_summary_is_one_line_and_the_docstring_tells_paper_needs_and_cost():
+def test_the_summary_is_one_line_and_the_docstring_names_paper_needs_and_cost():
     for info in strategies():
         assert info.summary.endswith(".")
         assert len(info.summary) <= 140
@@ -240,7 +240,7 @@ def test_the_summary_is_one_line_and_the_docstring_tells_paper_needs_and_cost():
         assert "cost" in text, info.name
 
 
-def test_reasons_against_use_are_told_in_words():
+def test_unavailable_reasons_are_in_words():
     for info in strategies(Situation(members=1, dropout=False, extents=False, experiment=False)):
         assert info.unavailable_reason == "" or info.unavailable_reason.endswith(".")
     assert not any(info.unavailable_reason for info in strategies(Situation(5, True, True, True)))

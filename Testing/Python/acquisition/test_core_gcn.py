@@ -85,7 +85,7 @@ def test_features_equal_the_literal_training():
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
-def test_training_tells_annotated_slices_apart():
+def test_training_distinguishes_annotated_slices():
     rng = np.random.default_rng(0)
     features = np.concatenate([rng.random((20, 4)) * [1, 1, 0.1, 0.1], rng.random((20, 4)) * [0.1, 0.1, 1, 1]])
     annotated = np.arange(40) < 15
@@ -140,7 +140,7 @@ def test_reasons_name_the_space_and_what_stands_in_for_it():
     assert reason.startswith("No slice is annotated yet")
 
 
-def test_nothing_left_to_tell_apart():
+def test_without_open_slices_nothing_is_chosen():
     stack = FakeStack(1, 2)
     annotated = [SliceId("volume00", 0), SliceId("volume00", 1)]
     assert (

@@ -1,4 +1,4 @@
-"""What a pool tells strategies: one sweep for all scores, volumes as items, what is annotated and known."""
+"""What strategies get from a pool: one sweep for all scores, volumes as items, what is annotated and known."""
 
 from __future__ import annotations
 

@@ -193,7 +193,7 @@ def test_facility_location_equals_its_equation():
             state.choose(pick)
 
 
-def test_negative_cosines_are_told_apart():
+def test_negative_cosines_are_distinguished():
     """Nothing is similar to anything: with a start of 0 both candidates would be worth the same."""
     points, candidates = np.array([[1.0, 0.0]]), np.array([[-1.0, 0.0], [-1.0, 1.0]])
     np.testing.assert_allclose(Facilities(points, candidates).gains(), [0.0, 1 - math.sqrt(0.5)])

@@ -87,7 +87,7 @@ def test_the_batch_with_the_largest_reduced_score_is_taken_whole(reduce):
     for seed in range(20):
         chosen = positions(f"stochastic-batches:given/reduce={reduce}", pool, 5, seed)
         order = generator(seed, "wrapper").permutation(23)
-        chunks = [order[i : i + 5] for i in range(0, 20, 5)]  # the three left over are no batch
+        chunks = [order[i : i + 5] for i in range(0, 20, 5)]  # the three left over are not a batch
         value = {"mean": np.mean, "max": np.max, "sum": np.sum}[reduce]
         assert set(chosen) == set(max(chunks, key=lambda chunk: value(scores[chunk])))
         assert [scores[p] for p in chosen] == sorted(scores[chosen], reverse=True)

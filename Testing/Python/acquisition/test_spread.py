@@ -124,7 +124,7 @@ def test_slices_without_weight_keep_their_order(foreground, trim):
         assert set(stack.index[left[stretched.near(left, 0.5, 0.0)]]) <= {19, 23}
 
 
-def test_specks_are_no_structures():
+def test_specks_are_not_structures():
     stack = FakeStack(3, 40)
     pixels = pixels_of(stack, (stack.index == 7), count=9)  # all there is of a class, but too little of it
     pixels[stack.index >= 30, 1] = 400

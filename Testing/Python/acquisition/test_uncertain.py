@@ -122,7 +122,7 @@ def test_wrong_names_are_refused_in_words(wrong):
     assert error.value.advice.endswith(".")
 
 
-def test_what_they_need_is_told():
+def test_what_they_need_is_named():
     nothing = Situation(members=1, dropout=False)
     for name in ("bald", "dropout-jsd", "dropout-entropy", "dropout-variance", "mean-std", "power:bald"):
         assert "dropout" in create_strategy(name).unavailable_reason(nothing)

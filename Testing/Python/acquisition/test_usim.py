@@ -161,7 +161,7 @@ def test_the_fisher_information_of_volumes_is_over_their_slices(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["usim-cosine", "usim-fisher"])
-def test_options_reach_the_scores_and_the_first_pick_tells_its_share(name):
+def test_options_reach_the_scores_and_the_first_pick_states_its_share(name):
     strategy = create_strategy(f"{name}/passes=3/p=0.3")
     (spec,) = strategy.score_specs
     assert (spec.sampler.passes, spec.sampler.p, spec.name) == (3, 0.3, "class-variance")

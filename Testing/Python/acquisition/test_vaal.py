@@ -62,7 +62,7 @@ def test_the_score_is_computed_once_a_pool_and_leaves_torch_alone():
     assert len(pool.compute.progress.steps) == steps
 
 
-def test_scores_that_are_noise_are_told():
+def test_scores_that_are_noise_are_reported():
     stack = FakeStack(constant=True)
     pool = fake_pool(stack, annotated=[stack.slice_id(0), stack.slice_id(31)], progress=Listener())
     choose_slices(create_strategy("vaal/steps=1"), pool, 3, generator(0))

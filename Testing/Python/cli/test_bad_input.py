@@ -279,7 +279,7 @@ def test_impossible_rounds(tmp_path, phantom_cohort, rounds):
         ("--seeds", "x"),
     ],
 )
-def test_a_slip_of_the_benchmark_is_told_before_any_work(tmp_path, option, word):
+def test_a_mistake_in_the_benchmark_is_reported_before_any_work(tmp_path, option, word):
     arguments = {"--strategies": "random", "--rounds": "2", "--out": tmp_path / "out", option: word}
     words = [part for pair in arguments.items() for part in pair]
     result = run_cli("benchmark", "--cohort", tmp_path / "not even looked for", *words)
@@ -287,7 +287,7 @@ def test_a_slip_of_the_benchmark_is_told_before_any_work(tmp_path, option, word)
     assert "not even looked for" not in result.err
 
 
-def test_rounds_beyond_the_pool_are_told_before_slices_are_prepared(tmp_path, phantom_cohort):
+def test_rounds_beyond_the_pool_are_reported_before_slices_are_prepared(tmp_path, phantom_cohort):
     arguments = ["--strategies", "random", "--rounds", "2,100000", "--out", tmp_path / "out", *TINY]
     refused(run_cli("benchmark", "--cohort", phantom_cohort, *arguments), "100000")
     assert not (tmp_path / "out").exists()
@@ -325,7 +325,7 @@ def test_a_folder_of_results_is_not_mixed_with_another_experiment(tmp_path, phan
 def test_corrupt_gzip_is_a_row_of_the_index(tmp_path, phantom_cohort):
     cohort = cohort_copy(phantom_cohort, tmp_path / "cohort")
     image = sorted(cohort.glob("*/*_frame01.nii.gz"))[0]
-    image.write_bytes(gzip.compress(b"this is no NIfTI"))
+    image.write_bytes(gzip.compress(b"this is not NIfTI"))
     result = run_cli("index", cohort, "--json")
     assert result.code == 0
     answer = json.loads(result.out)
@@ -345,7 +345,7 @@ def test_moved_cohort(study):
     assert run_cli("suggest", study, "--count", "1", "--strategy", "random").code == 0
 
 
-def test_a_changed_image_is_told_and_taken_only_when_accepted(study):
+def test_a_changed_image_is_reported_and_used_only_when_accepted(study):
     suggest = ["suggest", study, "--count", "1", "--strategy", "random"]
     assert run_cli(*suggest).code == 0
     image = first_image(study)

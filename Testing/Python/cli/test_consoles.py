@@ -58,7 +58,7 @@ def test_itk_writes_no_warnings_of_its_own(tmp_path):
     assert f"new STUDY --cohort {tmp_path} --layout folder --annotation mask" in done.stderr
 
 
-def test_an_error_of_many_volumes_is_told_once(tmp_path, capsys):
+def test_an_error_of_many_volumes_is_reported_once(tmp_path, capsys):
     save(tmp_path / "good.nii.gz")
     for n in range(12):
         save(tmp_path / f"cine{n}.nii.gz", (2 + n % 3, 3, 12, 10))
@@ -72,7 +72,7 @@ def test_an_error_of_many_volumes_is_told_once(tmp_path, capsys):
     assert [group["count"] for group in answer["problem_groups"]] == [12]
 
 
-def test_the_split_in_force_is_told(tmp_path, capsys):
+def test_the_split_in_force_is_reported(tmp_path, capsys):
     for part in ("training", "testing"):
         for n in range(2):
             name = f"patient{n + 1 + 100 * (part == 'testing'):03d}"

@@ -93,7 +93,7 @@ NVIDIA_SMI = """#!/bin/sh
         ("cuda: Optional[str] = '12.6'", None, "CPU"),
     ],
 )
-def test_the_device_is_told_by_torchs_build_and_the_driver(tmp_path, monkeypatch, build, program, device):
+def test_the_device_follows_from_torchs_build_and_the_driver(tmp_path, monkeypatch, build, program, device):
     package = tmp_path / "torch"
     package.mkdir()
     (package / "__init__.py").touch()
@@ -107,7 +107,7 @@ def test_the_device_is_told_by_torchs_build_and_the_driver(tmp_path, monkeypatch
     assert json.loads(run_cli("doctor", "--json").out)["device"] == device
 
 
-def test_a_mac_with_an_apple_gpu_is_told_without_importing_torch(monkeypatch):
+def test_a_mac_with_an_apple_gpu_is_recognised_without_importing_torch(monkeypatch):
     monkeypatch.setattr(installation, "_has_apple_gpu", lambda: True)
     assert json.loads(run_cli("doctor", "--json").out)["device"].startswith("Apple GPU (MPS)")
 
@@ -117,7 +117,7 @@ class _Spec:
         self.origin = str(path)
 
 
-def test_help_tells_every_default():
+def test_help_shows_every_default():
     text = " ".join(run_cli("suggest", "--help").out.split())
     for part in ("--seed K seed of random draws [default: 0;", "[default: recommended]", "[default: auto]"):
         assert part in text

@@ -150,7 +150,7 @@ def test_without_validation_masks_the_best_weights_are_refused_before_anything_i
     assert (compared.code, "no volume to choose the best weights on" in compared.err) == (2, True)
 
 
-def test_a_package_that_is_missing_is_told_with_the_line_that_installs_it(new, monkeypatch):
+def test_a_package_that_is_missing_is_named_with_the_line_that_installs_it(new, monkeypatch):
     entry = LEARNERS["unet"]
     far = type(entry)(("nowhere", "Learner"), "Far.", packages={"no_such_module": "no-such-package"})
     monkeypatch.setitem(LEARNERS, "far", far)

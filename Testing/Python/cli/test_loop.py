@@ -260,7 +260,7 @@ def test_an_import_says_what_is_new_and_what_was_there(trained, tmp_path, phanto
     assert {annotation.round for annotation in Study.open(study).annotations().values()} == {1}
 
 
-def test_status_tells_the_newest_model_and_the_cache_in_words(tmp_path, phantom_cohort):
+def test_status_shows_the_newest_model_and_the_cache_in_words(tmp_path, phantom_cohort):
     study = new_study(tmp_path / "study", phantom_cohort)
     before = done("status", study)
     assert "Model: none is trained yet." in before.out

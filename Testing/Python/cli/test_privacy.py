@@ -50,7 +50,7 @@ def test_a_pseudonymised_study_names_no_patient_but_in_paths_of_images(study, tm
     assert run_cli("audit", study).code == 0
 
 
-def test_the_key_tells_whose_pseudonyms_they_are_and_is_used_again(study, tmp_path, phantom_cohort):
+def test_the_key_file_resolves_pseudonyms_and_is_used_again(study, tmp_path, phantom_cohort):
     key = tmp_path / "safe" / "key.json"
     if os.name != "nt":
         assert stat.S_IMODE(key.stat().st_mode) == 0o600

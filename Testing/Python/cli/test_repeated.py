@@ -119,7 +119,7 @@ def test_a_changed_model_is_refused(study, tmp_path):
     assert run_cli("evaluate", study, "--metrics", "dice").code == 0
 
 
-def test_an_anchor_tells_a_rollback(study, tmp_path):
+def test_an_anchor_detects_a_rollback(study, tmp_path):
     anchor = tmp_path / "anchor.json"
     written = run_cli("audit", study, "--export-anchor", anchor)
     assert written.code == 0

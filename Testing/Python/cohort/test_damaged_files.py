@@ -260,7 +260,7 @@ def test_a_change_of_pixels_in_another_file_is_noticed(tmp_path, name):
     assert FileHashes(tmp_path / "hashes.json").of(tmp_path / name) != before
 
 
-def test_images_with_equal_headers_are_no_copies(tmp_path):
+def test_images_with_equal_headers_are_not_copies(tmp_path):
     for name, array in (("a", ARRAY), ("b", ARRAY[::-1])):
         nifti(tmp_path / f"{name}.hdr", array, kind=nibabel.Nifti1Pair)
         nifti(tmp_path / f"{name}.hdr", array, kind=nibabel.Nifti1Pair)

@@ -201,7 +201,7 @@ def test_entries_that_name_no_image(tmp_path, entry):
 
 
 @pytest.mark.parametrize("field", ["training", "validation", "test"])
-def test_lists_that_are_no_lists(tmp_path, field):
+def test_lists_that_are_not_lists(tmp_path, field):
     decathlon(tmp_path, **{field: {"a": 1}})
     with pytest.raises(BadInput, match=f"field {field}"):
         discover(tmp_path)
@@ -345,7 +345,7 @@ def test_the_fourth_axis_of_several_modalities_are_channels(tmp_path):
     assert Cohort.from_json(cohort.to_json(), cohort.root) == cohort
 
 
-def test_time_points_are_no_channels(tmp_path):
+def test_time_points_are_not_channels(tmp_path):
     decathlon(tmp_path, held=(), modality={"0": "MRI"})
     save_image(tmp_path / "imagesTr" / "case_1.nii.gz", 3, (3, 3, 12, 10))
     assert "3 time points" in errors(discover(tmp_path))["case_1"]

@@ -73,7 +73,7 @@ def test_bits_beyond_the_stored_ones_and_signs(tmp_path):
     assert np.array_equal(only_image(tmp_path)[0], array)
 
 
-def test_monochrome1_is_told_and_not_changed(tmp_path):
+def test_monochrome1_is_reported_and_not_changed(tmp_path):
     write_series(tmp_path, pixels(), PhotometricInterpretation="MONOCHROME1")
     cohort = discover(tmp_path)
     assert "MONOCHROME1" in messages(cohort, "warning")
@@ -397,7 +397,7 @@ def test_copies_are_used_once(tmp_path, name):
     assert "missing" not in messages(cohort)
 
 
-def test_one_uid_for_all_files_is_no_copy(tmp_path):
+def test_one_uid_for_all_files_is_not_a_copy(tmp_path):
     write_series(tmp_path, pixels(), SOPInstanceUID="1.2.3.4")
     assert np.array_equal(only_image(tmp_path)[0], pixels())
 
@@ -443,7 +443,7 @@ def test_stacks_of_several_orientations(tmp_path):
     assert np.array_equal(read_image(cohort, cohort.volumes[0])[0], pixels(seed=ord("a")))
 
 
-def test_three_planes_of_one_image_each_are_no_stack(tmp_path):
+def test_three_planes_of_one_image_each_are_not_a_stack(tmp_path):
     for n, orientation in enumerate((AXIAL, SAGITTAL, CORONAL)):
         write_slice(tmp_path / f"{n}", pixels()[n], orientation=orientation, SeriesInstanceUID="1.2.7")
     cohort = discover(tmp_path)
@@ -478,7 +478,7 @@ def test_enhanced_time_points_and_b_values(tmp_path):
     assert "copy" not in messages(cohort)
 
 
-def test_enhanced_frames_of_several_orientations_are_no_stack(tmp_path):
+def test_enhanced_frames_of_several_orientations_are_not_a_stack(tmp_path):
     path = write_enhanced(tmp_path / "e", [(pixels()[k], (0, 0, 5.0 * k), {}) for k in range(4)])
     dataset = pydicom.dcmread(path)
     del dataset.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence
@@ -598,7 +598,7 @@ def test_without_highdicom_the_images_can_be_used(tmp_path, drawn, monkeypatch):
     assert "pip install highdicom" in messages(cohort, "error")
 
 
-# ------------------------------------------------------------------------------------------------ what is no image
+# ------------------------------------------------------------------------------------------------ what is not an image
 
 
 @pytest.mark.parametrize("modality", ["SR", "PR", "KO", "RTDOSE"])
@@ -615,7 +615,7 @@ def test_objects_that_are_not_images_are_left_out_even_with_pixels(tmp_path, mod
     assert len(cohort.problems) == 1
 
 
-def test_objects_without_images_are_told_once(tmp_path):
+def test_objects_without_images_are_reported_once(tmp_path):
     write_series(tmp_path, pixels())
     for n in range(3):
         save(tmp_path / f"PR{n}", header(GrayscaleSoftcopyPresentationStateStorage, Modality="PR"))
@@ -745,7 +745,7 @@ def test_names_of_patients(tmp_path, charset, name, codec):
     assert messages(cohort) == ""
 
 
-def test_patients_without_id_are_told_apart_by_study(tmp_path):
+def test_patients_without_id_are_distinguished_by_study(tmp_path):
     for n in range(2):
         for series in ("a", "b"):
             tags = {"PatientID": None, "StudyInstanceUID": f"1.2.{n}", "SeriesInstanceUID": f"1.2.{n}.{ord(series)}"}
@@ -754,7 +754,7 @@ def test_patients_without_id_are_told_apart_by_study(tmp_path):
     assert sorted(volume.patient for volume in cohort.volumes) == ["case0", "case0", "case1", "case1"]
 
 
-def test_one_patient_id_for_several_people_is_told_without_their_names(tmp_path):
+def test_one_patient_id_for_several_people_is_reported_without_their_names(tmp_path):
     for n, name in enumerate(("Secret^One", "Hidden^Two")):
         write_series(tmp_path / str(n), pixels(seed=n), PatientID="ANON", PatientName=name)
         write_series(tmp_path / f"{n} again", pixels(seed=n), PatientID=f"P{n}", PatientName=name)

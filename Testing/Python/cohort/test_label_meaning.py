@@ -201,7 +201,7 @@ def test_a_name_that_only_a_later_file_has_gets_a_value_of_its_own(tmp_path):
     assert np.array_equal(found["b"], (MAP == 1) * 2)
 
 
-def test_segments_that_cannot_be_told_apart_are_named(tmp_path):
+def test_segments_that_cannot_be_distinguished_are_named(tmp_path):
     pair(tmp_path, "a", MAP, ".seg.nrrd", metadata=named({"organ": 1, "tumour": 1}))
     cohort = discover(tmp_path)
     (problem,) = cohort.problems

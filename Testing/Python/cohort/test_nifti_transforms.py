@@ -98,7 +98,7 @@ def test_the_same_content_gives_the_same_bytes(tmp_path):
         ((0, 0), None, "neither orientation nor position"),
     ],
 )
-def test_what_is_ambiguous_is_told_with_what_is_used(tmp_path, codes, used, said):
+def test_what_is_ambiguous_is_reported_with_what_is_used(tmp_path, codes, used, said):
     nibabel.save(image(*codes), tmp_path / "a.nii.gz")
     cohort = discover(tmp_path)
     (problem,) = cohort.problems
@@ -111,7 +111,7 @@ def test_what_is_ambiguous_is_told_with_what_is_used(tmp_path, codes, used, said
 
 
 @pytest.mark.parametrize("codes", [(1, 1), (2, 1), (4, 1)])
-def test_transforms_that_agree_are_no_warning(tmp_path, codes):
+def test_transforms_that_agree_give_no_warning(tmp_path, codes):
     nibabel.save(image(*codes, qform=SFORM), tmp_path / "a.nii.gz")
     assert discover(tmp_path).problems == ()
 

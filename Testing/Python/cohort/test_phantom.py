@@ -33,7 +33,7 @@ def images_of(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.glob("*/*_frame??.nii.gz"))]
 
 
-def beside(path: Path, what: str) -> Path:
+def sibling(path: Path, what: str) -> Path:
     return path.with_name(path.name.replace(".nii.gz", f"_{what}.nii.gz"))
 
 
@@ -59,7 +59,7 @@ def test_layout_is_acdc(phantom_cohort):
 def test_files_of_a_volume_share_an_oblique_anisotropic_grid(phantom_cohort):
     for path in images_of(phantom_cohort):
         image, mask, scribble = (
-            SimpleITK.ReadImage(str(p)) for p in (path, beside(path, "gt"), beside(path, "scribble"))
+            SimpleITK.ReadImage(str(p)) for p in (path, sibling(path, "gt"), sibling(path, "scribble"))
         )
         assert image.GetSize() == mask.GetSize() == scribble.GetSize() == (48, 48, 5)
         assert image.GetPixelID() == SimpleITK.sitkInt16
@@ -137,7 +137,7 @@ def test_groups_look_like_their_disease():
 def test_blood_is_brighter_than_muscle_in_every_image_and_contrast_differs(phantom_cohort):
     levels = []
     for path in images_of(phantom_cohort):
-        image, mask = read(path), read(beside(path, "gt"))
+        image, mask = read(path), read(sibling(path, "gt"))
         assert image.min() >= 0
         blood, muscle = (np.median(image[mask == label]) for label in (LV, MYO))
         assert blood > 1.4 * muscle
@@ -147,7 +147,7 @@ def test_blood_is_brighter_than_muscle_in_every_image_and_contrast_differs(phant
 
 def test_its_scribbles_are_right_and_sparse(phantom_cohort):
     for path in images_of(phantom_cohort):
-        for mask, scribble in zip(read(beside(path, "gt")), read(beside(path, "scribble")), strict=True):
+        for mask, scribble in zip(read(sibling(path, "gt")), read(sibling(path, "scribble")), strict=True):
             check_scribble(mask, scribble, STORED_IGNORE_LABEL)
             assert (scribble != STORED_IGNORE_LABEL).mean() < 0.2
 

@@ -106,7 +106,7 @@ def test_the_same_name_in_two_parts_is_reported(tmp_path):
     assert ["several parts" in problem.message for problem in cohort.problems] == [True]
 
 
-def test_labels_alone_are_no_cohort(tmp_path):
+def test_labels_alone_are_not_a_cohort(tmp_path):
     write(tmp_path, ":labels/p1.nii.gz", ":labels/p2.nii.gz")
     cohort = discover(tmp_path)
     assert (cohort.volumes, len(cohort.problems)) == ((), 2)

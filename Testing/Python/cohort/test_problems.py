@@ -5,7 +5,7 @@ from __future__ import annotations
 from ActiveSegmentationLib.cohort import Problem, grouped_problems, repeated
 
 
-def test_problems_of_one_kind_are_told_once():
+def test_problems_of_one_kind_are_reported_once():
     problems = [Problem(f"p{n}", f"i/p{n}.nii.gz: The image has {n + 2} time points.", "Split it.") for n in range(300)]
     problems += [
         Problem("a", "a_seg.nii.gz: The labels do not fit.", "Resample."),
@@ -21,7 +21,7 @@ def test_problems_of_one_kind_are_told_once():
     assert [group.where for group in many] == [groups[0].where]
 
 
-def test_what_differs_in_kind_is_told_apart():
+def test_problems_of_different_kinds_are_kept_apart():
     problems = [
         Problem("a", "There is no file x.nii.gz.", "Check."),
         Problem("b", "There is no file y.nii.gz.", "Check."),

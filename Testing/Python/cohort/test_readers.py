@@ -358,7 +358,7 @@ def test_labels_of_another_grid_are_left_out(tmp_path, options, word):
 
 
 @pytest.mark.parametrize("value", [1.5, -1, 300, np.nan])
-def test_values_that_are_no_labels(tmp_path, value):
+def test_values_that_are_not_labels(tmp_path, value):
     save(tmp_path / "a.nii.gz", pixels(1))
     array = labels(1).astype(np.float32)
     array[1, 2, 3] = value
@@ -370,7 +370,7 @@ def test_values_that_are_no_labels(tmp_path, value):
 
 @pytest.mark.parametrize("suffix", ["nii.gz", "nii", "nrrd", "mha"])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_pixels_that_are_no_numbers(tmp_path, suffix, value):
+def test_pixels_that_are_not_numbers(tmp_path, suffix, value):
     array = pixels(1).astype(np.float32)
     array[1, 2, 3] = value
     save(tmp_path / f"a.{suffix}", array)

@@ -62,7 +62,7 @@ def test_unknown_slices_are_refused(stack, slice_id):
         stack.row(slice_id)
 
 
-def test_a_volume_tells_its_geometry(stack):
+def test_a_volume_has_its_geometry(stack):
     volume = stack.volume("v2")
     assert (volume.start, volume.stop, volume.slice_count, volume.patient) == (7, 12, 5, "p1")
     assert volume.plane_shape == (20, 24)
@@ -159,7 +159,7 @@ print(len(stack), tuple(stack.batches([1, 2]).shape), grid.shape, back.shape)
     assert done.stdout.strip() == "18 (2, 1, 24, 24) (24, 24) (2, 20, 24)"
 
 
-def test_opening_what_is_no_stack(tmp_path):
+def test_opening_what_is_not_a_stack(tmp_path):
     with pytest.raises(BadInput, match="no prepared slices"):
         SliceStack(tmp_path)
 

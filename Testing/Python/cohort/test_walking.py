@@ -95,7 +95,7 @@ def test_names_that_are_not_text_are_named(tmp_path):
         discover(folder)
 
 
-def test_what_systems_leave_behind_is_no_image(tmp_path):
+def test_what_systems_leave_behind_is_not_an_image(tmp_path):
     save_image(tmp_path / "a.nii.gz")
     for name in ("._a.nii.gz", ".DS_Store", "Thumbs.db", "desktop.ini", "~$a.nii.gz", "__MACOSX/._a.nii.gz"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

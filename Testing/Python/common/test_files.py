@@ -30,7 +30,7 @@ def test_a_path_that_cannot_be_used_is_bad_input(tmp_path, number, message):
     assert explained.advice
 
 
-def test_a_disk_that_fails_is_no_mistake_of_the_person(tmp_path):
+def test_a_disk_that_fails_is_not_the_users_mistake(tmp_path):
     assert isinstance(explain_os_error(OSError(errno.ENOSPC, "full"), tmp_path), JobFailed)
     assert isinstance(explain_os_error(OSError(errno.EIO, "broken"), tmp_path), JobFailed)
 

@@ -98,7 +98,7 @@ def test_a_file_is_replaced_only_by_what_it_held(tmp_path, other, message):
     write(tmp_path, "b.nii.gz", **other)
 
 
-def test_what_is_no_part_of_a_data_set_any_more_is_removed(tmp_path):
+def test_what_is_no_longer_part_of_a_data_set_is_removed(tmp_path):
     write(tmp_path, "annotations.csv", holds="table")
     write(tmp_path, "labels/a.nii.gz", "labels/b.nii.gz", holds="data set", whole=True)
     write(tmp_path, "labels/a.nii.gz", holds="data set", whole=True)

@@ -20,7 +20,7 @@ def test_control_characters_are_shown_and_not_sent():
 
 
 @pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@SUM(A1)", " =1", "\t=1"])
-def test_text_is_no_formula(cell):
+def test_text_is_not_a_formula(cell):
     assert spreadsheet_safe(cell) == f"'{cell}"
 
 

@@ -22,7 +22,7 @@ def views(batch, settings, seed=0):
     return random_views(batch, settings, torch.Generator().manual_seed(seed))
 
 
-def test_no_change_is_no_change():
+def test_ranges_of_zero_change_nothing():
     torch.testing.assert_close(views(images(), STILL), images(), rtol=0, atol=1e-5)
 
 

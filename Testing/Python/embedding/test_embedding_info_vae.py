@@ -177,7 +177,7 @@ def test_other_channels_are_refused(stack, tmp_path):
         model.embed(two, two.rows)
 
 
-def test_damaged_files_are_told(stack, tmp_path):
+def test_damaged_files_are_reported(stack, tmp_path):
     home = tmp_path / train(stack, tmp_path).key
     (home / "encoder.safetensors").write_bytes(b"nothing")
     with pytest.raises(BadInput, match="were changed after"):

@@ -84,7 +84,7 @@ def test_weights_can_be_written_freely():
     "name",
     ["", "x", "x=1", "volume=", "volume=x", "volume=-1", "volume=nan", "volume=inf", "volume=0", "volume=1+volume=1"],
 )
-def test_wrong_names_of_metrics_are_refused_in_words(name):
+def test_wrong_names_of_learned_metrics_are_refused_in_words(name):
     with pytest.raises(BadInput) as error:
         named_settings(name, EmbeddingSettings())
     assert "nt-xent=1+patient=0.05+volume=0.35+slice=0" in error.value.advice
@@ -114,7 +114,7 @@ def test_shrinking_keeps_the_proportions_and_never_enlarges():
     assert replace(settings, longest_side=None).input_shape((200, 256)) == (200, 256)
 
 
-def test_steps_are_epochs_up_to_a_limit_unless_told():
+def test_steps_are_epochs_up_to_a_limit_by_default():
     settings = EmbeddingSettings(epochs=10, max_steps=100)
     assert settings.total_steps(5) == 50
     assert settings.total_steps(50) == 100

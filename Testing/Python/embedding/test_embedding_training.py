@@ -241,7 +241,7 @@ def test_several_channels_and_shrunk_slices_train(tmp_path):
     assert encoder.embed(stack, stack.rows).shape == (12, 64)
 
 
-def test_the_description_tells_what_was_done(stack, trained):
+def test_the_description_says_what_was_done(stack, trained):
     encoder, folder, _ = trained
     about = json.loads((folder / encoder.key / "encoder.json").read_text())
     assert about["settings"]["weights"] == [1, 0.1, 0.3, 0.2]
@@ -257,7 +257,7 @@ def test_a_collapsed_metric_is_reported(tmp_path):
     recorder = Recorder()
     encoder = train(stack, tmp_path, replace(SMALL, steps=1), compute=Compute(progress=recorder))
     assert encoder.record["diagnostics"]["effective rank"] < 2
-    assert any("hardly tells slices apart" in text for text in recorder.messages)
+    assert any("hardly distinguishes slices" in text for text in recorder.messages)
 
 
 @pytest.mark.parametrize("name", ["encoder.safetensors", "encoder.json"])

@@ -155,7 +155,7 @@ def test_unlabelled_pixels_count_nowhere():
     assert first["two", "dice"] == pytest.approx(literal_dice((prediction == 2)[:, :8], (truth == 2)[:, :8]))
 
 
-def test_the_border_of_the_unlabelled_part_is_no_contour():
+def test_the_border_of_the_unlabelled_part_is_not_a_contour():
     truth = np.ones((7, 9, 12), np.uint8)
     truth[:, :, 6:] = 255
     contour, _ = surface_distances(truth == 1, truth == 1, (1, 1, 1), labelled=truth != 255)

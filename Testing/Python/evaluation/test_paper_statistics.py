@@ -94,7 +94,7 @@ def test_the_penalty_matrix_sums_over_cohorts():
     assert penalty_matrix([row for row in rows if row.strategy == "good"]) is None
 
 
-def test_the_gap_is_taken_seed_by_seed_and_the_upper_bound_is_no_strategy():
+def test_the_gap_is_taken_seed_by_seed_and_the_upper_bound_is_not_a_strategy():
     rows = [result("s", seed, slices, value) for seed, slices, value in [(0, 10, 0.5), (1, 10, 0.7), (0, 20, 0.8)]]
     rows += [result(UPPER_BOUND, 0, 200, 0.9), result(UPPER_BOUND, 1, 200, 0.8)]
     assert upper_bounds(rows) == {0: 0.9, 1: 0.8}
@@ -182,7 +182,7 @@ def test_deviations_within_groups_are_literal_means_over_pairs():
     assert found.dataset == pytest.approx(literal(range(9)))
     assert found.patient == pytest.approx(np.mean([literal(range(6)), literal(range(6, 9))]))
     assert found.volume == pytest.approx(np.mean([literal(range(s, s + 3)) for s in (0, 3, 6)]))
-    steps = [(0, 1), (1, 2), (3, 4), (6, 7), (7, 8)]  # slices 6 and 8 of a2 are no neighbours
+    steps = [(0, 1), (1, 2), (3, 4), (6, 7), (7, 8)]  # slices 6 and 8 of a2 are not neighbours
     assert found.adjacent == pytest.approx(np.mean([literal(pair) for pair in steps]))
     assert np.isnan(mean_pairwise_deviation(images[:1]))
 

@@ -129,7 +129,7 @@ def test_volumes_of_a_patient_count_as_one_draw():
         paired_difference(first, second, patients=["a"])
 
 
-def test_the_same_scores_twice_tell_nothing_more():
+def test_the_same_scores_twice_add_no_evidence():
     rng = np.random.default_rng(4)
     first, second = rng.random((2, 5, 8))
     twice = [np.repeat(scores, 2, axis=1) for scores in (first, second)]
@@ -159,7 +159,7 @@ def test_one_volume_gives_the_t_interval_over_seeds():
     assert (found.low, found.high) == pytest.approx(tuple(expected))
 
 
-def test_one_seed_tells_nothing():
+def test_one_seed_is_no_evidence():
     found = paired_difference(np.full((1, 30), 0.9), np.full((1, 30), 0.1))
     assert found.mean == pytest.approx(0.8)
     assert np.isnan(found.low)
@@ -180,7 +180,7 @@ def test_missing_scores_are_left_out():
 
 @pytest.mark.parametrize("seeds", [2, 3, 5, 10])
 @pytest.mark.parametrize("suits", [0.0, 0.03])
-def test_equal_strategies_are_told_apart_in_five_percent_at_most(seeds, suits):
+def test_equal_strategies_are_called_different_in_five_percent_at_most(seeds, suits):
     rng = np.random.default_rng(seeds)
     wrong, repeats = 0, 600
     for _ in range(repeats):

@@ -88,7 +88,7 @@ def test_the_order_of_rows_changes_nothing():
     assert headline(shuffled) == headline(rows)
 
 
-def test_distances_and_misses_stand_beside_dice():
+def test_distances_and_misses_stand_next_to_dice():
     rows = make_rows({"random": 0.0}, seeds=(0,), budgets=(10,))
     rows += [change(row, metric="hd95", value=4.0) for row in rows]
     rows += [change(row, metric="missed", value=float(row.volume == "v0")) for row in rows if row.metric == "dice"]
@@ -114,7 +114,7 @@ def test_several_cohorts_stay_apart():
     assert "cohort" not in summary_table(summary(make_rows())).header
 
 
-def test_a_clear_difference_is_told():
+def test_a_clear_difference_is_stated():
     rows = make_rows()
     pair = comparisons(rows)[0]
     assert (pair.first, pair.second, pair.wins, pair.ties, pair.losses) == ("coreset", "random", 3, 0, 0)
@@ -126,7 +126,7 @@ def test_a_clear_difference_is_told():
     assert second.startswith("It is better than random (+0.0")
 
 
-def test_no_difference_is_told_where_there_is_none():
+def test_no_difference_is_stated_where_there_is_none():
     rows = make_rows({"a": 0.0, "b": 0.0005}, noise=0.05)
     assert any(sentence.startswith("There are too few seeds to compare it with") for sentence in headline(rows))
     assert "too few seeds" in format_text(budget_table(best_at_budgets(rows)))

@@ -16,7 +16,7 @@ from ActiveSegmentationLib.loop import LoopSettings
 
 
 class Listener(Progress):
-    """Keeps what it is told."""
+    """Keeps the messages that it gets."""
 
     def __init__(self) -> None:
         super().__init__()

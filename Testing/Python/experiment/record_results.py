@@ -108,7 +108,7 @@ def _answer(loop: StudyLoop, slices: list[Any]) -> None:
 
 
 LATER = ("damaged", "started from", "weights_sha256", "sha256")
-"""What studies and models tell since this was recorded."""
+"""What studies and models state since this was recorded."""
 
 
 def study_facts(study: Study) -> dict[str, Any]:

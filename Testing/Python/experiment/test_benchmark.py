@@ -137,7 +137,7 @@ def test_whole_volumes_are_asked_for_until_the_budget_is_used(make_options):
 
 
 @pytest.mark.parametrize("name", ["variance-ratio", "foreground-random:marked"])
-def test_what_cannot_be_used_is_told_before_any_work(make_options, name):
+def test_what_cannot_be_used_is_reported_before_any_work(make_options, name):
     options = make_options(strategies=("random", name))
     with pytest.raises(BadInput, match="cannot be used") as error:
         run_benchmark(options)

@@ -251,7 +251,7 @@ def test_a_queue_that_is_not_described(tmp_path, listener):
         pytest.fail("it was opened")
 
 
-def test_results_that_do_not_appear_are_no_endless_loop(tmp_path, monkeypatch):
+def test_results_that_do_not_appear_cause_no_endless_loop(tmp_path, monkeypatch):
     monkeypatch.setattr(our_cluster, "VISIBLE_SECONDS", 1.0)
     with pytest.raises(BadInput, match="What a worker wrote does not appear here"):
         our_cluster._wait_for_files([Never(tmp_path)])

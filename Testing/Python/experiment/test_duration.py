@@ -10,7 +10,7 @@ from ActiveSegmentationLib.experiment import duration, run_benchmark
 from ActiveSegmentationLib.experiment.duration import Remaining, Speed, duration_text
 
 
-def test_the_expected_time_is_told_before_the_first_round_and_what_is_left_after_each(make_options, listener):
+def test_the_expected_time_is_shown_before_the_first_round_and_what_is_left_after_each(make_options, listener):
     run_benchmark(make_options(strategies=("random", "strided"), seeds=(0, 1), rounds="2,4"), listener)
     expected = [n for n, message in enumerate(listener.messages) if "4 runs with 6 rounds to compute" in message]
     done = [n for n, message in enumerate(listener.messages) if "of 8 rounds are done" in message]

@@ -30,7 +30,7 @@ def test_impossible_budgets_are_refused(text):
 
 
 @pytest.mark.parametrize("text", ["", "x", "0", "0%", "-1", "nan%", "inf%", "2%,,3%"])
-def test_what_is_no_list_of_rounds_needs_no_pool_to_be_refused(text):
+def test_what_is_not_a_list_of_rounds_is_refused_without_a_pool(text):
     with pytest.raises(BadInput, match="rounds") as error:
         check_rounds(text)
     assert error.value.advice

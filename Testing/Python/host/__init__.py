@@ -35,7 +35,7 @@ def missingPackages() -> str:
     if sys.platform == "linux":
         absent = [name for name in LIBRARIES if not _loads(name)]
         if absent:
-            return f"the test host needs the system libraries {' and '.join(absent)} (scripts/test.py tells how)"
+            return f"the test host needs the system libraries {' and '.join(absent)} (scripts/test.py says how)"
     return ""
 
 

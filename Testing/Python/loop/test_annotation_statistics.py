@@ -1,4 +1,4 @@
-"""What annotations and reference masks tell a strategy."""
+"""What a strategy knows from annotations and reference masks."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Listener(Progress):
         self.messages.append(text)
 
 
-def test_the_segmenter_embedding_is_that_of_the_whole_ensemble(tmp_path):
+def test_the_features_are_those_of_the_whole_ensemble(tmp_path):
     wanted = np.array([2, 0])
     features = np.arange(12, dtype=np.float32).reshape(3, 4)
 

@@ -98,7 +98,7 @@ def test_what_the_study_cannot_use_is_refused_and_nothing_is_stored(loop, name):
     assert loop.study.requests.rounds() == []
 
 
-def test_extents_the_wrong_way_round_are_told(loop):
+def test_extents_the_wrong_way_round_are_refused(loop):
     with pytest.raises(BadInput, match="Slice 4 comes after slice 2"):
         loop.study.extents.mark(loop.cohort.volumes[0].id, 3, 1)
     assert Study.open(loop.study.folder).extents.all() == {}

@@ -7,7 +7,7 @@ import numpy as np
 from .flow import MODEL, SLICES, planesOf
 
 
-def noStudy(flow):
+def nothingOpen(flow):
     pass
 
 
@@ -77,4 +77,4 @@ def workerBusy(flow):
     flow.hold()
 
 
-STEPS = (noStudy, studyOpen, suggested, sliceOpen, strokesDrawn, committed, opinionShown, workerBusy)
+STEPS = (nothingOpen, studyOpen, suggested, sliceOpen, strokesDrawn, committed, opinionShown, workerBusy)

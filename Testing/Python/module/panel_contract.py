@@ -66,7 +66,7 @@ def checkRoomForDrawing(module, folder):
     widget.logic.session.closeStudy()
 
 
-def checkWhatIsToldStaysInView(module, folder):
+def checkMessagesStayInView(module, folder):
     """Messages are visible wherever the panel is scrolled, and Slicer's own scroll area has nothing to scroll."""
     widget = openSample()
     ui = widget.ui
@@ -115,5 +115,5 @@ def checkWheel(module, folder):
     widget.logic.session.closeStudy()
 
 
-WINDOW_CHECKS = (checkRoomForDrawing, checkWhatIsToldStaysInView, checkLabelKeys, checkWheel)
+WINDOW_CHECKS = (checkRoomForDrawing, checkMessagesStayInView, checkLabelKeys, checkWheel)
 """Checks that need Slicer's main window."""

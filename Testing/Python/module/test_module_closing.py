@@ -13,7 +13,7 @@ import slicer
 from ActiveSegmentationLib.scene.sceneWatch import EDITS
 
 from .flow import observers, ownedNodes
-from .flow_steps import STEPS, noStudy, opinionShown
+from .flow_steps import STEPS, nothingOpen, opinionShown
 from .module_helpers import ROOT, OpenModule
 
 
@@ -28,7 +28,7 @@ def counts(flow):
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.__name__)
 def test_closing_leaves_nothing_behind(flow, step):
     found = []
-    for number in range(5 if step in (noStudy, opinionShown) else 2):
+    for number in range(5 if step in (nothingOpen, opinionShown) else 2):
         flow.folder = flow.tmp / f"study{number}"
         flow.expected = {}
         step(flow)
@@ -101,7 +101,7 @@ def test_settings_of_another_version_do_not_matter(host, views, monkeypatch):
     assert not host.errors
 
 
-def test_without_torch_the_first_computation_tells_how_to_install(drawing, monkeypatch):
+def test_without_torch_the_first_computation_says_how_to_install(drawing, monkeypatch):
     from ActiveSegmentationLib.panels import dependencies
 
     class Absent:

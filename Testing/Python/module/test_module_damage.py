@@ -74,7 +74,7 @@ def test_opening_a_damaged_study_says_what_is_damaged_and_repairs_it(drawing):
     assert drawing.study.audit.verify() == []
 
 
-def test_a_damaged_draft_is_told_at_opening(drawing):
+def test_a_damaged_draft_is_reported_at_opening(drawing):
     drawing.module.wiring.annotate.autosave()
     (draft,) = drawing.folder.glob("drafts/**/*.npz")
     drawing.session.closeStudy()
@@ -103,7 +103,7 @@ def curveEntry():
     return {"annotated": 1, "unseen": None, "reference": None}
 
 
-def test_a_job_that_ends_after_its_study_is_gone_is_told_not_raised(flow):
+def test_a_job_that_ends_after_its_study_is_gone_is_reported_not_raised(flow):
     workerBusy(flow)
     shutil.rmtree(flow.folder)
     flow.answer()

@@ -10,14 +10,14 @@ from ActiveSegmentationLib.cohort import SliceId
 
 from .flow import checkStrokes, ownedNodes
 from .flow_events import ALWAYS, WITH_CASE, WITH_STUDY, changeImage, deleteImages, removeOpinion
-from .flow_steps import STEPS, noStudy, opinionShown, sliceOpen
+from .flow_steps import STEPS, nothingOpen, opinionShown, sliceOpen
 
 
 def combinations():
     for step in STEPS:
         for event in ALWAYS:
             yield step, event
-        if step is not noStudy:
+        if step is not nothingOpen:
             yield from ((step, event) for event in WITH_STUDY)
         if STEPS.index(step) >= STEPS.index(sliceOpen):
             yield from ((step, event) for event in WITH_CASE)
@@ -39,7 +39,7 @@ def test_nothing_is_lost(flow, step, event):
     assert not flow.host.errors
     if flow.held is not None and flow.module is module:
         flow.answer()
-    if step is noStudy:
+    if step is nothingOpen:
         if flow.study is None:
             flow.createStudy()
     elif flow.study is None or flow.study.folder != flow.folder:

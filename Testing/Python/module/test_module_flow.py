@@ -227,7 +227,7 @@ def test_no_order_of_clicks_is_refused(marking):
         assert ("swapped" in marking.message) == (expected[0 if name == "firstSliceButton" else 1] != index)
 
 
-def test_a_view_beside_the_volume_marks_nothing(marking):
+def test_a_view_outside_the_volume_marks_nothing(marking):
     logic = marking.views.view.sliceLogic
     logic.SetSliceOffset(logic.GetSliceOffset() + 1000.0)
     for name in ("firstSliceButton", "lastSliceButton"):
@@ -284,7 +284,7 @@ def test_marks_that_another_process_made_are_kept(marking):
     assert marked(marking) == (8, 8)
 
 
-def test_damaged_marks_are_told_and_annotating_goes_on(marking, caplog):
+def test_damaged_extents_are_reported_and_annotating_goes_on(marking, caplog):
     session = marking.session
     path = session.study.folder / "extents.json"
     path.write_text("{}", encoding="utf-8")

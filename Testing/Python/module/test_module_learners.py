@@ -125,7 +125,7 @@ def test_options_are_shown_with_their_meaning_and_changed_in_the_table(choosing)
     assert asked(choosing) == ("wide", {"width": "32"})
 
 
-def test_what_the_worker_refuses_is_told_and_not_shown_as_if_it_were_used(choosing):
+def test_what_the_worker_refuses_is_reported_and_not_shown_as_if_it_were_used(choosing):
     pick(choosing, 1)
     choosing.answers["choose_learner"] = {"chosen": chosen("wide")}
     choosing.answer()

@@ -8,9 +8,9 @@ from .flow_events import otherStudy
 from .flow_steps import suggested
 
 
-def known(name, hindrance="", **options):
+def known(name, reason="", **options):
     options = {option: {"default": 1.0, "meaning": "what it does"} for option in options}
-    return {"name": name, "summary": f"This is {name}.", "options": options, "hindrance": hindrance}
+    return {"name": name, "summary": f"This is {name}.", "options": options, "hindrance": reason}
 
 
 @pytest.fixture
@@ -65,16 +65,16 @@ def test_strategies_are_judged_anew_when_the_first_mark_comes_or_the_last_goes(c
     choosing.session.openRequest(1)
     choosing.module.settle()
     vote, before = choosing.answers["strategies"]["strategies"][2], asked()
-    for name, hindrance, more in (
+    for name, reason, more in (
         ("firstSliceButton", "", 1),
         ("lastSliceButton", "", 1),  # the study has a mark already
         ("clearExtentButton", "Needs marks.", 2),
     ):
-        vote["hindrance"] = hindrance
+        vote["hindrance"] = reason
         choosing.module.click(name)
         assert asked() == before + more, name
         choosing.answer()
-        assert canBeChosen(choosing.module.ui.strategyComboBox, 2) == (not hindrance), name
+        assert canBeChosen(choosing.module.ui.strategyComboBox, 2) == (not reason), name
 
 
 def test_marking_an_extent_starts_no_worker(flow):

@@ -89,7 +89,7 @@ def test_node_keeps_its_own_copy(application):
     assert slicer.util.arrayFromVolume(node).any()
 
 
-def test_array_that_is_no_contiguous_block(application):
+def test_array_that_is_not_contiguous(application):
     geometry = grid()
     array = np.asfortranarray(pixels(geometry))
     assert np.array_equal(slicer.util.arrayFromVolume(addVolumeNode(array, geometry, "case")), array)

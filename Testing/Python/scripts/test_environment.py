@@ -173,7 +173,7 @@ def test_a_failed_installation_is_tried_again_and_a_killed_one_starts_anew(repos
     assert len(repository.installed) == 3
 
 
-def test_python_that_cannot_make_environments_is_told_what_to_install(repository):
+def test_without_venv_the_message_says_what_to_install(repository):
     repository.code = 1
     with pytest.raises(SystemExit, match=r"sudo apt install python3\.\d+-venv"):
         environment.prepare()
@@ -278,7 +278,7 @@ def test_demo_writes_into_the_repository_by_default_and_passes_options_on(calls)
     assert not seen
 
 
-def test_all_checks_run_and_lint_is_told_first(calls):
+def test_all_checks_run_and_lint_is_reported_first(calls):
     seen, codes = calls
     codes.update(ruff=0, mypy=5, pytest=1)
     assert test_script.main([]) == 5

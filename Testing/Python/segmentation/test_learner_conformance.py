@@ -261,7 +261,7 @@ def assert_predicts(trained: Trained, world: World) -> None:
     assert all(torch.isfinite(value).all() for value in weights_of(trained.model).values() if value.is_floating_point())
 
 
-def test_a_class_without_annotation_is_told(name, world, tmp_path):
+def test_a_class_without_annotation_is_reported(name, world, tmp_path):
     task = task_of(name, world, 1, steps=3)
     labels = task.examples.labels.copy()
     labels[labels == 2] = 0
@@ -401,7 +401,7 @@ def test_a_training_may_start_from_an_earlier_model(name, world, learned, tmp_pa
     assert warm.key != cold.key
 
 
-def test_a_model_of_other_classes_is_no_start(name, worlds, learned):
+def test_a_model_of_other_classes_is_not_a_start(name, worlds, learned):
     other = worlds(shape=(33, 47), channels=2, classes=21)
     task = task_of(name, other, 1, warm_start=True)
     with pytest.raises(BadInput, match="another shape"):

@@ -43,7 +43,7 @@ def exported(model, world, folder):
 
 
 def run_bundle(folder, images, out, monkeypatch):
-    """What its README tells to type, with probabilities."""
+    """What its README says to type, with probabilities."""
     words = ["run", "--config_file", "configs/inference.json", "--meta_file", "configs/metadata.json"]
     words += ["--bundle_root", ".", "--dataset_dir", str(images), "--output_dir", str(out)]
     monkeypatch.chdir(folder)

@@ -36,7 +36,7 @@ def stack(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def about(stack):
-    """What exports tell of the stack."""
+    """What exports need of the stack."""
     return ExportContext.of(stack, [(1, "disc"), (2, "bar")])
 
 

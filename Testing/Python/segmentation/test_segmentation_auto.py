@@ -81,7 +81,7 @@ def test_what_the_user_asked_for_stays():
     assert (found.learning_rate, found.select, found.warm_start, found.loss_head) == (0.123, "best", True, True)
 
 
-def test_what_was_decided_is_not_decided_again_on_another_device(stack):
+def test_a_plan_is_not_made_again_on_another_device(stack):
     found = designed(AUTO.with_steps(9), stack.grid_shape, "cpu")
     assert learner_class("auto").configure(found, stack, 3, compute=Compute("cuda")) == found
 

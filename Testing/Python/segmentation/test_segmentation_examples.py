@@ -75,7 +75,7 @@ def test_only_scribbles_are_closed_and_only_when_asked(stack, labels):
     assert np.array_equal(plain.labels[0], plain.labels[1])
 
 
-def test_no_annotation_is_no_example_and_cannot_be_trained_on(stack, labels):
+def test_without_annotations_there_are_no_examples_and_no_training(stack, labels):
     examples = examples_from_annotations(stack, {}, labels)
     assert examples.labels.shape == (0, 34, 40)
     with pytest.raises(BadInput, match="at least one slice"):
@@ -90,7 +90,7 @@ def test_nothing_labelled_and_unknown_classes_are_refused(stack):
         Examples(rows, np.full((1, 34, 40), 7, np.uint8), dense).check(3, stack.grid_shape)
 
 
-def test_the_key_tells_any_difference(stack):
+def test_the_key_changes_with_any_difference(stack):
     examples = stack.examples([1, 5])
     keys = {
         examples.key,

@@ -1,4 +1,4 @@
-"""A device too small for a batch: training and predictions go on in smaller parts, and the user is told once."""
+"""A device too small for a batch: training and predictions go on in smaller parts, and the user is informed once."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from ActiveSegmentationLib.uncertainty import Deterministic, slice_scores
 from ActiveSegmentationLib.uncertainty.gradients import gradient_embeddings
 
 
-class Told(Progress):
+class Messages(Progress):
     """Keeps the messages."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.messages: list[str] = []
+        self.received: list[str] = []
 
     def message(self, text):
-        self.messages.append(text)
+        self.received.append(text)
 
 
 @pytest.fixture
@@ -51,10 +51,10 @@ def task(stack, tiny):
 
 
 def test_a_training_goes_on_with_parts_of_its_batches(task, tmp_path, room):
-    whole, told = fit(task, folder=tmp_path / "whole"), Told()
+    whole, messages = fit(task, folder=tmp_path / "whole"), Messages()
     room(1)
-    found = fit(task, folder=tmp_path / "parts", compute=Compute(progress=told))
-    assert [message for message in told.messages if "Memory" in message] == [
+    found = fit(task, folder=tmp_path / "parts", compute=Compute(progress=messages))
+    assert [message for message in messages.received if "Memory" in message] == [
         f"Memory ran out: from now on, each batch of 4 slices is computed in {parts} parts. Batch normalisation and "
         "the Dice loss then see fewer slices at once."
         for parts in (2, 4)
@@ -82,11 +82,11 @@ def test_predictions_features_and_gradients_are_those_of_whole_batches(task, sta
         )
 
     expected = everything(None)
-    told = Told()
+    messages = Messages()
     room(5)
-    for found, before in zip(everything(Compute(progress=told)), expected, strict=True):
+    for found, before in zip(everything(Compute(progress=messages)), expected, strict=True):
         np.testing.assert_allclose(found, before, rtol=1e-4, atol=1e-5)
-    assert told.messages == ["Memory ran out: from now on, at most 3 slice(s) are computed at once."]
+    assert messages.received == ["Memory ran out: from now on, at most 3 slice(s) are computed at once."]
 
 
 def test_scores_are_those_of_whole_batches(task, stack, tmp_path, room):

@@ -65,36 +65,36 @@ def test_every_preset_builds(name):
 
 
 def test_features_are_the_mean_of_what_leaves_the_last_encoder_level(stack, tiny):
-    segmenter = model(tiny)
+    trained = model(tiny)
     kept = []
-    hook = segmenter.network.net.down_4.register_forward_hook(lambda module, given, result: kept.append(result))
-    probabilities = segmenter.probabilities(stack, np.arange(5))
+    hook = trained.network.net.down_4.register_forward_hook(lambda module, given, result: kept.append(result))
+    probabilities = trained.probabilities(stack, np.arange(5))
     hook.remove()
     expected = kept[0].detach().numpy()
     assert probabilities.shape == (5, 3, 34, 40)
-    assert segmenter.features(stack, np.arange(5)) == pytest.approx(expected.mean((2, 3)), abs=1e-6)
-    flat = segmenter.features(stack, np.arange(5), flatten=True)
+    assert trained.features(stack, np.arange(5)) == pytest.approx(expected.mean((2, 3)), abs=1e-6)
+    flat = trained.features(stack, np.arange(5), flatten=True)
     assert flat == pytest.approx(expected.reshape(5, -1), abs=1e-6)
 
 
 def test_streaming_equals_all_at_once(stack, tiny):
-    segmenter, rows = model(tiny), np.array([7, 2, 11, 3, 0])
-    streamed = list(segmenter.iterate_probabilities(stack, rows, Compute(batch_size=2)))
+    trained, rows = model(tiny), np.array([7, 2, 11, 3, 0])
+    streamed = list(trained.iterate_probabilities(stack, rows, Compute(batch_size=2)))
     assert [chosen.tolist() for chosen, _ in streamed] == [[7, 2], [11, 3], [0]]
-    together = segmenter.probabilities(stack, rows)
+    together = trained.probabilities(stack, rows)
     assert np.concatenate([p for _, p in streamed]) == pytest.approx(together, abs=1e-5)
     assert together.sum(1) == pytest.approx(1, abs=1e-5)
     assert together.dtype == np.float32
 
 
 def test_a_model_survives_the_disk(stack, tiny, tmp_path):
-    segmenter = model(tiny)
-    segmenter.save(tmp_path)
+    trained = model(tiny)
+    trained.save(tmp_path)
     loaded = load_model(tmp_path)
-    assert loaded.describe() == segmenter.describe()
-    assert loaded.settings == segmenter.settings
+    assert loaded.describe() == trained.describe()
+    assert loaded.settings == trained.settings
     rows = np.arange(4)
-    assert np.array_equal(loaded.probabilities(stack, rows), segmenter.probabilities(stack, rows))
+    assert np.array_equal(loaded.probabilities(stack, rows), trained.probabilities(stack, rows))
 
 
 def test_damaged_models_are_refused(tiny, tmp_path):

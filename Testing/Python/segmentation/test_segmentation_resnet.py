@@ -264,7 +264,7 @@ def test_a_warm_start_needs_equal_widths_and_no_file(stack, small, tmp_path):
         TrainingTask(stack, stack.examples([0]), 3, replace(warm, options={"width": 16}), seed=0, initial=initial)
 
 
-def test_without_a_file_random_weights_are_told(stack, small, tmp_path):
+def test_without_a_file_random_weights_are_reported(stack, small, tmp_path):
     listener = Listener()
     task = TrainingTask(stack, stack.examples([0]), 3, replace(small, steps=1), seed=0)
     model = fit(task, folder=tmp_path, compute=Compute(progress=listener))

@@ -120,7 +120,7 @@ def test_a_checkpoint_of_another_training_or_a_broken_one_is_not_used(stack, tin
     assert "starts again" in recorder.messages[0]
 
 
-def test_the_finished_model_can_be_loaded_and_tells_how_it_was_made(stack, tiny, tmp_path):
+def test_the_finished_model_can_be_loaded_and_says_how_it_was_made(stack, tiny, tmp_path):
     model = fit(TrainingTask(stack, stack.examples([0, 3]), 3, tiny, seed=7), folder=tmp_path)
     loaded = load_model(tmp_path)
     assert same(model, loaded)
@@ -131,7 +131,7 @@ def test_the_finished_model_can_be_loaded_and_tells_how_it_was_made(stack, tiny,
     assert len(history["loss"]) == history["steps"] == tiny.steps
 
 
-def test_one_example_is_enough_and_missing_classes_are_told(stack, tiny, tmp_path):
+def test_one_example_is_enough_and_missing_classes_are_reported(stack, tiny, tmp_path):
     examples = stack.examples([2])
     examples.labels[examples.labels == 2] = 0
     recorder = Recorder()

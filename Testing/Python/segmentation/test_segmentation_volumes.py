@@ -30,7 +30,7 @@ from ActiveSegmentationLib.segmentation import (
 )
 from ActiveSegmentationLib.segmentation.slabs import slabs, window_starts
 from ActiveSegmentationLib.segmentation.volume_learner import VolumeLearner, planned
-from ActiveSegmentationLib.segmentation.volume_patches import MASK, NOT_ANNOTATED, SCRIBBLE, VolumePatches
+from ActiveSegmentationLib.segmentation.volume_patches import MASK, NO_ANNOTATION, SCRIBBLE, VolumePatches
 from ActiveSegmentationLib.segmentation.volume_plan import VolumeOptions, cube, plan_for, shrinking, sizes
 from ActiveSegmentationLib.segmentation.windows import OVERLAP
 from ActiveSegmentationLib.uncertainty import Dropout, slice_scores
@@ -213,7 +213,7 @@ def test_patches_are_cut_from_the_volume_with_all_labels_in_them(grid):
         for number in range(4):
             row = 6 + first + number
             known = {7: 1, 9: 2, 14: 3}.get(row)
-            assert kinds[number] == (NOT_ANNOTATED if known is None else MASK)
+            assert kinds[number] == (NO_ANNOTATION if known is None else MASK)
             expected = np.full((20, 24), IGNORE_LABEL) if known is None else examples.planes()[known]
             np.testing.assert_array_equal(labels[number], expected[top : top + 12, left : left + 12])
         assert first <= 3 < first + 4
@@ -244,7 +244,7 @@ def test_a_volume_that_is_smaller_than_a_patch_is_continued():
     stack = Slabbed([(1, 10, 7)])
     image, labels, kinds = VolumePatches(stack, examples_of(stack, [0]), (3, 10, 9)).patch(0, generator(0))
     place = kinds.tolist().index(MASK)
-    assert sorted(kinds.tolist()) == [NOT_ANNOTATED, NOT_ANNOTATED, MASK]
+    assert sorted(kinds.tolist()) == [NO_ANNOTATION, NO_ANNOTATION, MASK]
     for number in range(3):
         np.testing.assert_array_equal(image[0, number, :, 1:8], stack.arrays[0][0])
     np.testing.assert_array_equal(image[0, :, :, 0], image[0, :, :, 1])
@@ -381,9 +381,9 @@ def test_the_loss_is_that_of_the_annotated_slices(stack, small, dense):
     )
     learner = VolumeLearner(stack, examples, 3, replace(small, augment=False), seed=0, device="cpu")
     images, labels, kinds = learner.batch(0)
-    assert set(kinds.flatten().tolist()) <= {NOT_ANNOTATED, MASK, SCRIBBLE}
+    assert set(kinds.flatten().tolist()) <= {NO_ANNOTATION, MASK, SCRIBBLE}
     logits = learner.network(images)
-    chosen = kinds.flatten() != NOT_ANNOTATED
+    chosen = kinds.flatten() != NO_ANNOTATION
     flat = logits.transpose(1, 2).flatten(0, 1)[chosen]
     expected = learner._loss(flat, labels.flatten(0, 1)[chosen], kinds.flatten()[chosen] == MASK)
     assert learner.loss([logits], labels, kinds, 0).item() == pytest.approx(expected.item())

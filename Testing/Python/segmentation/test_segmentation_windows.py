@@ -78,7 +78,7 @@ class Drawn:
         self.labels, self.kind = labels, kind
 
 
-def segmenter(stack: LargeStack, classes: int = 2) -> SegmentationModel:
+def random_model(stack: LargeStack, classes: int = 2) -> SegmentationModel:
     network = build_network(1, classes, SMALL, seed=3).eval()
     return SegmentationModel(network, 1, classes, SMALL, "key", window=stack.grid_shape)
 
@@ -185,7 +185,7 @@ def test_validation_looks_at_whole_planes():
 
 def test_scores_and_gradients_speak_of_the_whole_plane():
     stack = LargeStack()
-    model, rows = segmenter(stack), np.array([1, 5, 6])
+    model, rows = random_model(stack), np.array([1, 5, 6])
     scores = slice_scores(model, stack, rows, Deterministic(), names=("entropy", "entropy:max", "class-share"))
     entropy = entropy_map(predict_volume(model, stack, "l").probabilities)
     assert scores["entropy"][1:] == pytest.approx(entropy[1:].mean((1, 2)), rel=1e-4)
@@ -203,7 +203,7 @@ def test_scores_and_gradients_speak_of_the_whole_plane():
 
 def test_gradient_of_a_plane_whose_pixels_lie_in_one_window_is_that_windows():
     stack = LargeStack()
-    model = segmenter(stack)
+    model = random_model(stack)
     (rows, columns), (own_rows, own_columns) = list(places(SHAPE, GRID))[4]
     mask = np.zeros(SHAPE, bool)
     mask[rows, columns][own_rows, own_columns] = True
@@ -214,7 +214,7 @@ def test_gradient_of_a_plane_whose_pixels_lie_in_one_window_is_that_windows():
     assert found == pytest.approx(expected, abs=1e-6)
 
 
-def test_annotations_that_preparation_loses_are_told_truly(tmp_path):
+def test_annotations_that_preparation_loses_are_counted_correctly(tmp_path):
     stack = LargeStack()
     lost = np.full(GRID, IGNORE_LABEL, np.uint8)
     stack.to_grid = lambda labels, volume_id: lost

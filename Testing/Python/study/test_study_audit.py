@@ -103,7 +103,7 @@ def test_a_rehashed_line_still_breaks_the_chain(study):
 
 
 @pytest.mark.parametrize("line", ["nonsense", "[]", "{}", '{"seq": 1}'])
-def test_a_line_that_is_no_record_is_found(study, line):
+def test_a_line_that_is_not_a_record_is_found(study, line):
     lines = lines_of(study)
     write_lines(study, [lines[0], line, *lines[1:]])
     assert study.audit.verify() == ["anna.jsonl, line 2: this is not a record."]
@@ -327,7 +327,7 @@ def test_files_without_a_record_are_found(study):
     ]
 
 
-def test_an_anchor_tells_a_rollback_and_a_rewritten_chain(study, annotate, tmp_path):
+def test_an_anchor_detects_a_rollback_and_a_rewritten_chain(study, annotate, tmp_path):
     from ActiveSegmentationLib.study import Anchor
 
     early = tmp_path / "early"
@@ -364,7 +364,7 @@ def test_a_changed_anchor_is_refused(study, tmp_path, make_study):
         Anchor.read(path)
 
 
-def test_a_swapped_image_of_equal_size_and_time_is_told(make_study, annotate):
+def test_a_swapped_image_of_equal_size_and_time_is_detected(make_study, annotate):
     import os
 
     study = make_study()

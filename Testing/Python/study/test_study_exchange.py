@@ -115,7 +115,7 @@ def test_impossible_exports_are_refused(make_study, annotate, tmp_path, argument
 
 
 @pytest.mark.parametrize("value", [0, 256, -1])
-def test_impossible_ignore_values_are_refused(make_study, tmp_path, value):
+def test_impossible_ignore_labels_are_refused(make_study, tmp_path, value):
     with pytest.raises(BadInput, match="ignore label"):
         export_annotations(make_study(), tmp_path, ignore_label=value)
 
@@ -166,7 +166,7 @@ def test_scribbles_need_unlabelled_pixels(sparse):
     assert (study.annotations()[SliceId("v000", 2)].labels[0] == 0).all()
 
 
-def test_the_cohorts_own_ignore_value_is_the_default_for_scribbles(make_cohort, tmp_path):
+def test_the_cohorts_own_ignore_label_is_the_default_for_scribbles(make_cohort, tmp_path):
     cohort = make_cohort()
     source = LabelSource(Source("file", ("v000_scribble.nii.gz",)), ignore_label=4)
     cohort = cohort.with_volumes((replace(cohort.volumes[0], scribble=source), *cohort.volumes[1:]))

@@ -115,7 +115,7 @@ def test_failing_to_create_leaves_nothing(make_cohort, tmp_path, monkeypatch):
         assert [path.name for path in tmp_path.iterdir()] == ["good"]
 
 
-def test_settings_that_are_no_json_leave_nothing(make_cohort, tmp_path):
+def test_settings_that_are_not_json_leave_nothing(make_cohort, tmp_path):
     with pytest.raises((TypeError, ValueError)):
         Study.create(tmp_path / "s", make_cohort(), LABELS, MASK, settings={"x": object()})
     assert list(tmp_path.iterdir()) == []
@@ -357,7 +357,7 @@ def test_a_file_system_without_locks_is_said(make_study, monkeypatch):
         pass
 
 
-def test_what_the_lock_tells_holds_no_argument(make_study, monkeypatch):
+def test_the_lock_file_holds_no_argument(make_study, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/opt/ActiveSegmentationLib/__main__.py", "train", "/data/Jane Doe/study"])
     study = make_study()
     with study.lock():

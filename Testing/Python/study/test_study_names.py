@@ -67,12 +67,12 @@ def test_a_name_too_long_for_a_file_is_refused():
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "a\\b", "C:", "a\x00", ".hidden", "a\nb"])
-def test_volume_ids_that_are_no_folder_name_are_refused(name):
+def test_volume_ids_that_are_not_folder_names_are_refused(name):
     with pytest.raises(BadInput, match="volume id"):
         check_volume_ids(["fine", name])
 
 
 @pytest.mark.parametrize("name", ["request", "", "../x", "A", "a.b", "a/b", "1a"])
-def test_record_names_that_are_no_word_are_refused(name):
+def test_record_names_that_are_not_a_word_are_refused(name):
     with pytest.raises(BadInput, match="record"):
         check_record_name(name)

@@ -146,7 +146,7 @@ def test_open_requests_of_one_annotator(make_study, annotate):
     assert len(study.open_requests(1, "Zoe")) == 1
 
 
-def test_folders_that_are_no_round_are_ignored(make_study):
+def test_folders_that_are_not_rounds_are_ignored(make_study):
     study = make_study()
     for name in ("01", "x", "7", ".tmp-1"):
         (study.folder / "rounds" / name).mkdir(parents=True)

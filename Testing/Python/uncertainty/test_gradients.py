@@ -30,7 +30,7 @@ LAYER_NAMES = {
 }
 
 
-def segmenter(seed: int = 0, norm: str = "batch") -> SegmentationModel:
+def random_model(seed: int = 0, norm: str = "batch") -> SegmentationModel:
     settings = TrainingSettings(features=(3, 4, 5, 6, 7), norm=norm)
     network = build_network(1, 3, settings, seed=seed).train()
     images = torch.rand((8, 1, 37, 42), generator=torch.Generator().manual_seed(seed))
@@ -69,7 +69,7 @@ def by_autograd(network, image, layer, loss):
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize(("norm", "shape"), [("batch", (37, 42)), ("instance", (32, 48)), ("group", (20, 33))])
 def test_equal_to_autograd_one_image_at_a_time(layer, loss, norm, shape):
-    network = segmenter(norm=norm).network.double()
+    network = random_model(norm=norm).network.double()
     images = torch.rand((3, 1, *shape), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     found = sample_gradients(network, images, layer=layer, loss=loss)
     expected = torch.stack([by_autograd(network, image, layer, loss) for image in images])
@@ -80,7 +80,7 @@ def test_equal_to_autograd_one_image_at_a_time(layer, loss, norm, shape):
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_chosen_columns_in_their_order_and_batches_do_not_matter(layer, stack):
-    model, rows = segmenter(), np.array([3, 8, 1, 0, 5])
+    model, rows = random_model(), np.array([3, 8, 1, 0, 5])
     everything = gradient_embeddings(model, stack, rows, layer=layer)
     assert everything.shape == (5, parameter_count(model, layer))
     columns = np.random.default_rng(0).choice(everything.shape[1], 40, replace=False)
@@ -92,7 +92,7 @@ def test_chosen_columns_in_their_order_and_batches_do_not_matter(layer, stack):
 
 
 def test_the_diagonal_is_a_true_mean_of_squares(stack):
-    model, rows = segmenter(), np.array([0, 4, 7])
+    model, rows = random_model(), np.array([0, 4, 7])
     gradients = gradient_embeddings(model, stack, rows, layer="decoder").astype(np.float64)
     found = mean_squared_gradients(model, stack, rows, layer="decoder", compute=Compute(batch_size=2))
     assert found.dtype == np.float64
@@ -104,7 +104,7 @@ def test_the_diagonal_is_a_true_mean_of_squares(stack):
 
 
 def test_nothing_of_the_model_changes(stack):
-    model = segmenter()
+    model = random_model()
     network = model.network.train()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     random = torch.get_rng_state()
@@ -122,7 +122,7 @@ def test_nothing_of_the_model_changes(stack):
 
 
 def test_of_an_ensemble_the_first_member(stack):
-    first, second = segmenter(0), segmenter(1)
+    first, second = random_model(0), random_model(1)
     both = gradient_embeddings(Ensemble((first, second)), stack, np.arange(3), layer="last")
     np.testing.assert_array_equal(both, gradient_embeddings(first, stack, np.arange(3), layer="last"))
 
@@ -141,7 +141,7 @@ def test_parameters_that_stand_for_a_layer():
 
 
 def test_what_is_unknown_is_refused_and_a_cancel_stops(stack):
-    model = segmenter()
+    model = random_model()
     with pytest.raises(BadInput, match="no part called 'head'"):
         gradient_embeddings(model, stack, np.arange(2), layer="head")
     with pytest.raises(BadInput, match="no loss called 'l2'"):
@@ -151,13 +151,13 @@ def test_what_is_unknown_is_refused_and_a_cancel_stops(stack):
 
 
 def test_no_slice_gives_no_row(stack):
-    assert gradient_embeddings(segmenter(), stack, np.arange(0), layer="last").shape == (0, 81)
+    assert gradient_embeddings(random_model(), stack, np.arange(0), layer="last").shape == (0, 81)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_padding_takes_no_part(loss, stack):
     """Each slice's loss is the mean over its own pixels of the image, so a mask of all is the plain loss."""
-    network, images = segmenter().network.double(), stack.batches([0, 1, 2]).double()
+    network, images = random_model().network.double(), stack.batches([0, 1, 2]).double()
     inside = torch.zeros((3, 37, 42), dtype=torch.bool)
     inside[0, 4:20, 5:30], inside[1], inside[2, :10] = True, True, True
     found = sample_gradients(network, images, layer="last", loss=loss, inside=inside)

@@ -29,7 +29,7 @@ from ActiveSegmentationLib.uncertainty import (
 SETTINGS = TrainingSettings(features=(8, 8, 8, 8, 8), norm="group")  # untrained batch norms flatten all
 
 
-def segmenter(seed: int = 0, settings: TrainingSettings = SETTINGS) -> SegmentationModel:
+def random_model(seed: int = 0, settings: TrainingSettings = SETTINGS) -> SegmentationModel:
     return SegmentationModel(build_network(1, 3, settings, seed=seed), 1, 3, settings, f"key-{seed}")
 
 
@@ -112,7 +112,7 @@ def test_golden_divergence_of_equal_and_of_disjoint_draws():
 
 
 def test_golden_bald_of_dropout_is_the_divergence_of_its_draws(stack):
-    model, sampler, rows = segmenter(), Dropout(5, p=0.5), np.arange(10)
+    model, sampler, rows = random_model(), Dropout(5, p=0.5), np.arange(10)
     scores = slice_scores(model, stack, rows, sampler, names=["mutual-information"], compute=Compute(batch_size=10))
     model.network.eval()
     p = torch.stack(list(sampler.draws(model, stack.batches(rows), 0))).double().numpy()
@@ -123,14 +123,14 @@ def test_golden_bald_of_dropout_is_the_divergence_of_its_draws(stack):
 
 
 def test_one_draw_disagrees_with_nothing(stack):
-    scores = slice_scores(segmenter(), stack, np.arange(4), Deterministic(), names=list(SCORES))
+    scores = slice_scores(random_model(), stack, np.arange(4), Deterministic(), names=list(SCORES))
     for name in ("mutual-information", "variance", "std", "variance-ratio"):
         assert scores[name] == pytest.approx(0, abs=1e-6)
     assert scores["entropy"] == pytest.approx(scores["mean-entropy"], abs=1e-6)
 
 
 def test_scores_follow_the_rows_whatever_the_batches(stack):
-    model, rows = segmenter(), np.array([9, 0, 4, 4, 1])
+    model, rows = random_model(), np.array([9, 0, 4, 4, 1])
     one = slice_scores(model, stack, rows, Deterministic(), compute=Compute(batch_size=2))["entropy"]
     other = slice_scores(model, stack, rows, Deterministic())["entropy"]
     expected = entropy_map(model.probabilities(stack, rows), axis=1).mean((1, 2))
@@ -147,8 +147,8 @@ def test_scores_follow_the_rows_whatever_the_batches(stack):
 
 
 def test_unknown_scores_are_refused(stack):
-    with pytest.raises(BadInput, match="doubt"):
-        slice_scores(segmenter(), stack, np.arange(2), Deterministic(), names=["doubt"])
+    with pytest.raises(BadInput, match="surprise"):
+        slice_scores(random_model(), stack, np.arange(2), Deterministic(), names=["surprise"])
 
 
 class Layers(nn.Module):
@@ -189,7 +189,7 @@ def test_only_dropout_is_switched_on_and_all_is_put_back(training):
 
 
 def test_dropout_repeats_itself_and_leaves_the_global_generator_alone(stack):
-    model = segmenter()
+    model = random_model()
     before = torch.get_rng_state()
     first, second, other = (
         slice_scores(model, stack, np.arange(6), Dropout(4, seed=seed), names=["variance"])["variance"]
@@ -203,7 +203,7 @@ def test_dropout_repeats_itself_and_leaves_the_global_generator_alone(stack):
 
 
 def test_dropout_draws_differ_and_leave_batch_statistics_alone(stack):
-    model = segmenter(settings=TrainingSettings(features=(8, 8, 8, 8, 8), norm="batch"))
+    model = random_model(settings=TrainingSettings(features=(8, 8, 8, 8, 8), norm="batch"))
     before = {name: value.clone() for name, value in model.network.state_dict().items()}
     draws = list(Dropout(3).draws(model, stack.batches(np.arange(3)), 0))
     assert not torch.equal(draws[0], draws[1])
@@ -214,7 +214,7 @@ def test_dropout_draws_differ_and_leave_batch_statistics_alone(stack):
 def test_a_model_without_dropout_cannot_be_sampled(stack):
     dry = TrainingSettings(features=(8, 8, 8, 8, 8), dropout=(0.0,) * 5, decoder_dropout=(0.0,) * 4)
     with pytest.raises(BadInput, match="no dropout"):
-        slice_scores(segmenter(settings=dry), stack, np.arange(2), Dropout(2))
+        slice_scores(random_model(settings=dry), stack, np.arange(2), Dropout(2))
 
 
 @pytest.mark.parametrize("wrong", [{"passes": 0}, {"p": 0.0}, {"p": 1.0}])
@@ -224,7 +224,7 @@ def test_wrong_dropout_is_refused(wrong):
 
 
 def test_an_ensemble_is_sampled_member_by_member(stack):
-    members = (segmenter(1), segmenter(2), segmenter(3))
+    members = (random_model(1), random_model(2), random_model(3))
     images = stack.batches(np.arange(3))
     for member in members:
         member.network.eval()
@@ -245,7 +245,7 @@ def test_padding_takes_no_part_in_scores(stack):
     rows, mask = np.arange(4), np.zeros((32, 36), dtype=bool)
     mask[3:20, 5:30] = True
     stack.inside = lambda rows: np.repeat(mask[None], len(rows), axis=0)
-    found = slice_scores(segmenter(), stack, rows, Deterministic(), names=["entropy", "class-probability"])
-    p = segmenter().probabilities(stack, rows)
+    found = slice_scores(random_model(), stack, rows, Deterministic(), names=["entropy", "class-probability"])
+    p = random_model().probabilities(stack, rows)
     np.testing.assert_allclose(found["entropy"], entropy_map(p, axis=1)[:, mask].mean(axis=1), rtol=1e-4)
     np.testing.assert_allclose(found["class-probability"], p[:, :, mask].mean(axis=2), rtol=1e-4)

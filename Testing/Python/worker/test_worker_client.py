@@ -134,7 +134,7 @@ def test_jobs_end_in_the_order_in_which_they_came(worker, submitted, wait, phant
     assert [job.end for job in jobs] == ["failed", "done"] * 3
 
 
-def test_a_file_name_that_is_no_utf8(worker, submitted, wait, tmp_path):
+def test_a_file_name_that_is_not_utf8(worker, submitted, wait, tmp_path):
     running = worker()
     job = submitted(running, "index", {"path": str(tmp_path / "\udcff")})
     wait(job)
@@ -187,7 +187,7 @@ def test_stop_before_the_worker_has_said_hello(worker, submitted):
     assert job.error.kind == "stopped"
 
 
-def test_options_that_are_no_json_are_refused_and_leave_nothing(worker, submitted, works):
+def test_options_that_are_not_json_are_refused_and_leave_nothing(worker, submitted, works):
     running = worker()
     for value in (float("nan"), {1}, ROOT):
         with pytest.raises((TypeError, ValueError)):

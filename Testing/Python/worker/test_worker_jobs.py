@@ -76,7 +76,7 @@ class NeedsMembers(Random):
     needs = frozenset({"members"})
 
 
-def hindrances(**options):
+def reasons_of(**options):
     return {info["name"]: info["hindrance"] for info in run("strategies", **options)["strategies"]}
 
 
@@ -84,15 +84,15 @@ def test_a_study_decides_which_strategies_are_unavailable(study, monkeypatch):
     """The study's settings determine the models to be trained; once there is a model, it does."""
     monkeypatch.setitem(registry.BUILT_IN, NeedsMembers.name, NeedsMembers)
     here = {"study": str(study.folder), "device": "cpu"}
-    assert not any(hindrances().values())
-    reasons = hindrances(study=str(study.folder))
+    assert not any(reasons_of().values())
+    reasons = reasons_of(study=str(study.folder))
     assert reasons["needs-members"].startswith("Needs two or more ensemble members")
     assert not reasons["random"]
     assert study_situation(study) == Situation(members=1, dropout=True)
     run("suggest", count=2, strategy="random", **here)
     answer(study)
     run("train", models=2, steps=1, **here)
-    assert not hindrances(study=str(study.folder))["needs-members"]
+    assert not reasons_of(study=str(study.folder))["needs-members"]
     assert study_situation(study) == Situation(members=2, dropout=True)
     with pytest.raises(BadInput):
         run("strategies", study=str(study.folder / "nowhere"))
@@ -113,7 +113,7 @@ def test_the_learner_of_a_study_is_chosen_and_stored(study, monkeypatch):
     chosen = {"name": NAME, "options": {"width": 4, "dropout": 0.0}, **length}
     assert run("choose_learner", learner=NAME, options={"width": "4", "dropout": "0"}, **here)["chosen"] == chosen
     assert run("learners", **here)["chosen"] == chosen
-    reasons = hindrances(**here)
+    reasons = reasons_of(**here)
     assert "which this learner cannot" in reasons["learning-loss"]
     assert reasons["bald"].startswith("Needs models with dropout")
     assert not reasons["badge"]

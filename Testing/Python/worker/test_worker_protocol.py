@@ -60,7 +60,7 @@ def test_what_json_cannot_say_is_refused(value):
     ],
     ids=lambda line: line[:16].decode("latin-1"),
 )
-def test_a_line_that_is_no_message_is_garbage(line):
+def test_a_line_that_is_not_a_message_is_garbage(line):
     with pytest.raises(Garbage) as caught:
         decode(line, "event")
     assert len(str(caught.value)) < 1000

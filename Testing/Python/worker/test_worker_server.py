@@ -285,7 +285,7 @@ def test_the_end_of_the_input_ends_it_in_the_middle_of_a_job(serve):
     served.left.put(0)
 
 
-def test_signs_of_life_tell_how_long_nothing_was_said(serve, monkeypatch):
+def test_signs_of_life_say_how_long_nothing_was_said(serve, monkeypatch):
     monkeypatch.setattr(server, "ALIVE_SECONDS", 0.05)
     served = serve()
     assert served.alive()["silent"] >= 0

@@ -97,7 +97,7 @@ def test_losses_of_slices_are_those_of_batches_of_one(background, squared, scrib
 
 
 def test_the_head_learns_an_order_from_pairs():
-    """A toy: the loss of a slice is a function of its maps; the head learns to rank slices that it was not trained on."""
+    """A toy: the loss of a slice depends on its maps; the head learns to rank slices that it was not trained on."""
     stream = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
     head = LossHead((4, 6))

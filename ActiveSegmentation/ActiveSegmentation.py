@@ -128,6 +128,7 @@ class ActiveSegmentationLogic(ScriptedLoadableModuleLogic):
         labels: str | None = None,
         annotation: str = "mask",
         settings: dict[str, Any] | None = None,
+        pseudonyms: str | Path | None = None,
         **discovery: Any,
     ) -> Any:
         """Create a study of a cohort and open it.
@@ -138,21 +139,24 @@ class ActiveSegmentationLogic(ScriptedLoadableModuleLogic):
             labels: "1=NAME,2=NAME". Default: the labels of the cohort.
             annotation: "mask" or "scribble".
             settings: Settings of the loop, JSON values in sections.
+            pseudonyms: Give patients and volumes pseudonyms; the file outside of study and cohort that tells whose they
+                are. Default: the cohort's ids.
             discovery: ``layout``, ``axis`` and ``pattern`` of ``cohort.discover``.
 
         Returns:
             The ``Study``.
 
         Raises:
-            BadInput: If the images, the labels or the folder cannot be used.
+            BadInput: If the images, the labels, the folder or the key file cannot be used.
         """
-        from ActiveSegmentationLib.cohort import AnnotationKind, discover
+        from ActiveSegmentationLib.cohort import AnnotationKind, discover, pseudonymised
         from ActiveSegmentationLib.study import label_set_for
 
         found = discover(Path(cohort), **discovery)
-        return self.session.createStudy(
-            Path(folder), found, label_set_for(found, labels), AnnotationKind(annotation), settings or {}
-        )
+        names = label_set_for(found, labels)
+        if pseudonyms is not None:
+            found = pseudonymised(found, pseudonyms, folder)
+        return self.session.createStudy(Path(folder), found, names, AnnotationKind(annotation), settings or {})
 
     def openStudy(self, folder: str | Path) -> Any:
         """Open a study; returns the ``Study``.

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ActiveSegmentationLib.cohort import AnnotationKind, Cohort, Role, SliceId
+from ActiveSegmentationLib.cohort import AnnotationKind, Cohort, Pseudonyms, Role, SliceId, pseudonymised, require_apart
 from ActiveSegmentationLib.common.defaults import DEFAULT_STRATEGY
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.progress import Progress, or_silent
@@ -36,6 +36,7 @@ def create_study(
     settings: LoopSettings | None = None,
     learner: str | None = None,
     learner_options: Mapping[str, Any] | None = None,
+    pseudonyms: str | Path | None = None,
 ) -> Study:
     """Create a study: a folder of plain files that refers to a cohort's images.
 
@@ -48,9 +49,11 @@ def create_study(
         learner: What trains on the annotations; ``activesegmentation learners`` lists them. Default: that of the
             settings, with its options.
         learner_options: Settings that only this learner has, by name.
+        pseudonyms: Give patients and volumes pseudonyms; the file that tells whose they are, which is made or extended.
+            Keep it apart: it must be outside of the study and the cohort. Default: the cohort's ids.
 
     Raises:
-        BadInput: If the folder is not empty, no label is known, or the learner cannot be used.
+        BadInput: If the folder is not empty, no label is known, or the learner or the key file cannot be used.
 
     Example:
         >>> study = create_study("study", discover("phantom"), labels="1=RV,2=MYO,3=LV")
@@ -68,6 +71,8 @@ def create_study(
         check_learner(settings.training, annotation)
         require_validation(settings.training, cohort)
     stored, names = None if settings is None else settings.to_json(), label_set_for(cohort, labels)
+    if pseudonyms is not None:
+        cohort = pseudonymised(cohort, pseudonyms, folder)
     return Study.create(Path(folder), cohort, names, AnnotationKind(annotation), settings=stored)
 
 
@@ -296,19 +301,23 @@ def evaluate(
     return summarise(scores)
 
 
-def export(study: Study | str | Path, out: str | Path, format: str) -> list[Path]:
+def export(
+    study: Study | str | Path, out: str | Path, format: str, *, deidentify: str | Path | None = None
+) -> list[Path]:
     """Export the annotations to formats of other tools.
 
     Args:
         study: The study.
         out: Folder of the files.
         format: "nnunet" (a raw data set), "nifti", "nrrd" or "csv".
+        deidentify: Name volumes and patients by pseudonyms, number the annotators, leave times out; the file that tells
+            whose pseudonyms they are, as for ``create_study``; it must be outside of the export too.
 
     Returns:
         The files.
 
     Raises:
-        BadInput: If nothing is annotated, or the folder holds other files.
+        BadInput: If nothing is annotated, the folder holds other files, or the key file cannot be used.
 
     Example:
         >>> [path.name for path in export("study", "table", "csv")]
@@ -316,7 +325,11 @@ def export(study: Study | str | Path, out: str | Path, format: str) -> list[Path
     """
     from ActiveSegmentationLib.loop import export_study
 
-    return export_study(_study(study), Path(out), format)
+    opened, key = _study(study), None
+    if deidentify is not None:
+        require_apart(Path(deidentify), opened.folder, opened.cohort.root, Path(out))
+        key = Pseudonyms.from_key(Path(deidentify), opened.cohort.volumes)
+    return export_study(opened, Path(out), format, key)
 
 
 def export_model(

@@ -236,16 +236,11 @@ def relocate(options: Options) -> str:
 )
 def export(options: Options) -> str:
     """Export the annotations to formats of other tools."""
-    from ActiveSegmentationLib.cohort import Pseudonyms, require_apart
-    from ActiveSegmentationLib.loop import export_study
+    from ActiveSegmentationLib.api import export as exported
     from ActiveSegmentationLib.study import Study
 
     study = Study.open(options.study)
-    pseudonyms = None
-    if options.key is not None:
-        require_apart(options.key, study.folder, study.cohort.root, options.out)
-        pseudonyms = Pseudonyms.from_key(options.key, study.cohort.volumes)
-    files = export_study(study, options.out, options.format, pseudonyms)
+    files = exported(study, options.out, options.format, deidentify=options.key)
     warn_of_damage(study)
     if options.json:
         shared.print_json({"files": [str(file) for file in files]})

@@ -78,7 +78,7 @@ def warn_of_damage(study: Study, reported: Collection[str] = ()) -> None:
 )
 def new(options: Options) -> str:
     """Create a study of a cohort."""
-    from ActiveSegmentationLib.cohort import AnnotationKind, Pseudonyms, require_apart
+    from ActiveSegmentationLib.cohort import AnnotationKind, pseudonymised
     from ActiveSegmentationLib.loop import require_validation
     from ActiveSegmentationLib.study import Study, label_set_for
 
@@ -88,8 +88,7 @@ def new(options: Options) -> str:
         labels = label_set_for(cohort, options.labels, progress)
     require_validation(settings.training, cohort)
     if options.key is not None:
-        require_apart(options.key, options.study, cohort.root)
-        cohort = Pseudonyms.from_key(options.key, cohort.volumes).cohort(cohort)
+        cohort = pseudonymised(cohort, options.key, options.study)
     Study.create(options.study, cohort, labels, AnnotationKind(options.annotation), settings=settings.to_json())
     slices = sum(volume.slice_count for volume in cohort.volumes)
     if options.json:

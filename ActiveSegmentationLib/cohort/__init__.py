@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ActiveSegmentationLib.cohort.preprocessing import StackSettings, reduced_size
     from ActiveSegmentationLib.cohort.previews import Preview, write_previews
     from ActiveSegmentationLib.cohort.problems import ProblemGroup, grouped_problems, repeated
-    from ActiveSegmentationLib.cohort.pseudonyms import Pseudonyms, require_apart
+    from ActiveSegmentationLib.cohort.pseudonyms import Pseudonyms, pseudonymised, require_apart
     from ActiveSegmentationLib.cohort.scribbles import scribble_from_mask
     from ActiveSegmentationLib.cohort.source_volumes import SourceVolume
     from ActiveSegmentationLib.cohort.split import read_split, split_text, with_roles

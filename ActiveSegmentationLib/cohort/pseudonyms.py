@@ -81,6 +81,22 @@ class Pseudonyms:
         return replace(cohort, volumes=tuple(sorted(volumes, key=lambda v: natural_key(v.id))), problems=())
 
 
+def pseudonymised(cohort: Cohort, key: str | Path, study: str | Path) -> Cohort:
+    """The cohort with pseudonyms for patients and volumes, for a new study.
+
+    Args:
+        cohort: The cohort.
+        key: The key file; see ``Pseudonyms.from_key``.
+        study: Folder of the study.
+
+    Raises:
+        BadInput: If the key file is in the study or the cohort, damaged, or cannot be written.
+        JobFailed: If the disk is full.
+    """
+    require_apart(Path(key), Path(study), cohort.root)
+    return Pseudonyms.from_key(Path(key), cohort.volumes).cohort(cohort)
+
+
 def require_apart(key: Path, *folders: Path) -> None:
     """Refuse a key file within folders that are passed on.
 

@@ -23,10 +23,26 @@ from ActiveSegmentationLib.cohort.preprocessing import (
     settings_key,
 )
 from ActiveSegmentationLib.cohort.stack import SliceStack
+from ActiveSegmentationLib.cohort.stack_checks import CHECKSUM, checksums, is_sound
 from ActiveSegmentationLib.cohort.stack_contents import content_hashes, each_volume
-from ActiveSegmentationLib.cohort.stack_files import FORMAT, IMAGES, RECORD, truth_file, whole_file
+from ActiveSegmentationLib.cohort.stack_files import (
+    FORMAT,
+    IMAGES,
+    OWN,
+    RECORD,
+    own_checksum,
+    truth_file,
+    whole_file,
+)
 from ActiveSegmentationLib.cohort.stack_preparation import PreparedVolume, overview_grid, plane_grid, prepare_volume
-from ActiveSegmentationLib.cohort.stack_reuse import DONE, PARTIAL, Reusable, find_reusable, remove_superseded
+from ActiveSegmentationLib.cohort.stack_reuse import (
+    DONE,
+    PARTIAL,
+    Reusable,
+    find_reusable,
+    remove_superseded,
+    take_back,
+)
 from ActiveSegmentationLib.cohort.types import Cohort, Volume
 from ActiveSegmentationLib.common.durability import make_folder
 from ActiveSegmentationLib.common.errors import BadInput, JobFailed
@@ -114,9 +130,12 @@ def _folder_of(
     contents, failures = content_hashes(cohort, cache / "hashes.json", workers=workers, progress=progress)
     key = stack_key(cohort.volumes, settings, contents)
     folder = cache / key
-    built = not folder.is_dir()
+    built = not is_sound(folder)
     if built:
         with _held(cache / f"{key}.lock", progress):
+            if folder.is_dir() and not is_sound(folder):
+                progress.message("Prepared slices in the cache are damaged; they are prepared again.")
+                take_back(folder, cache / f"{key}{PARTIAL}")
             if not folder.is_dir():  # another process may have finished it
                 _Builder(cohort, settings, cache, key, contents).build(workers, failures, progress)
     return folder, built
@@ -223,6 +242,7 @@ class _Builder:
             **self._whole_record(volume),
             **({"turn": volume.turn.to_json()} if volume.turn else {}),
             "content": self._contents[volume.id],
+            CHECKSUM: checksums(prepared.images, prepared.whole),
             "key": self._volume_key(volume),
             "labels": sorted(prepared.truth),
             "blank": np.flatnonzero(prepared.blank).tolist(),
@@ -276,7 +296,7 @@ class _Builder:
             "versions": _versions(),
             "volumes": [read_json(self._marker(volume)) for volume in self._cohort.volumes],
         }
-        write_json(self._folder / RECORD, record)
+        write_json(self._folder / RECORD, {**record, OWN: own_checksum(record)})
         folder = self._cache / self._key
         with explained(folder):
             os.replace(self._folder, folder)

@@ -13,7 +13,7 @@ from ActiveSegmentationLib.cohort.grid import PlaneGrid
 from ActiveSegmentationLib.cohort.turns import Turn
 from ActiveSegmentationLib.cohort.types import Geometry
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.common.files import read_json
+from ActiveSegmentationLib.common.files import hash_json, read_json
 from ActiveSegmentationLib.common.parsing import parsing
 
 FORMAT = 1
@@ -21,6 +21,9 @@ FORMAT = 1
 
 RECORD, IMAGES, TRUTH, WHOLE = "stack.json", "images.npy", "truth", "whole"
 """Names of the files and the folders that make up a stack."""
+
+OWN = "sha256"
+"""Field of a stack's record with the checksum of the record itself."""
 
 REBUILD = "Delete this folder; it is built again from the images."
 """What to do about a stack that cannot be used."""
@@ -104,7 +107,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     """Read the record of a stack, ``stack.json``.
 
     Raises:
-        BadInput: If there is none, or another version of the program made it.
+        BadInput: If there is none, it is damaged, or another version of the program made it.
     """
     path = folder / RECORD
     if not path.is_file():
@@ -113,7 +116,14 @@ def read_record(folder: Path) -> dict[str, Any]:
     record = read_json(path)
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise BadInput("The slices were prepared by another version of this program.", where=folder, advice=REBUILD)
+    if OWN in record and record[OWN] != own_checksum(record):
+        raise BadInput("The record of the prepared slices is damaged.", where=path, advice=REBUILD)
     return record
+
+
+def own_checksum(record: dict[str, Any]) -> str:
+    """SHA-256 of the other fields of a record; records of older versions do not hold it."""
+    return hash_json({name: value for name, value in record.items() if name != OWN})
 
 
 def volume_from_record(value: dict[str, Any], size: tuple[int, int]) -> StackVolume:

@@ -6,6 +6,7 @@ Leaving a broken volume out of a cohort, or adding one, changes the stack; the o
 from __future__ import annotations
 
 import contextlib
+import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from ActiveSegmentationLib.cohort.stack_files import FORMAT, IMAGES, RECORD, truth_file, whole_file
+from ActiveSegmentationLib.cohort.stack_checks import CHECKSUM, checksums, damaged_volumes
+from ActiveSegmentationLib.cohort.stack_files import FORMAT, IMAGES, RECORD, read_record, truth_file, whole_file
 from ActiveSegmentationLib.cohort.stack_preparation import PreparedVolume
 from ActiveSegmentationLib.cohort.types import Problem
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.common.files import ONE_ARRAY, explained, read_json, remove_tree
+from ActiveSegmentationLib.common.files import ONE_ARRAY, explained, read_json, remove_tree, write_json
 
 PARTIAL = ".partial"
 """Suffix of the folder of an unfinished stack."""
@@ -52,6 +54,8 @@ class Reusable:
                 whole = np.load(whole_file(self.folder, self.record["id"])) if large else None
         except (OSError, ValueError, KeyError, zipfile.BadZipFile):
             return None
+        if CHECKSUM in self.record and checksums(images, whole) != self.record[CHECKSUM]:
+            return None
         blank = np.zeros(len(images), dtype=bool)
         blank[self.record["blank"]] = True
         problems = tuple(Problem(**problem) for problem in self.record["problems"])
@@ -77,6 +81,29 @@ def find_reusable(cache: Path, skip: Path) -> dict[str, Reusable]:
         for record in _records(folder):
             found[record["key"]] = Reusable(folder, record)
     return found
+
+
+def take_back(folder: Path, unfinished: Path) -> None:
+    """Make a finished stack an unfinished one that lacks the volumes that are damaged; the caller holds its lock.
+
+    Args:
+        folder: Its folder.
+        unfinished: The folder that it gets; what is there is deleted.
+
+    Raises:
+        BadInput: If the folder cannot be changed.
+    """
+    remove_tree(unfinished)
+    try:
+        damaged = set(damaged_volumes(folder))
+        records = [record for record in read_record(folder)["volumes"] if record["id"] not in damaged]
+    except BadInput:  # no volume can be told from the others
+        remove_tree(folder)
+        return
+    for record in records:
+        write_json(folder / DONE / f"{record['id']}.json", record)
+    with explained(folder):
+        os.replace(folder, unfinished)
 
 
 def remove_superseded(cache: Path, keys: set[str]) -> None:

@@ -87,11 +87,12 @@ class ImagesPanel(Panel):
 
     def _showPicture(self, label: Any, preview: Preview | None) -> None:
         label.setVisible(preview is not None)
+        label.clear()
         if preview is None:
+            label.toolTip = ""
             return
         where = _("{volume}, slice {number}").format(volume=preview.slice.volume, number=preview.slice.index + 1)
         label.toolTip = "\n".join(filter(None, (where, preview.problem)))
-        label.clear()
         if preview.file is None:
             label.text = _("cannot be read")
         else:

@@ -25,6 +25,7 @@ from ActiveSegmentationLib.common.signals import Signal
 from ActiveSegmentationLib.panels import settings
 from ActiveSegmentationLib.panels.labelTable import LabelTable
 from ActiveSegmentationLib.panels.panel import Panel
+from ActiveSegmentationLib.panels.pseudonymChoice import PseudonymChoice
 from ActiveSegmentationLib.study import LabelSet
 
 KINDS = (AnnotationKind.MASK, AnnotationKind.SCRIBBLE)
@@ -81,6 +82,7 @@ class StudyPanel(Panel):
         self._pressOnReturn(ui.cohortPathLineEdit, ui.lookButton)
         self.labels = LabelTable(ui.labelsTable)
         self.labels.changed.connect(self.update)
+        self.pseudonyms = PseudonymChoice(ui, self.update)
         ui.addLabelButton.clicked.connect(self.act(self.labels.add))
         ui.removeLabelButton.clicked.connect(self.act(self.labels.remove))
         ui.createStudyButton.clicked.connect(self.act(self.create))
@@ -251,10 +253,10 @@ class StudyPanel(Panel):
         side = SIDES[ui.resolutionComboBox.currentIndex]
         stack = reduced_size(self._cohort.volumes, side) if side else StackSettings()
         with _waiting():
-            self.session.createStudy(
-                folder, self._cohort, LabelSet(tuple(self.labels.labels())), kind, {"stack": stack.to_json()}
-            )
+            cohort, labels = self.pseudonyms.apply(self._cohort, folder), LabelSet(tuple(self.labels.labels()))
+            self.session.createStudy(folder, cohort, labels, kind, {"stack": stack.to_json()})
         ui.studyPathLineEdit.currentPath = ""
+        self.pseudonyms.clear()
         self._onOpened(folder)
 
     # User settings
@@ -320,7 +322,9 @@ class StudyPanel(Panel):
             "" if self._cohort is None or self._cohort.volumes else _("None of the images can be used; see the table."),
             "" if len(self.labels) else _("Add at least one label."),
             "" if ui.studyPathLineEdit.currentPath else _("Choose a folder for the study."),
+            self.pseudonyms.missing,
         )
+        self.pseudonyms.update()
         self.enable(ui.removeLabelButton, "" if len(self.labels) else _("There is no label."))
 
     def _showCache(self) -> None:

@@ -10,7 +10,6 @@ Exit code 1 if any count but "tried" is not 0. ``--write`` puts the table into d
 from __future__ import annotations
 
 import argparse
-import platform
 import shutil
 import sys
 import tempfile
@@ -26,10 +25,10 @@ import mutation  # noqa: E402
 import power_loss  # noqa: E402
 import tampering  # noqa: E402
 import writers  # noqa: E402
+from document import write_part  # noqa: E402
 from outcome import FAULTS, Outcome  # noqa: E402
 
-DOCUMENT = ROOT / "docs" / "reliability.md"
-START, END = "<!-- table of Testing/Reliability/attack.py -->", "<!-- end of the table -->"
+PART = "table of Testing/Reliability/attack.py"
 
 SHORT: dict[str, Callable[[Path], list[Outcome]]] = {
     "power": lambda work: [power_loss.attack(work, 300)],
@@ -58,15 +57,6 @@ def table(outcomes: Sequence[Outcome]) -> str:
     return "\n".join(lines)
 
 
-def write_document(outcomes: Sequence[Outcome], size: str) -> None:
-    """Replace the table in the documentation."""
-    text = DOCUMENT.read_text(encoding="utf-8")
-    before, after = text.partition(START)[0], text.partition(END)[2]
-    system = f"{platform.system()}, Python {platform.python_version()}"
-    middle = f"{START}\n\n{table(outcomes)}\n\n{_ABOUT[size]} {time.strftime('%Y-%m-%d')}, {system}.\n\n{END}"
-    DOCUMENT.write_text(before + middle + after, encoding="utf-8")
-
-
 def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("attacks", nargs="*", metavar="ATTACK", help=f"any of {', '.join(SHORT)}; default: all")
@@ -87,7 +77,7 @@ def main(words: Sequence[str] | None = None) -> int:
         for note in outcome.notes:
             print(f"{outcome.attack}: {note}")
     if options.write:
-        write_document(outcomes, options.size)
+        write_part(PART, table(outcomes), _ABOUT[options.size])
     return int(any(outcome.faults for outcome in outcomes))
 
 

@@ -10,6 +10,7 @@ import stat
 import pytest
 from cli_helpers import TINY, run_cli
 
+from ActiveSegmentationLib.api import create_study, export
 from ActiveSegmentationLib.cohort import Pseudonyms, discover
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.study import Study
@@ -110,3 +111,17 @@ def test_a_deidentified_export_names_nobody(tmp_path, phantom_cohort, format_nam
     else:
         maps = out / "labelsTr" if format_name == "nnunet" else out
         assert {path.name.removesuffix(".nii.gz") for path in maps.glob("*.nii.gz")} == shown
+
+
+def test_python_gives_the_pseudonyms_of_the_command_line(study, tmp_path, phantom_cohort):
+    key = tmp_path / "safe" / "key.json"
+    made = create_study(tmp_path / "second", discover(phantom_cohort), pseudonyms=key)
+    assert made.cohort.volumes == Study.open(study).cohort.volumes
+    for inside in (tmp_path / "third" / "key.json", phantom_cohort / "key.json"):
+        with pytest.raises(BadInput, match="passed on"):
+            create_study(tmp_path / "third", discover(phantom_cohort), pseudonyms=inside)
+    with pytest.raises(BadInput, match="passed on"):
+        export(study, tmp_path / "out", "csv", deidentify=tmp_path / "out" / "key.json")
+    (path,) = export(study, tmp_path / "out", "csv", deidentify=tmp_path / "other.json")
+    rows = list(csv.DictReader(path.open(encoding="utf-8", newline="")))
+    assert {row["annotator"] for row in rows} == {"annotator 1"}

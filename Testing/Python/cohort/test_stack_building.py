@@ -18,9 +18,10 @@ import pytest
 from stack_phantoms import Recorder, add_volume, content_of, labels, pixels, small_cohort
 
 from ActiveSegmentationLib.cohort import io as cohort_io
-from ActiveSegmentationLib.cohort import stack_building, stack_contents
+from ActiveSegmentationLib.cohort import stack_building, stack_checks, stack_contents
 from ActiveSegmentationLib.cohort.preprocessing import PRESETS, StackSettings
 from ActiveSegmentationLib.cohort.stack_building import build_stack
+from ActiveSegmentationLib.cohort.stack_checks import damaged_volumes
 from ActiveSegmentationLib.cohort.types import AnnotationKind, Cohort, Geometry, LabelSource, Role, Source, Volume
 from ActiveSegmentationLib.common.errors import BadInput, Cancelled, JobFailed
 from ActiveSegmentationLib.common.files import write_json
@@ -416,3 +417,65 @@ def test_a_real_hippocampus_as_the_paper_prepares_it(real_data, tmp_path):
     assert stack.grid_shape == (50, 50)
     np.testing.assert_allclose(stack.images[:, 0], expected[:, 5:55, 5:55], atol=1e-3)
     assert set(np.unique(stack.truth("h", AnnotationKind.MASK))) == {0, 1, 2}
+
+
+def prepared(stack) -> dict[str, bytes]:
+    """Every file of a stack but the note on its last check."""
+    return {name: content for name, content in content_of(stack.folder).items() if name != stack_checks.CHECKED}
+
+
+def flip(path: Path, place: int) -> None:
+    """Flip a bit of a file, and give it the time that it had."""
+    state = path.stat()
+    content = bytearray(path.read_bytes())
+    content[place] ^= 4
+    path.write_bytes(content)
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+
+
+@pytest.mark.parametrize("small", [True, False])
+def test_a_flipped_bit_is_noticed_and_only_its_volume_prepared_again(tmp_path, cohort, reads, monkeypatch, small):
+    if not small:
+        monkeypatch.setattr(stack_checks, "SMALL", 0)
+    stack = build_stack(cohort, SETTINGS, tmp_path / "cache")
+    whole, damaged = prepared(stack), stack.volumes[1]
+    assert damaged_volumes(stack.folder) == []
+    place = (stack.folder / "images.npy").stat().st_size - stack.images[damaged.start :].nbytes + 7
+    flip(stack.folder / "images.npy", place)
+    assert damaged_volumes(stack.folder) == [damaged.id]
+    reads.clear()
+    recorder = Recorder()
+    again = build_stack(cohort, SETTINGS, tmp_path / "cache", progress=recorder)
+    assert reads == [damaged.id]
+    assert any("damaged" in message for message in recorder.messages)
+    assert prepared(again) == whole
+    reads.clear()
+    build_stack(cohort, SETTINGS, tmp_path / "cache")
+    assert reads == []
+
+
+def test_a_large_stack_is_not_read_again_within_a_day(tmp_path, cohort, monkeypatch):
+    monkeypatch.setattr(stack_checks, "SMALL", 0)
+    stack = build_stack(cohort, SETTINGS, tmp_path / "cache")
+    assert damaged_volumes(stack.folder) == []
+    seen = []
+    monkeypatch.setattr(stack_checks, "checksums", lambda images, whole: seen.append(1) or [0])
+    assert damaged_volumes(stack.folder) == []
+    assert not seen
+    monkeypatch.setattr(stack_checks.time, "time", lambda: time.monotonic() + 1e12)
+    assert len(damaged_volumes(stack.folder)) == len(stack.volumes)
+
+
+@pytest.mark.parametrize("damage", ["cut", "record", "header"])
+def test_a_stack_that_cannot_be_used_at_all_is_prepared_again(tmp_path, cohort, damage):
+    stack = build_stack(cohort, SETTINGS, tmp_path / "cache")
+    whole = prepared(stack)
+    if damage == "cut":
+        os.truncate(stack.folder / "images.npy", 1000)
+    elif damage == "header":
+        flip(stack.folder / "images.npy", 3)
+    else:
+        text = (stack.folder / "stack.json").read_text(encoding="utf-8")
+        (stack.folder / "stack.json").write_text(text.replace('"zoom": [', '"zoom": [9', 1), encoding="utf-8")
+    again = build_stack(cohort, SETTINGS, tmp_path / "cache")
+    assert prepared(again) == whole

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.ndimage import binary_erosion, find_objects, generate_binary_structure
+from scipy.ndimage import binary_erosion, distance_transform_edt, find_objects, generate_binary_structure
 from scipy.spatial import KDTree
 
 from ActiveSegmentationLib.common.errors import BadInput
@@ -21,6 +21,10 @@ AbsentRule = Literal["nan", "one", "zero"]
 
 _HD95_CONTOUR = generate_binary_structure(3, 1)  # Gaillochet 2023 measures with MONAI: 6 neighbours
 _MSD_CONTOUR = generate_binary_structure(3, 3)  # Ozdemir 2021: mask minus its 3x3x3 erosion
+
+_DENSE_VOXELS = 16
+"""Voxels per contour pixel up to which a distance transform of the whole box is quicker than a tree of the contour.
+A tree is slow where a contour fills the box, as that of a noisy prediction: 14 s for 2048 x 2048 pixels, not 0.5 s."""
 
 
 @dataclass(frozen=True)
@@ -132,10 +136,20 @@ def surface_distances(
     window = tuple(slice(max(0, side.start - 1), side.stop + 1) for side in box[0])
     unknown = np.zeros((), bool) if labelled is None else ~labelled[window]
     neighbours = _along(structure, prediction.shape)
-    points = [_contour_points(mask[window], unknown, neighbours, spacing) for mask in (prediction, truth)]
-    if not len(points[0]) or not len(points[1]):
+    contours = [_contour(mask[window], unknown, neighbours) for mask in (prediction, truth)]
+    if not contours[0].any() or not contours[1].any():
         return np.empty(0), np.empty(0)
-    return KDTree(points[1]).query(points[0])[0], KDTree(points[0]).query(points[1])[0]
+    steps = np.asarray(spacing, dtype=np.float64)
+    return _to_nearest(contours[0], contours[1], steps), _to_nearest(contours[1], contours[0], steps)
+
+
+def _to_nearest(start: np.ndarray, goal: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+    """Distance in mm from every True pixel of ``start`` to the nearest one of ``goal``."""
+    points = np.argwhere(start)
+    if start.size > _DENSE_VOXELS * len(points):
+        return KDTree(np.argwhere(goal) * spacing).query(points * spacing)[0]
+    nearest = distance_transform_edt(~goal, sampling=spacing, return_distances=False, return_indices=True)
+    return np.linalg.norm((nearest[:, start].T - points) * spacing, axis=1)
 
 
 def _along(structure: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -147,11 +161,8 @@ def _along(structure: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return kept
 
 
-def _contour_points(
-    mask: np.ndarray, unknown: np.ndarray, structure: np.ndarray, spacing: Sequence[float]
-) -> np.ndarray:
-    inner = binary_erosion(mask | unknown, structure)
-    return np.argwhere(mask & ~inner) * np.asarray(spacing, dtype=np.float64)
+def _contour(mask: np.ndarray, unknown: np.ndarray, structure: np.ndarray) -> np.ndarray:
+    return mask & ~binary_erosion(mask | unknown, structure)
 
 
 def _class_metrics(

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance
+from scipy.ndimage import binary_erosion, generate_binary_structure
 
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.evaluation import METRICS, dice, surface_distances, volume_metrics
@@ -88,6 +89,27 @@ def test_distances_agree_with_monai(seed, spacing):
     for place, value in enumerate(NAMES):
         pair = surface_distances(prediction == value, truth == value, spacing)
         assert np.concatenate(pair).mean() == pytest.approx(float(pooled[0, place]), rel=1e-5)
+
+
+@pytest.mark.parametrize("filled", [0.001, 0.02, 0.5])
+def test_contours_that_fill_the_image_have_the_same_distances(filled):
+    rng = np.random.default_rng(3)
+    prediction, truth = np.zeros((2, 2, 60, 50), bool)
+    prediction[rng.random(prediction.shape) < filled] = True
+    prediction[0, 0, 0] = True
+    truth[:, 20:50, 10:45] = True
+    spacing = np.array((4.0, 0.7, 1.3))
+    edge = truth & ~binary_erosion(truth, generate_binary_structure(3, 1))
+    steps = np.argwhere(prediction)[:, None] * spacing - np.argwhere(edge)[None] * spacing
+    found = surface_distances(prediction, truth, spacing)
+    np.testing.assert_allclose(found[0], np.sqrt((steps**2).sum(axis=2)).min(axis=1)[contoured(prediction)], atol=1e-9)
+    back = np.sqrt((steps[contoured(prediction)] ** 2).sum(axis=2)).min(axis=0)
+    np.testing.assert_allclose(found[1], back, atol=1e-9)
+
+
+def contoured(mask):
+    """Which True pixels of a mask are on its contour, in their order."""
+    return (mask & ~binary_erosion(mask, generate_binary_structure(3, 1)))[mask]
 
 
 @pytest.mark.parametrize(("axis", "spacing"), [(0, (10, 1.5, 2.5)), (1, (10, 1.5, 2.5)), (2, (10, 1.5, 2.5))])

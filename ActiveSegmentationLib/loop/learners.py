@@ -75,5 +75,7 @@ def choose_learner(study: Study, name: str, options: Mapping[str, str], *, progr
     training = with_options(with_learner(study_settings(study).training, name), options)
     if training.select == "best" and not has_validation(study.cohort):
         training = replace(training, select="last")
-        or_silent(progress).message("The last weights are kept: no validation volume has a mask to choose the best on.")
+        or_silent(progress).message(
+            "Trainings will keep the weights of their last step, not the best: no volume for validation has a mask."
+        )
     change_training(study, training)

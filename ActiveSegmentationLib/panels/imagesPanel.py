@@ -14,13 +14,14 @@ from ActiveSegmentationLib.panels.tables import fillTable, identityOf, setHeader
 from ActiveSegmentationLib.panels.understood import understood
 from ActiveSegmentationLib.study import Study
 
-WIDTHS = {0: 84, 1: 100, 2: 44}
+PATIENT = 0
+WIDTHS = {PATIENT: 84, 1: 100, 2: 44}
 """Widths in pixels of the columns patient, volume and slices; long names are elided, problems begin in the third."""
 
 PROBLEM_HEIGHT = 52
 PICTURES = 3
 GREY = (120, 120, 120)
-RED = (170, 30, 30)
+RED = (220, 60, 60)
 
 
 class ImagesPanel(Panel):
@@ -105,6 +106,8 @@ class ImagesPanel(Panel):
         broken = [where for where in problems if where not in usable]  # unusable volumes come first
         rows: list[tuple[Any, ...]] = [("", where, "; ".join(problems[where]), "", "", "") for where in broken]
         rows += [self._row(volume, problems) for volume in cohort.volumes]
+        evident = all(volume.patient in volume.id for volume in cohort.volumes)
+        table.setColumnHidden(PATIENT, evident)  # the state needs the room
         table.clearSpans()
         fillTable(table, rows, [*broken, *(volume.id for volume in cohort.volumes)])
         for row in range(len(broken)):  # the problem takes the columns of what is unknown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -78,12 +79,14 @@ class LabelButtons:
             button.setParent(None)
             button.deleteLater()
         self.entries, self.buttons = entries, []
+        shared = _sharedStart([entry.name for entry in entries])
         for number, entry in enumerate(entries):
-            button = self._button(number, entry)
+            button = self._button(number, entry, shared)
             self._layout.addWidget(button, number // COLUMNS, number % COLUMNS)
             self.buttons.append(button)
 
-    def _button(self, number: int, entry: LabelEntry) -> Any:
+    def _button(self, number: int, entry: LabelEntry, shared: int) -> Any:
+        """A button; where the name is too long for it, the first ``shared`` letters, which all names have, go first."""
         button = qt.QPushButton(self._frame)
         button.objectName = f"label{number}Button"
         button.checkable = True
@@ -93,12 +96,21 @@ class LabelButtons:
         swatch.fill(qt.QColor.fromRgbF(*entry.color))
         button.setIcon(qt.QIcon(swatch))
         key = LABEL_KEYS[number] if number < len(LABEL_KEYS) else ""
-        name = button.fontMetrics().elidedText(entry.name, qt.Qt.ElideMiddle, NAME_WIDTH)
+        name, metrics = entry.name, button.fontMetrics()
+        if shared > 1 and metrics.elidedText(name, qt.Qt.ElideMiddle, NAME_WIDTH) != name:
+            name = f"…{name[shared:]}"
+        name = metrics.elidedText(name, qt.Qt.ElideMiddle, NAME_WIDTH)
         button.text = f"{key}  {name}" if key else name
         tip = _("Draw {name} ({key}).") if key else _("Draw {name}.")
         button.toolTip = tip.format(name=entry.name, key=key)
         button.clicked.connect(_chooser(self.choose, number))
         return button
+
+
+def _sharedStart(names: Sequence[str]) -> int:
+    """With how many letters all names begin."""
+    alike = itertools.takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
+    return sum(1 for _ in alike) if len(names) > 1 else 0
 
 
 def _chooser(choose: Callable[[int], bool], number: int) -> Callable[..., None]:

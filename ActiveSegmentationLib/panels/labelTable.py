@@ -11,12 +11,15 @@ from slicer.i18n import tr as _
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.labels import IGNORE_LABEL
 from ActiveSegmentationLib.common.signals import Signal
-from ActiveSegmentationLib.panels.tables import setHeader
-from ActiveSegmentationLib.panels.terminology import chooseTerminology
+from ActiveSegmentationLib.panels.tables import IDENTITY, setHeader
+from ActiveSegmentationLib.panels.terminology import chooseTerminology, meaning
 from ActiveSegmentationLib.study import Label, LabelSet
 
 VALUE, NAME, COLOR, TERMINOLOGY = range(4)
 """Columns of the table."""
+
+DARKEST_LIGHT = 110
+"""Grey level (0 to 255) up to which white text on a colour is easier to read than black, in light and dark themes."""
 
 
 class LabelTable:
@@ -70,26 +73,34 @@ class LabelTable:
         """
         labels = []
         for row in range(len(self)):
-            value, name, color, terminology = (self._table.item(row, column).text().strip() for column in range(4))
+            value, name, color = (self._table.item(row, column).text().strip() for column in (VALUE, NAME, COLOR))
             parsed = qt.QColor(color)
             if not value.isdecimal() or not parsed.isValid():
                 advice = _("Give a whole number from 1 to 254, and a colour such as #ff0000.")
                 raise BadInput(_("Value or colour cannot be read."), where=f"labels, row {row + 1}", advice=advice)
             rgb = (parsed.redF(), parsed.greenF(), parsed.blueF())
-            labels.append(Label(int(value), name, rgb, terminology))
+            labels.append(Label(int(value), name, rgb, self._terminology(row)))
         return labels
 
     def _addRow(self, label: Label) -> None:
         row = len(self)
         self._table.setRowCount(row + 1)
-        color = qt.QColor.fromRgbF(*label.color)
-        for column, text in enumerate((str(label.value), label.name, color.name(), label.terminology)):
+        for column, text in enumerate((str(label.value), label.name, "", "")):
             item = qt.QTableWidgetItem(text)
-            if column == COLOR:
-                item.setBackground(qt.QBrush(color))
             if column in (COLOR, TERMINOLOGY):  # a double click opens a dialog there
                 item.setFlags(qt.Qt.ItemIsSelectable | qt.Qt.ItemIsEnabled)
             self._table.setItem(row, column, item)
+        self._setColor(row, qt.QColor.fromRgbF(*label.color))
+        self._setTerminology(row, label.terminology)
+
+    def _terminology(self, row: int) -> str:
+        return str(self._table.item(row, TERMINOLOGY).data(IDENTITY))
+
+    def _setTerminology(self, row: int, entry: str) -> None:
+        item = self._table.item(row, TERMINOLOGY)
+        item.setData(IDENTITY, entry)
+        item.setText(meaning(entry) or _("none"))
+        item.setToolTip(entry or _("Double-click to choose the standard term for this structure."))
 
     def _onCellDoubleClicked(self, row: int, column: int) -> None:
         if column == COLOR:
@@ -98,10 +109,10 @@ class LabelTable:
             self._chooseTerminology(row)
 
     def _chooseTerminology(self, row: int) -> None:
-        chosen = chooseTerminology(self._table.item(row, TERMINOLOGY).text(), self._table)
+        chosen = chooseTerminology(self._terminology(row), self._table)
         if chosen is None:
             return
-        self._table.item(row, TERMINOLOGY).setText(chosen.entry)
+        self._setTerminology(row, chosen.entry)
         self._table.item(row, NAME).setText(chosen.name)
         if chosen.color.isValid():
             self._setColor(row, chosen.color)
@@ -115,3 +126,4 @@ class LabelTable:
         item = self._table.item(row, COLOR)
         item.setText(color.name())
         item.setBackground(qt.QBrush(color))
+        item.setForeground(qt.QBrush(qt.QColor("black" if qt.qGray(color.rgb()) > DARKEST_LIGHT else "white")))

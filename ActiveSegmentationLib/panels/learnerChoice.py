@@ -94,10 +94,11 @@ class LearnerChoice:
         table.blockSignals(blocked)
 
     def _fillRow(self, row: int, name: str, option: dict[str, Any], value: Any) -> None:
-        usual = _("Usual value: {value}.").format(value=text(option["default"]))
+        usual = _("Usual value: {value}.").format(value=text(option["default"]) or _("empty"))
+        meaning = option["meaning"].replace("``", "")  # marks of code in docstrings
         for column, words in ((OPTION, name), (VALUE, text(value))):
             item = qt.QTableWidgetItem(words)
-            item.setToolTip(f"{option['meaning']} {usual}")
+            item.setToolTip(f"{meaning} {usual}")
             if column == OPTION:
                 item.setFlags(qt.Qt.ItemIsSelectable | qt.Qt.ItemIsEnabled)
             elif words == text(option["default"]):

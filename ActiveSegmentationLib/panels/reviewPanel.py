@@ -125,7 +125,7 @@ class ReviewPanel(Panel):
         study = session.study
         ordered = sorted(content, key=lambda row: -row[1])
         rows = (
-            [(name, study.cohort.volume(name).patient, round(value, 3), count) for name, value, count in ordered]
+            [(name, study.cohort.volume(name).patient, f"{value:.3f}", count) for name, value, count in ordered]
             if study
             else []
         )

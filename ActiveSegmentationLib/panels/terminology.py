@@ -25,6 +25,16 @@ class Terminology:
     color: Any
 
 
+def meaning(entry: str) -> str:
+    """What an entry means in words: the name of its type, with the modifier if it has one; "" if it has neither.
+
+    Args:
+        entry: "context~category~type~modifier~...", where the middle three are "scheme^code^name".
+    """
+    parts = [part.split("^") for part in entry.split("~")[2:4]]
+    return ", ".join(part[2] for part in parts if len(part) == 3 and part[2])
+
+
 def chooseTerminology(entry: str, parent: Any) -> Terminology | None:
     """Show a dialog with Slicer's terminologies.
 

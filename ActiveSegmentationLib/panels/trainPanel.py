@@ -105,7 +105,8 @@ class TrainPanel(Panel):
         if length["minutes"] and not asked:
             return _("The next training takes about {minutes:g} minutes.").format(minutes=length["minutes"])
         if length["epochs"] and not asked:
-            return _("The next training takes {epochs:g} epochs.").format(epochs=length["epochs"])
+            text = _("The next training takes {epochs:g} epochs (times through the annotated slices).")
+            return text.format(epochs=length["epochs"])
         steps = asked or length["steps"]
         text = _("The next training takes {steps:,} steps.").format(steps=steps)
         if steps >= MANY_STEPS and self.work.deviceText.startswith("CPU"):

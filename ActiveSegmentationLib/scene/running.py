@@ -17,7 +17,7 @@ TITLES = {
     "choose_learner": "Changing the learner",
     "suggest": "Choosing slices",
     "thumbnails": "Making thumbnails",
-    "train": "Learning",
+    "train": "Training",
     "curve": "Reading the learning curve",
     "predict": "Segmenting volumes",
     "evaluate": "Scoring",

@@ -35,6 +35,10 @@ def atOnce(action: Callable[[], None]) -> None:
     action()
 
 
+LONGEST_NAME = 40
+"""Letters of patient and volume in the view; more would not fit above the image."""
+
+
 class Session:
     """Opens and closes studies, volumes and slices, and keeps study, scene and views together.
 
@@ -298,13 +302,13 @@ class Session:
     def mark(self) -> None:
         """Frame the open slice in the view and label it."""
         if self.case is not None and self.task is not None:
-            self.display.mark(self.case, self.task.slice.index, self.describeTask(), self.task.isAnswered)
+            self.display.mark(self.case, self.task.slice.index, self.describeTask(LONGEST_NAME), self.task.isAnswered)
 
-    def describeTask(self) -> str:
-        """The line that is written in the view, such as "Slice 6 of 8 · patient005 · request 1 of 10"."""
+    def describeTask(self, longest: int = 1000) -> str:
+        """What is annotated, such as "Slice 6 of 8 · patient005 · request 1 of 10"; see ``Task.describe``."""
         if self.task is None or self.case is None:
             return ""
-        return self.task.describe(self.case.volume, len(self.requests.rows))
+        return self.task.describe(self.case.volume, len(self.requests.rows), longest)
 
     def leaveSlice(self) -> None:
         """Record the seconds spent on the open slice, and remove frame and text."""

@@ -32,14 +32,17 @@ class Task:
         """The slice as an error names it."""
         return f"{self.slice.volume}, slice {self.slice.index + 1}"
 
-    def describe(self, volume: Volume, requests: int) -> str:
+    def describe(self, volume: Volume, requests: int, longest: int = 1000) -> str:
         """One line, such as "Slice 6 of 8 · patient005 · request 1 of 10".
 
         Args:
             volume: The volume of the slice.
             requests: Number of requests in the latest round.
+            longest: Number of letters of patient and volume that are shown; the middle of longer ones is left out.
         """
         name = volume.id if volume.patient in volume.id else f"{volume.patient}, {volume.id}"
+        if len(name) > longest:
+            name = f"{name[: longest // 2]}…{name[-(longest // 2) :]}"
         request = "your choice" if self.row is None else f"request {self.row.number} of {requests}"
         state = f" ({self.row.status})" if self.row is not None and self.isAnswered else ""
         return f"Slice {self.slice.index + 1} of {volume.slice_count} · {name} · {request}{state}"

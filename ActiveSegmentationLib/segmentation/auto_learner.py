@@ -52,11 +52,10 @@ class AutoOptions(Settings):
     """Options of the learner "auto".
 
     Attributes:
-        design: Whether network and batches are fitted to cohort and device. False in the settings that
-            ``AutoLearner.configure`` returns, and for those who give them themselves.
+        design: Whether network and batches are fitted to cohort and device; no, where you set them yourself.
         reduce: Side of the squares of pixels whose mean the network sees; its predictions are interpolated to all
-            pixels. ``design`` sets it.
-        unlabelled: Weight of the loss on unlabelled slices of the pool, see ``MeanTeacher``; 0 does not use them.
+            pixels. Set by ``design``.
+        unlabelled: Weight of the loss on unlabelled slices of the pool (``MeanTeacher``); 0 does not use them.
     """
 
     where: ClassVar[str] = "learner options"

@@ -31,7 +31,10 @@ def label_set_for(cohort: Cohort, text: str | None = None, progress: Progress | 
         names = {value: f"label {value}" for value in _values_in(cohort, or_silent(progress))}
     if not names:
         advice = "Name the labels, for example: --labels 1=liver,2=tumour."
-        raise BadInput("The cohort names no labels and has no reference labels.", where=cohort.root, advice=advice)
+        message = "The cohort names no labels and has no reference labels."
+        if any(volume.mask is not None for volume in cohort.volumes):
+            message = "The cohort names no labels, and its reference labels are all empty."
+        raise BadInput(message, where=cohort.root, advice=advice)
     return _with_terminology(LabelSet.from_names(names), cohort.root.name)
 
 

@@ -56,7 +56,22 @@ def read_folder(path: Path, pattern: str | None = None) -> Draft:
     labels = [file for file in files if file.kind != "image"]
     units, channels = units_of([file for file in files if file.kind == "image"], labels)
     matcher = Matcher(units)
-    return _draft(units, [matcher.match(label) for label in labels], channels, expression, path)
+    matches = [matcher.match(label) for label in labels]
+    kept = _not_derived(units, matches)
+    draft = _draft(kept, matches, channels, expression, path)
+    if len(kept) < len(units):
+        message = f"{len(units) - len(kept)} images in derivatives, computed from the others (BIDS), are left out."
+        draft.problems.append(Problem("derivatives", message, "To use them, index their own folder.", "warning"))
+    return draft
+
+
+def _not_derived(units: Sequence[ImageUnit], matches: Sequence[Match]) -> list[ImageUnit]:
+    """The images without those of BIDS derivatives, which would be annotated twice; derived ones with labels stay."""
+    labelled = {match.images[0].first.path for match in matches if len(match.images) == 1}
+    original = [unit for unit in units if "derivatives" not in map(str.casefold, unit.first.folders)]
+    if not original:  # a cohort of derived images
+        return list(units)
+    return [unit for unit in units if unit in original or unit.first.path in labelled]
 
 
 def _draft(

@@ -312,3 +312,9 @@ def test_more_structures_than_values_are_reported(tmp_path):
     cohort = discover(tmp_path, layout="folder")
     assert cohort.volumes[0].mask is None
     assert any("255 structures are too many" in problem.message for problem in cohort.problems)
+
+
+def test_reference_labels_that_are_all_empty_are_said_to_be_so(tmp_path):
+    pair(tmp_path, "p1", np.zeros_like(MAP))
+    with pytest.raises(BadInput, match="its reference labels are all empty"):
+        label_set_for(discover(tmp_path))

@@ -75,6 +75,19 @@ def test_readers_and_findings_are_labels(tmp_path):
     ]
 
 
+def test_images_computed_from_others_are_not_annotated_again(tmp_path):
+    raw, derived = "sub-1/anat/sub-1_T1w.nii.gz", "derivatives/prep/sub-1/anat/sub-1_desc-preproc_T1w.nii.gz"
+    write(tmp_path, raw, derived, ":derivatives/manual/sub-1/anat/sub-1_label-lesion_mask.nii.gz")
+    cohort = discover(tmp_path)
+    assert list(masks(cohort)) == [raw]
+    assert [(problem.where, problem.message[:23]) for problem in cohort.problems] == [
+        ("derivatives", "1 images in derivatives")
+    ]
+    assert list(masks(discover(tmp_path / "derivatives"))) == [derived.removeprefix("derivatives/")]
+    write(tmp_path, ":" + derived.replace("T1w", "dseg"))
+    assert sorted(masks(discover(tmp_path))) == sorted([raw, derived])
+
+
 def test_official_parts_keep_their_role(tmp_path):
     write(tmp_path, "imagesTr/p0_0000.nii.gz", ":labelsTr/p0.nii.gz", "imagesTs/p7_0000.nii.gz", "val/images/p3.nii.gz")
     roles = {volume.id: volume.role for volume in discover(tmp_path).volumes}

@@ -27,6 +27,9 @@ def described(name, reason="", options=None, exports=("monai-bundle", "safetenso
     return about | {"exports": list(exports)}
 
 
+EPOCHS = "20 epochs (times through the annotated slices)."
+
+
 def chosen(name, minutes=0.0, epochs=0.0, steps=150, **options):
     return {"name": name, "options": options, "minutes": minutes, "epochs": epochs, "steps": steps}
 
@@ -189,7 +192,10 @@ def test_the_length_of_the_next_training_is_said_before_it_starts(choosing):
     choosing.settle()
     assert ui.trainLabel.text.endswith("The next training takes 200 steps.")
     ui.stepsSpinBox.value = 0
-    for length, words in (({"minutes": 5.0}, "about 5 minutes."), ({"epochs": 20.0}, "20 epochs.")):
+    for length, words in (
+        ({"minutes": 5.0}, "about 5 minutes."),
+        ({"epochs": 20.0}, "20 epochs (times through the annotated slices)."),
+    ):
         choosing.answers["learners"] = {**choosing.answers["learners"], "chosen": chosen("wide", **length)}
         work.readLearners()
         choosing.answer()

@@ -143,8 +143,8 @@ def test_stop_asks_the_job_of_its_button_though_another_is_under_way(asked, monk
             "Segmenting volume 3 of 12, about 2 min left",
         ),
         (running("predict", stage=VOLUMES, done=12, total=12), "Segmenting volume 12 of 12"),
-        (running("train", stage="Training", done=400, total=2000, left=118.0), "Learning, about 2 min left"),
-        (running("train", stage="Training model 2 of 5", done=4, total=20), "Learning model 2 of 5"),
+        (running("train", stage="Training", done=400, total=2000, left=118.0), "Training, about 2 min left"),
+        (running("train", stage="Training model 2 of 5", done=4, total=20), "Training model 2 of 5"),
         (
             running("suggest", stage="Embedding slices", done=40, total=304),
             "Choosing slices: embedding slices (40 of 304)",

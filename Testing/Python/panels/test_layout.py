@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from host import qtshim
 from module.module_panel import SlicerModulePanel
 
 from ActiveSegmentationLib.panels.elided import ElidedLabel
-from ActiveSegmentationLib.panels.labelButtons import LABEL_KEYS
+from ActiveSegmentationLib.panels.labelButtons import LABEL_KEYS, LabelEntry
 from ActiveSegmentationLib.scene import alignToSlice
+from ActiveSegmentationLib.scene.session import LONGEST_NAME
 
 qt = qtshim.build()
 
@@ -73,7 +76,7 @@ def test_long_names_and_reasons_move_nothing(panel, asked, monkeypatch):
         return [getattr(asked.ui, name).mapTo(asked.ui.panelContents, qt.QPoint(0, 0)) for name in names]
 
     before = places()
-    monkeypatch.setattr(asked.session, "describeTask", lambda: "Slice 6 of 8 · " + "patient" * 40)
+    monkeypatch.setattr(asked.session, "describeTask", lambda *_: "Slice 6 of 8 · " + "patient" * 40)
     asked.wiring.update()
     assert places() == before
     assert "…" in asked.ui.taskLabel.text
@@ -244,6 +247,23 @@ def test_the_view_names_slice_volume_and_request(drawing):
     assert drawing.session.display.text == f"Slice 2 of 5 · {volume.id} · request 1 of 4"
     assert drawing.ui.taskLabel.toolTip == drawing.session.display.text
     assert drawing.ui.whyLabel.toolTip == "Why: no slice of this patient is annotated yet"
+
+
+def test_a_long_name_is_short_in_the_view_and_whole_in_the_panel(drawing):
+    name = "patient_007_" + "x" * 40 + "_frame01"
+    long = replace(drawing.session.case.volume, id=name, patient=name)
+    shown = drawing.session.task.describe(long, 4, LONGEST_NAME)
+    assert shown == "Slice 2 of 5 · patient_007_xxxxxxxx…xxxxxxxxxxxx_frame01 · request 1 of 4"
+    assert name in drawing.session.task.describe(long, 4)
+
+
+def test_buttons_of_long_names_show_where_the_names_differ(drawing):
+    buttons = drawing.wiring.annotate.labels
+    names = [f"structure of the left hemisphere {number:02d} with a long name" for number in (1, 2)]
+    buttons.show([LabelEntry(f"Segment_{n}", name, (1, 0, 0)) for n, name in enumerate(names)], "")
+    assert [button.text[:5] for button in buttons.buttons] == ["A  …1", "S  …2"]
+    buttons.show([LabelEntry("Segment_1", "LV", (1, 0, 0)), LabelEntry("Segment_2", "LV wall", (0, 1, 0))], "")
+    assert [button.text for button in buttons.buttons] == ["A  LV", "S  LV wall"]
 
 
 def test_keys_off_the_slice_store_nothing_and_say_why(drawing):

@@ -61,6 +61,7 @@ def read_folder(path: Path, pattern: str | None = None) -> Draft:
     draft = _draft(kept, matches, channels, expression, path)
     if len(kept) < len(units):
         message = f"{len(units) - len(kept)} images in derivatives, computed from the others (BIDS), are left out."
+        draft.aside += [file.path for unit in units if unit not in kept for file in unit.files]
         draft.problems.append(Problem("derivatives", message, "To use them, index their own folder.", "warning"))
     return draft
 
@@ -68,7 +69,7 @@ def read_folder(path: Path, pattern: str | None = None) -> Draft:
 def _not_derived(units: Sequence[ImageUnit], matches: Sequence[Match]) -> list[ImageUnit]:
     """The images without those of BIDS derivatives, which would be annotated twice; derived ones with labels stay."""
     labelled = {match.images[0].first.path for match in matches if len(match.images) == 1}
-    original = [unit for unit in units if "derivatives" not in map(str.casefold, unit.first.folders)]
+    original = [unit for unit in units if "derivatives" not in map(str.casefold, unit.first.part)]
     if not original:  # a cohort of derived images
         return list(units)
     return [unit for unit in units if unit in original or unit.first.path in labelled]

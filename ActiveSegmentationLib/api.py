@@ -16,7 +16,7 @@ from ActiveSegmentationLib.cohort import AnnotationKind, Cohort, Pseudonyms, Rol
 from ActiveSegmentationLib.common.defaults import DEFAULT_STRATEGY
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.progress import Progress, or_silent
-from ActiveSegmentationLib.study import Imported, Request, SliceAnnotation, Study, import_annotations, label_set_for
+from ActiveSegmentationLib.study import Imported, Request, Study, commit_arrays, import_annotations, label_set_for
 
 if TYPE_CHECKING:
     import numpy as np
@@ -170,11 +170,13 @@ def annotate(
     if (labels is None) != oracle:
         raise BadInput("It is not clear where the annotations come from.", advice="Give labels, or oracle=True.")
     if oracle:
+        from ActiveSegmentationLib.experiment import answer_requests
+
         with _opened(study, "cpu", progress) as loop:
-            return _answer_requests(loop)
+            return answer_requests(loop)
     opened = _study(study)  # not locked: people commit while a model trains
     if isinstance(labels, Mapping):
-        return _commit_arrays(opened, labels, annotator)
+        return commit_arrays(opened, labels, annotator)
     asked = {"annotator": annotator, "kind": opened.annotation, "progress": progress, **reading}
     return import_annotations(opened, Path(str(labels)), **asked)
 
@@ -417,43 +419,3 @@ def _opened(study: Study | str | Path, device: str, progress: Progress | None) -
     opened = _study(study)
     with opened.lock():
         yield StudyLoop(opened, device=device, progress=or_silent(progress))
-
-
-def _answer_requests(loop: StudyLoop) -> dict[str, Imported]:
-    """Commit the cohort's reference labels as answers to the open requests.
-
-    Nothing changes if the oracle has answered the last round already, so the command can be repeated.
-    """
-    from ActiveSegmentationLib.experiment import OracleAnnotator
-
-    rounds = loop.study.requests.rounds()
-    wanted = loop.study.open_requests(max(rounds)) if rounds else []
-    if rounds and not wanted:
-        asked = {request.slice for request in loop.study.requests.read(max(rounds)).requests}
-        answered = [slice_id.volume for slice_id in loop.study.annotations(OracleAnnotator.NAME) if slice_id in asked]
-        if answered:
-            return {volume: Imported(0, answered.count(volume)) for volume in dict.fromkeys(answered)}
-    if not wanted:
-        advice = "Run the command suggest first."
-        raise BadInput("There is no open request to answer.", where=loop.study.folder, advice=advice)
-    oracle = OracleAnnotator(loop.stack, loop.study.annotation, seed=loop.settings.seed)
-    slices = [request.slice for request in wanted]
-    loop.study.commit(oracle.annotate(slices, max(rounds)))
-    return _counts(slices)
-
-
-def _commit_arrays(study: Study, labels: Mapping[SliceId, np.ndarray], annotator: str) -> dict[str, Imported]:
-    rounds = study.requests.rounds()
-    asked = {request.slice: n for n in rounds for request in study.requests.read(n).requests}
-    study.commit(
-        [
-            SliceAnnotation(slice_id, plane, study.annotation, annotator, asked.get(slice_id), 0.0, "")
-            for slice_id, plane in labels.items()
-        ]
-    )
-    return _counts(list(labels))
-
-
-def _counts(slices: Sequence[SliceId]) -> dict[str, Imported]:
-    volumes = [slice_id.volume for slice_id in slices]
-    return {volume: Imported(volumes.count(volume), 0) for volume in dict.fromkeys(volumes)}

@@ -115,30 +115,18 @@ def _volume(root: Path, candidate: Candidate, name: str) -> tuple[Volume | None,
         _require_channels(candidate, headers)
     except ActiveSegmentationError as error:
         return None, [_problem(root, name, error)]
-    geometry = headers[0].geometry
     problems = [
         _problem(root, name, BadInput(warning, where=source.paths[0], advice=_AMBIGUOUS), "warning")
         for source, header in zip(candidate.channels, headers, strict=True)
         for warning in header.warnings
     ]
     problems += [Problem(name, message, advice, "warning") for message, advice in candidate.warnings]
-    labels: dict[str, LabelSource | None] = {}
-    for kind in ("mask", "scribble"):
-        source: LabelSource | None = getattr(candidate, kind)
-        labels[kind] = None
-        if source is None:
-            continue
-        try:
-            _require_inside(source.source, root)
-            _require_label_grid(source, geometry, headers[0].transforms)
-            labels[kind] = replace(source, source=_relative(source.source, root))
-        except ActiveSegmentationError as error:
-            problems.append(_problem(root, name, error))
+    labels, label_problems = _labels(root, candidate, headers[0], name)
     volume = Volume(
         id=name,
         patient=candidate.patient,
         channels=tuple(_relative(source, root) for source in candidate.channels),
-        geometry=geometry,
+        geometry=headers[0].geometry,
         axis=2,  # chosen when all volumes are known
         components=headers[0].components,
         mask=labels["mask"],
@@ -146,7 +134,26 @@ def _volume(root: Path, candidate: Candidate, name: str) -> tuple[Volume | None,
         role=candidate.role,
         transforms=headers[0].transforms,
     )
-    return volume, problems
+    return volume, [*problems, *label_problems]
+
+
+def _labels(
+    root: Path, candidate: Candidate, header: Header, name: str
+) -> tuple[dict[str, LabelSource | None], list[Problem]]:
+    """The label maps that can be used, by kind, and why others cannot."""
+    labels: dict[str, LabelSource | None] = {"mask": None, "scribble": None}
+    problems = []
+    for kind in labels:
+        source: LabelSource | None = getattr(candidate, kind)
+        if source is None:
+            continue
+        try:
+            _require_inside(source.source, root)
+            _require_label_grid(source, header.geometry, header.transforms)
+            labels[kind] = replace(source, source=_relative(source.source, root))
+        except ActiveSegmentationError as error:
+            problems.append(_problem(root, name, error))
+    return labels, problems
 
 
 def _header(source: Source) -> Header:

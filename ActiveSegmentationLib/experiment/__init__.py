@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from ActiveSegmentationLib.common.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from ActiveSegmentationLib.experiment.annotators import Annotator, OracleAnnotator
+    from ActiveSegmentationLib.experiment.annotators import Annotator, OracleAnnotator, answer_requests
     from ActiveSegmentationLib.experiment.benchmark import AnnotatorFactory, Benchmark, Plan
     from ActiveSegmentationLib.experiment.design import Design
     from ActiveSegmentationLib.experiment.initial_sets import read_initial_sets

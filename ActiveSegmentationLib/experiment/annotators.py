@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -11,7 +11,10 @@ from ActiveSegmentationLib.cohort import IGNORE_LABEL, AnnotationKind, SliceId, 
 from ActiveSegmentationLib.cohort.scribbles import scribble_from_mask
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.seeds import generator
-from ActiveSegmentationLib.study import SliceAnnotation
+from ActiveSegmentationLib.study import Imported, SliceAnnotation, counts_by_volume
+
+if TYPE_CHECKING:
+    from ActiveSegmentationLib.loop import StudyLoop
 
 
 class Annotator(Protocol):
@@ -80,3 +83,30 @@ class OracleAnnotator:
 
     def _truth(self, volume_id: str, kind: AnnotationKind) -> np.ndarray | None:
         return self._stack.truth(volume_id, kind)
+
+
+def answer_requests(loop: StudyLoop) -> dict[str, Imported]:
+    """Commit the cohort's reference labels as answers to the open requests of a study.
+
+    Nothing changes if the oracle has answered the last round already, so that the command can be repeated.
+
+    Returns:
+        For each volume the numbers of new slices and of slices that were answered before.
+
+    Raises:
+        BadInput: If there is no open request, or a volume has no reference labels.
+    """
+    rounds = loop.study.requests.rounds()
+    wanted = loop.study.open_requests(max(rounds)) if rounds else []
+    if rounds and not wanted:
+        asked = {request.slice for request in loop.study.requests.read(max(rounds)).requests}
+        answered = [slice_id.volume for slice_id in loop.study.annotations(OracleAnnotator.NAME) if slice_id in asked]
+        if answered:
+            return {volume: Imported(0, answered.count(volume)) for volume in dict.fromkeys(answered)}
+    if not wanted:
+        advice = "Run the command suggest first."
+        raise BadInput("There is no open request to answer.", where=loop.study.folder, advice=advice)
+    oracle = OracleAnnotator(loop.stack, loop.study.annotation, seed=loop.settings.seed)
+    slices = [request.slice for request in wanted]
+    loop.study.commit(oracle.annotate(slices, max(rounds)))
+    return counts_by_volume(slices)

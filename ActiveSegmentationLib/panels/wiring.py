@@ -83,25 +83,7 @@ class Wiring:
         self.session.annotator = settings.value("Annotator", "annotator")
         self._listen()
         self._timer = self._makeTimer()
-        arguments = (ui, self.session, self.work, self.messages, parameters)
-        self.study = StudyPanel(*arguments)
-        self.images = ImagesPanel(*arguments)
-        self.suggest = SuggestPanel(*arguments)
-        self.annotate = AnnotatePanel(*arguments)
-        self.train = TrainPanel(*arguments)
-        self.review = ReviewPanel(*arguments)
-        self.map = MapPanel(*arguments)
-        self.offers = OffersPanel(*arguments)
-        self.panels: tuple[Panel, ...] = (
-            self.study,
-            self.images,
-            self.suggest,
-            self.annotate,
-            self.train,
-            self.review,
-            self.map,
-            self.offers,
-        )
+        self.panels = self._makePanels(parameters)
         self.plots = PlotView()
         self._joinPanels()
         self.folding = Folding(ui, self.session)
@@ -111,6 +93,27 @@ class Wiring:
         self._connectWidgets()
         self.shortcuts = self._makeShortcuts()
         self.scheduleUpdate()
+
+    def _makePanels(self, parameters: Callable[[], Any]) -> tuple[Panel, ...]:
+        arguments = (self.ui, self.session, self.work, self.messages, parameters)
+        self.study = StudyPanel(*arguments)
+        self.images = ImagesPanel(*arguments)
+        self.suggest = SuggestPanel(*arguments)
+        self.annotate = AnnotatePanel(*arguments)
+        self.train = TrainPanel(*arguments)
+        self.review = ReviewPanel(*arguments)
+        self.map = MapPanel(*arguments)
+        self.offers = OffersPanel(*arguments)
+        return (
+            self.study,
+            self.images,
+            self.suggest,
+            self.annotate,
+            self.train,
+            self.review,
+            self.map,
+            self.offers,
+        )
 
     def _makeTimer(self) -> Any:
         timer = qt.QTimer()

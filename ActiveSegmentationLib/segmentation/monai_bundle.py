@@ -96,8 +96,43 @@ def _metadata(
 ) -> dict[str, Any]:
     import monai
 
-    shape = list(network.window)
     names = ", ".join(name for _, name in about.labels)
+    places = "volumes" if len(network.window) == 3 else "slices of volumes"
+    return {
+        "schema": SCHEMA,
+        "version": "0.1.0",
+        "changelog": {"0.1.0": "exported"},
+        "monai_version": monai.__version__,
+        "pytorch_version": torch.__version__.split("+")[0],
+        "numpy_version": np.__version__,
+        "required_packages_version": {"nibabel": "5.2.0", "scipy": "1.11.0", "fire": "0.6.0"},
+        "supported_apps": {},
+        "name": f"Segmentation of {names}",
+        "task": f"Segmentation of {names} in {places}",
+        "description": "A network trained by slice-based active learning; it segments whole volumes.",
+        "authors": "exported by ActiveSegmentation",
+        "copyright": "that of the training images and annotations; see LICENSE",
+        "data_source": "not recorded",
+        "data_type": "NIfTI",
+        "image_classes": "see channel_def of the input",
+        "label_classes": names,
+        "pred_classes": f"{model.classes} probabilities: background, {names}",
+        "intended_use": "Research only; not for clinical use.",
+        "references": ["https://github.com/ActiveSegmentation/SlicerActiveSegmentation"],
+        "network_data_format": _data_format(network, about, model.classes),
+        "activesegmentation": {
+            **described,
+            "version": __version__,
+            "python": platform.python_version(),
+            "exported": datetime.now(UTC).isoformat(timespec="seconds"),
+            "key": hash_bytes(model.key)[:16],
+        },
+    }
+
+
+def _data_format(network: ExportedNetwork, about: ExportContext, classes: int) -> dict[str, Any]:
+    """What goes into the network and what comes out, in the words of MONAI's schema."""
+    shape = list(network.window)
     image = {
         "type": "image",
         "format": "magnitude",
@@ -112,43 +147,14 @@ def _metadata(
     pred = {
         "type": "image",
         "format": "segmentation",
-        "num_channels": model.classes,
+        "num_channels": classes,
         "spatial_shape": shape,
         "dtype": "float32",
         "value_range": [0, 1],
         "is_patch_data": True,
         "channel_def": about.names(),
     }
-    return {
-        "schema": SCHEMA,
-        "version": "0.1.0",
-        "changelog": {"0.1.0": "exported"},
-        "monai_version": monai.__version__,
-        "pytorch_version": torch.__version__.split("+")[0],
-        "numpy_version": np.__version__,
-        "required_packages_version": {"nibabel": "5.2.0", "scipy": "1.11.0", "fire": "0.6.0"},
-        "supported_apps": {},
-        "name": f"Segmentation of {names}",
-        "task": f"Segmentation of {names} in {'volumes' if len(shape) == 3 else 'slices of volumes'}",
-        "description": "A network trained by slice-based active learning; it segments whole volumes.",
-        "authors": "exported by ActiveSegmentation",
-        "copyright": "that of the training images and annotations; see LICENSE",
-        "data_source": "not recorded",
-        "data_type": "NIfTI",
-        "image_classes": "see channel_def of the input",
-        "label_classes": names,
-        "pred_classes": f"{model.classes} probabilities: background, {names}",
-        "intended_use": "Research only; not for clinical use.",
-        "references": ["https://github.com/ActiveSegmentation/SlicerActiveSegmentation"],
-        "network_data_format": {"inputs": {"image": image}, "outputs": {"pred": pred}},
-        "activesegmentation": {
-            **described,
-            "version": __version__,
-            "python": platform.python_version(),
-            "exported": datetime.now(UTC).isoformat(timespec="seconds"),
-            "key": hash_bytes(model.key)[:16],
-        },
-    }
+    return {"inputs": {"image": image}, "outputs": {"pred": pred}}
 
 
 def _value_range(about: ExportContext) -> list[float]:

@@ -14,14 +14,21 @@ if TYPE_CHECKING:
     from ActiveSegmentationLib.study.annotations import SliceAnnotation, hash_labels
     from ActiveSegmentationLib.study.audit import Audit
     from ActiveSegmentationLib.study.drafts import Draft
-    from ActiveSegmentationLib.study.exchange import Imported, export_annotations, import_annotations
+    from ActiveSegmentationLib.study.exchange import (
+        Imported,
+        commit_arrays,
+        counts_by_volume,
+        export_annotations,
+        import_annotations,
+    )
     from ActiveSegmentationLib.study.label_names import check_reference, label_set_for
     from ActiveSegmentationLib.study.labels import Label, LabelSet
     from ActiveSegmentationLib.study.names import DEFAULT_ANNOTATOR
+    from ActiveSegmentationLib.study.relocation import relocate
     from ActiveSegmentationLib.study.repair import Repair
     from ActiveSegmentationLib.study.requests import Request, RequestList
     from ActiveSegmentationLib.study.slice_records import SliceFile, SliceRecord, SliceStatus, Version
-    from ActiveSegmentationLib.study.study import Study, relocate
+    from ActiveSegmentationLib.study.study import Study
     from ActiveSegmentationLib.study.study_file import MIGRATIONS, SCHEMA, StudySettings
 else:
     __getattr__, __dir__, __all__ = lazy_names(__name__)

@@ -71,6 +71,34 @@ class _Import:
         return self.known[slice_id].round if slice_id in self.known else None
 
 
+def counts_by_volume(committed: Sequence[SliceId]) -> dict[str, Imported]:
+    """How many new slices were committed in each volume."""
+    volumes = [slice_id.volume for slice_id in committed]
+    return {volume: Imported(volumes.count(volume), 0) for volume in dict.fromkeys(volumes)}
+
+
+def commit_arrays(study: Study, labels: Mapping[SliceId, np.ndarray], annotator: str) -> dict[str, Imported]:
+    """Commit slices that are arrays in memory, each for the round that requested it.
+
+    Args:
+        study: The study.
+        labels: (rows, columns) label values of each slice, 255 = unlabelled.
+        annotator: Name of the annotator.
+
+    Raises:
+        BadInput: If an array cannot be stored as it is, see ``Study.commit``.
+    """
+    rounds = study.requests.rounds()
+    asked = {request.slice: number for number in rounds for request in study.requests.read(number).requests}
+    study.commit(
+        [
+            SliceAnnotation(slice_id, plane, study.annotation, annotator, asked.get(slice_id), 0.0, "")
+            for slice_id, plane in labels.items()
+        ]
+    )
+    return counts_by_volume(list(labels))
+
+
 def import_annotations(
     study: Study,
     source: Path,

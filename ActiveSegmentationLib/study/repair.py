@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ActiveSegmentationLib.cohort import Volume
 from ActiveSegmentationLib.common.durability import abandoned, make_folder, sweep, sync_folder
@@ -60,6 +60,14 @@ class Repair:
         return {"problems": list(self.problems), "action": self.action, "prefers": self.prefers or None}
 
 
+class OtherRecords(NamedTuple):
+    """Files of a study that are neither annotations nor audit: uncommitted strokes, rounds and marked extents."""
+
+    drafts: DraftStore
+    requests: RequestStore
+    extents: ExtentStore
+
+
 class Repairs:
     """The repairs of a study.
 
@@ -70,9 +78,7 @@ class Repairs:
         ledger: Makes the changes.
         store: The annotations.
         audit: Says what is damaged.
-        drafts: Uncommitted strokes.
-        requests: The rounds.
-        extents: The marked extents.
+        others: The other files that can be repaired.
     """
 
     def __init__(
@@ -83,18 +89,14 @@ class Repairs:
         ledger: Ledger,
         store: AnnotationStore,
         audit: Audit,
-        drafts: DraftStore,
-        requests: RequestStore,
-        extents: ExtentStore,
+        others: OtherRecords,
     ) -> None:
         self._folder = folder
         self._volumes = volumes
         self._ledger = ledger
         self._store = store
         self._audit = audit
-        self._drafts = drafts
-        self._requests = requests
-        self._extents = extents
+        self._drafts, self._requests, self._extents = others
         self._annotations = AnnotationRepair(folder, labels, ledger, self._keep)
         self._kept_in = ""
 

@@ -18,6 +18,7 @@ from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained, tree_size
 from ActiveSegmentationLib.study.annotation_store import AnnotationStore
 from ActiveSegmentationLib.study.annotations import SliceAnnotation
+from ActiveSegmentationLib.study.answers import closed_slices, flagged_slices, skipped_slices
 from ActiveSegmentationLib.study.audit import Audit
 from ActiveSegmentationLib.study.cache import remove_cache
 from ActiveSegmentationLib.study.creation import check_empty, check_label_names, is_made, write_new
@@ -28,9 +29,9 @@ from ActiveSegmentationLib.study.labels import LabelSet
 from ActiveSegmentationLib.study.ledger import Change, Ledger
 from ActiveSegmentationLib.study.locks import StudyLock
 from ActiveSegmentationLib.study.names import STUDY_STEM, annotator_stem, check_volume_ids
-from ActiveSegmentationLib.study.repair import Repairs
+from ActiveSegmentationLib.study.repair import OtherRecords, Repairs
 from ActiveSegmentationLib.study.requests import Request, RequestStore
-from ActiveSegmentationLib.study.slice_records import SliceFile, SliceRecord, SliceStatus
+from ActiveSegmentationLib.study.slice_records import SliceFile
 from ActiveSegmentationLib.study.status import study_status
 from ActiveSegmentationLib.study.study_file import (
     STUDY_FILE,
@@ -39,7 +40,6 @@ from ActiveSegmentationLib.study.study_file import (
     read_cohort,
     read_study,
     relative_root,
-    relocated,
 )
 from ActiveSegmentationLib.study.times import now
 from ActiveSegmentationLib.study.volumes import require_included, require_volume
@@ -87,8 +87,8 @@ class Study:
         self.drafts = DraftStore(folder / "drafts", volumes)
         self.extents = ExtentStore(folder, volumes, self._ledger, self.excluded)
         self.audit = Audit(folder / "audit", self._ledger, self._store, self.images)
-        others = self.drafts, self.requests, self.extents
-        self.repairs = Repairs(folder, volumes, record.labels, self._ledger, self._store, self.audit, *others)
+        others = OtherRecords(self.drafts, self.requests, self.extents)
+        self.repairs = Repairs(folder, volumes, record.labels, self._ledger, self._store, self.audit, others)
 
     @classmethod
     def create(
@@ -318,26 +318,11 @@ class Study:
 
     def skipped(self) -> dict[SliceId, str]:
         """The reason for each slice that is skipped and not committed, without excluded volumes."""
-        committed: set[SliceId] = set()
-        reasons: dict[SliceId, str] = {}
-        for slice_id, record, _ in self._records():
-            if record.committed:
-                committed.add(slice_id)
-            elif record.status == SliceStatus.SKIPPED:
-                reasons[slice_id] = record.skip_reason
-        return {slice_id: reason for slice_id, reason in sorted(reasons.items()) if slice_id not in committed}
+        return skipped_slices(self.slice_files())
 
     def flagged(self) -> dict[SliceId, str]:
         """The note on each flagged slice, without excluded volumes."""
-        notes = {slice_id: record.flag_note for slice_id, record, _ in self._records() if record.flagged_at}
-        return dict(sorted(notes.items()))
-
-    def _records(self) -> Iterator[tuple[SliceId, SliceRecord, str]]:
-        excluded = self.excluded()
-        for file in self._store.slice_files():
-            if file.volume not in excluded:
-                for index, record in file.slices.items():
-                    yield SliceId(file.volume, index), record, file.annotator
+        return flagged_slices(self.slice_files())
 
     def open_requests(self, number: int, annotator: str | None = None) -> list[Request]:
         """The open requests of a round, in their order.
@@ -349,15 +334,9 @@ class Study:
             number: Number of the round.
             annotator: Count only answers of this annotator. Default: of all annotators.
         """
-        stem = None if annotator is None else annotator_stem(annotator)
-        answered = set(self.excluded())
-        closed = {
-            slice_id
-            for slice_id, record, name in self._records()
-            if (stem is None or annotator_stem(name) == stem) and record.answers(number)
-        }
+        closed, excluded = closed_slices(self.slice_files(), number, annotator), self.excluded()
         requests = self.requests.read(number).requests
-        return [r for r in requests if r.slice not in closed and r.slice.volume not in answered]
+        return [r for r in requests if r.slice not in closed and r.slice.volume not in excluded]
 
     def excluded(self) -> dict[str, str]:
         """The reason for each excluded volume, as it is on disk now."""
@@ -409,23 +388,6 @@ class Study:
         """Slice records, one file per annotator and volume, without excluded volumes. Default: of all volumes."""
         excluded = self.excluded()
         return (file for file in self._store.slice_files(volume) if file.volume not in excluded)
-
-
-def relocate(folder: Path, cohort_root: Path) -> Study:
-    """Set the new location of a study's images, and open the study.
-
-    Args:
-        folder: Folder of the study.
-        cohort_root: The new root folder of the cohort.
-
-    Raises:
-        BadInput: If there is no study, or images of the cohort are missing there.
-    """
-    folder = Path(os.path.abspath(folder))
-    with Ledger(folder, read_study(folder).id).writing(STUDY_STEM) as writer:
-        moved = relocated(folder, read_study(folder), Path(cohort_root))
-        writer.apply(Change(folder / STUDY_FILE, moved.to_bytes(), [{"event": "relocate"}]))
-    return Study.open(folder)
 
 
 def _age(annotation: SliceAnnotation) -> tuple[str, str]:

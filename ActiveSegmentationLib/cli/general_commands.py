@@ -14,7 +14,7 @@ from ActiveSegmentationLib.cli.command import Options, command, say
 from ActiveSegmentationLib.cli.installation import report_of, report_text
 from ActiveSegmentationLib.cli.next_steps import command_line
 from ActiveSegmentationLib.common.errors import BadInput, JobFailed
-from ActiveSegmentationLib.common.text import counted
+from ActiveSegmentationLib.common.text import counted, on_one_line
 
 if TYPE_CHECKING:
     from ActiveSegmentationLib.acquisition import Situation
@@ -96,24 +96,25 @@ def _print_volumes(cohort: Cohort, split: Path | None) -> None:
     single, many = repeated(cohort.problems)
     by_volume: dict[str, list[str]] = {}
     for problem in single:
-        text = f"{problem.severity}: {problem.message} {problem.advice}".rstrip()
+        text = on_one_line(f"{problem.severity}: {problem.message} {problem.advice}".rstrip())
         by_volume.setdefault(problem.where, []).append(text)
     for volume in cohort.volumes:
         size = " x ".join(str(n) for n in volume.geometry.size)
         spacing = " x ".join(f"{mm:g}" for mm in volume.geometry.spacing)
         labels = ", ".join(kind for kind, known in (("mask", volume.mask), ("scribble", volume.scribble)) if known)
         role = "" if volume.role == Role.POOL else f"  ({volume.role})"
+        patient = on_one_line(volume.patient)
         say(
-            f"{volume.patient:15} {volume.id:25} {size:>15} voxels {spacing:>20} mm  {plane_name(volume):8}  "
+            f"{patient:15} {volume.id:25} {size:>15} voxels {spacing:>20} mm  {plane_name(volume):8}  "
             f"{volume.slice_count:4} slices  {labels or 'no labels'}{role}"
         )
         for text in by_volume.pop(volume.id, []):
             say(f"{'':15} {text}")
     for where, texts in by_volume.items():
         for text in texts:
-            say(f"{where}: {text}")
+            say(f"{on_one_line(where)}: {text}")
     for group in many:
-        say(group.text())
+        say(on_one_line(group.text()))
     if cohort.volumes:
         say(split_text(cohort, split))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import errno
+import os
 import struct
 import tokenize
 import zipfile
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.common.files import explained
+from ActiveSegmentationLib.common.files import explained, require_regular
 
 _RAISED_BY_PARSERS = (
     ArithmeticError,
@@ -51,6 +52,8 @@ def parsing(where: str | Path, message: str, advice: str, *, reason: bool = True
         BadInput: If the content cannot be used, or the file cannot be read.
         JobFailed: If the disk fails.
     """
+    if os.path.exists(where):
+        require_regular(Path(where))
     try:
         with explained(Path(where)):
             try:

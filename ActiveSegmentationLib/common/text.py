@@ -44,6 +44,11 @@ def printable(text: str) -> str:
     )
 
 
+def on_one_line(text: str) -> str:
+    """The text with every control character as a code, line ends and tabs too: a name cannot pretend to be a line."""
+    return printable(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
 def printable_json(text: str) -> str:
     """JSON text with the control characters in its strings escaped; the values stay the same."""
     return "".join(

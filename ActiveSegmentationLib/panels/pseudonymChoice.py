@@ -9,6 +9,7 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from ActiveSegmentationLib.cohort import Cohort, pseudonymised
+from ActiveSegmentationLib.common.errors import BadInput
 
 
 class PseudonymChoice:
@@ -35,9 +36,11 @@ class PseudonymChoice:
         """The cohort as the study in this folder shall name it.
 
         Raises:
-            BadInput: If the key file is in the study or next to the images, damaged, or cannot be written.
+            BadInput: If no key file is chosen, or it is in the study or the cohort, damaged, or cannot be written.
         """
         ui = self._ui
+        if self.missing:
+            raise BadInput(_("There is no key file for the pseudonyms."), where=_("Key file"), advice=self.missing)
         if not ui.pseudonymsCheckBox.checked:
             return cohort
         return pseudonymised(cohort, Path(ui.keyPathLineEdit.currentPath), folder)

@@ -22,7 +22,7 @@ import numpy as np
 
 from ActiveSegmentationLib.cohort import AnnotationKind, SliceId, Volume, slices_first
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.common.files import atomic_path, explained, hash_file
+from ActiveSegmentationLib.common.files import atomic_path, explained, hash_file, require_regular
 from ActiveSegmentationLib.common.parsing import parsing
 from ActiveSegmentationLib.study.annotations import SliceAnnotation, hash_labels
 from ActiveSegmentationLib.study.labels import LabelSet
@@ -131,6 +131,8 @@ class AnnotationFiles:
         Raises:
             BadInput: If it is damaged or belongs to another volume, grid or annotator.
         """
+        if self.slices.exists():
+            require_regular(self.slices)
         with explained(self.slices):
             try:
                 content = self.slices.read_bytes()

@@ -11,7 +11,7 @@ from typing import Any
 
 from ActiveSegmentationLib.common.durability import keep_private, make_folder, sync_folder
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.common.files import explained, hash_json, write_bytes
+from ActiveSegmentationLib.common.files import explained, hash_json, require_regular, write_bytes
 from ActiveSegmentationLib.study.names import RESTORE
 from ActiveSegmentationLib.study.times import now
 
@@ -54,6 +54,8 @@ class HashChain:
         with explained(self.path):
             make_folder(self.path.parent)
             is_new = not self.path.exists()
+            if not is_new:
+                require_regular(self.path)
             with open(self.path, "ab") as file:
                 file.write(b"".join(line + b"\n" for line in lines))
                 file.flush()

@@ -23,7 +23,7 @@ from ActiveSegmentationLib.cohort.segments import (
     segments_in,
 )
 from ActiveSegmentationLib.common.errors import BadInput, JobFailed
-from ActiveSegmentationLib.common.files import atomic_path
+from ActiveSegmentationLib.common.files import atomic_path, require_regular
 from ActiveSegmentationLib.common.itk import simpleitk
 from ActiveSegmentationLib.study.labels import Label, LabelSet
 from ActiveSegmentationLib.study.names import RESTORE
@@ -125,6 +125,7 @@ def read_segments(path: Path, geometry: Geometry) -> np.ndarray:
 def _read(path: Path) -> Any:
     sitk = simpleitk()
 
+    require_regular(path)
     try:
         return sitk.ReadImage(str(path))
     except RuntimeError as error:

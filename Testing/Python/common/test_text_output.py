@@ -11,12 +11,16 @@ import pytest
 
 import ActiveSegmentationLib
 from ActiveSegmentationLib.common.progress import TqdmProgress
-from ActiveSegmentationLib.common.text import from_spreadsheet, printable, printable_json, spreadsheet_safe
+from ActiveSegmentationLib.common.text import from_spreadsheet, on_one_line, printable, printable_json, spreadsheet_safe
 
 
 def test_control_characters_are_shown_and_not_sent():
     assert printable("a\x1b[2Jb\x9b1m\u202eevil\r\x07") == "a\\x1b[2Jb\\x9b1m\\u202eevil\\r\\x07"
     assert printable("first\n\tsecond Zoë 患者") == "first\n\tsecond Zoë 患者"
+
+
+def test_a_name_cannot_pretend_to_be_a_line():
+    assert on_one_line("p1\nno problems\t\x1b[1m") == "p1\\nno problems\\t\\x1b[1m"
 
 
 @pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@SUM(A1)", " =1", "\t=1"])

@@ -38,6 +38,9 @@ def test_a_study_with_pseudonyms_shows_no_name_of_a_file(module, cohort, tmp_pat
     module.settle()
     assert not ui.createStudyButton.enabled
     assert "key file" in ui.createStudyButton.toolTip
+    module.click("messageButton")  # it offers to create the study, too
+    assert module.session.study is None
+    assert "key file" in module.message
 
     ui.keyPathLineEdit.currentPath = str(tmp_path / "study" / "key.json")
     module.settle()

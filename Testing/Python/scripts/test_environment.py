@@ -333,6 +333,12 @@ def test_the_check_of_the_repository_passes_options_on(tmp_path):
     (tmp_path / "python3").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     (tmp_path / "python3").chmod(0o755)
     paths = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
-    command = [shell, str(ROOT / ".ci" / "run"), "--no-lint", "-k", "a b"]
-    done = subprocess.run(command, env={**os.environ, "PATH": paths}, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == [str(ROOT / "scripts" / "test.py"), "--no-lint", "-k", "a b"]
+
+    def calls(*options):
+        command = [shell, str(ROOT / ".ci" / "run"), *options]
+        done = subprocess.run(command, env={**os.environ, "PATH": paths}, capture_output=True, text=True, check=True)
+        return done.stdout.splitlines()
+
+    tests = str(ROOT / "scripts" / "test.py")
+    assert calls("--no-lint", "-k", "a b") == [tests, "--no-lint", "-k", "a b"]
+    assert calls() == [tests, str(ROOT / "scripts" / "check_packages.py")]

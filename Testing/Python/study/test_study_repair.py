@@ -230,3 +230,16 @@ def test_every_kind_of_tampering_can_be_repaired(study):
             continue
         repaired(study, "audit")
         files = sorted(path for path in study.folder.glob("annotations/**/*") if path.is_file())
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+@pytest.mark.parametrize("name", ["seg.nrrd", "slices.json"])
+@pytest.mark.timeout(60)
+def test_a_pipe_in_place_of_annotations_is_refused_and_not_waited_for(study, name):
+    path = anna(study, name)
+    path.unlink()
+    os.mkfifo(path)
+    again = Study.open(study.folder)
+    again.annotations()
+    assert any(path.name in str(problem) for problem in again.damaged())
+    assert any(path.name in problem for problem in again.audit.verify())

@@ -12,20 +12,17 @@ files and the sizes of the study and its cache are measured. Exit code 1 if any 
 from __future__ import annotations
 
 import argparse
-import gc
-import os
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
-import numpy as np  # noqa: E402 - found through the paths above
-import psutil  # noqa: E402
+import growth  # noqa: E402 - found through the paths above
+import numpy as np  # noqa: E402
 from document import write_part  # noqa: E402
 
 from ActiveSegmentationLib.api import annotate, create_study, export, predict, suggest, train  # noqa: E402
@@ -41,48 +38,20 @@ SETTINGS = {
     "training": {"steps": 5, "batch_size": 4},
 }
 STRATEGIES = ("random", "strided", "dropout-entropy", "coreset")
-WARM_UP = 0.25
-"""Share of the repetitions at the start that is not looked at: libraries fill their caches then."""
-
-LIMITS = {
-    "memory (MB)": 0.5,
-    "open files": 0.0,
-    "threads": 0.0,
-    "child processes": 0.0,
-    "temporary files": 0.0,
-    "cache (MB)": 0.05,
-    "processor seconds": 0.05,
-}
-"""How much each may grow in a repetition, as the median of the slopes between all pairs of repetitions after the
-warm-up (Theil and Sen). The study itself grows with each round, because models and requests of all rounds are kept."""
+LIMITS = {**growth.LIMITS, "temporary files": 0.0, "cache (MB)": 0.05, "processor seconds": 0.05}
+"""How much each may grow in a repetition. The study itself grows: it keeps models and requests of all rounds."""
 
 
-@dataclass(frozen=True)
-class Row:
-    """What was measured after one repetition, by name."""
-
-    values: dict[str, float]
-
-    @classmethod
-    def of(cls, study: Path, temporary: Path, seconds: float) -> Row:
-        gc.collect()
-        process = psutil.Process()
-        with process.oneshot():
-            anonymous = process.memory_full_info().uss if sys.platform != "darwin" else process.memory_info().rss
-            files = process.num_handles() if os.name == "nt" else process.num_fds()
-            cache = tree_size(study / "cache")
-            return cls(
-                {
-                    "memory (MB)": anonymous / 2**20,
-                    "open files": files,
-                    "threads": process.num_threads(),
-                    "child processes": len(process.children(recursive=True)),
-                    "temporary files": _leftovers(study, temporary),
-                    "cache (MB)": cache / 2**20,
-                    "study (MB)": (tree_size(study) - cache) / 2**20,
-                    "processor seconds": seconds,
-                }
-            )
+def measured(study: Path, temporary: Path, seconds: float) -> growth.Row:
+    """What there is after a repetition."""
+    cache = tree_size(study / "cache")
+    return {
+        **growth.of_process(),
+        "temporary files": _leftovers(study, temporary),
+        "cache (MB)": cache / 2**20,
+        "study (MB)": (tree_size(study) - cache) / 2**20,
+        "processor seconds": seconds,
+    }
 
 
 def _leftovers(study: Path, temporary: Path) -> int:
@@ -113,29 +82,7 @@ def repeat(study: Path, work: Path, number: int, steps: int) -> None:
         raise AssertionError(f"repetition {number}: {[*problems, *opened.damaged()]}")
 
 
-def slope(values: Sequence[float]) -> float:
-    """Median of the slopes between all pairs, per repetition."""
-    array = np.asarray(values, dtype=float)
-    first, second = np.triu_indices(len(array), k=1)
-    return float(np.median((array[second] - array[first]) / (second - first))) if len(array) > 1 else 0.0
-
-
-def table(rows: Sequence[Row]) -> tuple[str, list[str]]:
-    """The measurements as a table in Markdown, and what grows more than it may."""
-    start = int(len(rows) * WARM_UP)
-    lines = ["| | first | after the warm-up | last | largest | growth per repetition |", f"|---|{'---:|' * 5}"]
-    grows = []
-    for name in rows[0].values:
-        values = [row.values[name] for row in rows]
-        growth = slope(values[start:])
-        shown = " | ".join(f"{value:,.1f}" for value in (values[0], values[start], values[-1], max(values)))
-        lines.append(f"| {name} | {shown} | {growth:.3f} |")
-        if growth > LIMITS.get(name, float("inf")):
-            grows.append(name)
-    return "\n".join(lines), grows
-
-
-def soak(work: Path, minutes: float, steps: int, patients: int) -> list[Row]:
+def soak(work: Path, minutes: float, steps: int, patients: int) -> list[growth.Row]:
     """Repeat the loop until the time is over or every slice was requested."""
     temporary = work / "tmp"
     temporary.mkdir(parents=True)
@@ -143,13 +90,13 @@ def soak(work: Path, minutes: float, steps: int, patients: int) -> list[Row]:
     cohort = discover(write_phantom(work / "cohort", patients=patients, size=(64, 64), scribbles=False))
     folder = create_study(work / "study", cohort, settings=LoopSettings.from_json(SETTINGS)).folder
     repetitions = sum(volume.slice_count for volume in cohort.volumes) // 3
-    rows: list[Row] = []
+    rows: list[growth.Row] = []
     end = time.monotonic() + 60 * minutes
     while time.monotonic() < end and len(rows) < repetitions:
         start = time.process_time()
         repeat(folder, work, len(rows), steps)
-        rows.append(Row.of(folder, temporary, time.process_time() - start))
-        print(len(rows), {name: round(value, 2) for name, value in rows[-1].values.items()}, file=sys.stderr)
+        rows.append(measured(folder, temporary, time.process_time() - start))
+        print(len(rows), {name: round(value, 2) for name, value in rows[-1].items()}, file=sys.stderr)
     return rows
 
 
@@ -165,13 +112,12 @@ def main(words: Sequence[str] | None = None) -> int:
         rows = soak(Path(work), options.minutes, options.steps, options.patients)
         tempfile.tempdir = None
     minutes = (time.monotonic() - start) / 60
-    text, grows = table(rows)
+    text, grows = growth.table(rows, LIMITS)
     about = f"{len(rows)} repetitions in {minutes:.0f} minutes."
     print(f"{text}\n\n{about}")
     if options.write:
         write_part(PART, text, about)
-    for name in grows:
-        print(f"{name} grows by more than {LIMITS[name]} in each repetition", file=sys.stderr)
+    print(*grows, sep="\n", file=sys.stderr)
     return int(bool(grows))
 
 

@@ -45,6 +45,25 @@ workers = together(
 )
 
 
+track = option(
+    "--track",
+    type=click.Choice(("tensorboard", "mlflow")),
+    help="also show finished rounds in TensorBoard (files in --out) or MLflow (server in MLFLOW_TRACKING_URI)",
+)
+
+
+def track_of(options: Options) -> str:
+    """Where finished rounds are shown; "" for nowhere.
+
+    Raises:
+        BadInput: If a package is missing, before the cohort is read.
+    """
+    from ActiveSegmentationLib.experiment import require_tracker
+
+    require_tracker(options.track or "")
+    return options.track or ""
+
+
 def workers_of(options: Options) -> Workers:
     """Who computes.
 
@@ -107,6 +126,7 @@ def workers_of(options: Options) -> Workers:
 @shared.absent
 @shared.label_names
 @workers
+@track
 @shared.annotation_kind(default="mask")
 @shared.cohort_reading
 @shared.unit
@@ -160,7 +180,7 @@ def benchmark_options(options: Options, progress: TqdmProgress) -> BenchmarkOpti
             "--initial-sets lists the first slices, --initial-seed draws them.", where="seeds", advice=advice
         )
     check_request(strategies, initial, metrics, options.rounds)
-    settings = settings_options.settings_of(options)
+    settings, tracked = settings_options.settings_of(options), track_of(options)
     return BenchmarkOptions(
         seeds=tuple(_seed(word) for word in shared.words_of(options.seeds, "seeds")),
         cohort=scorable(shared.read_cohort(options, options.cohort, progress), options.split, progress),
@@ -185,6 +205,7 @@ def benchmark_options(options: Options, progress: TqdmProgress) -> BenchmarkOpti
         costs=costs_of(options),
         settings=settings,
         workers=workers_of(options),
+        track=tracked,
         device=options.device,
         command=" ".join([PROGRAM, *sys.argv[1:]]),
     )

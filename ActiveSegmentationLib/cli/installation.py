@@ -41,6 +41,8 @@ OPTIONAL = {
     "highdicom": "reading DICOM segmentations (SEG)",
     "distributed": "experiments on a cluster",
     "dask-jobqueue": "experiments on a job queue",
+    "tensorboard": "experiments shown in TensorBoard",
+    "mlflow-skinny": "experiments shown in MLflow",
 }
 
 NVIDIA_QUERY = ("--query-gpu=name,memory.total", "--format=csv,noheader,nounits")

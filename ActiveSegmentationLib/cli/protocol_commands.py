@@ -15,6 +15,8 @@ from ActiveSegmentationLib.cli.experiment_commands import (
     scorable,
     show_outcome,
     time_from,
+    track,
+    track_of,
     workers,
     workers_of,
 )
@@ -116,6 +118,7 @@ def show_protocol(options: Options) -> str:
 @time_from
 @shared.label_names
 @workers
+@track
 @shared.cohort_reading
 @shared.device
 def run_protocol(options: Options) -> str:
@@ -143,6 +146,7 @@ def experiment_options(options: Options, progress: TqdmProgress) -> ExperimentOp
     empty: Any = None
     # a wrong arm or a missing learner is reported before the cohort is read, which takes minutes on large ones
     require_learners(protocol, chosen_arms(ExperimentOptions(**about, cohort=empty, out=out)))
+    tracked = track_of(options)
     cohort = scorable(shared.read_cohort(options, options.cohort, progress), options.split, progress)
     return ExperimentOptions(
         **about,
@@ -152,6 +156,7 @@ def experiment_options(options: Options, progress: TqdmProgress) -> ExperimentOp
         initial_sets=options.initial_sets,
         costs=costs_of(options),
         workers=workers_of(options),
+        track=tracked,
         device=options.device,
         command=" ".join([PROGRAM, *sys.argv[1:]]),
     )

@@ -87,7 +87,8 @@ def _draw_curves(axes: Axes, curves: Sequence[Curve], strategies: Sequence[str],
         marker = MARKERS[place % len(MARKERS)]
         axes.plot(x, mean, style, color=color, marker=marker, markersize=5.5, linewidth=2, label=curve.strategy)
         if sd.any():
-            axes.fill_between(x, mean - sd, mean + sd, color=color, alpha=0.13, linewidth=0)
+            low = np.maximum(mean - sd, 0)  # no metric is negative
+            axes.fill_between(x, low, mean + sd, color=color, alpha=0.13, linewidth=0)
     tidy(axes)
     axes.set_xlabel("annotated slices", fontsize=11, color=INK)
     label = {"dice": "mean 3D Dice", "dice2d": "mean 2D Dice", "hd95": "HD95 (mm)"}.get(metric, metric)

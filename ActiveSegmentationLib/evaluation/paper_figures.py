@@ -34,6 +34,12 @@ if TYPE_CHECKING:
 
 PHI = "loses on average (Φ)"
 
+LIGHT = "#d0d0d0"
+"""Colour of frames."""
+
+BOXES: dict[str, Any] = {"patch_artist": True, "manage_ticks": False}
+"""Options of all box plots."""
+
 AGREE, DISAGREE = (0.10, 0.35, 0.95), (0.95, 0.15, 0.15)
 """Colours of pixels where prediction and reference agree and disagree (Vepa 2024, Figure 3)."""
 
@@ -58,15 +64,19 @@ def penalty_figure(matrix: PenaltyMatrix) -> Figure:
     axes.xaxis.tick_top()
     axes.set_xticks(range(count), [str(number) for number in range(1, count + 1)], fontsize=9)
     axes.set_yticks(range(count + 1), [*names, PHI], fontsize=9)
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
+    axes.set_xticks(np.arange(count + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(count + 2) - 0.5, minor=True)
+    axes.grid(which="minor", color=LIGHT, linewidth=0.8)
+    axes.tick_params(which="both", length=0)
+    axes.spines[:].set_color(LIGHT)
     return figure
 
 
 def box_figure(curves: Sequence[Curve]) -> Figure:
     """Mean 3D Dice of every seed at every budget, as boxes (Gaillochet 2023, Figure 7).
 
-    Boxes reach from the first to the third quartile, whiskers over all seeds within 1.5 times that range.
+    Boxes reach from the first to the third quartile, whiskers over all seeds within 1.5 times that range; a dot is a
+    seed.
 
     Args:
         curves: Learning curves of one cohort.
@@ -81,14 +91,14 @@ def box_figure(curves: Sequence[Curve]) -> Figure:
         seeds = mean_without_nan(curve.scores, axis=1)
         data = [column[~np.isnan(column)] for column in seeds.T]
         at = np.arange(len(budgets)) + (place - (len(curves) - 1) / 2) * width
-        drawn = axes.boxplot(data, positions=at, widths=0.85 * width, patch_artist=True, manage_ticks=False)
+        drawn = axes.boxplot(data, positions=at, widths=0.85 * width, showfliers=False, **BOXES)
         for box in drawn["boxes"]:
             box.set(facecolor=color, alpha=0.55, edgecolor=color, hatch="//" if place >= len(LINE_COLORS) else None)
         for part in ("medians", "whiskers", "caps"):
             for line in drawn[part]:
                 line.set(color=INK if part == "medians" else color)
-        for line in drawn["fliers"]:
-            line.set(markersize=3, markeredgecolor=color)
+        for place_of_budget, values in zip(at, data, strict=True):
+            axes.plot(np.full(len(values), place_of_budget), values, ".", color=INK, markersize=4, zorder=3)
     axes.set_xticks(range(len(budgets)), [str(budget) for budget in budgets])
     axes.set_xlabel("annotated slices", fontsize=11, color=INK)
     axes.set_ylabel("mean 3D Dice of a seed", fontsize=11, color=INK)
@@ -110,10 +120,9 @@ def difference_figure(first: Curve, second: Curve) -> Figure:
         [data[place] for place in places],
         positions=range(len(places)),
         widths=0.5,
-        patch_artist=True,
         showmeans=True,
-        manage_ticks=False,
-        meanprops={"marker": "*", "markerfacecolor": LINE_COLORS[3], "markeredgecolor": LINE_COLORS[3]},
+        meanprops={"marker": "*", "markersize": 9, "markerfacecolor": INK, "markeredgecolor": "white"},
+        **BOXES,
     )
     for box in drawn["boxes"]:
         box.set(facecolor=LINE_COLORS[0], alpha=0.4)
@@ -173,7 +182,7 @@ def uncertainty_figure(facts: Sequence[BatchFacts]) -> Figure:
         _line(axes, place, [number for number, _ in known], [value for _, value in known])
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("round", fontsize=11, color=INK)
-    axes.set_ylabel("uncertainty of the batch", fontsize=11, color=INK)
+    axes.set_ylabel("uncertainty, sum over the batch", fontsize=11, color=INK)
     axes.set_ylim(bottom=0)
     tidy(axes)
     _legend(figure, names)
@@ -214,7 +223,7 @@ def cluster_figure(maps: Sequence[ClusterMap]) -> Figure:
         axes.set_xticks([])
         axes.set_yticks([])
         axes.set_aspect("equal", "datalim")
-        axes.spines[:].set_color("#d0d0d0")
+        axes.spines[:].set_color(LIGHT)
     return figure
 
 
@@ -239,12 +248,14 @@ def agreement_figure(view: AgreementView) -> Figure:
     """Where predictions agree with the reference (blue) and where not (red), by strategy and budget (Vepa 2024, Figure
     3); background on which both agree is left clear.
     """
+    from matplotlib.patches import Patch
+
     strategies = list(dict.fromkeys(strategy for strategy, _ in view.predictions))
     budgets = sorted({budget for _, budget in view.predictions})
     window = foreground_window([view.truth, *view.predictions.values()])
     tall = float(np.clip(np.divide(*view.image[window].shape), 0.5, 1.6))
     side = 1.45
-    figure = new_figure(side * len(budgets) + 1.0, side * tall * len(strategies) + 0.6 + 0.18 * len(strategies))
+    figure = new_figure(side * len(budgets) + 1.0, side * tall * len(strategies) + 0.85 + 0.18 * len(strategies))
     figure.set_layout_engine("constrained")
     axes = figure.subplots(len(strategies), len(budgets), squeeze=False)
     for row, strategy in enumerate(strategies):
@@ -261,6 +272,9 @@ def agreement_figure(view: AgreementView) -> Figure:
                 at.set_title(f"{budget} slices", fontsize=9, color=INK)
         axes[row, 0].set_ylabel(_short(strategy), fontsize=8, color=INK)
     figure.suptitle(view.title, fontsize=10, color=INK, x=0.01, ha="left")
+    colors = {"as the reference": AGREE, "other than the reference": DISAGREE}
+    handles = [Patch(facecolor=color, alpha=0.65, label=text) for text, color in colors.items()]
+    figure.legend(handles=handles, loc="outside lower left", ncols=2, frameon=False, fontsize=9, handlelength=1.2)
     return figure
 
 

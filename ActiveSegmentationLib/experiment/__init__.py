@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ActiveSegmentationLib.experiment.reporting import Outcome, write_outcome
     from ActiveSegmentationLib.experiment.run import Run
     from ActiveSegmentationLib.experiment.service import BenchmarkOptions, check_request, run_benchmark, run_demo
+    from ActiveSegmentationLib.experiment.tracking import require_tracker
     from ActiveSegmentationLib.experiment.workers import Workers
 else:
     __getattr__, __dir__, __all__ = lazy_names(__name__)

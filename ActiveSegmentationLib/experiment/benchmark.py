@@ -44,7 +44,16 @@ AnnotatorFactory = Callable[[SliceStack, AnnotationKind], Annotator]
 """Makes the annotator of an experiment."""
 
 
-OUTPUTS = ("results.csv", "requests.csv", "timings.csv", "learning_curve.png", "figures", "report.html", "runs")
+OUTPUTS = (
+    "results.csv",
+    "requests.csv",
+    "timings.csv",
+    "learning_curve.png",
+    "figures",
+    "report.html",
+    "runs",
+    "tensorboard",
+)
 """Files and folders that a benchmark writes, in addition to ``benchmark.json`` and its cache."""
 
 

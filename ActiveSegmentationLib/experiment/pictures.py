@@ -124,11 +124,11 @@ def _of_comparisons(found: Findings) -> Iterator[Drawn]:
     for cohort in cohorts_of(found.results) if several else []:
         curves = learning_curves(found.results, cohort=cohort)
         if curves:
-            caption = f"{cohort}: mean 3D Dice of every seed at every budget; boxes are quartiles."
+            caption = f"{cohort}: mean 3D Dice of every seed (dots) at every budget; boxes are quartiles."
             yield Drawn(f"boxes-{_file(cohort)}", box_figure(curves), caption, caption)
         pairs = comparisons([row for row in found.results if row.cohort == cohort])
         if pairs:
-            caption = f"{cohort}: the two best strategies compared seed by seed; the star is the mean."
+            caption = f"{cohort}: the two best strategies compared seed by seed: median, quartiles, mean (star)."
             yield Drawn(f"difference-{_file(cohort)}", difference_figure(*pairs[0].curves), caption, caption)
 
 
@@ -152,7 +152,16 @@ def cluster_maps(benchmark: Benchmark) -> tuple[ClusterMap, ...]:
     settings = benchmark.settings_of_seed(seed)
     embeddings = Embeddings(benchmark.stack, rows, settings, benchmark.out / "cache", benchmark.compute())
     embedders = embeddings.embedders(None, benchmark.learned_kinds())
-    return tuple(cluster_map(kind, np.asarray(embedders[kind](chosen))) for kind in benchmark.learned_kinds())
+    return tuple(
+        cluster_map(_in_words(kind), np.asarray(embedders[kind](chosen))) for kind in benchmark.learned_kinds()
+    )
+
+
+def _in_words(kind: str) -> str:
+    """A kind of embedding as text."""
+    network, _, preset = kind.partition(":")
+    name = {"learned": "learned metric", "infovae": "autoencoder"}[network]
+    return f"{name} {preset}" if preset else name
 
 
 def cluster_map(name: str, vectors: np.ndarray) -> ClusterMap:

@@ -39,6 +39,8 @@ class ExperimentOptions:
         initial_sets: Table with the first round's slices of each seed, instead of what the protocol says.
         costs: Seconds for annotating a slice.
         workers: Who computes, and how many runs at a time.
+        track: Where finished rounds are shown too: "tensorboard" (files in the folders of the results) or "mlflow" (the
+            server or database of MLFLOW_TRACKING_URI). Default: nowhere.
         device: "auto" or a PyTorch device.
         command: The command as it was typed, for the report.
     """
@@ -53,6 +55,7 @@ class ExperimentOptions:
     initial_sets: Path | None = None
     costs: CostModel = field(default_factory=CostModel)
     workers: Workers = field(default_factory=Workers)
+    track: str = ""
     device: str = "auto"
     command: str = ""
 

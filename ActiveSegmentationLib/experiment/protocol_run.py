@@ -74,7 +74,7 @@ def run_experiment(
     found = Findings()
     for together in [[part] for part in parts] if options.workers.alone else [parts]:
         benchmarks = [_benchmark(part, parts, annotator_of, progress) for part in together]
-        execute_benchmarks(benchmarks, options.workers, progress)
+        execute_benchmarks(benchmarks, options.workers, progress, track=options.track)
         for part, benchmark in zip(together, benchmarks, strict=True):
             own = with_pictures(findings_of(benchmark), benchmark)
             write_outcome(benchmark, command=options.command, costs=options.costs, found=own)

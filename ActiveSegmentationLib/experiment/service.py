@@ -69,6 +69,8 @@ class BenchmarkOptions:
         costs: Seconds for annotating a slice, for the time axis.
         settings: Settings of the loop.
         workers: Who computes, and how many runs at a time.
+        track: Where finished rounds are shown too: "tensorboard" (files in the folders of the results) or "mlflow" (the
+            server or database of MLFLOW_TRACKING_URI). Default: nowhere.
         device: "auto" or a PyTorch device.
         command: The command as it was typed, for the report.
         stacks: Folder of prepared slices, which several benchmarks may share. Default: in ``out``.
@@ -97,6 +99,7 @@ class BenchmarkOptions:
     costs: CostModel = field(default_factory=CostModel)
     settings: LoopSettings = field(default_factory=LoopSettings)
     workers: Workers = field(default_factory=Workers)
+    track: str = ""
     device: str = "auto"
     command: str = ""
     stacks: Path | None = None
@@ -142,7 +145,7 @@ def run_benchmark(
         >>> print(outcome.table)
     """
     benchmark = make_benchmark(options, progress, annotator=annotator)
-    execute_benchmarks([benchmark], options.workers, progress)
+    execute_benchmarks([benchmark], options.workers, progress, track=options.track)
     return write_outcome(benchmark, command=options.command, costs=options.costs)
 
 

@@ -8,11 +8,16 @@ from contextlib import ExitStack
 from ActiveSegmentationLib.common.progress import Progress, or_silent
 from ActiveSegmentationLib.common.text import counted
 from ActiveSegmentationLib.experiment.benchmark import Benchmark
+from ActiveSegmentationLib.experiment.tracking import tracked
 from ActiveSegmentationLib.experiment.workers import Workers, opened
 
 
 def execute_benchmarks(
-    benchmarks: Sequence[Benchmark], workers: Workers | None = None, progress: Progress | None = None
+    benchmarks: Sequence[Benchmark],
+    workers: Workers | None = None,
+    progress: Progress | None = None,
+    *,
+    track: str = "",
 ) -> None:
     """Compute the remaining rounds of benchmarks, and write their tables; the runs of all are one set of jobs.
 
@@ -20,15 +25,19 @@ def execute_benchmarks(
         benchmarks: The benchmarks, each in a folder of its own.
         workers: Who computes. Default: this process.
         progress: Progress reporter. Default: reports nothing.
+        track: Where finished rounds are shown, see ``tracking.TRACKERS``. Default: nowhere.
 
     Raises:
-        BadInput: If a folder holds an experiment of another design, or another process works in it.
+        BadInput: If a folder holds an experiment of another design, another process works in it, or the package for
+            ``track`` is missing.
+        JobFailed: If a job fails, or the values of ``track`` are not taken.
     """
     workers, progress = workers or Workers(), or_silent(progress)
     with ExitStack() as closing:
         for benchmark in benchmarks:
             closing.enter_context(benchmark.in_use())
             benchmark.report_duration(workers, progress)
+        closing.enter_context(tracked(benchmarks, track, progress))
         execute = closing.enter_context(opened(workers, progress))
         execute([job for each in benchmarks for job in each.networks()], "Learned networks", progress)
         execute([job for each in benchmarks for job in each.embedding_parts()], "Embeddings", progress)

@@ -5,9 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
 from dataclasses import replace
@@ -16,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 from cluster_jobs import Never, Refusing, Slow
+from dask_here import DaskHere
 from smallest_protocol import SMALLEST
 from threads import one_thread
 from waiting import is_alive, wait_until
@@ -54,48 +52,9 @@ seeds = [0]
 )
 
 
-class Playground:
-    """Processes of Dask, which end with the test."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder, self.processes = folder, {}
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.address = f"tcp://127.0.0.1:{self.port}"
-
-    def start(self, name: str, *words: str) -> None:
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, PATHS)), "OMP_NUM_THREADS": "1"}
-        with open(self._folder / f"{name}.log", "ab") as log:
-            self.processes[name] = subprocess.Popen(
-                [sys.executable, "-m", *words], env=environment, stdout=log, stderr=log, cwd=self._folder
-            )
-
-    def scheduler(self) -> None:
-        self.start("scheduler", "distributed.cli.dask_scheduler", "--port", str(self.port), "--no-dashboard")
-        wait_until(self._answers, 300)
-
-    def _answers(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-    def worker(self, name: str, *more: str) -> None:
-        words = [self.address, "--nthreads", "1", "--no-nanny", "--no-dashboard", "--death-timeout", "60", *more]
-        self.start(name, "distributed.cli.dask_worker", *words)
-
-    def kill(self, *names: str) -> None:
-        for name in names:
-            process = self.processes.pop(name)
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-
-    def close(self) -> None:
-        self.kill(*list(self.processes))
-
-
 @pytest.fixture
 def dask(tmp_path):
-    playground = Playground(tmp_path)
+    playground = DaskHere(tmp_path, PATHS)
     playground.scheduler()
     yield playground
     playground.close()
@@ -104,7 +63,7 @@ def dask(tmp_path):
 @pytest.fixture(scope="module")
 def workers(tmp_path_factory):
     """Address of a scheduler with two workers."""
-    playground = Playground(tmp_path_factory.mktemp("workers"))
+    playground = DaskHere(tmp_path_factory.mktemp("workers"), PATHS)
     playground.scheduler()
     playground.worker("first")
     playground.worker("second")

@@ -6,6 +6,7 @@ it, and an experiment that is continued shows only what is not there yet.
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import threading
@@ -57,7 +58,7 @@ class Tracker(Protocol):
         """Names and steps of the values that it has of a run; called before the first ``add`` of the run."""
 
     def add(self, benchmark: Benchmark, run: Run, points: Points) -> None:
-        """Show more values of a run."""
+        """Show more values of a run, which may be none."""
 
 
 def points_of(run: Run) -> Points:
@@ -120,7 +121,6 @@ class MLflow:
     """Runs of the MLflow server or database that the variable MLFLOW_TRACKING_URI names."""
 
     def __init__(self) -> None:
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # it would tell its makers that it is used
         from mlflow import MlflowClient
 
         with _answering():
@@ -150,7 +150,7 @@ class MLflow:
         with _answering():
             for start in range(0, len(metrics), 1000):  # more are refused
                 self._client.log_batch(mine, metrics[start : start + 1000])
-            if run.finished_rounds() == run.rounds:
+            if run.finished_rounds() == run.rounds and self._client.get_run(mine).info.status == "RUNNING":
                 self._client.set_terminated(mine)
 
     def _create(self, benchmark: Benchmark, run: Run, tag: str) -> Any:
@@ -158,11 +158,7 @@ class MLflow:
         name = f"{design.cohort}, {run.strategy}, seed {run.seed}"
         about = {"cohort": design.cohort, "strategy": run.strategy, "seed": run.seed, "annotation": design.annotation}
         about["learner"] = design.settings.training.learner
-        made = self._client.create_run(
-            self._experiment,
-            run_name=name,
-            tags={"activesegmentation_run": tag},
-        )
+        made = self._client.create_run(self._experiment, run_name=name, tags={"activesegmentation_run": tag})
         for key, value in about.items():
             self._client.log_param(made.info.run_id, key, str(value))
         return made
@@ -211,8 +207,9 @@ def require_tracker(name: str) -> None:
         advice = f"Choose one of: {', '.join(TRACKERS)}."
         raise BadInput(f"There is no tracker called '{name}'.", where="track", advice=advice)
     if name:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # which begins when it is imported
         try:
-            __import__(TRACKERS[name].package)
+            importlib.import_module(TRACKERS[name].package)
         except ImportError as error:
             advice = f"Install it: pip install 'activesegmentation[{name}]'."
             raise BadInput(f"The Python package '{error.name}' is missing.", where="track", advice=advice) from error
@@ -277,7 +274,6 @@ class _Tracking:
             self._known[run.folder] = self._tracker.known(benchmark, run)
         known = self._known[run.folder]
         new = {key: value for key, value in points_of(run).items() if key not in known}
-        if new:
-            self._tracker.add(benchmark, run, new)
+        self._tracker.add(benchmark, run, new)
         known.update(new)
         self._rounds[run.folder] = finished

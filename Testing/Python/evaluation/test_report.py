@@ -120,7 +120,7 @@ def test_the_report_is_well_formed_and_says_all(tmp_path, png):
         "The split is by patient.",
         "an empty prediction is never perfect",
         "Timings.",
-        "Of seed 0; the other 1",
+        "Of seed 0; those of the other seed are in requests.csv.",
     ]
     for words in expected:
         assert words in page.text, words

@@ -14,6 +14,7 @@ from ActiveSegmentationLib.evaluation.drawing import (
     LINE_COLORS,
     LINE_STYLES,
     MARKERS,
+    from_zero,
     new_figure,
     tidy,
     to_png,
@@ -90,6 +91,7 @@ def _draw_curves(axes: Axes, curves: Sequence[Curve], strategies: Sequence[str],
             low = np.maximum(mean - sd, 0)  # no metric is negative
             axes.fill_between(x, low, mean + sd, color=color, alpha=0.13, linewidth=0)
     tidy(axes)
+    from_zero(axes)
     axes.set_xlabel("annotated slices", fontsize=11, color=INK)
     label = {"dice": "mean 3D Dice", "dice2d": "mean 2D Dice", "hd95": "HD95 (mm)"}.get(metric, metric)
     axes.set_ylabel(label, fontsize=11, color=INK)

@@ -92,6 +92,12 @@ def grey_levels(image: np.ndarray) -> np.ndarray:
     return np.where(finite, np.clip((pixels - low) / (high - low), 0, 1), 0).astype(np.float32)
 
 
+def from_zero(axes: Axes) -> None:
+    """End the vertical axis a little below 0, where it would show values that no metric has."""
+    low, high = axes.get_ylim()
+    axes.set_ylim(bottom=max(low, -0.02 * (high - low)))
+
+
 def tidy(axes: Axes) -> None:
     """Remove chart elements that show no data."""
     axes.spines[["right"]].set_visible(False)

@@ -20,6 +20,7 @@ from ActiveSegmentationLib.evaluation.drawing import (
     LINE_COLORS,
     LINE_STYLES,
     MARKERS,
+    from_zero,
     grey_levels,
     new_figure,
     tidy,
@@ -152,13 +153,15 @@ def cost_figure(curves: Sequence[CostCurve], unit: str) -> Figure:
         sd = np.nan_to_num(one.curve.sd_over_seeds[present])
         x, mean = one.cost[present], one.curve.mean[present]
         _line(axes, place, x, mean)
-        axes.fill_between(x, mean - sd, mean + sd, color=LINE_COLORS[place % len(LINE_COLORS)], alpha=0.13, linewidth=0)
+        low, color = np.maximum(mean - sd, 0), LINE_COLORS[place % len(LINE_COLORS)]
+        axes.fill_between(x, low, mean + sd, color=color, alpha=0.13, linewidth=0)
         names.append(f"{one.curve.cohort}: {one.curve.strategy}")
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_xlabel(f"annotation time: {unit}", fontsize=11, color=INK)
     axes.set_ylabel("mean 3D Dice", fontsize=11, color=INK)
     tidy(axes)
+    from_zero(axes)
     _legend(figure, names)
     return figure
 

@@ -72,7 +72,11 @@ def test_doctor_says_what_is_missing_what_for_and_how_to_get_it(monkeypatch):
 def test_doctor_looks_for_all_that_the_project_requires():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     needed = {re.split(r"[<>=!~ ]", line)[0] for line in project["dependencies"]}
-    extras = [line for name in ("dicom-seg", "cluster") for line in project["optional-dependencies"][name]]
+    extras = [
+        line
+        for name in ("dicom-seg", "cluster", "tensorboard", "mlflow")
+        for line in project["optional-dependencies"][name]
+    ]
     optional = {re.split(r"[<>=!~ ]", line)[0] for line in extras}
     assert set(installation.NEEDED_FOR) == needed
     assert set(installation.OPTIONAL) == optional

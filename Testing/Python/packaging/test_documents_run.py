@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import shlex
@@ -50,13 +51,26 @@ def blocks(document: Path, language: str = "") -> list[str]:
     return [block for marked, block in found if marked == language]
 
 
+def prose(document: Path) -> str:
+    """A document without its marked code blocks."""
+    return re.sub(r"^```.*?^```", "", document.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
 def commands(document: Path, first: str) -> list[list[str]]:
-    """The words of each command line of a document that starts with ``first``."""
+    """The words of each command line of a document's code blocks that starts with ``first``, variables left out."""
     lines = "".join(blocks(document)).replace("\\\n", " ").splitlines()
-    return [shlex.split(line, comments=True) for line in lines if line.split()[:1] == [first]]
+    lines += re.findall(r"^    \w.*$", prose(document), re.MULTILINE)
+    words = [shlex.split(re.sub(r"^\s*(\w+=\S+ +)+", "", line), comments=True) for line in lines if first in line]
+    return [found for found in words if found[:1] == [first]]
 
 
-LINES = [(path, words) for path in DOCUMENTS for words in commands(path, PROGRAM)]
+def mentioned(document: Path) -> list[list[str]]:
+    """The words of each command in a document's text; "..." or "|" is in descriptions of several commands."""
+    found = re.findall(rf"`({PROGRAM} [a-z][^`|]+)`", prose(document))
+    return [shlex.split(line) for line in found if "..." not in line]
+
+
+LINES = [(path, words) for path in DOCUMENTS for words in (*commands(path, PROGRAM), *mentioned(path))]
 SCRIPTS = [
     (path, words)
     for path in DOCUMENTS
@@ -72,7 +86,8 @@ def name_of(value: Path | list[str]) -> str:
 
 
 def test_commands_are_found():
-    assert len(LINES) > 15
+    assert len(LINES) > 60
+    assert {words[1] for _, words in LINES} >= {"benchmark", "learners", "strategies", "relocate"}
     assert {Path(words[1]).name for _, words in SCRIPTS} >= {"demo.py", "test.py", "simulate_intervals.py"}
 
 
@@ -97,13 +112,19 @@ def test_commands_are_understood(document, words):
             create_strategy(name)
 
 
+@functools.cache
+def options_of(script: str) -> set[str]:
+    """The options that a script's help names."""
+    done = subprocess.run([sys.executable, script, "--help"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return set(re.findall(r"--[\w-]+", done.stdout))
+
+
 @pytest.mark.parametrize(
     ("document", "words"), SCRIPTS, ids=lambda value: value.name if isinstance(value, Path) else ""
 )
 def test_scripts_know_the_options_that_documents_give_them(document, words):
-    done = subprocess.run([sys.executable, words[1], "--help"], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert {word for word in words if word.startswith("--")} <= set(re.findall(r"--[\w-]+", done.stdout))
+    assert {word for word in words if word.startswith("--")} <= options_of(words[1])
 
 
 @pytest.mark.slow

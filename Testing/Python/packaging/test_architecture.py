@@ -65,5 +65,6 @@ def test_answers_open_at_most_three_files_which_hold_what_is_named(question):
 
 
 def last_part(name: str) -> re.Pattern[str]:
-    """What a file that holds ``Class.method`` must show."""
-    return re.compile(rf"\b{re.escape(name.rpartition('.')[2])}\b")
+    """What a file that defines ``Class.method``, a function, a class, a field or a constant must show."""
+    last = re.escape(name.rpartition(".")[2])
+    return re.compile(rf"^\s*(class|def) {last}\b|^\s*{last}\b.*[:=]", re.MULTILINE)

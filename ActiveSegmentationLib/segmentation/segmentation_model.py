@@ -12,13 +12,12 @@ import numpy as np
 import torch
 
 from ActiveSegmentationLib.common.compute import Compute
-from ActiveSegmentationLib.segmentation.learner import LOSS_HEAD
-from ActiveSegmentationLib.segmentation.learners import learner_class
 from ActiveSegmentationLib.segmentation.model_files import FILES
 from ActiveSegmentationLib.segmentation.neighbours import with_neighbours
 from ActiveSegmentationLib.segmentation.network import SegmentationNetwork
-from ActiveSegmentationLib.segmentation.predictor import Batch, TrainedModel
+from ActiveSegmentationLib.segmentation.predictor import Batch
 from ActiveSegmentationLib.segmentation.settings import TrainingSettings
+from ActiveSegmentationLib.segmentation.single_network import SingleNetworkModel
 from ActiveSegmentationLib.segmentation.slices import Slices
 from ActiveSegmentationLib.segmentation.windows import LARGEST_WINDOW, mean_over_windows, windowed
 from ActiveSegmentationLib.training import ModelFiles, SavedModel
@@ -32,7 +31,7 @@ class BuildNetwork(Protocol):
 
 
 @dataclass
-class SegmentationModel(SavedModel, TrainedModel):
+class SegmentationModel(SavedModel, SingleNetworkModel):
     """A trained network with a record of its training.
 
     Attributes:
@@ -58,21 +57,6 @@ class SegmentationModel(SavedModel, TrainedModel):
     def classes(self) -> int:
         """Number of classes including background."""
         return self.class_count
-
-    @property
-    def key(self) -> str:
-        """Hash of examples, settings, seed, stack and initial model."""
-        return self.identity
-
-    @property
-    def capabilities(self) -> frozenset[str]:
-        """What its learner can do with its settings; the loss head only if it was trained with one."""
-        found = learner_class(self.settings.learner).capabilities(self.settings)
-        return found if self.network.loss_head is not None else found - {LOSS_HEAD}
-
-    def networks(self) -> list[torch.nn.Module]:
-        """The one network, in a list."""
-        return [self.network]
 
     def batches(
         self, stack: Slices, rows: np.ndarray, compute: Compute | None = None, *, stage: str = "Reading slices"

@@ -12,16 +12,16 @@ import torch
 
 from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.segmentation.learner import FEATURES, LOSS_HEAD
-from ActiveSegmentationLib.segmentation.learners import learner_class
+from ActiveSegmentationLib.segmentation.learner import FEATURES
 from ActiveSegmentationLib.segmentation.model_files import FILES
 from ActiveSegmentationLib.segmentation.nnunet.network import NnunetNetwork, build_network
 from ActiveSegmentationLib.segmentation.nnunet.options import NnunetOptions
 from ActiveSegmentationLib.segmentation.nnunet.plans import Plan, read_plan
 from ActiveSegmentationLib.segmentation.nnunet.prepared import PreparedImage, prepared_image
 from ActiveSegmentationLib.segmentation.nnunet.windows import mirrored, padded, window_logits
-from ActiveSegmentationLib.segmentation.predictor import Batch, TrainedModel
+from ActiveSegmentationLib.segmentation.predictor import Batch
 from ActiveSegmentationLib.segmentation.settings import TrainingSettings
+from ActiveSegmentationLib.segmentation.single_network import SingleNetworkModel
 from ActiveSegmentationLib.segmentation.slices import Slices
 from ActiveSegmentationLib.segmentation.windows import PIXELS_PER_BATCH, mean_over_windows
 
@@ -43,7 +43,7 @@ class NnunetInputs(NamedTuple):
 
 
 @dataclass
-class NnunetModel(TrainedModel):
+class NnunetModel(SingleNetworkModel):
     """A trained nnU-Net with its plan.
 
     Attributes:
@@ -69,21 +69,6 @@ class NnunetModel(TrainedModel):
     def classes(self) -> int:
         """Number of classes including background."""
         return self.plan.classes
-
-    @property
-    def key(self) -> str:
-        """Hash of examples, settings, seed, stack and initial model."""
-        return self.identity
-
-    @property
-    def capabilities(self) -> frozenset[str]:
-        """What its learner can do with its settings; the loss head only if it was trained with one."""
-        found = learner_class(self.settings.learner).capabilities(self.settings)
-        return found if self.network.loss_head is not None else found - {LOSS_HEAD}
-
-    def networks(self) -> list[torch.nn.Module]:
-        """The one network, in a list."""
-        return [self.network]
 
     def batches(
         self, stack: Slices, rows: np.ndarray, compute: Compute | None = None, *, stage: str = "Reading slices"

@@ -6,25 +6,13 @@ import numpy as np
 import pytest
 import torch
 from acquisition_fakes import FakeStack, fake_pool
+from recorded_progress import RecordedProgress
 
 from ActiveSegmentationLib.acquisition import create_strategy
-from ActiveSegmentationLib.common.progress import Progress
 from ActiveSegmentationLib.common.seeds import generator
 from ActiveSegmentationLib.embedding import VaalSettings, train_vaal
 from ActiveSegmentationLib.embedding.vaal import VaalNetworks, _pair_accuracy
 from ActiveSegmentationLib.loop import choose_slices
-
-
-class Listener(Progress):
-    def __init__(self):
-        super().__init__()
-        self.messages, self.steps = [], []
-
-    def show(self, stage, done, total, **values):
-        self.steps.append((done, total))
-
-    def message(self, text):
-        self.messages.append(text)
 
 
 def two_kinds() -> FakeStack:
@@ -40,7 +28,7 @@ def two_kinds() -> FakeStack:
 def test_different_slices_come_first():
     stack = two_kinds()
     annotated = [stack.slice_id(row) for row in range(0, 60, 8)]
-    pool = fake_pool(stack, annotated=annotated, progress=Listener())
+    pool = fake_pool(stack, annotated=annotated, progress=RecordedProgress())
     chosen = choose_slices(create_strategy("vaal"), pool, 20, generator(0))
     odd = [pool.rows[pool.ids.index(choice.slice)] % 2 for choice in chosen]
     assert np.mean(odd) > 0.9
@@ -50,21 +38,21 @@ def test_different_slices_come_first():
 
 def test_the_score_is_computed_once_a_pool_and_leaves_torch_alone():
     stack = two_kinds()
-    pool = fake_pool(stack, annotated=[stack.slice_id(0)], progress=Listener())
+    pool = fake_pool(stack, annotated=[stack.slice_id(0)], progress=RecordedProgress())
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
     first = create_strategy("vaal").score(pool)
     assert torch.equal(torch.rand(3), expected)
-    steps = len(pool.compute.progress.steps)
-    assert pool.compute.progress.steps[-1] == (19, 19)
+    steps = len(pool.compute.progress.reports)
+    assert pool.compute.progress.reports[-1][1:] == (19, 19)
     assert create_strategy("vaal").score(pool) is first
-    assert len(pool.compute.progress.steps) == steps
+    assert len(pool.compute.progress.reports) == steps
 
 
 def test_scores_that_are_noise_are_reported():
     stack = FakeStack(constant=True)
-    pool = fake_pool(stack, annotated=[stack.slice_id(0), stack.slice_id(31)], progress=Listener())
+    pool = fake_pool(stack, annotated=[stack.slice_id(0), stack.slice_id(31)], progress=RecordedProgress())
     choose_slices(create_strategy("vaal/steps=1"), pool, 3, generator(0))
     assert "close to noise" in pool.compute.progress.messages[0]
 

@@ -8,31 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from recorded_progress import RecordedProgress
 
 from ActiveSegmentationLib.cohort import Role, StackSettings, discover, with_roles
-from ActiveSegmentationLib.common.progress import Progress
 from ActiveSegmentationLib.experiment import BenchmarkOptions
 from ActiveSegmentationLib.loop import LoopSettings
 
 
-class Listener(Progress):
-    """Keeps the messages that it gets."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.messages: list[str] = []
-        self.shown: list[tuple[str, int, int]] = []
-
-    def message(self, text: str) -> None:
-        self.messages.append(text)
-
-    def show(self, stage, done, total, **values) -> None:
-        self.shown.append((stage, done, total))
-
-
 @pytest.fixture
-def listener() -> Listener:
-    return Listener()
+def listener() -> RecordedProgress:
+    return RecordedProgress()
 
 
 @pytest.fixture

@@ -72,7 +72,7 @@ def test_runs_in_processes_show_their_rounds_and_keep_their_messages(make_option
     labels = "1=RV,2=MYO,3=LV,9=nowhere"
     options = make_options(rounds="1,2,4", strategies=("random", "strided"), workers=Workers(2), labels=labels)
     run_benchmark(options, listener)
-    rounds = [(done, total) for stage, done, total in listener.shown if stage == "Rounds of 2 runs"]
+    rounds = [(done, total) for stage, done, total in listener.reports if stage == "Rounds of 2 runs"]
     assert rounds[0] == (0, 5)  # the first round that both share is done before
     assert rounds[-1] == (5, 5)
     assert rounds == sorted(rounds)
@@ -90,7 +90,7 @@ def test_rounds_done_before_do_not_count_as_fast(make_options, listener):
         (options.out / "runs" / f"{name}-seed0" / "round-2.json").unlink()
     with pytest.raises(BadInput):  # the second round needs the model of the first, which is gone
         run_benchmark(options, listener)
-    rounds = [(done, total) for stage, done, total in listener.shown if stage == "Rounds of 2 runs"]
+    rounds = [(done, total) for stage, done, total in listener.reports if stage == "Rounds of 2 runs"]
     assert rounds == [(0, 2)]
     assert "Ended by BadInput" in (options.out / "runs" / "random-seed0" / "log.txt").read_text(encoding="utf-8")
 

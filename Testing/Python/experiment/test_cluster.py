@@ -125,7 +125,7 @@ def test_a_killed_worker_and_a_lost_scheduler(dask, tmp_path, listener):
     assert any("the scheduler was lost" in message for message in listener.messages)
     assert [job.finished_rounds() for job in jobs] == [5] * 6
     assert len(list(tmp_path.glob("jobs/*/step-*"))) == 30  # nothing that was finished is done again
-    assert listener.shown[-1] == ("Steps", 30, 30)
+    assert listener.reports[-1] == ("Steps", 30, 30)
 
 
 def test_after_an_error_the_other_jobs_end(workers, tmp_path, listener):

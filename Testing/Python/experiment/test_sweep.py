@@ -67,7 +67,7 @@ def test_what_a_killed_process_leaves_is_computed_again(tmp_path, listener):
     execute_in_processes(jobs, 1, "Steps", listener)
     assert [job.finished_rounds() for job in jobs] == [3, 3]
     assert any("a worker died" in message for message in listener.messages)
-    assert listener.shown[-1] == ("Steps", 6, 6)
+    assert listener.reports[-1] == ("Steps", 6, 6)
 
 
 def test_a_sweep_whose_workers_only_die_is_given_up(tmp_path, monkeypatch):

@@ -5,10 +5,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
+from recorded_progress import RecordedProgress
 
 from ActiveSegmentationLib.cohort import StackSettings
 from ActiveSegmentationLib.common.compute import Compute
-from ActiveSegmentationLib.common.progress import Progress
 from ActiveSegmentationLib.embedding import EmbeddingSettings, LossWeights
 from ActiveSegmentationLib.loop import Embeddings, LoopSettings
 from ActiveSegmentationLib.loop import embeddings as library
@@ -27,18 +27,6 @@ class TinyStack:
     def batches(self, rows, device="cpu"):
         images = torch.rand((6, 1, 32, 32), generator=torch.Generator().manual_seed(0))
         return images[torch.as_tensor(rows)].to(device)
-
-
-class Listener(Progress):
-    def __init__(self):
-        super().__init__()
-        self.stages, self.messages = set(), []
-
-    def show(self, stage, done, total, **values):
-        self.stages.add(stage)
-
-    def message(self, text):
-        self.messages.append(text)
 
 
 def test_the_features_are_those_of_the_whole_ensemble(tmp_path):
@@ -81,11 +69,11 @@ def test_the_autoencoder_is_trained_once_and_serves_a_changed_cohort(tmp_path):
     settings = LoopSettings(embedding=EmbeddingSettings(steps=2))
     first = Embeddings(TinyStack(), np.arange(6), settings, tmp_path, Compute()).network("infovae")
     assert first.settings.steps == 2
-    listener = Listener()
+    listener = RecordedProgress()
     compute = Compute(progress=listener)
     available = Embeddings(TinyStack(), np.arange(5), settings, tmp_path, compute).embedders(None)
     assert available["infovae"](np.array([4, 1])).shape == (2, first.settings.latent)
-    assert listener.stages == {"Embedding slices"}
+    assert {stage for stage, _, _ in listener.reports} == {"Embedding slices"}
     assert "used for the present 5" in listener.messages[0]
     assert set(library.LEARNED) <= set(available)
     assert {"learned", "infovae", "infovae:ozdemir2021"} <= set(library.LEARNED)

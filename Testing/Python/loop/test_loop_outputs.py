@@ -5,21 +5,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from recorded_progress import RecordedProgress
 
 from ActiveSegmentationLib.cohort import AnnotationKind, Role, StackSettings, discover, with_roles
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.common.progress import Progress
 from ActiveSegmentationLib.loop import LoopSettings, StudyLoop, evaluate_study, training
 from ActiveSegmentationLib.study import Study, label_set_for
-
-
-class Listener(Progress):
-    def __init__(self) -> None:
-        super().__init__()
-        self.messages: list[str] = []
-
-    def message(self, text: str) -> None:
-        self.messages.append(text)
 
 
 @pytest.fixture
@@ -35,7 +26,7 @@ def study(tmp_path, phantom_cohort):
         settings = LoopSettings(stack=StackSettings(spacing=4.5, size=(32, 32)))
         labels = label_set_for(cohort)
         Study.create(tmp_path / "study", cohort, labels, AnnotationKind.MASK, settings=settings.to_json())
-        loop = StudyLoop(Study.open(tmp_path / "study"), device="cpu", progress=Listener())
+        loop = StudyLoop(Study.open(tmp_path / "study"), device="cpu", progress=RecordedProgress())
         loop.require_model = lambda: (0, SimpleNamespace(key="key"))  # type: ignore[method-assign]
         return loop
 

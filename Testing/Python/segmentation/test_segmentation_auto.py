@@ -9,10 +9,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from recorded_progress import RecordedProgress
 
 from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.common.progress import Progress
 from ActiveSegmentationLib.segmentation import (
     TRAINING_PRESETS,
     TrainingSettings,
@@ -27,15 +27,6 @@ from ActiveSegmentationLib.segmentation.plan import PLAN
 from ActiveSegmentationLib.segmentation.speed import seconds_per_step, trial_training
 
 AUTO = TRAINING_PRESETS["auto"]
-
-
-class _Messages(Progress):
-    def __init__(self) -> None:
-        super().__init__()
-        self.messages: list[str] = []
-
-    def message(self, text):
-        self.messages.append(text)
 
 
 @pytest.fixture
@@ -87,7 +78,7 @@ def test_a_plan_is_not_made_again_on_another_device(stack):
 
 
 def test_minutes_become_steps_which_are_recorded_and_measured_once_for_all_members(stack, tiny, tmp_path, clock):
-    progress = _Messages()
+    progress = RecordedProgress()
     asked = replace(tiny, minutes=1.0)
     examples = stack.examples([0, 9])
     compute = Compute(progress=progress)

@@ -8,27 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from recorded_progress import RecordedProgress
 from torch.nn import functional
 
 from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.common.progress import Progress
 from ActiveSegmentationLib.segmentation import TRAINING_PRESETS, TrainingSettings, TrainingTask, fit
 from ActiveSegmentationLib.segmentation.dmpls import DmplsLearner
-
-
-class Messages(Progress):
-    """Keeps messages."""
-
-    def __init__(self) -> None:
-        super().__init__(lambda: False)
-        self.texts: list[str] = []
-
-    def show(self, stage, done, total, **values):
-        pass
-
-    def message(self, text):
-        self.texts.append(text)
 
 
 @pytest.fixture
@@ -152,7 +138,7 @@ def test_the_history_has_the_classes_of_the_pseudo_labels(stack, small, tmp_path
 
 def test_classes_that_the_pseudo_labels_lost_are_named(stack, small, tmp_path):
     examples = stack.examples([0, 3], dense=False)
-    listener = Messages()
+    listener = RecordedProgress()
     collapsed = replace(small, steps=60, learning_rate=0.05, options={"pseudo_weight": 5.0})
     # one pixel of each foreground class among hundreds of background
     for labels in examples.labels:
@@ -164,8 +150,8 @@ def test_classes_that_the_pseudo_labels_lost_are_named(stack, small, tmp_path):
     last = json.loads((tmp_path / "a" / "history.json").read_text())["pseudo labels"]["shares"][-1]
     gone = [c for c in (1, 2) if last[c] == 0]
     assert gone
-    assert len(listener.texts) == 1
-    assert f"has class {', '.join(map(str, gone))}, although it is annotated" in listener.texts[0]
+    assert len(listener.messages) == 1
+    assert f"has class {', '.join(map(str, gone))}, although it is annotated" in listener.messages[0]
 
 
 def test_masks_have_the_loss_of_masks_too(stack, small):

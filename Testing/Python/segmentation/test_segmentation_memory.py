@@ -7,24 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from recorded_progress import RecordedProgress
 
 from ActiveSegmentationLib.common.compute import Compute
-from ActiveSegmentationLib.common.progress import Progress
 from ActiveSegmentationLib.segmentation import TrainingTask, fit
 from ActiveSegmentationLib.segmentation.network import UNet
 from ActiveSegmentationLib.uncertainty import Deterministic, slice_scores
 from ActiveSegmentationLib.uncertainty.gradients import gradient_embeddings
-
-
-class Messages(Progress):
-    """Keeps the messages."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.received: list[str] = []
-
-    def message(self, text):
-        self.received.append(text)
 
 
 @pytest.fixture
@@ -51,10 +40,10 @@ def task(stack, tiny):
 
 
 def test_a_training_goes_on_with_parts_of_its_batches(task, tmp_path, room):
-    whole, messages = fit(task, folder=tmp_path / "whole"), Messages()
+    whole, progress = fit(task, folder=tmp_path / "whole"), RecordedProgress()
     room(1)
-    found = fit(task, folder=tmp_path / "parts", compute=Compute(progress=messages))
-    assert [message for message in messages.received if "Memory" in message] == [
+    found = fit(task, folder=tmp_path / "parts", compute=Compute(progress=progress))
+    assert [message for message in progress.messages if "Memory" in message] == [
         f"Memory ran out: from now on, each batch of 4 slices is computed in {parts} parts. Batch normalisation and "
         "the Dice loss then see fewer slices at once."
         for parts in (2, 4)
@@ -82,11 +71,11 @@ def test_predictions_features_and_gradients_are_those_of_whole_batches(task, sta
         )
 
     expected = everything(None)
-    messages = Messages()
+    progress = RecordedProgress()
     room(5)
-    for found, before in zip(everything(Compute(progress=messages)), expected, strict=True):
+    for found, before in zip(everything(Compute(progress=progress)), expected, strict=True):
         np.testing.assert_allclose(found, before, rtol=1e-4, atol=1e-5)
-    assert messages.received == ["Memory ran out: from now on, at most 3 slice(s) are computed at once."]
+    assert progress.messages == ["Memory ran out: from now on, at most 3 slice(s) are computed at once."]
 
 
 def test_scores_are_those_of_whole_batches(task, stack, tmp_path, room):

@@ -137,6 +137,7 @@ class Wiring:
         for signal in self._changes():
             signal.connect(self.scheduleUpdate)
         self.session.failed.connect(self.messages.error)
+        self.session.said.connect(self.messages.tell)
         self.session.later = lambda action: qt.QTimer.singleShot(0, action)
         self.work.failed.connect(self.messages.error)
         self.work.said.connect(self.messages.tell)

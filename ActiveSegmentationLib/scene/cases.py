@@ -120,10 +120,13 @@ class Cases:
         session = self._session
         if session.case is None:
             return
-        _, problem = self._end(session.case, restoreView=True)
+        case, problem = self._end(session.case, restoreView=True)
         session.changed.emit()
         if problem is not None:
             session.tellFailure(problem)
+        else:
+            text = f"{case.volume.id} was removed from the scene. What was drawn is saved: open its slice to go on."
+            session.said.emit(text)
 
     def _end(self, case: Case, *, restoreView: bool) -> tuple[Case, ActiveSegmentationError | None]:
         """Save the strokes, then release the open volume; returns it, and why drafts could not be written."""

@@ -64,6 +64,7 @@ class Session:
         strategiesOutdated: Emitted when the first extent is marked, the last one deleted, or the learner changed, so
             that other strategies can be used.
         failed: Emitted with an error that has no caller to report it.
+        said: Emitted with a line for the user.
         later: Called with functions that can wait for the next turn of the event loop. Default: call them at once.
     """
 
@@ -74,6 +75,7 @@ class Session:
         self.reviewMissing: Signal[[str]] = Signal()
         self.strategiesOutdated: Signal[[]] = Signal()
         self.failed: Signal[[Exception]] = Signal()
+        self.said: Signal[[str]] = Signal()
         self.later: Callable[[Callable[[], None]], None] = atOnce
         self.study: Study | None = None
         self.annotator = "annotator"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 
 import numpy as np
+import pytest
+import slicer
 from module.held_client import heldIn
 
 
@@ -63,3 +65,14 @@ def test_updating_the_panel_reads_no_file_of_the_study(drawing, monkeypatch):
     drawing.wiring.update()
     drawing.wiring.update()
     monkeypatch.undo()
+
+
+@pytest.mark.parametrize("node", ["volumeNode", "segmentationNode"])
+def test_a_volume_that_is_deleted_from_the_scene_is_told_and_its_strokes_are_saved(drawing, node):
+    drawing.draw(1, np.ones(drawing.session.case.volume.plane_shape, dtype=bool))
+    sliceId = drawing.session.task.slice
+    slicer.mrmlScene.RemoveNode(getattr(drawing.session.case, node))
+    drawing.settle()
+    assert f"{sliceId.volume} was removed from the scene. What was drawn is saved" in drawing.message
+    drawing.session.openSlice(sliceId)
+    assert not drawing.session.case.isEmpty(sliceId.index)

@@ -97,6 +97,7 @@ def train(
         seed=settings.seed,
         validation=_validation_examples(data) if settings.training.select == "best" else None,
         unlabelled=data.pool_rows,
+        names=tuple(label.name for label in data.labels.labels),
     )
     return fit_ensemble(task, settings.ensemble_members, folder=folder, compute=compute, initial=initial)
 

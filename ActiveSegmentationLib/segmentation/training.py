@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -34,6 +34,7 @@ class TrainingTask:
         initial: Model to start from; used only if the settings ask for a warm start.
         unlabelled: Rows of unlabelled slices, to learn from as well; used only by learners that can.
             Annotated slices among them are left out.
+        names: Names of the classes after the background, for messages. Default: their numbers.
 
     Raises:
         BadInput: If there is nothing to learn from, the labels are not the classes, the best weights are wanted and
@@ -48,6 +49,7 @@ class TrainingTask:
     validation: Examples | None = None
     initial: TrainedModel | None = None
     unlabelled: np.ndarray | None = None
+    names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         learner_class(self.settings.learner).check(self.settings)
@@ -142,9 +144,16 @@ def load_model(folder: Path) -> TrainedModel:
 
 
 def _absent_classes(task: TrainingTask) -> Iterator[str]:
-    """A message for every class that the model cannot learn."""
-    for absent in task.examples.absent_classes(task.classes):
-        if absent in task.examples.lost:
-            yield f"Class {absent} is annotated, but no pixel of it is left on the prepared slices. {KEEP}"
-        else:
-            yield f"No annotated pixel has class {absent}: the model cannot learn it yet."
+    """Messages on the classes that the model cannot learn."""
+    absent = task.examples.absent_classes(task.classes)
+    lost = [number for number in absent if number in task.examples.lost]
+    missing = [number for number in absent if number not in task.examples.lost]
+    if lost:
+        yield f"Annotated, but with no pixel left on the prepared slices: {_named(task, lost)}. {KEEP}"
+    if missing:
+        yield f"No annotated pixel shows {_named(task, missing)}: the model cannot learn that yet."
+
+
+def _named(task: TrainingTask, classes: Iterable[int]) -> str:
+    names = ("the background", *(task.names or (f"class {number}" for number in range(1, task.classes))))
+    return ", ".join(names[number] for number in classes)

@@ -79,7 +79,7 @@ def test_runs_in_processes_show_their_rounds_and_keep_their_messages(make_option
     for name in ("random", "strided"):
         log = (options.out / "runs" / f"{name}-seed0" / "log.txt").read_text(encoding="utf-8")
         assert f"{name}, seed 0, round 3 of 3: Training: 2 of 2, loss" in log
-        assert "cannot learn it yet" in log  # a message of the training
+        assert "cannot learn that yet" in log  # a message of the training
         assert log.splitlines()[-1].endswith("Done.")
 
 

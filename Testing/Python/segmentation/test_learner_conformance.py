@@ -266,8 +266,9 @@ def test_a_class_without_annotation_is_reported(name, world, tmp_path):
     labels = task.examples.labels.copy()
     labels[labels == 2] = 0
     listener = Listener()
-    train(replace(task, examples=replace(task.examples, labels=labels)), tmp_path, listener=listener)
-    assert any("class 2" in text for text in listener.texts)
+    names = tuple(f"organ {number}" for number in range(1, world.classes))
+    train(replace(task, examples=replace(task.examples, labels=labels), names=names), tmp_path, listener=listener)
+    assert any("shows organ 2:" in text for text in listener.texts)
 
 
 def test_options_are_refused_by_name(name, world):

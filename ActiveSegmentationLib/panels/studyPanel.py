@@ -21,6 +21,7 @@ from ActiveSegmentationLib.cohort import (
     reduced_size,
     write_phantom,
 )
+from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.signals import Signal
 from ActiveSegmentationLib.panels import settings
 from ActiveSegmentationLib.panels.labelTable import LabelTable
@@ -247,7 +248,10 @@ class StudyPanel(Panel):
             BadInput: If an entry is missing or invalid; nothing is written then.
         """
         ui = self.ui
-        assert self._cohort is not None  # the button is disabled without
+        self.update()
+        if reason := self.reason(ui.createStudyButton):  # the message's button does not know it
+            raise BadInput(_("No study is created yet."), advice=reason)
+        assert self._cohort is not None
         folder = Path(ui.studyPathLineEdit.currentPath)
         kind = KINDS[ui.kindComboBox.currentIndex]
         side = SIDES[ui.resolutionComboBox.currentIndex]

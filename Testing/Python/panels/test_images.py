@@ -62,6 +62,17 @@ def test_the_images_are_shown_before_anything_is_created(module, tmp_path):
     assert not pictures(module)
 
 
+def test_the_button_of_the_message_creates_no_study_that_the_panel_would_not(module, tmp_path, monkeypatch):
+    write_phantom(tmp_path / "cohort", patients=1, slices=2, size=(36, 30), scribbles=False)
+    monkeypatch.chdir(tmp_path)
+    read(module, tmp_path / "cohort")
+    module.ui.studyPathLineEdit.currentPath = ""
+    module.click("messageButton")
+    assert "Choose a folder for the study." in module.message
+    assert module.session.study is None
+    assert [path.name for path in tmp_path.iterdir()] == ["cohort"]
+
+
 @pytest.mark.parametrize(
     ("size", "kept", "side", "kind"),
     [((36, 30), "mask", 2, 0), ((200, 180), "mask", 0, 0), ((36, 30), "scribble", 2, 1)],

@@ -27,13 +27,13 @@ class PseudonymChoice:
 
     @property
     def missing(self) -> str:
-        """What the user has to choose yet, "" if nothing."""
+        """What the user still has to choose, "" if nothing."""
         ui = self._ui
         lacks = ui.pseudonymsCheckBox.checked and not ui.keyPathLineEdit.currentPath
         return _("Choose where the key file of the pseudonyms is kept.") if lacks else ""
 
     def apply(self, cohort: Cohort, folder: Path) -> Cohort:
-        """The cohort as the study in this folder shall name it.
+        """The cohort under the names that the study in this folder uses.
 
         Raises:
             BadInput: If no key file is chosen, or it is in the study or the cohort, damaged, or cannot be written.

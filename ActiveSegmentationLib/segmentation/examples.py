@@ -197,8 +197,7 @@ def closed_background(classes: np.ndarray) -> np.ndarray:
     closed = classes.copy()
     drawn = (classes != BACKGROUND) & (classes != IGNORE_LABEL)
     if drawn.any():
-        parts, _ = ndimage.label(
-            classes != BACKGROUND
-        )  # pixels that touch at a corner are not connected, so that a diagonal stroke is a border
+        # Pixels that touch only at a corner are not connected, so that a diagonal stroke is a border.
+        parts, _ = ndimage.label(classes != BACKGROUND)
         closed[~np.isin(parts, np.unique(parts[drawn]))] = BACKGROUND
     return closed

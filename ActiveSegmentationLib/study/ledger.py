@@ -209,7 +209,7 @@ class Writer:
 
         Args:
             events: The records.
-            files: Files whose hashes the last record shall hold.
+            files: Files whose hashes go into the last record.
         """
         recorded = {self._relative(path): hash_file(path) for path in files}
         self._chain.append([*events[:-1], {**events[-1], **({FILES: recorded} if recorded else {})}])

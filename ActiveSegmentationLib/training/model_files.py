@@ -65,9 +65,8 @@ class ModelFiles:
         repeated = _repeated(network)
         state = {name: value for name, value in network.state_dict().items() if name not in repeated}
         weights = {name: value.detach().cpu().contiguous() for name, value in state.items()}
-        content = save(
-            weights, metadata={"key": description["key"]}
-        )  # save_file makes a file that only its owner may read
+        # Not save_file, which makes a file that only its owner may read.
+        content = save(weights, metadata={"key": description["key"]})
         write_bytes(folder / self.weights, content)
         about = {"format": self.format, **description, _WEIGHTS: hashlib.sha256(content).hexdigest()}
         write_json(folder / self.description, {**about, _OWN: hash_json(about)})

@@ -19,10 +19,10 @@ from ActiveSegmentationLib.cohort.walking import volume_files
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.labels import IGNORE_LABEL
 
-_OPINIONS = re.compile(r"(rater|reader|observer|annotator|expert|version|v|run|copy|old|new|final)?_?\d*")
+_RATERS = re.compile(r"(rater|reader|observer|annotator|expert|version|v|run|copy|old|new|final)?_?\d*")
 """Names that distinguish label files of one structure."""
 
-_OPINION = re.compile(
+_RATER = re.compile(
     r"(?<![^\W_])(((annotation|annotator|rater|reader|observer|expert)[\W_]*([a-z]|\d+))|maj|majority|and|or|staple)"
     r"(?![^\W_])",
     re.IGNORECASE,
@@ -145,13 +145,13 @@ def _structure_problems(structures: dict[str, int]) -> list[Problem]:
 
 def _are_structures(matches: Sequence[Match]) -> bool:
     names = [match.structure for match in matches]
-    drawn = {_without_opinion(match.label.path) for match in matches}
-    return len(set(names)) == len(drawn) == len(names) and not any(_OPINIONS.fullmatch(name) for name in names)
+    drawn = {_without_rater(match.label.path) for match in matches}
+    return len(set(names)) == len(drawn) == len(names) and not any(_RATERS.fullmatch(name) for name in names)
 
 
-def _without_opinion(label: Path) -> tuple[str, ...]:
+def _without_rater(label: Path) -> tuple[str, ...]:
     """Words of a name without those for an annotator: "kidney_annotation-2" and "-1" are one structure."""
-    return words_of(_OPINION.sub("", stem(label)))
+    return words_of(_RATER.sub("", stem(label)))
 
 
 def _labels(name: str, matches: Sequence[Match], structures: dict[str, int], draft: Draft) -> LabelSource | None:

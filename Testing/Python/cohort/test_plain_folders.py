@@ -165,7 +165,7 @@ def test_several_label_files_of_one_image_are_reported(tmp_path):
 # --------------------------------------------------------------------------------------------- channels, structures
 
 
-OPINIONS = [f"segmentations/kidney_instance-1_annotation-{number}.nii.gz" for number in (1, 2, 3)]
+RATERS = [f"segmentations/kidney_instance-1_annotation-{number}.nii.gz" for number in (1, 2, 3)]
 
 
 @pytest.mark.parametrize(
@@ -176,12 +176,12 @@ OPINIONS = [f"segmentations/kidney_instance-1_annotation-{number}.nii.gz" for nu
         (("aggregated_AND_seg.nii.gz", "aggregated_MAJ_seg.nii.gz"), "c1/aggregated_MAJ_seg.nii.gz"),
     ],
 )
-def test_opinions_on_a_structure_are_not_put_together(tmp_path, others, used):
-    write(tmp_path, "c1/imaging.nii.gz", *(f":c1/{name}" for name in (*OPINIONS, *others)))
+def test_several_raters_of_a_structure_are_not_merged(tmp_path, others, used):
+    write(tmp_path, "c1/imaging.nii.gz", *(f":c1/{name}" for name in (*RATERS, *others)))
     cohort = discover(tmp_path)
     assert masks(cohort) == {"c1/imaging.nii.gz": used}
     (problem,) = cohort.problems
-    assert f"{len(OPINIONS) + len(others)} label files" in problem.message
+    assert f"{len(RATERS) + len(others)} label files" in problem.message
     assert problem.severity == ("error" if used is None else "warning")
 
 

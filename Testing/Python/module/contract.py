@@ -436,7 +436,7 @@ def main():
             try:
                 check(ActiveSegmentation, Path(folder))
                 print(f"passed: {check.__name__}")
-            except Exception:  # noqa: BLE001 - the other checks shall run too
+            except Exception:  # noqa: BLE001 - the other checks must run too
                 traceback.print_exc()
                 print(f"FAILED: {check.__name__}")
                 failed.append(check.__name__)

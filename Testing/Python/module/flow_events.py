@@ -162,7 +162,7 @@ def removeSliceNode(flow):
     slicer.mrmlScene.RemoveNode(flow.module.views.view.sliceNode)
 
 
-def removeOpinion(flow):
+def removePrediction(flow):
     for node in (flow.session.display._prediction, flow.session.display._uncertainty):
         slicer.mrmlScene.RemoveNode(node)
     flow.module.settle()

@@ -65,7 +65,7 @@ def giveReview(flow):
     flow.session.overlays.setReviews([review])
 
 
-def opinionShown(flow):
+def predictionShown(flow):
     strokesDrawn(flow)
     giveReview(flow)
     flow.session.overlays.showPrediction(True)
@@ -77,4 +77,4 @@ def workerBusy(flow):
     flow.hold()
 
 
-STEPS = (nothingOpen, studyOpen, suggested, sliceOpen, strokesDrawn, committed, opinionShown, workerBusy)
+STEPS = (nothingOpen, studyOpen, suggested, sliceOpen, strokesDrawn, committed, predictionShown, workerBusy)

@@ -13,7 +13,7 @@ import slicer
 from ActiveSegmentationLib.scene.sceneWatch import EDITS
 
 from .flow import observers, ownedNodes
-from .flow_steps import STEPS, nothingOpen, opinionShown
+from .flow_steps import STEPS, nothingOpen, predictionShown
 from .module_helpers import ROOT, OpenModule
 
 
@@ -28,7 +28,7 @@ def counts(flow):
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.__name__)
 def test_closing_leaves_nothing_behind(flow, step):
     found = []
-    for number in range(5 if step in (nothingOpen, opinionShown) else 2):
+    for number in range(5 if step in (nothingOpen, predictionShown) else 2):
         flow.folder = flow.tmp / f"study{number}"
         flow.expected = {}
         step(flow)

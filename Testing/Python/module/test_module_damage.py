@@ -86,7 +86,7 @@ def test_a_damaged_draft_is_reported_at_opening(drawing):
     assert not draft.exists()
 
 
-def test_an_opinion_that_cannot_be_read_unticks_its_box(drawing):
+def test_a_prediction_that_cannot_be_read_unticks_its_box(drawing):
     giveReview(drawing)
     for path in (drawing.tmp / "labels.nii.gz", drawing.tmp / "uncertainty.nii.gz"):
         path.write_bytes(b"no image")

@@ -9,8 +9,8 @@ import pytest
 from ActiveSegmentationLib.cohort import SliceId
 
 from .flow import checkStrokes, ownedNodes
-from .flow_events import ALWAYS, WITH_CASE, WITH_STUDY, changeImage, deleteImages, removeOpinion
-from .flow_steps import STEPS, nothingOpen, opinionShown, sliceOpen
+from .flow_events import ALWAYS, WITH_CASE, WITH_STUDY, changeImage, deleteImages, removePrediction
+from .flow_steps import STEPS, nothingOpen, predictionShown, sliceOpen
 
 
 def combinations():
@@ -21,7 +21,7 @@ def combinations():
             yield from ((step, event) for event in WITH_STUDY)
         if STEPS.index(step) >= STEPS.index(sliceOpen):
             yield from ((step, event) for event in WITH_CASE)
-    yield opinionShown, removeOpinion
+    yield predictionShown, removePrediction
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,9 @@ class Messages:
         if action is not None:
             self._offer(label, action, tip)
 
-    def warn(self, text: str, details: str, label: str = "", action: Callable[[], Any] | None = None) -> None:
+    def warn(
+        self, text: str, details: str, label: str = "", action: Callable[[], Any] | None = None, tip: str = ""
+    ) -> None:
         """Show what is wrong although the action went well, with a button for a remedy.
 
         Args:
@@ -102,12 +104,13 @@ class Messages:
             details: All of it, a line each.
             label: Text of the button, "" for none.
             action: What the button does.
+            tip: Tooltip of the button.
         """
         logging.warning("ActiveSegmentation: %s", text)
         self._show(f"<b>{_escaped(text)}</b>", details)
         _showStatus(text)
         if action is not None:
-            self._offer(label, action, "")
+            self._offer(label, action, tip)
 
     @property
     def text(self) -> str:

@@ -42,6 +42,9 @@ SMALL_SIDE, MIDDLE_SIDE = 128, 320
 
 SAMPLE_PATIENTS = 6
 
+SHOWN_REPAIRS = 2
+"""Repairs that the message tells; the details have all."""
+
 
 class StudyPanel(Panel):
     """Creating and opening studies.
@@ -147,11 +150,13 @@ class StudyPanel(Panel):
             return False
         steps = study.repairs.plan()
         command = f'activesegmentation repair "{study.folder}"'
-        text = _("{count} files of this study are damaged and left out; the rest can be used. First: {first}")
-        text = text.format(count=len(problems), first=problems[0])
+        text = _("Damaged and left out in this study: {count} (all under Details); the rest can be used. {first}")
+        text = text.format(count=len(problems), first=problems[0].replace(f"{study.folder}{os.sep}", ""))
         details = "\n\n".join([*problems, *map(str, steps), command])
-        if any(not step.prefers for step in steps):
-            self.messages.warn(text, details, _("Repair"), self.act(self._repair))
+        possible = [step.action for step in steps if not step.prefers]
+        if possible:
+            tip = "\n".join([*possible, _("Copies are kept.")])
+            self.messages.warn(text, details, _("Repair"), self.act(self._repair), tip)
         else:
             self.messages.warn(f"{text} {_('Further advice: {command}').format(command=command)}", details)
         return True
@@ -162,8 +167,11 @@ class StudyPanel(Panel):
             done = study.repairs.make()
         self.open(study.folder)
         if not self.session.requireStudy().repairs.problems():
-            text = _("Repaired; copies of what was replaced are in the folder set-aside of the study.")
-            self.messages.warn(text, "\n\n".join(map(str, done)))
+            what = " ".join(step.action for step in done[:SHOWN_REPAIRS]) + (
+                " ..." if len(done) > SHOWN_REPAIRS else ""
+            )
+            text = _("Repaired: {what} Copies of what was replaced are in the folder set-aside of the study.")
+            self.messages.warn(text.format(what=what), "\n\n".join(map(str, done)))
 
     def _tellDrafts(self) -> None:
         drafts = list(self.session.requireStudy().drafts.all(self.session.annotator))

@@ -66,10 +66,13 @@ def test_opening_a_damaged_study_says_what_is_damaged_and_repairs_it(drawing):
     drawing.module.wiring.study.open(drawing.folder)
     drawing.module.settle()
     assert file.name in drawing.module.message
-    assert "1 files" in drawing.module.message
+    assert str(drawing.folder) not in drawing.module.message
+    assert "damaged and left out in this study: 1 " in drawing.module.message.lower()
+    assert "Set the files of" in drawing.module.ui.messageButton.toolTip
     assert "committed slice" in drawing.module.ui.detailsTextEdit.toPlainText()
     drawing.module.click("messageButton")
     assert "set-aside" in drawing.module.message
+    assert "committed slice" in drawing.module.message
     assert len(drawing.study.annotations()) == committed
     assert drawing.study.audit.verify() == []
 

@@ -68,7 +68,7 @@ def test_updating_the_panel_reads_no_file_of_the_study(drawing, monkeypatch):
 
 
 @pytest.mark.parametrize("node", ["volumeNode", "segmentationNode"])
-def test_a_volume_that_is_deleted_from_the_scene_is_told_and_its_strokes_are_saved(drawing, node):
+def test_a_volume_that_is_deleted_from_the_scene_is_reported_and_its_strokes_are_saved(drawing, node):
     drawing.draw(1, np.ones(drawing.session.case.volume.plane_shape, dtype=bool))
     sliceId = drawing.session.task.slice
     slicer.mrmlScene.RemoveNode(getattr(drawing.session.case, node))

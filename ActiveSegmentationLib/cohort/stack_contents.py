@@ -11,7 +11,7 @@ from pathlib import Path
 from ActiveSegmentationLib.cohort.headers import data_files
 from ActiveSegmentationLib.cohort.types import Cohort, LabelSource, Source, Volume
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.common.files import explained, hash_file, hash_json, read_json, write_json
+from ActiveSegmentationLib.common.files import explained, hash_file, hash_json, read_fields, write_json
 from ActiveSegmentationLib.common.progress import Progress, or_silent
 
 UNREADABLE = "unreadable"
@@ -33,7 +33,7 @@ class FileHashes:
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
-        self._known: dict[str, str] = read_json(path) if path is not None and path.is_file() else {}
+        self._known = _remembered(path)
         self._changed = False
         self._lock = threading.Lock()
 
@@ -69,6 +69,15 @@ class FileHashes:
         if self._changed and self._path is not None:
             write_json(self._path, self._known)
             self._changed = False
+
+
+def _remembered(path: Path | None) -> dict[str, str]:
+    """The hashes in a file; none if it is missing or damaged, which costs a reading of the images."""
+    try:
+        known = read_fields(path) if path is not None and path.is_file() else {}
+    except BadInput:
+        return {}
+    return {file: text for file, text in known.items() if isinstance(text, str)}
 
 
 def content_hashes(

@@ -19,7 +19,7 @@ from ActiveSegmentationLib.cohort.stack_files import FORMAT, IMAGES, RECORD, rea
 from ActiveSegmentationLib.cohort.stack_preparation import PreparedVolume
 from ActiveSegmentationLib.cohort.types import Problem
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.common.files import ONE_ARRAY, explained, read_json, remove_tree, write_json
+from ActiveSegmentationLib.common.files import ONE_ARRAY, explained, read_fields, remove_tree, write_json
 
 PARTIAL = ".partial"
 """Suffix of the folder of an unfinished stack."""
@@ -121,8 +121,8 @@ def remove_superseded(cache: Path, keys: set[str]) -> None:
 def _records(folder: Path) -> list[dict[str, Any]]:
     try:
         if folder.name.endswith(PARTIAL):
-            return [read_json(path) for path in sorted((folder / DONE).glob("*.json"))]
-        record = read_json(folder / RECORD) if (folder / RECORD).is_file() else {}
+            return [read_fields(path, "key") for path in sorted((folder / DONE).glob("*.json"))]
+        record = read_fields(folder / RECORD) if (folder / RECORD).is_file() else {}
     except BadInput:  # moved or deleted by another process, or damaged
         return []
     return record["volumes"] if record.get("format") == FORMAT else []

@@ -119,6 +119,26 @@ def read_json(path: Path) -> Any:
         raise BadInput(f"The file is not valid JSON ({error}).", where=path, advice=advice) from error
 
 
+def read_fields(path: Path, *names: str) -> dict[str, Any]:
+    """Read a JSON file that holds named fields.
+
+    Args:
+        path: The file.
+        names: Fields that it must have.
+
+    Raises:
+        BadInput: As ``read_json``; also if it holds something else, or one of the fields is missing.
+    """
+    value = read_json(path)
+    advice = "Restore the file from a backup, or delete it if it can be created again."
+    if not isinstance(value, dict):
+        raise BadInput("The file does not hold fields with names.", where=path, advice=advice)
+    missing = [name for name in names if name not in value]
+    if missing:
+        raise BadInput(f"The file lacks the field '{missing[0]}'.", where=path, advice=advice)
+    return value
+
+
 def require_regular(path: Path) -> None:
     """Refuse what is neither a file nor a folder: reading a pipe would wait for ever, a device never ends.
 

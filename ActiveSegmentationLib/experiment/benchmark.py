@@ -20,7 +20,7 @@ from ActiveSegmentationLib.cohort import AnnotationKind, Role, SliceStack
 from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.durability import sweep_tree
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.common.files import explained, read_json, write_json, write_text
+from ActiveSegmentationLib.common.files import explained, read_fields, write_json, write_text
 from ActiveSegmentationLib.common.progress import Progress
 from ActiveSegmentationLib.common.text import counted
 from ActiveSegmentationLib.evaluation import UPPER_BOUND, RequestRow, ResultRow, write_requests_csv, write_results_csv
@@ -240,7 +240,7 @@ class Benchmark:
             message = f"The folder holds {', '.join(foreign)} from another source, which would be overwritten."
             raise BadInput(message, where=self.out, advice="Choose a new or empty folder with --out.")
         if path.is_file():
-            record = read_json(path)
+            record = read_fields(path, "design", "strategies", "seeds")
             sessions = _sessions(record)
             known = record["design"]
             strategies = dict.fromkeys([*record["strategies"], *self.plan.strategies])

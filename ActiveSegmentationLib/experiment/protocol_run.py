@@ -8,7 +8,7 @@ from typing import Any
 
 from ActiveSegmentationLib.common.durability import sweep
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.common.files import explained, read_json, write_bytes, write_json
+from ActiveSegmentationLib.common.files import explained, read_fields, write_bytes, write_json
 from ActiveSegmentationLib.common.progress import Progress, or_silent
 from ActiveSegmentationLib.common.text import counted
 from ActiveSegmentationLib.evaluation import (
@@ -117,7 +117,7 @@ def _settle(options: ExperimentOptions) -> None:
     path = options.out / RECORD
     about = {"protocol": options.protocol.name, "key": options.protocol.key, "scale": options.scale}
     if path.is_file():
-        known = read_json(path)
+        known = read_fields(path)
         changed = [name for name in about if known.get(name) != about[name]]
         if changed:
             what = "another version of this protocol" if changed == ["key"] else f"another {changed[0]}"

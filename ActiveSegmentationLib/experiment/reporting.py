@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ActiveSegmentationLib.cohort import BACKGROUND, IGNORE_LABEL, AnnotationKind, Role, SliceId
-from ActiveSegmentationLib.common.files import hash_json, read_json, write_bytes
+from ActiveSegmentationLib.common.files import hash_json, read_fields, write_bytes
 from ActiveSegmentationLib.evaluation import (
     CostModel,
     Picture,
@@ -91,7 +91,7 @@ def write_outcome(
         requests=requests,
         request_pictures=_request_pictures(benchmark, requests),
         predictions=_predictions(benchmark, results),
-        settings=read_json(benchmark.out / "benchmark.json"),
+        settings=read_fields(benchmark.out / "benchmark.json"),
         commands=[command] if command else [],
         notes=_notes(benchmark),
         tables=measurement_tables(found, costs),
@@ -117,7 +117,7 @@ def _notes(benchmark: Benchmark) -> list[str]:
     first = "given, the same for every strategy of a seed" if design.initial_sets is not None else first
     if design.initial_seed is not None and design.initial_sets is None:
         first += f", drawn with the seed {design.initial_seed} in every run"
-    sessions = read_json(benchmark.out / "benchmark.json")["sessions"]
+    sessions = read_fields(benchmark.out / "benchmark.json", "sessions")["sessions"]
     kinds = {hash_json([session["versions"], session["device"]]) for session in sessions}
     return [
         f"Annotations are {design.annotation}s by a simulated annotator; the pool has {len(design.rows[Role.POOL])} "

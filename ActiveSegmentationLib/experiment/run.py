@@ -16,7 +16,7 @@ import numpy as np
 from ActiveSegmentationLib.cohort import Role, SliceId
 from ActiveSegmentationLib.common.compute import Compute
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.common.files import explained, hash_json, read_json, remove_tree, write_json
+from ActiveSegmentationLib.common.files import explained, hash_json, read_fields, remove_tree, write_json
 from ActiveSegmentationLib.common.progress import Progress, or_silent
 from ActiveSegmentationLib.common.sole_user import sole_user
 from ActiveSegmentationLib.evaluation import RequestRow, ResultRow
@@ -102,7 +102,9 @@ class Run:
                     self._do_round(number, target, annotations, progress)
                 if finished is not None:
                     finished()
-            requests = [SliceId(r["volume"], r["slice"]) for r in read_json(self._round_file(number))["requests"]]
+            requests = [
+                SliceId(r["volume"], r["slice"]) for r in read_fields(self._round_file(number), "requests")["requests"]
+            ]
             annotations.update({a.slice: a for a in self._annotator.annotate(requests, number)})
             if number > 1:
                 remove_tree(self._model_folder(number - 1))
@@ -113,7 +115,7 @@ class Run:
         requests: list[RequestRow] = []
         timings: list[dict[str, Any]] = []
         for number in range(1, self.finished_rounds() + 1):
-            record = read_json(self._round_file(number))
+            record = read_fields(self._round_file(number), "requests")
             results.extend(self._result_rows(number, record))
             requests.extend(self._request_rows(number, record))
             timings.append(self._timing(number, record))
@@ -152,7 +154,7 @@ class Run:
         if shared.planes_file(1).is_file():
             with explained(self.folder):
                 shutil.copyfile(shared.planes_file(1), self.planes_file(1))
-        write_json(self._round_file(1), read_json(shared._round_file(1)) | {"shared": True})
+        write_json(self._round_file(1), read_fields(shared._round_file(1)) | {"shared": True})
 
     def _do_round(
         self, number: int, target: int, annotations: dict[SliceId, SliceAnnotation], progress: Progress
@@ -251,7 +253,7 @@ class Run:
         """The diagnostics of the finished rounds: "round", "batch uncertainty", "correlation" where they are known."""
         found = []
         for number in range(1, self.finished_rounds() + 1):
-            record = read_json(self._round_file(number))
+            record = read_fields(self._round_file(number), "requests")
             against = record.get("uncertainty against error", {})
             pair = {"batch uncertainty": record.get("batch uncertainty"), "correlation": against.get("correlation")}
             found.append({"round": number} | {name: value for name, value in pair.items() if value is not None})

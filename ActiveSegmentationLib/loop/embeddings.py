@@ -12,7 +12,7 @@ import numpy as np
 from ActiveSegmentationLib.acquisition.round_inputs import Embedder
 from ActiveSegmentationLib.cohort import SliceStack
 from ActiveSegmentationLib.common.compute import Compute
-from ActiveSegmentationLib.common.files import hash_json, read_json, write_json
+from ActiveSegmentationLib.common.files import hash_json, read_fields, write_json
 from ActiveSegmentationLib.common.progress import Progress, or_silent
 from ActiveSegmentationLib.embedding import (
     EMBEDDING_PRESETS,
@@ -87,7 +87,7 @@ class Embeddings:
         chosen, pointer = self._network_settings(kind), self._pointer(kind)
         folder = pointer.parent
         if pointer.is_file():
-            known = read_json(pointer)
+            known = read_fields(pointer, "key", "slices")
             self._report_reuse(known["slices"], folder)
             load = load_info_vae if isinstance(chosen, InfoVaeSettings) else load_encoder
             return load(folder / known["key"])
@@ -149,7 +149,7 @@ class Embeddings:
         """Whether the embeddings of a part are on disk."""
         if not self.is_trained(kind):
             return False
-        name = self._part_name(read_json(self._pointer(kind))["key"], part)
+        name = self._part_name(read_fields(self._pointer(kind), "key")["key"], part)
         return cache_file(self.cache / "embeddings", name).is_file()
 
     def _part_name(self, key: str, part: int) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from ActiveSegmentationLib.common.files import read_json
+from ActiveSegmentationLib.common.errors import BadInput
+from ActiveSegmentationLib.common.files import read_fields
 from ActiveSegmentationLib.segmentation.settings import TrainingSettings
 from ActiveSegmentationLib.training import ModelFiles
 
@@ -27,7 +29,7 @@ def trained_key(folder: Path) -> str | None:
     """Key of the last ensemble that ``fit_ensemble`` finished in this folder, or None; reads no weights."""
     if not (folder / ENSEMBLE_LIST).exists() or None in member_folders(folder):
         return None
-    return read_json(folder / ENSEMBLE_LIST)["key"]
+    return str(_listed(folder)["key"])
 
 
 def member_settings(folder: Path) -> list[TrainingSettings]:
@@ -47,8 +49,15 @@ def member_folder(folder: Path, key: str) -> Path:
 
 def member_folders(folder: Path) -> list[Path | None]:
     """Folders of the members of the ensemble in a folder, None for a member that is missing."""
-    keys = read_json(folder / ENSEMBLE_LIST)["members"]
-    return [_existing(folder, number, key) for number, key in enumerate(keys)]
+    return [_existing(folder, number, key) for number, key in enumerate(_listed(folder)["members"])]
+
+
+def _listed(folder: Path) -> dict[str, Any]:
+    path = folder / ENSEMBLE_LIST
+    found = read_fields(path, "key", "members")
+    if not isinstance(found["members"], list) or not all(isinstance(key, str) for key in found["members"]):
+        raise BadInput("The list of models is damaged.", where=path, advice="Restore the file, or train again.")
+    return found
 
 
 def _existing(folder: Path, number: int, key: str) -> Path | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ActiveSegmentationLib.cohort import SliceId, Volume
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.common.files import explained, read_json, write_json
+from ActiveSegmentationLib.common.files import explained, read_fields, read_json, write_json
 from ActiveSegmentationLib.common.parsing import parsing
 from ActiveSegmentationLib.study.annotations import check_slice
 from ActiveSegmentationLib.study.ledger import Change, Ledger
@@ -230,4 +230,4 @@ class RequestStore:
     def read_record(self, number: int, name: str) -> dict[str, Any] | None:
         """Read ``<name>.json`` of a round, or None if there is none."""
         path = self.round_folder(number) / f"{check_record_name(name)}.json"
-        return read_json(path) if path.is_file() else None
+        return read_fields(path) if path.is_file() else None

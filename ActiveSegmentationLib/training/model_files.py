@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ActiveSegmentationLib import __version__
 from ActiveSegmentationLib.common.durability import make_folder
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.common.files import hash_file, hash_json, read_json, write_bytes, write_json
+from ActiveSegmentationLib.common.files import (
+    hash_file,
+    hash_json,
+    read_fields,
+    require_regular,
+    write_bytes,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -79,7 +86,7 @@ class ModelFiles:
                 were written. Models of older versions have no checksums.
         """
         path = Path(folder) / self.description
-        about = read_json(path)
+        about = read_fields(path)
         if about.get("format") != self.format:
             message = f"The model has format {about.get('format')}; this version reads format {self.format}."
             raise BadInput(message, where=path, advice=self.advice)
@@ -105,6 +112,8 @@ class ModelFiles:
         from safetensors import SafetensorError, safe_open
 
         path = Path(folder) / self.weights
+        if path.exists():
+            require_regular(path)
         try:
             with safe_open(path, framework="pt") as file:
                 found = (file.metadata() or {}).get("key")
@@ -120,7 +129,7 @@ class ModelFiles:
         """Key of the finished network in a folder, or None if there is none."""
         if not (folder / self.description).exists():
             return None
-        return read_json(folder / self.description).get("key")
+        return read_fields(folder / self.description).get("key")
 
 
 def _repeated(network: nn.Module) -> dict[str, str]:

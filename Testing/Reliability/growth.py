@@ -6,6 +6,7 @@ import gc
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -21,16 +22,23 @@ LIMITS = {"memory (MB)": 0.5, "open files": 0.0, "threads": 0.0, "child processe
 
 
 def of_process() -> dict[str, float]:
-    """What this process takes now: the memory that is its own, open files, threads and processes below it."""
+    """What this process takes now: memory, open files, threads and processes below it."""
     gc.collect()
     process = psutil.Process()
-    own = process.memory_info().rss if sys.platform == "darwin" else process.memory_full_info().uss
     return {
-        "memory (MB)": own / 2**20,
+        "memory (MB)": _memory(process) / 2**20,
         "open files": process.num_handles() if os.name == "nt" else process.num_fds(),
         "threads": process.num_threads(),
         "child processes": len(process.children(recursive=True)),
     }
+
+
+def _memory(process: psutil.Process) -> int:
+    """Bytes that the process has allocated; on Linux without mapped files, which other processes may share or not."""
+    if not sys.platform.startswith("linux"):
+        return process.memory_info().rss
+    lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
 
 
 def slope(values: Sequence[float]) -> float:

@@ -8,7 +8,14 @@ import os
 import pytest
 
 from ActiveSegmentationLib.common.errors import BadInput, JobFailed
-from ActiveSegmentationLib.common.files import explain_os_error, hash_file, read_json, tree_size, write_text
+from ActiveSegmentationLib.common.files import (
+    explain_os_error,
+    hash_file,
+    read_fields,
+    read_json,
+    tree_size,
+    write_text,
+)
 
 
 @pytest.mark.parametrize(
@@ -60,3 +67,11 @@ def test_the_size_of_a_folder_is_that_of_its_files(tmp_path):
     (tmp_path / "a").write_bytes(b"12345")
     (tmp_path / "inner" / "b").write_bytes(b"123")
     assert tree_size(tmp_path) == 8
+
+
+@pytest.mark.parametrize("content", ["NaN", "7", '"x"', "[null]", "{}"])
+def test_a_file_with_other_content_than_fields_is_refused(tmp_path, content):
+    (tmp_path / "a.json").write_text(content, encoding="utf-8")
+    with pytest.raises(BadInput) as refusal:
+        read_fields(tmp_path / "a.json", "key")
+    assert refusal.value.where == str(tmp_path / "a.json")

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-WARM_UP = 0.25
-"""Share of the repetitions at the start that is not looked at: libraries fill their caches then."""
+WARM_UP, FIRST = 0.25, 4
+"""Share of the repetitions at the start, and their least number, that are not looked at: libraries are loaded and fill
+their caches then."""
 
 Row = Mapping[str, float]
 """What was measured after one repetition, by name."""
@@ -50,7 +51,7 @@ def slope(values: Sequence[float]) -> float:
 
 def table(rows: Sequence[Row], limits: Mapping[str, float]) -> tuple[str, list[str]]:
     """The measurements as a table in Markdown, and what grows more than it may; what has no limit may grow."""
-    start = int(len(rows) * WARM_UP)
+    start = min(max(FIRST, int(len(rows) * WARM_UP)), len(rows) - 1)
     lines = ["| | first | after the warm-up | last | largest | growth per repetition |", f"|---|{'---:|' * 5}"]
     grows = []
     for name in rows[0]:

@@ -21,7 +21,7 @@ def rows(values):
         ([400.0, 400.0, 400.0] + [400.0, 500.0] * 5, False),  # up and down again
     ],
 )
-def test_growth_is_told_from_a_warm_up_and_from_noise(values, grows):
+def test_growth_differs_from_a_warm_up_and_from_noise(values, grows):
     text, found = growth.table(rows(values), {"memory (MB)": 0.5})
     assert bool(found) == grows
     assert text.count("\n") == 3

@@ -14,8 +14,8 @@ from ActiveSegmentationLib.panels.tables import fillTable, identityOf, setHeader
 from ActiveSegmentationLib.panels.understood import understood
 from ActiveSegmentationLib.study import Study
 
-PATIENT = 0
-WIDTHS = {PATIENT: 84, 1: 100, 2: 44}
+PATIENT, VOLUME = 0, 1
+WIDTHS = {PATIENT: 84, VOLUME: 100, 2: 44}
 """Widths in pixels of the columns patient, volume and slices; long names are elided, problems begin in the third."""
 
 PROBLEM_HEIGHT = 52
@@ -107,7 +107,8 @@ class ImagesPanel(Panel):
         rows: list[tuple[Any, ...]] = [("", where, "; ".join(problems[where]), "", "", "") for where in broken]
         rows += [self._row(volume, problems) for volume in cohort.volumes]
         evident = all(volume.patient in volume.id for volume in cohort.volumes)
-        table.setColumnHidden(PATIENT, evident)  # the state needs the room
+        table.setColumnHidden(PATIENT, evident)  # volume and state need the room
+        table.setColumnWidth(VOLUME, WIDTHS[VOLUME] + (WIDTHS[PATIENT] * 2 // 3 if evident else 0))
         table.clearSpans()
         fillTable(table, rows, [*broken, *(volume.id for volume in cohort.volumes)])
         for row in range(len(broken)):  # the problem takes the columns of what is unknown

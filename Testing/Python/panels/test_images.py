@@ -50,6 +50,10 @@ def test_the_images_are_shown_before_anything_is_created(module, tmp_path):
     assert "One channel" in text
     assert "Intensities" in text
     assert "Reference labels: in 6 of 6 volumes" in text
+    table = module.ui.cohortTable
+    assert table.isColumnHidden(0), "the volumes' names begin with the patients'"
+    name = table.item(0, 1).text()
+    assert table.fontMetrics().horizontalAdvance(name) < table.columnWidth(1), name
     shown = pictures(module)
     assert len(shown) == 3
     assert all(not label.pixmap.isNull() and label.pixmap.width() > 50 for label in shown)

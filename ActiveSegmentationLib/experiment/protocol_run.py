@@ -69,7 +69,7 @@ def run_experiment(
     require_learners(options.protocol, arms)
     for arm in arms.values():
         check_request(arm.strategies, "" if arm.initial == "own" else arm.initial, arm.metrics, _rounds(arm.rounds))
-    _settle(options)
+    _record_protocol(options)
     parts = [part for name, arm in arms.items() for part in parts_of(options, name, arm, progress)]
     found = Findings()
     for together in [[part] for part in parts] if options.workers.alone else [parts]:
@@ -112,7 +112,7 @@ def _first_seed(part: Part, parts: list[Part]) -> int:
     return before * (max(part.options.seeds) + 1)
 
 
-def _settle(options: ExperimentOptions) -> None:
+def _record_protocol(options: ExperimentOptions) -> None:
     """Record which protocol the folder belongs to; refuse another one."""
     path = options.out / RECORD
     about = {"protocol": options.protocol.name, "key": options.protocol.key, "scale": options.scale}

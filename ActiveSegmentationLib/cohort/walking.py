@@ -113,18 +113,24 @@ class _Walk:
             return False
         try:
             if not entry.is_symlink():
-                is_folder = entry.is_dir()
-                self._files += [] if is_folder or not entry.is_file() else [path]
-                return is_folder
+                if not entry.is_dir():
+                    self._add(path)
+                return entry.is_dir()
             path.stat()
         except OSError as error:
             self._tell(path, *_why_dead(error))
             return False
         if path.is_dir():
             self._linked.append(path)
-        elif path.is_file():
-            self._files.append(path)
+        else:
+            self._add(path)
         return False
+
+    def _add(self, path: Path) -> None:
+        if path.is_file():
+            self._files.append(path)
+        elif image_suffix(path):  # reading it would wait for ever, or never end
+            self._tell(path, "This is a pipe, socket or device and not a file.", "Remove it, or name a file.")
 
     def _tell(self, path: Path, message: str, advice: str, severity: str = "error") -> None:
         self._problems.append(Problem(self._name(path), message, advice, severity))  # type: ignore[arg-type]

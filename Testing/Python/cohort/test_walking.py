@@ -167,3 +167,15 @@ def test_a_file_that_cannot_be_opened_does_not_end_the_index(tmp_path, monkeypat
     cohort = discover(tmp_path, layout="folder")
     assert len(cohort.volumes) == 1
     assert "1 that cannot be read (for example IM_1)" in cohort.problems[0].message
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_pipes_and_devices_with_names_of_images_are_named_and_not_read(tmp_path):
+    os.mkfifo(tmp_path / "a.nii.gz")
+    os.mkfifo(tmp_path / "notes")
+    (tmp_path / "b.nii").symlink_to(os.devnull)
+    (tmp_path / "c.nii").write_bytes(b"c")
+    found = walk(tmp_path)
+    assert [path.name for path in found.files] == ["c.nii"]
+    assert sorted(problem.where for problem in found.problems) == ["a.nii.gz", "b.nii"]
+    assert all("pipe" in problem.message for problem in found.problems)

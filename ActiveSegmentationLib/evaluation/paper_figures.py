@@ -144,6 +144,8 @@ def cost_figure(curves: Sequence[CostCurve], unit: str) -> Figure:
         curves: Curves of all cohorts.
         unit: Name of the cost, for the axis.
     """
+    from matplotlib.ticker import LogLocator
+
     figure = new_figure(6.2, 3.8 + 0.2 * len(curves))
     figure.set_layout_engine("constrained")
     axes = figure.add_subplot()
@@ -157,6 +159,7 @@ def cost_figure(curves: Sequence[CostCurve], unit: str) -> Figure:
         axes.fill_between(x, low, mean + sd, color=color, alpha=0.13, linewidth=0)
         names.append(f"{one.curve.cohort}: {one.curve.strategy}")
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_xlabel(f"annotation time: {unit}", fontsize=11, color=INK)
     axes.set_ylabel("mean 3D Dice", fontsize=11, color=INK)

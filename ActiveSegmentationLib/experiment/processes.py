@@ -6,9 +6,11 @@ import contextlib
 import multiprocessing
 import os
 import threading
-from collections.abc import Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 
 from ActiveSegmentationLib.common.progress import Progress
@@ -19,7 +21,8 @@ from ActiveSegmentationLib.experiment.jobs import LOG, Job, Patience, counting, 
 def execute_in_processes(jobs: Sequence[Job], workers: int, stage: str, progress: Progress) -> None:
     """Execute jobs, ``workers`` at a time; finished rounds are kept when one fails, and when a process is killed.
 
-    Each writes its messages and its progress to ``log.txt`` in its folder.
+    Each writes its messages and its progress to ``log.txt`` in its folder. When a process is killed, the others go on,
+    and another one takes its place.
 
     Args:
         jobs: The jobs.
@@ -33,27 +36,49 @@ def execute_in_processes(jobs: Sequence[Job], workers: int, stage: str, progress
     """
     progress.message(f"{counted(len(jobs), 'job')}, {workers} at a time; their logs are {LOG} in their folders.")
     patience = Patience(jobs, progress)
-    with counting(jobs, stage, progress):
-        while waiting := unfinished(jobs):
-            try:
-                _execute(waiting, workers)
-            except BrokenProcessPool:
-                patience.died()
+    with counting(jobs, stage, progress), _processes(workers) as start:
+        waiting, running = deque(unfinished(jobs)), dict[Future[None], tuple[ProcessPoolExecutor, Job]]()
+        idle = [start() for _ in range(min(workers, len(waiting)))]
+        while waiting or running:
+            while waiting and idle:
+                process, job = idle.pop(), waiting.popleft()
+                running[process.submit(execute_logged, job)] = (process, job)
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                process, job = running.pop(future)
+                try:
+                    future.result()
+                except BrokenProcessPool:
+                    patience.died()
+                    process = start()
+                    waiting.append(job)
+                idle.append(process)
 
 
-def _execute(jobs: Sequence[Job], workers: int) -> None:
+@contextmanager
+def _processes(workers: int) -> Iterator[Callable[[], ProcessPoolExecutor]]:
+    """A function that starts a process: a pool of its own, so that its death is not that of the others.
+
+    They end with this block, at once if it is left by an exception.
+    """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     begin = (max(1, (os.cpu_count() or 1) // workers), theirs)
-    with ours, theirs, ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=begin) as pool:
-        futures: list[Future[None]] = [pool.submit(execute_logged, job) for job in jobs]
+    started: list[ProcessPoolExecutor] = []
+
+    def start() -> ProcessPoolExecutor:
+        started.append(ProcessPoolExecutor(1, mp_context=context, initializer=_begin, initargs=begin))
+        return started[-1]
+
+    with ours, theirs:
         try:
-            for future in as_completed(futures):
-                future.result()
+            yield start
         except BaseException:
-            ours.close()  # leaving the pool waits for its processes, which may not have been interrupted
-            pool.shutdown(wait=False, cancel_futures=True)
+            ours.close()  # waiting for processes that may not have been interrupted would not end
+            for process in started:
+                process.shutdown(wait=False, cancel_futures=True)
             raise
+        for process in started:
+            process.shutdown()
 
 
 def _begin(threads: int, parent: Connection) -> None:
@@ -67,7 +92,7 @@ def _begin(threads: int, parent: Connection) -> None:
 def _end_with(parent: Connection) -> None:
     """End this process when its parent hangs up or has ended, so that a killed benchmark stops writing.
 
-    A pipe rather than an event: a process that is killed while it waits for an event blocks the process that sets it.
+    A pipe rather than an event: a process that is killed while it waits for an event blocks whoever sets it.
     """
     with contextlib.suppress(EOFError, OSError):
         parent.recv()

@@ -30,7 +30,7 @@ class Scripted:
         while (step := self.finished_rounds()) < self.rounds:
             if step == 1 and self._second is not None:
                 self._second(self.folder)
-            (self.folder / f"step-{step}").touch()
+            (self.folder / f"step-{step}").write_text(str(os.getpid()))
 
 
 def refuse(folder):
@@ -48,6 +48,13 @@ def die_once(folder):
         time.sleep(60)
 
 
+def outlive(folder):
+    """Go on some time after the process of the other job has died."""
+    while not (folder.parent / "0" / "died").exists():
+        time.sleep(0.05)
+    time.sleep(1)
+
+
 def scripted(folder, *seconds):
     jobs = [Scripted(folder / str(number), second) for number, second in enumerate(seconds)]
     for job in jobs:
@@ -62,10 +69,12 @@ def test_an_error_of_another_process_comes_as_it_was_raised(tmp_path):
     assert str(caught.value) == "rounds: It does not fit."
 
 
-def test_what_a_killed_process_leaves_is_computed_again(tmp_path, listener):
-    jobs = scripted(tmp_path, die_once, None)
-    execute_in_processes(jobs, 1, "Steps", listener)
+def test_what_a_killed_process_leaves_is_computed_again_and_the_others_go_on(tmp_path, listener):
+    jobs = scripted(tmp_path, die_once, outlive)
+    execute_in_processes(jobs, 2, "Steps", listener)
     assert [job.finished_rounds() for job in jobs] == [3, 3]
+    processes = [{path.read_text() for path in job.folder.glob("step-*")} for job in jobs]
+    assert [len(each) for each in processes] == [2, 1]
     assert any("a worker died" in message for message in listener.messages)
     assert listener.reports[-1] == ("Steps", 6, 6)
 

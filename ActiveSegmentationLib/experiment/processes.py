@@ -92,7 +92,7 @@ def _begin(threads: int, parent: Connection) -> None:
 def _end_with(parent: Connection) -> None:
     """End this process when its parent hangs up or has ended, so that a killed benchmark stops writing.
 
-    A pipe rather than an event: a process that is killed while it waits for an event blocks whoever sets it.
+    A pipe rather than an event: a process that is killed while it waits for an event blocks the one that sets it.
     """
     with contextlib.suppress(EOFError, OSError):
         parent.recv()

@@ -73,7 +73,7 @@ class StudyRecord:
             BadInput: If something is missing or malformed.
         """
         with parsing(path, "The file is damaged.", "Restore the file from a backup."):
-            return cls(
+            found = cls(
                 id=value["id"],
                 created=value["created"],
                 labels=LabelSet.from_json(value["labels"]),
@@ -82,6 +82,10 @@ class StudyRecord:
                 settings=value["settings"],
                 excluded=dict(value["excluded"]),
             )
+            for name in ("id", "created", "cohort_root"):
+                if not isinstance(getattr(found, name), str):
+                    raise TypeError(f"'{name}' is not text")
+            return found
 
 
 def _from_0(value: dict[str, Any]) -> dict[str, Any]:

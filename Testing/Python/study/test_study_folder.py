@@ -137,6 +137,16 @@ def test_a_damaged_file_is_named(make_study, name, content):
         Study.open(study.folder)
 
 
+@pytest.mark.parametrize(
+    "change", [{"schema": 0}, {"id": 5}, {"created": None}, {"cohort": {"file": "cohort.json", "root": ["a"]}}]
+)
+def test_a_value_of_another_type_is_damage(make_study, change):
+    path = make_study().folder / "study.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(BadInput, match=r"study\.json.*damaged"):
+        Study.open(path.parent)
+
+
 def test_volume_ids_edited_by_hand_cannot_escape(make_study):
     study = make_study()
     path = study.folder / "cohort.json"

@@ -25,6 +25,9 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "scripts" / "lock.txt"
+ALL = "all packages"
+"""Stands for the name of a package where no package was looked up."""
+
 _LINE = re.compile(r"(?P<name>[\w.-]+)==(?P<version>\S+) --hash=sha256:(?P<sha256>[0-9a-f]{64})")
 _HEADER = """\
 # What the tests have passed with, to the byte: {system}. Made by: python scripts/check_packages.py --lock
@@ -91,13 +94,13 @@ def sbom(packages: Sequence[Package]) -> dict[str, Any]:
 def vulnerabilities() -> tuple[list[str], list[str]]:
     """Known vulnerabilities, and what could not be looked up with the reason, one text each."""
     if importlib.util.find_spec("pip_audit") is None:
-        return [], ["all packages: pip-audit is not installed (python -m pip install pip-audit)"]
+        return [], [f"{ALL}: pip-audit is not installed (python -m pip install pip-audit)"]
     words = ("--require-hashes", "--disable-pip", "--format", "json", "--progress-spinner", "off", "-r", str(LOCK))
     done = subprocess.run([sys.executable, "-m", "pip_audit", *words], capture_output=True, text=True, check=False)
     try:
         found = json.loads(done.stdout)["dependencies"]
     except ValueError:
-        return [], [f"all packages: {(done.stderr.strip().splitlines() or ['no answer'])[-1]}"]
+        return [], [f"{ALL}: {(done.stderr.strip().splitlines() or ['no answer'])[-1]}"]
     known = [f"{d['name']} {d['version']}: {v['id']}" for d in found for v in d.get("vulns", [])]
     return known, [f"{d['name']}: {d['skip_reason']}" for d in found if "skip_reason" in d]
 
@@ -115,7 +118,8 @@ def main(words: Sequence[str]) -> int:
         options.sbom.write_text(json.dumps(sbom(packages), indent=1) + "\n", encoding="utf-8")
     known, skipped = vulnerabilities()
     print("\n".join([*known, *(f"skipped: {text}" for text in skipped)]))
-    print(f"{len(packages)} packages, {len(known)} known vulnerabilities, {len(skipped)} not looked up.")
+    missed = len(packages) if any(text.startswith(ALL) for text in skipped) else len(skipped)
+    print(f"{len(packages)} packages, {len(known)} known vulnerabilities, {missed} not looked up.")
     return int(bool(known))
 
 

@@ -10,8 +10,9 @@ import struct
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import UnionType
 
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained, require_regular
@@ -36,6 +37,21 @@ _RAISED_BY_PARSERS = (
 )
 """What Python, NumPy, zlib and file format libraries raise for content that they cannot use. MemoryError comes from
 headers that promise more than there is; RuntimeError from nesting that is too deep, and from SimpleITK."""
+
+
+def require_types(found: object, types: Mapping[str, type | UnionType]) -> None:
+    """Check values that were parsed.
+
+    Args:
+        found: What has them as attributes.
+        types: Types that they may have, by name.
+
+    Raises:
+        TypeError: If one has another type; it names it.
+    """
+    for name, allowed in types.items():
+        if not isinstance(getattr(found, name), allowed):
+            raise TypeError(f"'{name}' is {getattr(found, name)!r}")
 
 
 @contextlib.contextmanager

@@ -22,12 +22,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from ActiveSegmentationLib.common.errors import BadInput, JobFailed
-from ActiveSegmentationLib.common.files import explained, read_json, remove_tree, write_json
+from ActiveSegmentationLib.common.files import explained, read_fields, remove_tree, write_json
 from ActiveSegmentationLib.common.progress import Progress
 from ActiveSegmentationLib.evaluation import ResultRow
 from ActiveSegmentationLib.experiment.benchmark import Benchmark
 from ActiveSegmentationLib.experiment.run import Run
-from ActiveSegmentationLib.segmentation.model_files import member_folders
+from ActiveSegmentationLib.segmentation.model_files import HISTORY, member_folders
 
 LOOK_SECONDS = 5.0
 """Time between two looks for finished rounds."""
@@ -40,9 +40,6 @@ IDENTITY = "tracking.json"
 
 MEAN = "mean over classes"
 """Name of the mean of an evaluation metric over classes."""
-
-HISTORY = "history.json"
-"""File with the losses of a training, next to its model."""
 
 EXPERIMENT = "ActiveSegmentation"
 """Name of the experiment in MLflow, unless the variable MLFLOW_EXPERIMENT_NAME names another."""
@@ -75,7 +72,7 @@ def points_of(run: Run) -> Points:
         for number, member in enumerate(members, start=1):
             name = "loss" if len(members) == 1 else f"loss {number}"
             if member is not None and (member / HISTORY).is_file():
-                losses = read_json(member / HISTORY).get("loss", [])
+                losses = read_fields(member / HISTORY).get("loss", [])
                 points |= {(name, step): value for step, value in enumerate(losses, start=1)}
     return points
 
@@ -181,7 +178,7 @@ def _identity(out: Path) -> str:
     path = out / IDENTITY
     if not path.is_file():
         write_json(path, {"id": uuid.uuid4().hex})
-    return read_json(path)["id"]
+    return read_fields(path, "id")["id"]
 
 
 @dataclass(frozen=True)

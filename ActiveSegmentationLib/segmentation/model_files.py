@@ -16,6 +16,9 @@ FILES = ModelFiles("model", format=1, advice="Use the version of the program tha
 ENSEMBLE_LIST = "ensemble.json"
 """File that names the members of an ensemble by their keys."""
 
+HISTORY = "history.json"
+"""File with the losses of a training, next to its model."""
+
 MEMBER = "member-"
 """Start of the name of a member's folder."""
 

@@ -15,6 +15,7 @@ from ActiveSegmentationLib.segmentation.examples import Examples
 from ActiveSegmentationLib.segmentation.learner import CAPABILITIES, DROPOUT, OF_NETWORKS, SegmentationLearner
 from ActiveSegmentationLib.segmentation.loss_head import ATTACHED, head_optimiser, ranking_loss
 from ActiveSegmentationLib.segmentation.losses import SegmentationLoss
+from ActiveSegmentationLib.segmentation.model_files import HISTORY
 from ActiveSegmentationLib.segmentation.neighbours import with_neighbours
 from ActiveSegmentationLib.segmentation.network import SegmentationNetwork, build_network
 from ActiveSegmentationLib.segmentation.segmentation_model import SegmentationModel, read_network_model
@@ -92,7 +93,7 @@ class NetworkLearner(SegmentationLearner, Learner):
         "clip": 1.0,
         "select": "last",
     }
-    history_file: ClassVar[str] = "history.json"
+    history_file: ClassVar[str] = HISTORY
     advice: ClassVar[str] = "Lower the learning rate, and check the images of the annotated slices."
     stage = "Training"
     network: SegmentationNetwork

@@ -11,7 +11,7 @@ from typing import Any
 
 from ActiveSegmentationLib.cohort import AnnotationKind, Volume
 from ActiveSegmentationLib.common.errors import BadInput
-from ActiveSegmentationLib.common.parsing import parsing
+from ActiveSegmentationLib.common.parsing import parsing, require_types
 from ActiveSegmentationLib.study.annotations import SliceAnnotation, hash_labels
 from ActiveSegmentationLib.study.names import RESTORE
 
@@ -56,10 +56,8 @@ class Version:
         """
         found = cls(**value)
         AnnotationKind(found.kind)
-        types = {"labels_sha256": str, "committed_at": str, "round": int | None, "seconds": int | float}
-        for name, type_ in (types | {"prelabel": str | None}).items():
-            if not isinstance(getattr(found, name), type_):
-                raise TypeError(f"'{name}' of a commit is {getattr(found, name)!r}")
+        texts = {"labels_sha256": str, "committed_at": str, "prelabel": str | None}
+        require_types(found, {**texts, "round": int | None, "seconds": int | float})
         return found
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from ActiveSegmentationLib.cohort import AnnotationKind, Cohort
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import read_json, write_json
-from ActiveSegmentationLib.common.parsing import parsing
+from ActiveSegmentationLib.common.parsing import parsing, require_types
 from ActiveSegmentationLib.study.labels import LabelSet
 from ActiveSegmentationLib.study.names import check_volume_ids
 
@@ -82,9 +82,7 @@ class StudyRecord:
                 settings=value["settings"],
                 excluded=dict(value["excluded"]),
             )
-            for name in ("id", "created", "cohort_root"):
-                if not isinstance(getattr(found, name), str):
-                    raise TypeError(f"'{name}' is not text")
+            require_types(found, {"id": str, "created": str, "cohort_root": str})
             return found
 
 

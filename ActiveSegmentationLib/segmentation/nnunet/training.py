@@ -17,6 +17,7 @@ from ActiveSegmentationLib.common.labels import IGNORE_LABEL
 from ActiveSegmentationLib.common.seeds import torch_seed
 from ActiveSegmentationLib.segmentation.loss_head import ATTACHED, head_optimiser, ranking_loss
 from ActiveSegmentationLib.segmentation.losses import SegmentationLoss
+from ActiveSegmentationLib.segmentation.model_files import HISTORY
 from ActiveSegmentationLib.segmentation.nnunet.network import build_network
 from ActiveSegmentationLib.segmentation.nnunet.options import NnunetOptions
 from ActiveSegmentationLib.segmentation.nnunet.trainer import LoopTrainer, PreparedCases, make_trainer
@@ -57,7 +58,7 @@ class NnunetTraining(Learner):
         work: Folder for nnU-Net's files.
     """
 
-    history_file: ClassVar[str] = "history.json"
+    history_file: ClassVar[str] = HISTORY
     advice: ClassVar[str] = "Lower the learning rate, and check the images of the annotated slices."
     stage = "Training"
     network: NnunetNetwork

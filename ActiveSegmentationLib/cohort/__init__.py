@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ActiveSegmentationLib.cohort.stack_building import UnusableVolumes, build_stack
     from ActiveSegmentationLib.cohort.stack_contents import image_hashes
     from ActiveSegmentationLib.cohort.stack_files import StackVolume
+    from ActiveSegmentationLib.cohort.stack_parts import StackPart, parts_to_prepare, remove_parts
     from ActiveSegmentationLib.cohort.turns import Turn
     from ActiveSegmentationLib.cohort.types import (
         AnnotationKind,

@@ -49,6 +49,9 @@ from ActiveSegmentationLib.common.errors import BadInput, JobFailed
 from ActiveSegmentationLib.common.files import atomic_path, explained, hash_json, read_json, remove_tree, write_json
 from ActiveSegmentationLib.common.progress import Progress, or_silent
 
+HASHES = "hashes.json"
+"""File in the cache that remembers hashes of images."""
+
 MEMORY = 8 << 30
 """Memory in bytes for all volumes in progress; large volumes are prepared by fewer threads at a time."""
 
@@ -85,6 +88,7 @@ def build_stack(
     *,
     workers: int | None = None,
     progress: Progress | None = None,
+    parts: Sequence[Path] = (),
 ) -> SliceStack:
     """The slice stack of a cohort: the one in the cache if its key matches, otherwise a new one.
 
@@ -98,6 +102,7 @@ def build_stack(
         cache: Folder of stacks; each has a folder of its own, named by its key.
         workers: Threads that read and prepare. Default: one per processor core, fewer for large volumes.
         progress: Progress reporter, called after every volume; a cancel takes effect there.
+        parts: Folders of parts that were prepared before, see ``parts_to_prepare``; they are copied.
 
     Raises:
         UnusableVolumes: If volumes differ in their channels, or some cannot be read: every such volume is named, and
@@ -111,9 +116,9 @@ def build_stack(
     if not cohort.volumes:
         advice = "Look at what was found with: activesegmentation index COHORT."
         raise BadInput("There is no volume to prepare.", where=cohort.root, advice=advice)
-    _require_channels(cohort.volumes, settings)
+    require_channels(cohort.volumes, settings)
     settings = resolve(settings, cohort.volumes)
-    folder, built = _folder_of(cohort, settings, cache, workers or _workers(cohort.volumes), progress)
+    folder, built = _folder_of(cohort, settings, cache, parts, workers or _workers(cohort.volumes), progress)
     stack = SliceStack(folder, cohort)
     if built or settings.crop:
         _tell_large(cohort.volumes, settings, progress)
@@ -122,12 +127,14 @@ def build_stack(
 
 
 def _folder_of(
-    cohort: Cohort, settings: StackSettings, cache: Path, workers: int, progress: Progress
+    cohort: Cohort, settings: StackSettings, cache: Path, parts: Sequence[Path], workers: int, progress: Progress
 ) -> tuple[Path, bool]:
     """The folder of the finished stack, and whether it was not in the cache before."""
     with explained(cache):
         make_folder(cache)
-    contents, failures = content_hashes(cohort, cache / "hashes.json", workers=workers, progress=progress)
+    contents, failures = content_hashes(
+        cohort, cache / HASHES, others=[part / HASHES for part in parts], workers=workers, progress=progress
+    )
     key = stack_key(cohort.volumes, settings, contents)
     folder = cache / key
     built = not is_sound(folder)
@@ -137,7 +144,7 @@ def _folder_of(
                 progress.message("Prepared slices in the cache are damaged; they are prepared again.")
                 take_back(folder, cache / f"{key}{PARTIAL}")
             if not folder.is_dir():  # another process may have finished it
-                _Builder(cohort, settings, cache, key, contents).build(workers, failures, progress)
+                _Builder(cohort, settings, cache, key, contents, parts).build(workers, failures, progress)
     return folder, built
 
 
@@ -157,10 +164,16 @@ class _Builder:
     """Fills the folder of a stack; continues an interrupted run."""
 
     def __init__(
-        self, cohort: Cohort, settings: StackSettings, cache: Path, key: str, contents: dict[str, str]
+        self,
+        cohort: Cohort,
+        settings: StackSettings,
+        cache: Path,
+        key: str,
+        contents: dict[str, str],
+        parts: Sequence[Path],
     ) -> None:
         self._cohort, self._settings, self._cache, self._key, self._contents = cohort, settings, cache, key, contents
-        self._folder = cache / f"{key}{PARTIAL}"
+        self._folder, self._caches = cache / f"{key}{PARTIAL}", (cache, *parts)
         starts = np.cumsum([0, *(volume.slice_count for volume in cohort.volumes)])
         self._start = {v.id: int(start) for v, start in zip(cohort.volumes, starts[:-1], strict=True)}
         channels = len(settings.channels) if settings.channels is not None else _channel_count(cohort.volumes[0])
@@ -180,7 +193,7 @@ class _Builder:
             UnusableVolumes: Naming every volume that could not be prepared.
         """
         self._remove_leftovers()
-        self._reusable = find_reusable(self._cache, skip=self._folder)
+        self._reusable = find_reusable(self._caches, skip=self._folder)
         volumes = self._cohort.volumes
         waiting = [volume for volume in volumes if volume.id not in failures and not self._marker(volume).is_file()]
         self._require_space(waiting)
@@ -313,8 +326,12 @@ def _channel_count(volume: Volume) -> int:
     return len(volume.channels) * volume.components
 
 
-def _require_channels(volumes: Sequence[Volume], settings: StackSettings) -> None:
-    """Raise ``UnusableVolumes`` unless all volumes have the same channels, or the ones that the settings choose."""
+def require_channels(volumes: Sequence[Volume], settings: StackSettings) -> None:
+    """Refuse volumes that differ in their channels.
+
+    Raises:
+        UnusableVolumes: Unless all volumes have the same channels, or the ones that the settings choose.
+    """
     counts = {volume.id: _channel_count(volume) for volume in volumes}
     if settings.channels is not None:
         expected = f"the channel(s) {', '.join(str(n) for n in settings.channels)} (counted from 0)"

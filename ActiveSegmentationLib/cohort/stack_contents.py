@@ -29,12 +29,13 @@ class FileHashes:
 
     Args:
         path: JSON file to store them in. Default: they are remembered only as long as this object.
+        others: Further such files, of other processes; what they know is stored too.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, others: Sequence[Path] = ()) -> None:
         self._path = path
-        self._known = _remembered(path)
-        self._changed = False
+        self._known = {file: text for known in (*others, path) for file, text in _remembered(known).items()}
+        self._changed = bool(others)
         self._lock = threading.Lock()
 
     def of(self, file: Path) -> str:
@@ -53,11 +54,14 @@ class FileHashes:
         stamp = f"{state.st_size} {state.st_mtime_ns} {state.st_ctime_ns}"
         known = self._known.get(str(file), "")
         if known.rpartition(" ")[0] != stamp:
-            known = f"{stamp} {hash_file(file)}"
+            known = f"{stamp} {self._read(file)}"
             with self._lock:
                 self._known[str(file)] = known
                 self._changed = True
         return known.rpartition(" ")[2]
+
+    def _read(self, file: Path) -> str:
+        return hash_file(file)
 
     def save(self) -> None:
         """Save new hashes.
@@ -71,6 +75,26 @@ class FileHashes:
             self._changed = False
 
 
+class _Unknown(Exception):
+    """A hash that is not remembered."""
+
+
+class _OnlyRemembered(FileHashes):
+    """Reads no file."""
+
+    def _read(self, file: Path) -> str:
+        raise _Unknown
+
+
+def known_hashes(cohort: Cohort, path: Path) -> dict[str, str] | None:
+    """As ``content_hashes``, from what is remembered in ``path`` alone; None if that is not enough."""
+    files = _OnlyRemembered(path)
+    try:
+        return {volume.id: _content(cohort, volume, files) for volume in cohort.volumes}
+    except (_Unknown, BadInput):
+        return None
+
+
 def _remembered(path: Path | None) -> dict[str, str]:
     """The hashes in a file; none if it is missing or damaged, which costs a reading of the images."""
     try:
@@ -81,7 +105,7 @@ def _remembered(path: Path | None) -> dict[str, str]:
 
 
 def content_hashes(
-    cohort: Cohort, path: Path, *, workers: int, progress: Progress
+    cohort: Cohort, path: Path, *, workers: int, progress: Progress, others: Sequence[Path] = ()
 ) -> tuple[dict[str, str], dict[str, BadInput]]:
     """Hash what each volume's slices and labels depend on: content of the files and how they are read, not their paths.
 
@@ -90,11 +114,12 @@ def content_hashes(
         path: JSON file that remembers hashes of files.
         workers: Threads.
         progress: Progress reporter, called after every volume.
+        others: Further such files, see ``FileHashes``.
 
     Returns:
         The hash of every volume by its id, and the errors of volumes whose image cannot be read.
     """
-    files = FileHashes(path)
+    files = FileHashes(path, others)
     hashes: dict[str, str] = {}
 
     def task(volume: Volume) -> None:

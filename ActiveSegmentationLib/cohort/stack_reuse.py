@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,15 +70,16 @@ class Reusable:
             return {kind: arrays[kind] for kind in self.record["labels"]}
 
 
-def find_reusable(cache: Path, skip: Path) -> dict[str, Reusable]:
-    """Prepared volumes in all stacks of a cache, by their key.
+def find_reusable(caches: Iterable[Path], skip: Path) -> dict[str, Reusable]:
+    """Prepared volumes in all stacks of some caches, by their key.
 
     Args:
-        cache: Folder of stacks.
+        caches: Folders of stacks.
         skip: Folder of the stack that is being built.
     """
     found: dict[str, Reusable] = {}
-    for folder in sorted(path for path in cache.iterdir() if path.is_dir() and path != skip):
+    folders = [path for cache in caches for path in sorted(cache.iterdir()) if path.is_dir() and path != skip]
+    for folder in folders:
         for record in _records(folder):
             found[record["key"]] = Reusable(folder, record)
     return found

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from ActiveSegmentationLib.cohort import StackPart
 from ActiveSegmentationLib.common.errors import JobFailed
 from ActiveSegmentationLib.common.files import explained
 from ActiveSegmentationLib.common.progress import Progress
@@ -73,6 +74,33 @@ class FirstRound:
     def execute(self, progress: Progress | None = None, finished: Callable[[], None] | None = None) -> None:
         """Do the first round."""
         self.run.execute(progress, finished, until=1)
+
+
+@dataclass(frozen=True)
+class StackJob:
+    """The preparation of the slices of some volumes."""
+
+    part: StackPart
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the part."""
+        return self.part.folder
+
+    @property
+    def rounds(self) -> int:
+        """One."""
+        return 1
+
+    def finished_rounds(self) -> int:
+        """Whether the part is finished."""
+        return int(self.part.is_finished)
+
+    def execute(self, progress: Progress | None = None, finished: Callable[[], None] | None = None) -> None:
+        """Prepare the slices."""
+        self.part.prepare(progress)
+        if finished is not None:
+            finished()
 
 
 @dataclass(frozen=True)

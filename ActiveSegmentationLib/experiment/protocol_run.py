@@ -37,6 +37,7 @@ from ActiveSegmentationLib.experiment.protocol_text import difference_lines
 from ActiveSegmentationLib.experiment.reporting import Outcome, with_pictures, write_outcome
 from ActiveSegmentationLib.experiment.service import BenchmarkOptions, check_request, make_benchmark
 from ActiveSegmentationLib.experiment.sweep import execute_benchmarks
+from ActiveSegmentationLib.experiment.workers import Execute, opened
 from ActiveSegmentationLib.loop import versions
 
 RECORD = "experiment.json"
@@ -72,15 +73,16 @@ def run_experiment(
     _record_protocol(options)
     parts = [part for name, arm in arms.items() for part in parts_of(options, name, arm, progress)]
     found = Findings()
-    for together in [[part] for part in parts] if options.workers.alone else [parts]:
-        benchmarks = [_benchmark(part, parts, annotator_of, progress) for part in together]
-        execute_benchmarks(benchmarks, options.workers, progress, track=options.track)
-        for part, benchmark in zip(together, benchmarks, strict=True):
-            own = with_pictures(findings_of(benchmark), benchmark)
-            write_outcome(benchmark, command=options.command, costs=options.costs, found=own)
-            if _first_seed(part, parts) > 0:  # the pictures of one repetition are enough
-                own = replace(own, maps=(), agreements=())
-            found += own.renamed(_label(options, part, len(arms)), _first_seed(part, parts))
+    with opened(options.workers, progress) as execute:
+        for together in [[part] for part in parts] if options.workers.alone else [parts]:
+            benchmarks = [_benchmark(part, parts, annotator_of, execute, progress) for part in together]
+            execute_benchmarks(benchmarks, options.workers, execute, progress, track=options.track)
+            for part, benchmark in zip(together, benchmarks, strict=True):
+                own = with_pictures(findings_of(benchmark), benchmark)
+                write_outcome(benchmark, command=options.command, costs=options.costs, found=own)
+                if _first_seed(part, parts) > 0:  # the pictures of one repetition are enough
+                    own = replace(own, maps=(), agreements=())
+                found += own.renamed(_label(options, part, len(arms)), _first_seed(part, parts))
     return _write(options, found)
 
 
@@ -88,13 +90,14 @@ def _benchmark(
     part: Part,
     parts: list[Part],
     annotator_of: Callable[[BenchmarkOptions], AnnotatorFactory] | None,
+    execute: Execute,
     progress: Progress,
 ) -> Benchmark:
     if len(parts) > 1:
         words = f"{part.arm}, {part.name}" if part.name else part.arm
         progress.message(f"Part {parts.index(part) + 1} of {counted(len(parts), 'part')}: {words}.")
     annotator = OracleAnnotator if annotator_of is None else annotator_of(part.options)
-    return make_benchmark(part.options, progress, annotator=annotator)
+    return make_benchmark(part.options, progress, annotator=annotator, execute=execute)
 
 
 def _rounds(rounds: tuple[int | str, ...]) -> str:

@@ -10,7 +10,17 @@ from pathlib import Path
 import numpy as np
 
 from ActiveSegmentationLib.acquisition import Constraints, Situation, create_strategy
-from ActiveSegmentationLib.cohort import AnnotationKind, Cohort, Role, SliceId, SliceStack, build_stack, with_roles
+from ActiveSegmentationLib.cohort import (
+    AnnotationKind,
+    Cohort,
+    Role,
+    SliceId,
+    SliceStack,
+    build_stack,
+    parts_to_prepare,
+    remove_parts,
+    with_roles,
+)
 from ActiveSegmentationLib.common.defaults import DEFAULT_STRATEGY
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.progress import Progress, or_silent
@@ -20,10 +30,11 @@ from ActiveSegmentationLib.experiment.annotators import OracleAnnotator
 from ActiveSegmentationLib.experiment.benchmark import AnnotatorFactory, Benchmark, Plan
 from ActiveSegmentationLib.experiment.design import Design, Scored
 from ActiveSegmentationLib.experiment.initial_sets import read_initial_sets
+from ActiveSegmentationLib.experiment.jobs import StackJob
 from ActiveSegmentationLib.experiment.protocol import check_rounds, parse_rounds
 from ActiveSegmentationLib.experiment.reporting import Outcome, write_outcome
 from ActiveSegmentationLib.experiment.sweep import execute_benchmarks
-from ActiveSegmentationLib.experiment.workers import Workers
+from ActiveSegmentationLib.experiment.workers import Execute, Workers, opened
 from ActiveSegmentationLib.loop import (
     LoopSettings,
     model_abilities,
@@ -144,26 +155,35 @@ def run_benchmark(
         >>> outcome = run_benchmark(BenchmarkOptions(cohort, "acdc", names, rounds="2%,4%", seeds=(0, 1), out=out))
         >>> print(outcome.table)
     """
-    benchmark = make_benchmark(options, progress, annotator=annotator)
-    execute_benchmarks([benchmark], options.workers, progress, track=options.track)
+    progress = or_silent(progress)
+    _check_options(options)
+    with opened(options.workers, progress) as execute:
+        benchmark = make_benchmark(options, progress, annotator=annotator, execute=execute)
+        execute_benchmarks([benchmark], options.workers, execute, progress, track=options.track)
     return write_outcome(benchmark, command=options.command, costs=options.costs)
 
 
 def make_benchmark(
-    options: BenchmarkOptions, progress: Progress | None = None, *, annotator: AnnotatorFactory = OracleAnnotator
+    options: BenchmarkOptions,
+    progress: Progress | None = None,
+    *,
+    annotator: AnnotatorFactory = OracleAnnotator,
+    execute: Execute | None = None,
 ) -> Benchmark:
     """A benchmark that is ready to be executed: its options are checked and its slices prepared.
 
-    Args as of ``run_benchmark``.
+    Args:
+        options: Options of the benchmark.
+        progress: Progress reporter. Default: reports nothing.
+        annotator: Makes the annotator, see ``run_benchmark``.
+        execute: Computes jobs; where ``options.workers`` are on other computers, they prepare the slices of a large
+            cohort. Default: this process does.
 
     Raises:
         BadInput: If the options do not fit the cohort.
     """
     progress = or_silent(progress)
-    check_request(options.strategies, options.initial, options.metrics, options.rounds)
-    check_learner(options.settings.training, options.annotation)
-    for name in (*options.strategies, *filter(None, [options.initial])):
-        require_usable(name, _situation(options))
+    _check_options(options)
     # a worker of a cluster may have another device than this computer
     device = options.device if options.workers.remote else resolve_device(options.device)
     cohort = with_test_part(options.cohort, progress)
@@ -173,7 +193,7 @@ def make_benchmark(
     labels = label_set_for(cohort, options.labels, progress)
     cohort = cohort.with_labels(labels.names)
     stacks = options.stacks or options.out / "cache" / "stacks"
-    stack = build_stack(cohort, options.settings.stack, stacks, progress=progress)
+    stack = _prepared(cohort, options, stacks, execute, progress)
     _check_labels(cohort, stack, labels, options)
     design = Design(
         cohort=options.name,
@@ -188,6 +208,28 @@ def make_benchmark(
     _check_scored(options, design)
     plan = Plan(design, options.strategies, options.seeds, options.upper_bound)
     return Benchmark(options.out, plan, stack, device=device, annotator=annotator)
+
+
+def _check_options(options: BenchmarkOptions) -> None:
+    """What can be refused before anything is read."""
+    check_request(options.strategies, options.initial, options.metrics, options.rounds)
+    check_learner(options.settings.training, options.annotation)
+    for name in (*options.strategies, *filter(None, [options.initial])):
+        require_usable(name, _situation(options))
+
+
+def _prepared(
+    cohort: Cohort, options: BenchmarkOptions, stacks: Path, execute: Execute | None, progress: Progress
+) -> SliceStack:
+    """The slice stack; workers on other computers prepare parts of it, as threads do on this one."""
+    settings = options.settings.stack
+    if execute is None or not options.workers.remote:
+        return build_stack(cohort, settings, stacks, progress=progress)
+    parts = parts_to_prepare(cohort, settings, stacks)
+    execute([StackJob(part) for part in parts], "Parts of the slices", progress)
+    stack = build_stack(cohort, settings, stacks, progress=progress, parts=[part.folder for part in parts])
+    remove_parts(parts)
+    return stack
 
 
 SHARED_OPTIONS = (

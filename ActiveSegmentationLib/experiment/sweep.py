@@ -9,12 +9,13 @@ from ActiveSegmentationLib.common.progress import Progress, or_silent
 from ActiveSegmentationLib.common.text import counted
 from ActiveSegmentationLib.experiment.benchmark import Benchmark
 from ActiveSegmentationLib.experiment.tracking import tracked
-from ActiveSegmentationLib.experiment.workers import Workers, opened
+from ActiveSegmentationLib.experiment.workers import Execute, Workers
 
 
 def execute_benchmarks(
     benchmarks: Sequence[Benchmark],
-    workers: Workers | None = None,
+    workers: Workers,
+    execute: Execute,
     progress: Progress | None = None,
     *,
     track: str = "",
@@ -23,7 +24,8 @@ def execute_benchmarks(
 
     Args:
         benchmarks: The benchmarks, each in a folder of its own.
-        workers: Who computes. Default: this process.
+        workers: Who computes.
+        execute: Computes jobs, as ``workers.opened`` gives it.
         progress: Progress reporter. Default: reports nothing.
         track: Where finished rounds are shown, see ``tracking.TRACKERS``. Default: nowhere.
 
@@ -32,13 +34,12 @@ def execute_benchmarks(
             ``track`` is missing.
         JobFailed: If a job fails, or the values of ``track`` are not taken.
     """
-    workers, progress = workers or Workers(), or_silent(progress)
+    progress = or_silent(progress)
     with ExitStack() as closing:
         for benchmark in benchmarks:
             closing.enter_context(benchmark.in_use())
             benchmark.report_duration(workers, progress)
         closing.enter_context(tracked(benchmarks, track, progress))
-        execute = closing.enter_context(opened(workers, progress))
         execute([job for each in benchmarks for job in each.networks()], "Learned networks", progress)
         execute([job for each in benchmarks for job in each.embedding_parts()], "Embeddings", progress)
         if not workers.alone:  # so that no worker waits for the first round of another

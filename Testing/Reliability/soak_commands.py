@@ -223,7 +223,7 @@ def soak(work: Path, minutes: float, patients: int) -> tuple[list[growth.Row], C
 
 
 def _left(folder: Path) -> int:
-    """Processes that name the study and are no child of this one, such as workers of a command that has ended."""
+    """Processes that name the study and are not a child of this one, such as workers of a command that has ended."""
     found = 0
     for process in psutil.process_iter(["cmdline", "ppid"]):
         words, parent = process.info["cmdline"] or [], process.info["ppid"]

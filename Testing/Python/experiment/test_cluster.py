@@ -96,9 +96,12 @@ def when_steps(folder: Path, count: int, action) -> threading.Thread:
     return thread
 
 
-def test_a_cluster_gives_the_tables_of_one_process(options, workers, tmp_path):
+def test_a_cluster_gives_the_tables_of_one_process(options, workers, tmp_path, monkeypatch, listener):
+    monkeypatch.setattr("ActiveSegmentationLib.cohort.stack_parts.PART_SLICES", 10)
     out = tmp_path / "cluster"
-    run_experiment(replace(options, out=out, workers=Workers(scheduler=workers), device="auto"))
+    run_experiment(replace(options, out=out, workers=Workers(scheduler=workers), device="auto"), listener)
+    assert any(stage == "Parts of the slices" and done == total > 1 for stage, done, total in listener.reports)
+    assert not list(out.rglob("parts/*/*"))  # put together and deleted
     with one_thread():
         run_experiment(options)
     assert tables(out) == tables(options.out)

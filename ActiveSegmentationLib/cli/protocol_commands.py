@@ -67,10 +67,10 @@ def _complete(context: click.Context, parameter: click.Parameter, incomplete: st
 name_of_protocol = click.argument("name", metavar="NAME", shell_complete=_complete)
 
 
-def scale(default: str) -> Any:
+def scale(**default: str) -> Any:
     """The option ``--scale``."""
     text = "how large: tiny (a check), small (a laptop), medium (a day or more), or paper: the file as it is"
-    return option("--scale", default=default, metavar="S", help=text)
+    return option("--scale", metavar="S", help=text, **default)
 
 
 @command("list", COMMANDS["list"])
@@ -90,7 +90,7 @@ def list_protocols(options: Options) -> str:
 
 @command("show", COMMANDS["show"])
 @name_of_protocol
-@scale("paper")
+@scale(default="paper")
 def show_protocol(options: Options) -> str:
     """Show a protocol."""
     from ActiveSegmentationLib.experiment import find_protocol, show_json, show_text
@@ -100,13 +100,15 @@ def show_protocol(options: Options) -> str:
         shared.print_json(show_json(protocol, options.scale))
     else:
         say(show_text(protocol, options.scale))
-    return command_line("experiment", "run", options.name, "--cohort", "C", "--out", "DIR", "--scale", "small")
+    return command_line(
+        "experiment", "run", options.name, "--cohort", "C", "--out", "DIR", "--scale", protocol.usual_scale
+    )
 
 
 @command("run", COMMANDS["run"])
 @name_of_protocol
 @shared.cohort_path
-@scale("small")
+@scale(show_default="small where the file has it, otherwise paper")
 @option("--out", type=shared.PATH, required=True, metavar="DIR", help="folder of the results")
 @option("--arms", metavar="A,B", show_default="all of the scale", help="arms to run, separated by commas")
 @option(
@@ -142,7 +144,8 @@ def experiment_options(options: Options, progress: TqdmProgress) -> ExperimentOp
     protocol = find_protocol(options.name)
     arms = () if options.arms is None else shared.words_of(options.arms, "arms")
     out = options.out
-    about = {"protocol": protocol, "scale": options.scale, "name": options.cohort.resolve().name, "arms": arms}
+    scale = options.scale or protocol.usual_scale
+    about = {"protocol": protocol, "scale": scale, "name": options.cohort.resolve().name, "arms": arms}
     empty: Any = None
     # a wrong arm or a missing learner is reported before the cohort is read, which takes minutes on large ones
     require_learners(protocol, chosen_arms(ExperimentOptions(**about, cohort=empty, out=out)))

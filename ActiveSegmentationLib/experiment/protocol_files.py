@@ -21,6 +21,9 @@ FOLDER = Path(__file__).parent / "protocols"
 FULL_SCALE = "paper"
 """Name of the scale that changes nothing."""
 
+SMALL_SCALE = "small"
+"""Name of the scale that is run unless another one is asked for."""
+
 ONLY_ARM = "all"
 """Name of the arm of a protocol without arms."""
 
@@ -46,6 +49,11 @@ class Protocol:
     def scales(self) -> list[str]:
         """Names of its scales, the full one last."""
         return [*self.content.scales, FULL_SCALE]
+
+    @property
+    def usual_scale(self) -> str:
+        """The scale that a laptop can compute, "small"; the file as it is where it has none."""
+        return SMALL_SCALE if SMALL_SCALE in self.content.scales else FULL_SCALE
 
     @property
     def key(self) -> str:

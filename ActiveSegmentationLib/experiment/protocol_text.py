@@ -64,7 +64,8 @@ def show_text(protocol: Protocol, scale: str) -> str:
     for text in content.differences:
         lines += _wrapped(text, "Differs from the source: ")
     lines += _wrapped(protocol.scale(scale).about, f"Scale {scale}: ")
-    lines += [f"Other scales: {', '.join(name for name in protocol.scales if name != scale)}."]
+    others = [name for name in protocol.scales if name != scale]
+    lines += [f"Other scales: {', '.join(others)}."] if others else []
     for line in difference_lines(protocol, scale):
         lines += _wrapped(line, "  ")
     reasons = unusable_learners(protocol.arms(scale))

@@ -264,3 +264,12 @@ def test_the_command_line_lists_shows_and_runs(own, tmp_path, capsys):
     words = ["--cohort", str(root), "--out", str(tmp_path / "out"), "--arms", "masks", "--device", "cpu", "--quiet"]
     assert main(["experiment", "run", str(own), *words]) == 0
     assert "random" in capsys.readouterr().out
+
+
+def test_a_file_without_scales_is_run_as_it_is(tmp_path):
+    path = tmp_path / "own.toml"
+    path.write_text(
+        'title = "Own"\n[experiment]\nstrategies = ["random"]\nrounds = [2]\nseeds = [0]\n', encoding="utf-8"
+    )
+    assert read_protocol(path).usual_scale == "paper"
+    assert find_protocol("gaillochet-main").usual_scale == "small"

@@ -1,4 +1,4 @@
-"""Users who do things in any order lose nothing and leave nothing; the long run is Testing/Reliability/soak_module.py."""
+"""Users who do things in any order lose nothing and leave nothing; Testing/Reliability/soak_module.py runs for hours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Users who do things in any order lose nothing and leave nothing; Testing/Reliability/soak_module.py runs for hours."""
+"""Users who do things in any order lose nothing and leave nothing (longer: Testing/Reliability/soak_module.py)."""
 
 from __future__ import annotations
 

@@ -16,7 +16,15 @@ from ActiveSegmentationLib.cohort import AnnotationKind, Cohort, Pseudonyms, Rol
 from ActiveSegmentationLib.common.defaults import DEFAULT_STRATEGY
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.progress import Progress, or_silent
-from ActiveSegmentationLib.study import Imported, Request, Study, commit_arrays, import_annotations, label_set_for
+from ActiveSegmentationLib.study import (
+    Imported,
+    Request,
+    Study,
+    commit_arrays,
+    import_annotations,
+    label_set_for,
+    with_usual_learner,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,7 +55,7 @@ def create_study(
         labels: "1=NAME,2=NAME". Default: the labels of the cohort.
         settings: How slices are prepared and models trained.
         learner: What trains on the annotations; ``activesegmentation learners`` lists them. Default: that of the
-            settings, with its options.
+            settings, with its options; without settings the one that fits the cohort.
         learner_options: Settings that only this learner has, by name.
         pseudonyms: Give patients and volumes pseudonyms; the file that tells whose they are, which is made or extended.
             Keep it apart: it must be outside of the study and the cohort. Default: the cohort's ids.
@@ -70,7 +78,8 @@ def create_study(
     if settings is not None:
         check_learner(settings.training, annotation)
         require_validation(settings.training, cohort)
-    stored, names = None if settings is None else settings.to_json(), label_set_for(cohort, labels)
+    stored = with_usual_learner({} if settings is None else settings.to_json(), cohort, annotation)
+    names = label_set_for(cohort, labels)
     if pseudonyms is not None:
         cohort = pseudonymised(cohort, pseudonyms, folder)
     return Study.create(Path(folder), cohort, names, AnnotationKind(annotation), settings=stored)

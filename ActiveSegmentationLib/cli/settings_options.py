@@ -70,6 +70,7 @@ def learner(unset: str = "unet") -> Callable[[Any], Any]:
 
 
 BY_TRAINING = "by --training"
+FITTING = "that of --training; in a new study the one that fits"
 
 
 def training(unset: str = BY_TRAINING, models: str = "1") -> Callable[[Any], Any]:
@@ -83,7 +84,7 @@ def training(unset: str = BY_TRAINING, models: str = "1") -> Callable[[Any], Any
     own = "the learner's own, otherwise default" if unset == BY_TRAINING else unset
     return together(
         _setting("--training", type=presets, show_default=own, help="how models are trained"),
-        learner("that of --training" if unset == BY_TRAINING else unset),
+        learner(FITTING if unset == BY_TRAINING else unset),
         _setting("--steps", type=POSITIVE, metavar="N", show_default=unset, help="training steps of each model"),
         _setting(
             "--minutes",

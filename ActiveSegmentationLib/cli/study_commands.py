@@ -17,7 +17,9 @@ from ActiveSegmentationLib.common.defaults import DEFAULT_STRATEGY
 from ActiveSegmentationLib.common.text import counted
 
 if TYPE_CHECKING:
-    from ActiveSegmentationLib.loop import StudyLoop
+    from ActiveSegmentationLib.cohort import Cohort
+    from ActiveSegmentationLib.common.progress import TqdmProgress
+    from ActiveSegmentationLib.loop import LoopSettings, StudyLoop
     from ActiveSegmentationLib.study import Study
 
 
@@ -86,6 +88,7 @@ def new(options: Options) -> str:
     with contextlib.closing(shared.progress_of(options)) as progress:
         cohort = shared.read_cohort(options, options.cohort, progress)
         labels = label_set_for(cohort, options.labels, progress)
+        settings = _with_fitting_learner(options, settings, cohort, progress)
     require_validation(settings.training, cohort)
     if options.key is not None:
         cohort = pseudonymised(cohort, options.key, options.study)
@@ -99,6 +102,23 @@ def new(options: Options) -> str:
     names = ", ".join(f"{label.value} {label.name}" for label in labels.labels)
     say(f"{options.study}: {counted(len(cohort.volumes), 'volume')}, {counted(slices, 'slice')}, labels {names}.")
     return command_line("suggest", options.study, "--count", "10")
+
+
+def _with_fitting_learner(
+    options: Options, settings: LoopSettings, cohort: Cohort, progress: TqdmProgress
+) -> LoopSettings:
+    """The settings with the learner that fits the cohort, where none is chosen."""
+    from ActiveSegmentationLib.cohort import AnnotationKind
+    from ActiveSegmentationLib.study import usual_learner
+
+    if options.training is not None or options.learner is not None or options.learner_option:
+        return settings
+    options.learner = usual_learner(cohort, AnnotationKind(options.annotation), settings.stack)
+    if options.learner != settings.training.learner:
+        progress.message(
+            f"Models are trained by '{options.learner}', which fits scribbles and large slices; --learner chooses."
+        )
+    return settings_options.settings_of(options, seed=options.seed)
 
 
 @command("suggest")

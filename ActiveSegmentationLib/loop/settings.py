@@ -12,7 +12,7 @@ from pydantic import Field
 from ActiveSegmentationLib.cohort import StackSettings
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.embedding import EmbeddingSettings
-from ActiveSegmentationLib.segmentation import TrainingSettings
+from ActiveSegmentationLib.segmentation import TrainingSettings, training_for
 from ActiveSegmentationLib.training import Settings, settings, validated_json
 
 Value = TypeVar("Value")
@@ -64,7 +64,7 @@ class LoopSettings(Settings):
         readers: dict[str, Callable[[Any], Any]] = {
             "stack": _stack_settings,
             "embedding": EmbeddingSettings.from_json,
-            "training": TrainingSettings.from_json,
+            "training": _training_settings,
             "members": lambda number: cls(ensemble_members=number).ensemble_members,
             "seed": lambda number: cls(seed=number).seed,
         }
@@ -89,6 +89,13 @@ def _section(read: Callable[[Any], Value], value: Any, where: str) -> Value:
 
 SECTION_NAMES = (None, "settings", "stack settings", EmbeddingSettings.where, TrainingSettings.where)
 """Names of the settings classes, which an error that names the section does not need."""
+
+
+def _training_settings(value: Any) -> TrainingSettings:
+    """The settings; those that only name a learner are the ones that belong to its name."""
+    if isinstance(value, Mapping) and value.keys() == {"learner"}:
+        return training_for(learner=value["learner"])
+    return TrainingSettings.from_json(value)
 
 
 def _stack_settings(value: Any) -> StackSettings:

@@ -26,7 +26,7 @@ from ActiveSegmentationLib.scene.sceneWatch import SceneWatch
 from ActiveSegmentationLib.scene.sliceInView import SliceInView
 from ActiveSegmentationLib.scene.task import Task
 from ActiveSegmentationLib.scene.views import NoViews, Views
-from ActiveSegmentationLib.study import LabelSet, RequestList, Study
+from ActiveSegmentationLib.study import LabelSet, RequestList, Study, with_usual_learner
 from ActiveSegmentationLib.study.names import annotator_stem
 
 
@@ -116,12 +116,13 @@ class Session:
             cohort: Its images.
             labels: What is annotated.
             kind: Masks or scribbles.
-            settings: Settings of the loop, JSON values in sections.
+            settings: Settings of the loop, JSON values in sections. Without a section "training" the study gets the
+                learner that fits the cohort.
 
         Raises:
             BadInput: As ``Study.create`` does; the study that was open stays open.
         """
-        study = Study.create(folder, cohort, labels, kind, settings=dict(settings))
+        study = Study.create(folder, cohort, labels, kind, settings=with_usual_learner(dict(settings), cohort, kind))
         self._take(study)
         return study
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from pydantic import Field
 
+from ActiveSegmentationLib.common.defaults import LARGE_SIDE
 from ActiveSegmentationLib.segmentation.mean_teacher import MeanTeacher
 from ActiveSegmentationLib.segmentation.network_learner import NetworkLearner
 from ActiveSegmentationLib.segmentation.reduced_network import ReducedUNet
@@ -41,10 +42,6 @@ were better in short trainings on a CPU (docs/experiments/learners.md)."""
 
 DEEP = 2
 """First level, counted from 0, that has dropout; at the finer ones it costs much and changes little."""
-
-
-LONGEST_SIDE = 160
-"""Pixels that the longer side of a slice may have on a CPU before the network works at a lower resolution."""
 
 
 @options_class
@@ -173,8 +170,8 @@ def designed(settings: TrainingSettings, grid: tuple[int, int], device: str) -> 
 
 
 def reduction_for(size: tuple[int, int]) -> int:
-    """Smallest reduction that leaves slices of some rows and columns at most ``LONGEST_SIDE`` pixels on a side."""
-    return min(8, -(-max(size) // LONGEST_SIDE))
+    """Smallest reduction that leaves slices of some rows and columns at most ``LARGE_SIDE`` pixels on a side."""
+    return min(8, -(-max(size) // LARGE_SIDE))
 
 
 def levels_for(size: tuple[int, int]) -> int:

@@ -30,5 +30,6 @@ if TYPE_CHECKING:
     from ActiveSegmentationLib.study.slice_records import SliceFile, SliceRecord, SliceStatus, Version
     from ActiveSegmentationLib.study.study import Study
     from ActiveSegmentationLib.study.study_file import MIGRATIONS, SCHEMA, StudySettings
+    from ActiveSegmentationLib.study.usual_settings import usual_learner, with_usual_learner
 else:
     __getattr__, __dir__, __all__ = lazy_names(__name__)

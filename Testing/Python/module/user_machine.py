@@ -29,7 +29,7 @@ BUTTONS = (
     *("nextButton", "previousButton", "flagButton", "newStudyButton", "addLabelButton", "removeLabelButton"),
     *("clearCacheButton", "undoButton", "redoButton", "mapButton", "curveButton", "showPredictionCheckBox"),
 )
-MANY_NODES, RELOADS = 120, 10
+MANY_NODES, RELOADS, LONG = 120, 10, 3600
 STEPS = 20
 """Actions of one user."""
 
@@ -303,9 +303,9 @@ def workOnce(flow, machine):
     flow.module.draw(1, flow.mask(3))
     flow.session.annotating.commit()
     flow.module.work.train(steps=2)
-    flow.module.finish()
+    flow.module.finish(LONG)
     flow.module.work.suggest(2)
-    flow.module.finish()
+    flow.module.finish(LONG)
     assert flow.session.requests.round == 2, flow.module.message
     flow.session.closeStudy()
     slicer.mrmlScene.Clear(0)

@@ -29,9 +29,19 @@ BUTTONS = (
     *("nextButton", "previousButton", "flagButton", "newStudyButton", "addLabelButton", "removeLabelButton"),
     *("clearCacheButton", "undoButton", "redoButton", "mapButton", "curveButton", "showPredictionCheckBox"),
 )
-MANY_NODES, RELOADS, LONG = 120, 10, 3600
+"""What users press, where it is enabled."""
+
 STEPS = 20
 """Actions of one user."""
+
+MANY_NODES = 120
+"""Nodes above which a scene is not imported into itself again."""
+
+RELOADS = 10
+"""Every so many users may reload the module."""
+
+LONG = 3600
+"""Seconds that the worker may take on a busy machine."""
 
 EVENTS = {
     "another annotator commits": lambda user: user.commitElsewhere(),
@@ -71,7 +81,7 @@ class User(RuleBasedStateMachine):
         self.flow.folder = self.template.with_name(f"user-{self.done['users']}")  # next to it: it names its images so
         self.done["users"] += 1
         shutil.copytree(self.template, self.flow.folder)
-        self.strokes, self.committed, self.removed = {}, {}, set()
+        self.strokes, self.committed = {}, {}
         self.open()
 
     def open(self):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ActiveSegmentationLib.cohort import AnnotationKind, Cohort, StackSettings
 from ActiveSegmentationLib.cohort.preprocessing import resolve
 from ActiveSegmentationLib.common.defaults import DEFAULT_LEARNER, FITTING_LEARNER, LARGE_SIDE
+from ActiveSegmentationLib.common.parsing import parsing
 from ActiveSegmentationLib.study.study_file import StudySettings
 
 
@@ -32,9 +33,13 @@ def with_usual_learner(settings: StudySettings, cohort: Cohort, annotation: Anno
         settings: JSON values in sections.
         cohort: The cohort.
         annotation: Masks or scribbles.
+
+    Raises:
+        BadInput: If the section "stack" cannot be used.
     """
     if "training" in settings:
         return dict(settings)
-    stack = StackSettings.from_json(settings["stack"]) if "stack" in settings else StackSettings()
+    with parsing("settings, section stack", "The settings of the slices cannot be used.", "Correct them."):
+        stack = StackSettings.from_json(settings.get("stack", {}))
     learner = usual_learner(cohort, AnnotationKind(annotation), stack)
     return dict(settings) if learner == DEFAULT_LEARNER else {**settings, "training": {"learner": learner}}

@@ -6,6 +6,7 @@ import pytest
 
 from ActiveSegmentationLib.api import create_study
 from ActiveSegmentationLib.cohort import StackSettings, discover, write_phantom
+from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.loop import LoopSettings, study_settings
 from ActiveSegmentationLib.segmentation import training_for
 from ActiveSegmentationLib.study import usual_learner, with_usual_learner
@@ -27,6 +28,12 @@ def test_a_new_study_trains_with_the_settings_of_its_learner(cohort, tmp_path):
     study = create_study(tmp_path / "study", cohort, annotation="scribble")
     assert study_settings(study).training == training_for(learner="auto")
     assert with_usual_learner({"training": {}}, cohort, "scribble") == {"training": {}}
+
+
+@pytest.mark.parametrize("stack", [{"size": "x"}, 5, {"bogus": 1}])
+def test_settings_that_cannot_be_used_are_named(cohort, stack):
+    with pytest.raises(BadInput, match="stack"):
+        with_usual_learner({"stack": stack}, cohort, "mask")
 
 
 def test_settings_that_were_given_stay(cohort, tmp_path):

@@ -41,6 +41,7 @@ class Finding:
     Attributes:
         text: The claim.
         paper: Who made it.
+        results: Name of the experiment.
         first: 3D Dice of what is claimed to be better.
         second: Of what it is compared with.
         by_seed: Their difference for each seed.
@@ -49,6 +50,7 @@ class Finding:
 
     text: str
     paper: str
+    results: str
     first: float
     second: float
     by_seed: tuple[float, ...]
@@ -85,7 +87,8 @@ def found_for(claim: dict[str, Any], results: Path) -> Finding | None:
     by_seed = np.nanmean(first - second, axis=1)
     both = ~np.isnan(first - second)
     means = (float(values[both].mean()) for values in (first, second))
-    return Finding(claim["text"], claim["paper"], *means, tuple(by_seed[~np.isnan(by_seed)].tolist()), difference)
+    about = (claim["text"], claim["paper"], claim["results"])
+    return Finding(*about, *means, tuple(by_seed[~np.isnan(by_seed)].tolist()), difference)
 
 
 def table(findings: Sequence[Finding]) -> str:
@@ -103,19 +106,24 @@ def table(findings: Sequence[Finding]) -> str:
 
 
 def draw(findings: Sequence[Finding], path: Path) -> None:
-    """Write a figure: the difference of each claim with its interval, and its seeds as points."""
-    figure = new_figure(8.5, 1.0 + 0.32 * len(findings))
-    axes = figure.add_subplot()
-    for row, each in enumerate(findings):
-        axes.plot([each.difference.low, each.difference.high], [row, row], color=LINE_COLORS[0], linewidth=2)
-        axes.plot(each.difference.mean, row, "o", color=LINE_COLORS[0], markersize=6)
-        axes.plot(each.by_seed, [row] * len(each.by_seed), "|", color=INK, markersize=8)
-    axes.axvline(0, color=INK, linewidth=0.8)
-    axes.set_yticks(range(len(findings)), [f"{each.text} ({each.paper})" for each in findings])
-    axes.invert_yaxis()
-    axes.set_xlabel("difference of 3D Dice, 95 % interval over seeds and patients; bars are seeds")
-    tidy(axes)
-    path.write_bytes(to_png(figure))
+    """Write a figure: the difference of each claim with its interval, a panel for each experiment."""
+    experiments = list(dict.fromkeys(each.results for each in findings))
+    groups = [[each for each in findings if each.results == name] for name in experiments]
+    figure = new_figure(9.5, 0.9 * len(groups) + 0.3 * len(findings))
+    figure.set_layout_engine("constrained")
+    panels = figure.subplots(len(groups), 1, squeeze=False, height_ratios=[1 + len(group) for group in groups])
+    for name, group, axes in zip(experiments, groups, panels[:, 0], strict=True):
+        for row, each in enumerate(group):
+            axes.plot([each.difference.low, each.difference.high], [row, row], color=LINE_COLORS[0], linewidth=2)
+            axes.plot(each.difference.mean, row, "o", color=LINE_COLORS[0], markersize=6)
+            axes.plot(each.by_seed, [row] * len(each.by_seed), "|", color=INK, markersize=9)
+        axes.axvline(0, color=INK, linewidth=0.8)
+        axes.set_yticks(range(len(group)), [f"{each.text} ({each.paper})" for each in group])
+        axes.set_ylim(len(group) - 0.5, -0.5)
+        axes.set_title(name, loc="left", color=INK, fontsize=10)
+        tidy(axes)
+    figure.supxlabel("difference of 3D Dice with 95 % interval over seeds and patients; bars: seeds", fontsize=9)
+    path.write_bytes(to_png(figure, dpi=110))
 
 
 def main() -> None:

@@ -23,7 +23,9 @@ import numpy as np
 from ActiveSegmentationLib.evaluation import (
     Curve,
     Difference,
+    ResultRow,
     area_under_learning_curve,
+    cohorts_of,
     learning_curves,
     paired_difference,
     read_results_csv,
@@ -62,11 +64,12 @@ class Finding:
         return VERDICTS[self.difference.verdict]
 
 
-def scores_of(curves: Sequence[Curve], side: str | dict[str, Any]) -> tuple[np.ndarray, Curve]:
+def scores_of(rows: Sequence[ResultRow], side: str | dict[str, Any]) -> tuple[np.ndarray, Curve]:
     """(seeds, volumes) Dice of a side of a claim at its number of slices, or the area under its learning curve."""
     wanted = {"strategy": side} if isinstance(side, str) else side
     arm = f", {wanted['arm']}" if "arm" in wanted else ""
-    found = [curve for curve in curves if curve.strategy == wanted["strategy"] and curve.cohort.endswith(arm)]
+    curves = [curve for name in cohorts_of(rows) if name.endswith(arm) for curve in learning_curves(rows, cohort=name)]
+    found = [curve for curve in curves if curve.strategy == wanted["strategy"]]
     if len(found) != 1:
         raise SystemExit(f"The results have {len(found)} curves of {wanted}, not one.")
     (curve,) = found
@@ -81,8 +84,14 @@ def found_for(claim: dict[str, Any], results: Path) -> Finding | None:
     path = results / claim["results"] / "results.csv"
     if not path.is_file():
         return None
-    curves = learning_curves(read_results_csv(path))
-    (first, curve), (second, _) = (scores_of(curves, claim[side]) for side in ("first", "second"))
+    rows = read_results_csv(path)
+    sides = [claim[side] for side in ("first", "second") if isinstance(claim[side], dict)]
+    arms = {side["arm"] for side in sides if "arm" in side}
+    if not all(any(name.endswith(f", {arm}") for name in cohorts_of(rows)) for arm in arms):
+        return None
+    (first, curve), (second, other) = (scores_of(rows, claim[side]) for side in ("first", "second"))
+    if (curve.seeds, curve.volumes) != (other.seeds, other.volumes):
+        raise SystemExit(f"{path}: the sides of '{claim['text']}' have other seeds or volumes.")
     difference = paired_difference(first, second, patients=curve.patients)
     by_seed = np.nanmean(first - second, axis=1)
     both = ~np.isnan(first - second)

@@ -114,10 +114,11 @@ def _with_fitting_learner(
     if options.training is not None or options.learner is not None or options.learner_option:
         return settings
     options.learner = usual_learner(cohort, AnnotationKind(options.annotation), settings.stack)
-    if options.learner != settings.training.learner:
-        progress.message(
-            f"Models are trained by '{options.learner}', which fits scribbles and large slices; --learner chooses."
-        )
+    if options.learner == settings.training.learner:
+        return settings
+    progress.message(
+        f"Models are trained by '{options.learner}', which fits scribbles and large slices; --learner chooses."
+    )
     return settings_options.settings_of(options, seed=options.seed)
 
 

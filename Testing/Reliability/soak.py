@@ -47,14 +47,14 @@ def measured(study: Path, temporary: Path, seconds: float) -> growth.Row:
     cache = tree_size(study / "cache")
     return {
         **growth.of_process(),
-        "temporary files": _leftovers(study, temporary),
+        "temporary files": leftovers(study, temporary),
         "cache (MB)": cache / 2**20,
         "study (MB)": (tree_size(study) - cache) / 2**20,
         "processor seconds": seconds,
     }
 
 
-def _leftovers(study: Path, temporary: Path) -> int:
+def leftovers(study: Path, temporary: Path) -> int:
     """Files in the folder for temporary files, and temporary files in the study and next to it."""
     hidden = [path for path in study.parent.rglob(".tmp-*")]
     return len(hidden) + sum(1 for _ in temporary.rglob("*"))

@@ -4,8 +4,8 @@
     python Testing/Reliability/soak_commands.py --minutes 120 --write
 
 Anna and Zoë draw slices in NIfTI files and commit them, skip slices, mark where structures lie, leave volumes out and
-take them back, each as often as the commands answer. Meanwhile the trainer suggests, trains, predicts, scores, exports
-and audits. Every command is a process of its own. After each round of the trainer, what the commands took and left is
+take them back, each as often as the commands answer. Meanwhile the trainer suggests, trains, predicts, exports and
+audits. Every command is a process of its own. After each round of the trainer, what the commands took and left is
 measured. Exit code 1 if a command failed in a way that it should not, a process is left, an acknowledged commit is
 missing or changed, or anything grows without bound. ``--write`` puts the table into docs/reliability.md.
 """
@@ -33,6 +33,7 @@ import numpy as np  # noqa: E402
 import psutil  # noqa: E402
 import SimpleITK  # noqa: E402
 from document import write_part  # noqa: E402
+from soak import SETTINGS, leftovers  # noqa: E402
 
 from ActiveSegmentationLib.api import create_study  # noqa: E402
 from ActiveSegmentationLib.cohort import SliceId, Volume, discover, write_phantom  # noqa: E402
@@ -41,11 +42,6 @@ from ActiveSegmentationLib.loop import LoopSettings  # noqa: E402
 from ActiveSegmentationLib.study import Study, hash_labels  # noqa: E402
 
 PART = "table of Testing/Reliability/soak_commands.py"
-SETTINGS = {
-    "stack": {"size": [48, 48], "spacing": 3.0},
-    "embedding": {"steps": 5},
-    "training": {"steps": 5, "batch_size": 4},
-}
 STRATEGIES = ("random", "strided", "recommended", "dropout-entropy", "coreset")
 LIMITS = {
     "temporary files": 0.0,
@@ -182,7 +178,6 @@ def measured(commands: Commands, processes: int) -> growth.Row:
     cache = tree_size(commands.study / "cache")
     memory, seconds = commands.taken("annotate")
     trained, train_seconds = commands.taken("train")
-    hidden = sum(1 for _ in commands.study.parent.rglob(".tmp-*"))
     return {
         "memory of a commit (MB)": memory,
         "processor seconds of a commit": seconds,
@@ -190,7 +185,7 @@ def measured(commands: Commands, processes: int) -> growth.Row:
         "processor seconds of a training": train_seconds,
         "cache (MB)": cache / 2**20,
         "study (MB)": (tree_size(commands.study) - cache) / 2**20,
-        "temporary files": sum(1 for _ in commands.temporary.iterdir()) + hidden,
+        "temporary files": leftovers(commands.study, commands.temporary),
         "processes left": processes,
     }
 

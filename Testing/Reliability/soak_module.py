@@ -4,7 +4,7 @@
     python Testing/Reliability/soak_module.py --minutes 120 --write
 
 Each user is a run of a Hypothesis state machine (Testing/Python/module/user_machine.py): opens a study and does a dozen
-things in any order, such as open slices, draw, commit, undo, press buttons, change the annotator, leave a volume out,
+things in any order, such as open slices, draw, commit, press buttons, change the annotator, leave a volume out,
 save and load or clear the scene, delete nodes, reload the module. What was drawn and committed must be there, and the
 audit must find nothing. Then the study is closed, and what is left in the scene and the process is counted. With
 ``--worker N``, every N users the module's own worker process chooses slices, trains, and ends. Exit code 1 if a slot

@@ -27,7 +27,7 @@ from .held_client import heldIn
 
 BUTTONS = (
     *("nextButton", "previousButton", "flagButton", "newStudyButton", "addLabelButton", "removeLabelButton"),
-    *("clearCacheButton", "undoButton", "redoButton", "mapButton", "curveButton", "showPredictionCheckBox"),
+    *("clearCacheButton", "mapButton", "curveButton", "showPredictionCheckBox"),
 )
 """What users press, where it is enabled."""
 
@@ -166,11 +166,9 @@ class User(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(BUTTONS))
     def press(self, name):
-        place, button = self.place, getattr(self.flow.module.ui, name, None)
-        if button is not None and button.enabled:
+        button = getattr(self.flow.module.ui, name)
+        if button.enabled:
             self.attempt(name, button.click)
-            if name in ("undoButton", "redoButton"):
-                self.strokes.pop(place, None)
 
     @rule(name=st.sampled_from(sorted(EVENTS)))
     def disturb(self, name):

@@ -295,8 +295,10 @@ class AnnotatePanel(Panel):
         self.enable(ui.commitButton, noSlice, away, nothing if empty else "")
         drawn = "" if empty else _("Something is drawn on this slice: erase it first, or commit it.")
         self.enable(ui.emptyButton, noSlice, away, drawn)
-        for widget in (ui.skipButton, ui.flagButton):
-            self.enable(widget, noSlice, away)
+        isCommitted = session.case is not None and task is not None and task.slice.index in session.case.known
+        committed = _("This slice is committed already. Flag it instead, or commit it again.")
+        self.enable(ui.skipButton, noSlice, away, committed if isCommitted else "")
+        self.enable(ui.flagButton, noSlice, away)
         clean = "" if session.drafts.isDirty else _("Nothing has changed since the last commit.")
         self.enable(ui.revertButton, noSlice, away, clean)
         overlap = task is not None and self._overlap == task.slice

@@ -71,6 +71,7 @@ class StudyPanel(Panel):
     def _connectOpening(self) -> None:
         ui = self.ui
         ui.newStudyButton.toggled.connect(lambda *args: self.update())
+        self.session.opened.connect(self._onOpened)
         ui.sampleButton.clicked.connect(self.act(self.openSample))
         ui.closeStudyButton.clicked.connect(self.act(self.session.closeStudy))
         ui.openStudyButton.clicked.connect(self.act(lambda: self.open(Path(ui.openPathLineEdit.currentPath))))
@@ -130,9 +131,9 @@ class StudyPanel(Panel):
         """
         self.aboutToWrite.emit()
         self.session.openStudy(folder)
-        self._onOpened(folder)
 
     def _onOpened(self, folder: Path) -> None:
+        """A study was created or opened, here or by a script: remember it, and name what is damaged."""
         settings.addRecentStudy(folder)
         self._fillRecent()
         self.ui.newStudyButton.checked = False
@@ -177,7 +178,7 @@ class StudyPanel(Panel):
         drafts = list(self.session.requireStudy().drafts.all(self.session.annotator))
         if drafts:
             shown = ", ".join(f"{s.volume} {s.index + 1}" for s in drafts[:3]) + (", ..." if len(drafts) > 3 else "")
-            text = _("{count} slices have uncommitted strokes ({slices}); they are restored when their volume opens.")
+            text = _("Slices with uncommitted strokes: {count} ({slices}). They are restored when their volume opens.")
             self.messages.tell(text.format(count=len(drafts), slices=shown))
 
     def _openRecent(self) -> None:
@@ -204,7 +205,6 @@ class StudyPanel(Panel):
             labels = LabelSet.from_names({v: n for v, n in cohort.labels.items() if v})
             stack = StackSettings().to_json()
             self.session.createStudy(root / "study", cohort, labels, AnnotationKind.MASK, {"stack": stack})
-        self._onOpened(root / "study")
 
     # Creating
 
@@ -269,7 +269,6 @@ class StudyPanel(Panel):
             self.session.createStudy(folder, cohort, labels, kind, {"stack": stack.to_json()})
         ui.studyPathLineEdit.currentPath = ""
         self.pseudonyms.clear()
-        self._onOpened(folder)
 
     # User settings
 

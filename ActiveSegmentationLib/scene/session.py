@@ -59,6 +59,7 @@ class Session:
         changed: Emitted after every change.
         viewChanged: Emitted when the view shows another slice of the open volume or none, or has changed its size. Call
             ``view.settle`` a moment later.
+        opened: Emitted with the folder of a study that was created or opened.
         committed: Emitted with the identity of a slice that was committed.
         reviewMissing: Emitted with the id of the open volume when its prediction or uncertainty is wanted but unknown.
         strategiesOutdated: Emitted when the first extent is marked, the last one deleted, or the learner changed, so
@@ -71,6 +72,7 @@ class Session:
     def __init__(self, views: Views | None = None, editor: Editor | None = None) -> None:
         self.changed: Signal[[]] = Signal()
         self.viewChanged: Signal[[]] = Signal()
+        self.opened: Signal[[Path]] = Signal()
         self.committed: Signal[[SliceId]] = Signal()
         self.reviewMissing: Signal[[str]] = Signal()
         self.strategiesOutdated: Signal[[]] = Signal()
@@ -158,6 +160,7 @@ class Session:
         except ActiveSegmentationError:
             self.closeStudy()
             raise
+        self.opened.emit(study.folder)
 
     def requireStudy(self) -> Study:
         """The open study.

@@ -59,8 +59,13 @@ class Flow:
     def case(self):
         return self.session.case
 
-    def createStudy(self, cohort="one", folder=None):
-        return self.module.logic.createStudy(folder or self.folder, self.cohorts / cohort)
+    def createStudy(self, cohort="one", folder=None, **options):
+        with self.module.withoutWorker():
+            return self.module.logic.createStudy(folder or self.folder, self.cohorts / cohort, **options)
+
+    def openStudy(self):
+        with self.module.withoutWorker():
+            return self.module.logic.openStudy(self.folder)
 
     def suggest(self):
         """Requests in the first two volumes, as the worker would write them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,13 @@ class OpenModule:
         """Let everything scheduled happen, on a busy machine too."""
         self.host.settle(0.08)
         self.host.waitFor(lambda: not self.wiring._timer.isActive(), 5)
+
+    @contextmanager
+    def withoutWorker(self):
+        """Studies that are opened within this block ask the worker for nothing; its start takes seconds."""
+        self.wiring.study.opened.disconnect(self.wiring._onOpened)
+        yield
+        self.wiring.study.opened.connect(self.wiring._onOpened)
 
     def click(self, name):
         """Press a button, which must be enabled and visible."""

@@ -48,7 +48,7 @@ def test_a_study_with_a_damaged_annotation_opens_without_it(drawing, tmp_path):
     (file,) = drawing.folder.glob("annotations/**/*.slices.json")
     file.write_text("{", encoding="utf-8")
     drawing.session.closeStudy()
-    drawing.session.openStudy(drawing.folder)
+    drawing.openStudy()
     (problem,) = drawing.study.damaged()
     assert file.name in str(problem)
     assert not drawing.study.annotations()

@@ -162,7 +162,7 @@ def test_remaining_nodes_of_a_volume_go_with_the_study(drawing):
 
 
 def test_the_background_of_scribbles_comes_back_too(flow):
-    flow.module.logic.createStudy(flow.folder, flow.cohorts / "one", annotation="scribble")
+    flow.createStudy(annotation="scribble")
     flow.suggest()
     flow.session.openRequest(1)
     flow.draw(1)

@@ -43,7 +43,7 @@ def test_nothing_is_lost(flow, step, event):
         if flow.study is None:
             flow.createStudy()
     elif flow.study is None or flow.study.folder != flow.folder:
-        flow.module.logic.openStudy(flow.folder)
+        flow.openStudy()
     assert flow.commits() == before
     checkStrokes(flow)
     flow.session.cases.close()  # remaining strokes must be restored from their draft as well

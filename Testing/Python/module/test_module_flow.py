@@ -142,7 +142,8 @@ def marking(request, module, tmp_path):
         if image.GetDimension() == 3:
             image.SetDirection((1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, request.param))
             SimpleITK.WriteImage(image, str(path))
-    study = module.logic.createStudy(tmp_path / "study", tmp_path / "cohort")
+    with module.withoutWorker():
+        study = module.logic.createStudy(tmp_path / "study", tmp_path / "cohort")
     module.session.openSlice(slices(study)[4])
     module.settle()
     module.reversed = request.param < 0
@@ -256,7 +257,8 @@ def test_marks_belong_to_their_volume_and_need_one(marking):
         assert "Open a request first" in getattr(ui, name).toolTip
     study = session.study
     session.closeStudy()
-    session.openStudy(study.folder)
+    with marking.withoutWorker():
+        session.openStudy(study.folder)
     session.openSlice(slices(study)[0])
     marking.settle()
     assert ui.extentLabel.text == f"Structures: slices 5 to {SLICES} of {SLICES}"

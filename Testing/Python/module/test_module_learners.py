@@ -341,7 +341,8 @@ def test_a_script_chooses_a_learner(module, tmp_path, cohorts, monkeypatch):
     from ActiveSegmentationLib.common.errors import BadInput
 
     install(module, tmp_path, monkeypatch)
-    module.logic.createStudy(tmp_path / "study", cohorts / "one")
+    with module.withoutWorker():
+        module.logic.createStudy(tmp_path / "study", cohorts / "one")
     asked = module.logic.chooseLearner(example_learner.NAME, width=8, dropout=0)
     assert (asked["name"], asked["options"]) == (example_learner.NAME, {"width": 8, "dropout": 0.0})
     assert np.all(list(module.session.study.settings["training"]["options"].values()) == [8, 0.0])

@@ -306,7 +306,7 @@ def workOnce(flow, machine):
     flow.reload()  # with its own client again
     flow.folder = machine.template.with_name("worked")
     shutil.copytree(machine.template, flow.folder)
-    flow.module.logic.openStudy(flow.folder)
+    flow.openStudy()
     flow.session.openRequest(1)
     flow.module.draw(1, flow.mask(3))
     flow.session.annotating.commit()

@@ -29,7 +29,8 @@ def cohort(tmp_path_factory):
 @pytest.fixture
 def asked(module, cohort, tmp_path):  # noqa: F811
     """The module with a study and four requests, none of them open."""
-    study = module.logic.createStudy(tmp_path / "study", cohort)
+    with module.withoutWorker():
+        study = module.logic.createStudy(tmp_path / "study", cohort)
     requests = [
         Request(SliceId(v.id, k), v.patient, v.axis, None, "no slice of this patient is annotated yet")
         for v in study.cohort.volumes[:2]

@@ -83,6 +83,18 @@ def test_commit_flag_and_skip_are_confirmed(drawing):
     assert "none of the structures" in drawing.message
 
 
+def test_a_committed_slice_cannot_be_skipped_but_flagged(drawing):
+    drawing.draw(1, mask(drawing))
+    sliceId = drawing.session.task.slice
+    assert drawing.ui.skipButton.enabled
+    drawing.click("commitButton")
+    drawing.session.openSlice(sliceId)
+    drawing.wiring.update()
+    assert not drawing.ui.skipButton.enabled
+    assert "committed already" in drawing.ui.skipButton.toolTip
+    assert drawing.ui.flagButton.enabled
+
+
 def test_a_key_right_after_a_stroke_commits_it(drawing, monkeypatch):
     keys = drawing.wiring.keys()
     drawing.wiring.update()

@@ -161,3 +161,14 @@ def test_a_volume_that_cannot_be_used_stays_offered_while_others_are_predicted(a
     asked.work.predict([broken])
     finish(asked, worker, "predict", reviews=[review | {"volume": broken}], left_out=[])
     assert not shown(asked), "it can be used now"
+
+
+def test_a_study_that_a_script_opens_is_shown_like_one_opened_in_the_panel(asked, worker):
+    folder = asked.session.study.folder
+    asked.session.closeStudy()
+    asked.ui.openPathLineEdit.currentPath = ""
+    asked.logic.openStudy(folder)
+    asked.settle()
+    assert asked.ui.openPathLineEdit.currentPath == str(folder)
+    assert asked.widget.logic.getParameterNode().studyFolder == str(folder)
+    assert {job.name for job in worker.jobs} >= {"curve", "strategies", "learners"}

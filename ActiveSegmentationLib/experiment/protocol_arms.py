@@ -118,7 +118,9 @@ def require_learners(protocol: Protocol, arms: Mapping[str, ArmSettings]) -> Non
     if not found:
         return
     usable = [name for name in arms if name not in found]
-    advice = f"Run only the other arms with --arms {','.join(usable)}." if usable else "Install what is missing."
+    advice = "Correct the protocol, or install what is missing."
+    if usable:
+        advice = f"Run only the other arms with --arms {','.join(usable)}."
     lines = " ".join(f"{name}: {reason}" for name, reason in found.items())
     count = f"{len(found)} of {len(arms)} arms" if len(arms) > 1 else "The experiment"
     raise BadInput(f"{count} cannot be run here. {lines}", where=protocol.path, advice=advice)

@@ -13,6 +13,7 @@ from typing import Any
 from ActiveSegmentationLib.common.errors import BadInput
 from ActiveSegmentationLib.common.files import explained, hash_json
 from ActiveSegmentationLib.experiment.protocol_settings import FIELDS, ArmSettings, ProtocolFile, Scale
+from ActiveSegmentationLib.segmentation import TRAINING_PRESETS
 from ActiveSegmentationLib.training import validated_json
 
 FOLDER = Path(__file__).parent / "protocols"
@@ -115,7 +116,7 @@ class Protocol:
         for table, layer in layers.items():
             where = f"{self.path}, [{table}]"
             _refuse_unknown(layer, where)
-            if layer.get("learner", fields.get("learner")) != fields.get("learner"):
+            if _learner({**fields, **layer}) != _learner(fields):
                 fields.pop("learner_options", None)  # they belong to the learner before
             for name, value in layer.items():
                 both = name in TABLES and isinstance(value, Mapping) and isinstance(fields.get(name), Mapping)
@@ -123,6 +124,12 @@ class Protocol:
             if layer:
                 validated_json(ArmSettings, fields, where)  # names the table that is wrong
         return validated_json(ArmSettings, fields, f"{self.path}, [experiment]")
+
+
+def _learner(fields: Mapping[str, Any]) -> str | None:
+    """The learner that fields name, themselves or by their preset."""
+    preset = TRAINING_PRESETS.get(str(fields.get("training")))
+    return fields.get("learner") or (preset.learner if preset is not None else None)
 
 
 def _refuse_unknown(layer: Mapping[str, Any], where: str) -> None:

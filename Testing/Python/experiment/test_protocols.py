@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,8 @@ from ActiveSegmentationLib.experiment.parts import split_cohorts, with_copies
 from ActiveSegmentationLib.experiment.protocol_arms import loop_settings_of, training_of, unusable_learners
 from ActiveSegmentationLib.experiment.protocol_settings import FIELDS, ArmSettings, Splits
 from ActiveSegmentationLib.segmentation import TrainingSettings
+
+CLAIMS = Path(__file__).parents[3] / "Testing" / "Benchmarks" / "claims"
 
 OWN = (
     """
@@ -149,6 +152,35 @@ def test_options_of_a_learner_go_with_it():
     protocol = find_protocol("foellmer-main")
     assert protocol.arms()["all"].learner_options == {"dropout": 0.01}
     assert protocol.arms("small")["all"].learner_options == {}
+
+
+def test_options_of_a_learner_go_with_its_preset_too(tmp_path):
+    path = tmp_path / "two.toml"
+    options = 'training = "auto"\nlearner_options = { unlabelled = 0 }'
+    path.write_text(
+        OWN.replace("rounds = [2, 4]", f"rounds = [2, 4]\n{options}").replace(
+            'annotation = "scribble"', 'training = "unet3d"'
+        ),
+        encoding="utf-8",
+    )
+    arms = read_protocol(path).arms()
+    assert arms["masks"].learner_options == {"unlabelled": 0}
+    assert arms["scribbles"].learner_options == {}
+
+
+@pytest.mark.parametrize("path", sorted(CLAIMS.glob("acdc*.toml")) + sorted(CLAIMS.glob("hippocampus*.toml")), ids=str)
+def test_the_protocols_of_the_claims_can_be_run(path):
+    assert not unusable_learners(read_protocol(path).arms())
+
+
+@pytest.mark.parametrize("claim", tomllib.loads((CLAIMS / "claims.toml").read_text())["claim"], ids=lambda c: c["text"])
+def test_claims_compare_what_their_protocols_run(claim):
+    arms = read_protocol(CLAIMS / f"{claim['results']}.toml").arms()
+    for side in (claim["first"], claim["second"]):
+        found = {"strategy": side} if isinstance(side, str) else side
+        arm = arms[found.get("arm", next(iter(arms)))]
+        assert found["strategy"] in arm.strategies
+        assert found.get("slices", arm.rounds[-1]) in arm.rounds
 
 
 def test_names_and_scales_that_do_not_exist(own):

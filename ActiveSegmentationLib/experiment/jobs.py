@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -51,8 +52,36 @@ class Job(Protocol):
         """Do the remaining steps; ``finished`` is called after each of them."""
 
 
+class OneStep(ABC):
+    """A job of a single step."""
+
+    @property
+    def rounds(self) -> int:
+        """One."""
+        return 1
+
+    def finished_rounds(self) -> int:
+        """One if the step is done, otherwise 0."""
+        return int(self.is_finished)
+
+    def execute(self, progress: Progress | None = None, finished: Callable[[], None] | None = None) -> None:
+        """Do the step."""
+        self.do(progress)
+        if finished is not None:
+            finished()
+
+    @property
+    @abstractmethod
+    def is_finished(self) -> bool:
+        """Whether the step's results are on disk."""
+
+    @abstractmethod
+    def do(self, progress: Progress | None) -> None:
+        """Do the step."""
+
+
 @dataclass(frozen=True)
-class FirstRound:
+class FirstRound(OneStep):
     """The first round of a run, which other runs of the same seed then copy instead of waiting for it."""
 
     run: Run
@@ -63,21 +92,17 @@ class FirstRound:
         return self.run.folder
 
     @property
-    def rounds(self) -> int:
-        """One."""
-        return 1
-
-    def finished_rounds(self) -> int:
+    def is_finished(self) -> bool:
         """Whether the first round is done."""
-        return min(1, self.run.finished_rounds())
+        return self.run.finished_rounds() > 0
 
-    def execute(self, progress: Progress | None = None, finished: Callable[[], None] | None = None) -> None:
+    def do(self, progress: Progress | None) -> None:
         """Do the first round."""
-        self.run.execute(progress, finished, until=1)
+        self.run.execute(progress, until=1)
 
 
 @dataclass(frozen=True)
-class StackJob:
+class StackJob(OneStep):
     """The preparation of the slices of some volumes."""
 
     part: StackPart
@@ -88,23 +113,17 @@ class StackJob:
         return self.part.folder
 
     @property
-    def rounds(self) -> int:
-        """One."""
-        return 1
-
-    def finished_rounds(self) -> int:
+    def is_finished(self) -> bool:
         """Whether the part is finished."""
-        return int(self.part.is_finished)
+        return self.part.is_finished
 
-    def execute(self, progress: Progress | None = None, finished: Callable[[], None] | None = None) -> None:
+    def do(self, progress: Progress | None) -> None:
         """Prepare the slices."""
         self.part.prepare(progress)
-        if finished is not None:
-            finished()
 
 
 @dataclass(frozen=True)
-class EmbeddingJob:
+class EmbeddingJob(OneStep):
     """The training of a learned network, or the embedding of some slices with it.
 
     Attributes:
@@ -124,25 +143,19 @@ class EmbeddingJob:
         return self.embeddings.cache / "jobs" / "-".join([*about, *([] if self.part is None else [f"part{self.part}"])])
 
     @property
-    def rounds(self) -> int:
-        """One."""
-        return 1
-
-    def finished_rounds(self) -> int:
+    def is_finished(self) -> bool:
         """Whether its file is there."""
         if self.part is None:
-            return int(self.embeddings.is_trained(self.kind))
-        return int(self.embeddings.is_embedded(self.kind, self.part))
+            return self.embeddings.is_trained(self.kind)
+        return self.embeddings.is_embedded(self.kind, self.part)
 
-    def execute(self, progress: Progress | None = None, finished: Callable[[], None] | None = None) -> None:
+    def do(self, progress: Progress | None) -> None:
         """Train, or embed."""
         embeddings = self.embeddings.reporting_to(progress)
         if self.part is None:
             embeddings.network(self.kind)
         else:
             embeddings.embed_part(self.kind, self.part)
-        if finished is not None:
-            finished()
 
 
 def unfinished(jobs: Sequence[Job]) -> list[Job]:

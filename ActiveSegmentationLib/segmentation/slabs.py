@@ -7,6 +7,7 @@ were predicted whole.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -45,15 +46,16 @@ def window_starts(length: int, window: int) -> list[int]:
     return [max(0, min(number * step, length - window)) for number in range(count)]
 
 
-def slabs(length: int, window: int, values: int) -> list[Slab]:
+def slabs(length: int, window: int, values: int, first_slices: Sequence[int] = ()) -> list[Slab]:
     """The slabs of a volume, which together predict every slice once, in order.
 
     Args:
         length: Slices of the volume.
         window: Slices of a window.
         values: Values that are predicted for a slice: pixels times classes.
+        first_slices: First slices of the windows that cover the volume, ascending. Default: ``window_starts``.
     """
-    starts = np.array(window_starts(length, window))
+    starts = np.array(first_slices or window_starts(length, window))
     most = max(2 * window, VALUES_AT_ONCE // values)
     found: list[Slab] = []
     begin = 0

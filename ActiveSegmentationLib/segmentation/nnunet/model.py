@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,10 +18,11 @@ from ActiveSegmentationLib.segmentation.nnunet.network import NnunetNetwork, bui
 from ActiveSegmentationLib.segmentation.nnunet.options import NnunetOptions
 from ActiveSegmentationLib.segmentation.nnunet.plans import Plan, read_plan
 from ActiveSegmentationLib.segmentation.nnunet.prepared import PreparedImage, prepared_image
-from ActiveSegmentationLib.segmentation.nnunet.windows import mirrored, padded, window_logits
+from ActiveSegmentationLib.segmentation.nnunet.windows import first_slices, mirrored, padded, window_logits
 from ActiveSegmentationLib.segmentation.predictor import Batch
 from ActiveSegmentationLib.segmentation.settings import TrainingSettings
 from ActiveSegmentationLib.segmentation.single_network import SingleNetworkModel
+from ActiveSegmentationLib.segmentation.slabs import Slab, slabs
 from ActiveSegmentationLib.segmentation.slices import Slices
 from ActiveSegmentationLib.segmentation.windows import PIXELS_PER_BATCH, mean_over_windows
 
@@ -34,12 +35,14 @@ class NnunetInputs(NamedTuple):
         volume: Id of the volume.
         indexes: (n,) int64 slices of the volume, from 0.
         acquired: Whether probabilities are wanted in the planes as they were acquired, instead of on the stack's grid.
+        slab: Slices of the prepared image that a 3D network predicts for them; not used in 2D.
     """
 
     stack: Slices
     volume: str
     indexes: np.ndarray
     acquired: bool
+    slab: Slab | None = None
 
 
 @dataclass
@@ -73,7 +76,7 @@ class NnunetModel(SingleNetworkModel):
     def batches(
         self, stack: Slices, rows: np.ndarray, compute: Compute | None = None, *, stage: str = "Reading slices"
     ) -> Iterator[Batch]:
-        """Slices of one volume at a time; of a 3D plan all that follow each other in ``rows``."""
+        """Slices of one volume at a time; of a 3D plan all of a slab that follow each other in ``rows``."""
         yield from self._batches(stack, rows, compute, stage, acquired=False)
 
     def plane_batches(self, stack: Slices, volume_id: str, compute: Compute | None = None) -> Iterator[Batch]:
@@ -164,19 +167,28 @@ class NnunetModel(SingleNetworkModel):
         self.network.eval()
         done = 0
         for volume, run in _runs(stack, rows):
-            first, size = int(stack.volume_rows(volume)[0]), self._at_once(stack, volume, len(run), compute.batch_size)
-            for start in range(0, len(run), size):
-                chosen = run[start : start + size]
-                yield Batch(chosen, NnunetInputs(stack, volume, chosen - first, acquired))
-                done += len(chosen)
+            image, first = prepared_image(stack, volume, self.plan), int(stack.volume_rows(volume)[0])
+            parts = self._slabs(image, run - first) if self.plan.is_3d else _pieces(image, len(run), compute.batch_size)
+            for slab, part in parts:
+                yield Batch(run[part], NnunetInputs(stack, volume, run[part] - first, acquired, slab))
+                done += len(run[part])
                 compute.progress.update(stage, done, len(rows))
 
-    def _at_once(self, stack: Slices, volume: str, count: int, batch_size: int | None) -> int:
-        """Slices in a batch: in 3D all, because a volume is predicted as a whole."""
-        if self.plan.is_3d:
-            return count
-        rows, columns = prepared_image(stack, volume, self.plan).data.shape[2:]
-        return batch_size or max(1, PIXELS_PER_BATCH // (rows * columns))
+    def _slabs(self, image: PreparedImage, indexes: np.ndarray) -> Iterator[tuple[Slab, slice]]:
+        """The slabs that a 3D network predicts for slices of a volume, in their order, and for which of them.
+
+        A volume that is resampled across its slices is one slab.
+        """
+        (low, _), length, window = image.box[0], image.data.shape[1], self.plan.patch[0]
+        if image.resampled_across:
+            yield Slab(0, length, 0, length), slice(0, len(indexes))
+            return
+        pixels = max(int(np.prod(image.data.shape[2:])), int(np.prod(image.properties["shape_before_cropping"][1:])))
+        found = slabs(length, window, pixels * self.plan.classes, first_slices(length, window))
+        ends = [slab.end for slab in found]
+        numbers = np.searchsorted(ends, np.clip(indexes - low, 0, length - 1), side="right")
+        for part in _equal_runs(numbers):
+            yield found[numbers[part.start]], part
 
     def _planes_2d(self, image: PreparedImage, inputs: NnunetInputs) -> np.ndarray:
         slices, within = image.slices(inputs.indexes)
@@ -186,20 +198,35 @@ class NnunetModel(SingleNetworkModel):
         return planes
 
     def _planes_3d(self, image: PreparedImage, inputs: NnunetInputs) -> np.ndarray:
-        low, high = image.box[0]
+        slab, (low, high) = inputs.slab, image.box[0]
+        assert slab is not None
         within = (inputs.indexes >= low) & (inputs.indexes < high)
         planes = image.background(len(within))
         if within.any():
-            found = image.restore(self._logits(torch.from_numpy(image.data)[None])[0])
-            planes[within] = found[inputs.indexes[within] - low]
+            begin = 0 if image.resampled_across else slab.begin
+            found = image.restore(self._slab_logits(image, slab))
+            planes[within] = found[inputs.indexes[within] - low - begin]
         return planes
 
-    def _logits(self, images: torch.Tensor) -> torch.Tensor:
-        """Images (n, C, ...) -> logits (n, classes, ...), both on the CPU, so that a GPU holds only some windows."""
+    def _slab_logits(self, image: PreparedImage, slab: Slab) -> torch.Tensor:
+        """Logits (classes, s, H, W) of the slices of a slab whose prediction is complete."""
+        window, length = self.plan.patch[0], image.data.shape[1]
+        last = max(slab.last, slab.first + window)  # of a padded volume
+        starts = [at - slab.first for at in first_slices(length, window) if slab.first <= at <= last - window]
+        part = torch.from_numpy(image.data[:, slab.first : slab.last])[None]
+        return self._logits(part, starts)[0][:, slab.begin - slab.first : slab.end - slab.first]
+
+    def _logits(self, images: torch.Tensor, starts: Sequence[int] | None = None) -> torch.Tensor:
+        """Images (n, C, ...) -> logits (n, classes, ...), both on the CPU, so that a GPU holds only some windows.
+
+        ``starts`` are those of ``window_logits``.
+        """
         network = mirrored(self.network) if self.options.mirror else self.network
         patch, device = self.plan.patch, self._device
         at_once = 1 if self.plan.is_3d else max(1, PIXELS_PER_BATCH // (patch[0] * patch[1]))
-        return window_logits(lambda part: network(part.to(device)).float().cpu(), images, patch, at_once=at_once)
+        return window_logits(
+            lambda part: network(part.to(device)).float().cpu(), images, patch, at_once=at_once, starts=starts
+        )
 
 
 def read_model(folder: Path) -> NnunetModel:
@@ -219,8 +246,22 @@ def read_model(folder: Path) -> NnunetModel:
 def _runs(stack: Slices, rows: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     """Rows in their order, in runs of one volume each, with the volume's id."""
     names = [stack.slice_id(int(row)).volume for row in rows]
+    for part in _equal_runs(names):
+        yield names[part.start], rows[part]
+
+
+def _equal_runs(values: Sequence | np.ndarray) -> Iterator[slice]:
+    """Where equal values follow each other."""
     start = 0
-    for stop in range(1, len(rows) + 1):
-        if stop == len(rows) or names[stop] != names[start]:
-            yield names[start], rows[start:stop]
+    for stop in range(1, len(values) + 1):
+        if stop == len(values) or values[stop] != values[start]:
+            yield slice(start, stop)
             start = stop
+
+
+def _pieces(image: PreparedImage, count: int, batch_size: int | None) -> Iterator[tuple[None, slice]]:
+    """Parts of ``count`` slices of a volume that a 2D network predicts at once."""
+    rows, columns = image.data.shape[2:]
+    size = batch_size or max(1, PIXELS_PER_BATCH // (rows * columns))
+    for start in range(0, count, size):
+        yield None, slice(start, start + size)

@@ -58,6 +58,12 @@ class PreparedImage:
         """First and one past the last slice, row and column that are not cropped away."""
         return [(int(low), int(high)) for low, high in self.properties["bbox_used_for_cropping"]]
 
+    @property
+    def resampled_across(self) -> bool:
+        """Whether the network takes other slices than the volume has, which only a 3D plan does."""
+        low, high = self.box[0]
+        return self.data.shape[1] != high - low
+
     def slices(self, indexes: np.ndarray) -> tuple[torch.Tensor, np.ndarray]:
         """Slices of the volume, for a 2D plan, which does not resample across slices.
 
@@ -75,15 +81,15 @@ class PreparedImage:
         """Resample logits to the acquired pixels, and make probabilities of them, as nnU-Net does.
 
         Args:
-            logits: (classes, s, H, W) float on the CPU, in 3D of all slices, in 2D of some.
+            logits: (classes, s, H, W) float on the CPU, of some slices, or of all where they are ``resampled_across``.
 
         Returns:
-            (s', classes, h, w) float32 in the planes as they are stored; in 3D, s' are the slices that are not cropped
+            (s', classes, h, w) float32 in the planes as they are stored; s' is s, or all slices that are not cropped
             away. Background is certain where rows and columns are cropped away.
         """
         plan, spacing = self.plan, [float(mm) for mm in self.properties["spacing"]]
         cropped = [high - low for low, high in self.box]
-        shape = cropped if plan.is_3d else [logits.shape[1], *cropped[1:]]
+        shape = cropped if self.resampled_across else [logits.shape[1], *cropped[1:]]
         own = [float(mm) for mm in plan.settings.spacing]
         current = own if plan.is_3d else [spacing[0], *own]
         resampled = plan.settings.resampling_fn_probabilities(logits.float(), shape, current, spacing)

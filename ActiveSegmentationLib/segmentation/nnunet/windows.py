@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
@@ -22,7 +22,12 @@ def padded(images: torch.Tensor, patch: tuple[int, ...]) -> tuple[torch.Tensor, 
 
 
 def window_logits(
-    network: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor, patch: tuple[int, ...], *, at_once: int
+    network: Callable[[torch.Tensor], torch.Tensor],
+    images: torch.Tensor,
+    patch: tuple[int, ...],
+    *,
+    at_once: int,
+    starts: Sequence[int] | None = None,
 ) -> torch.Tensor:
     """Apply a network to images of any size, window by window, and average with nnU-Net's weights.
 
@@ -31,6 +36,7 @@ def window_logits(
         images: (n, C, *size) float32 on the network's device.
         patch: Size of a window.
         at_once: Windows that the network takes at once.
+        starts: Where windows start along the first axis. Default: as nnU-Net places them.
 
     Returns:
         Logits (n, classes, *size) float32.
@@ -38,7 +44,7 @@ def window_logits(
     from nnunetv2.inference.sliding_window_prediction import compute_gaussian
 
     wide, place = padded(images, patch)
-    windows = list(_windows(tuple(wide.shape[2:]), patch))
+    windows = list(_windows(tuple(wide.shape[2:]), patch, starts))
     if len(windows) == 1:
         found = torch.cat([network(part) for part in wide.split(at_once)])
         return found[(slice(None), slice(None), *place)]
@@ -55,7 +61,8 @@ def window_logits(
         for (n, window), logits in zip(pairs, found, strict=True):
             total[(n, slice(None), *window)] += logits * weights
     assert total is not None  # there is always a window
-    return (total / norm)[(slice(None), slice(None), *place)]
+    total /= norm  # in place, as both may take gigabytes
+    return total[(slice(None), slice(None), *place)]
 
 
 def mirrored(network: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -72,12 +79,19 @@ def mirrored(network: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[torch
     return mean
 
 
-def _windows(size: tuple[int, ...], patch: tuple[int, ...]) -> Iterator[Places]:
+def first_slices(slices: int, window: int) -> list[int]:
+    """Where nnU-Net's windows start along the slices of a volume; one that is smaller than a window is padded."""
+    from nnunetv2.inference.sliding_window_prediction import compute_steps_for_sliding_window
+
+    return compute_steps_for_sliding_window((max(slices, window),), (window,), STEP)[0]
+
+
+def _windows(size: tuple[int, ...], patch: tuple[int, ...], starts: Sequence[int] | None) -> Iterator[Places]:
     from nnunetv2.inference.sliding_window_prediction import compute_steps_for_sliding_window
 
     steps = compute_steps_for_sliding_window(size, patch, STEP)
-    for starts in itertools.product(*steps):
-        yield tuple(slice(start, start + length) for start, length in zip(starts, patch, strict=True))
+    for corner in itertools.product(steps[0] if starts is None else starts, *steps[1:]):
+        yield tuple(slice(start, start + length) for start, length in zip(corner, patch, strict=True))
 
 
 def _in_batches(items: list, size: int) -> Iterator[list]:

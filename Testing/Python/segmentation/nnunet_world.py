@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -47,12 +48,15 @@ def planes(seed: int, shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarr
     return image.astype(np.float32), labels
 
 
-def write_cohort(root: Path) -> Cohort:
-    """Three volumes: two alike, and a larger one with finer pixels."""
+COARSE, FINE = ((5, 40, 36), (5, 1, 1)), ((6, 70, 60), (5, 0.8, 0.8))
+"""Sizes and spacings of volumes; the finer one is larger."""
+
+
+def write_cohort(root: Path, kinds: Sequence = (COARSE, COARSE, FINE)) -> Cohort:
+    """Volumes of some sizes and spacings."""
     root.mkdir(parents=True, exist_ok=True)
     volumes = []
-    coarse, fine = ((5, 40, 36), (5, 1, 1)), ((6, 70, 60), (5, 0.8, 0.8))
-    for number, (shape, spacing) in enumerate([coarse, coarse, fine]):
+    for number, (shape, spacing) in enumerate(kinds):
         image, labels = planes(number, shape)
         name, size = f"v{number}", (shape[0], shape[2], shape[1])
         geometry = Geometry(size, (spacing[0], spacing[2], spacing[1]))
@@ -64,9 +68,11 @@ def write_cohort(root: Path) -> Cohort:
     return Cohort(root, "test", tuple(volumes))
 
 
-def make_stack(root: Path, settings: StackSettings | None = None) -> SliceStack:
+def make_stack(root: Path, settings: StackSettings | None = None, **kinds) -> SliceStack:
     """The stack of ``write_cohort``; its pixels are coarser than those of the images."""
-    return build_stack(write_cohort(root / "c"), settings or StackSettings(spacing=1.25), root / "cache", workers=1)
+    return build_stack(
+        write_cohort(root / "c", **kinds), settings or StackSettings(spacing=1.25), root / "cache", workers=1
+    )
 
 
 def examples(stack: SliceStack, slices: list[tuple[str, int]], *, scribbles: bool = False) -> Examples:

@@ -136,6 +136,19 @@ def test_predictions_on_the_grid_are_those_in_the_planes(request, kind, stack):
                 np.testing.assert_allclose(mixed[first + index], plane, atol=1e-5)
 
 
+@pytest.mark.parametrize("spacing", [5, 4])  # with 4 mm it is resampled across slices, and one slab
+def test_slabs_of_a_volume_are_predicted_as_the_whole(volumetric, spacing, tmp_path, monkeypatch):
+    long = make_stack(tmp_path, kinds=[((40, 40, 36), (spacing, 1, 1))])
+    whole = predict_volume(volumetric, long, "v0").probabilities
+    monkeypatch.setattr("ActiveSegmentationLib.segmentation.slabs.VALUES_AT_ONCE", 1)
+    batches = list(volumetric.plane_batches(long, "v0"))
+    assert (len(batches) > 3) == (spacing == 5)
+    assert np.concatenate([batch.rows for batch in batches]).tolist() == list(range(40))
+    parts = predict_volume(volumetric, long, "v0").probabilities
+    np.testing.assert_allclose(parts, whole, atol=1e-6)
+    assert whole.std() > 0.05
+
+
 def test_an_image_of_zeros_is_background(model, stack, tmp_path):
     from ActiveSegmentationLib.segmentation.nnunet.prepared import PreparedImage, prepare
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ActiveSegmentationLib.common.compute import Compute
+    from ActiveSegmentationLib.segmentation.examples import Examples
     from ActiveSegmentationLib.segmentation.settings import TrainingSettings
     from ActiveSegmentationLib.segmentation.slices import Slices
     from ActiveSegmentationLib.segmentation.training import TrainingTask
@@ -52,14 +53,16 @@ class AutoOptions(Settings):
         design: Whether network and batches are fitted to cohort and device; no, where you set them yourself.
         reduce: Side of the squares of pixels whose mean the network sees; its predictions are interpolated to all
             pixels. Set by ``design``.
-        unlabelled: Weight of the loss on unlabelled slices of the pool (``MeanTeacher``); 0 does not use them.
+        unlabelled: Weight of the loss on unlabelled slices of the pool (``MeanTeacher``); 0 does not use them. -1 for
+            automatic: 1 if there are scribbles, which it helped, and 0 if there are only masks, which it mostly harmed
+            (docs/experiments/learners.md).
     """
 
     where: ClassVar[str] = "learner options"
 
     design: bool = True
     reduce: int = Field(default=1, ge=1, le=8)
-    unlabelled: float = Field(default=1.0, ge=0)
+    unlabelled: float = Field(default=-1.0, ge=-1)
 
 
 class AutoLearner(NetworkLearner):
@@ -73,7 +76,7 @@ class AutoLearner(NetworkLearner):
       (docs/experiments/learners.md).
     - Steps: as many as fit into ``TrainingSettings.minutes``, see ``NetworkLearner.configure``.
 
-    It also learns from the unlabelled slices of the pool, see ``MeanTeacher``.
+    With scribbles it also learns from the unlabelled slices of the pool, see ``MeanTeacher``.
 
     The settings that ``configure`` returns are not fitted again, so that they train the same model on another day and
     device.
@@ -95,6 +98,13 @@ class AutoLearner(NetworkLearner):
         at = f", at 1/{reduce} of the resolution" if reduce != 1 else ""
         compute.progress.message(f"U-Net with channels {widths}{at}, batches of {decided.batch_size} slices.")
         return super().configure(decided, stack, classes, compute=compute)
+
+    @classmethod
+    def fitted_to(cls, settings: TrainingSettings, examples: Examples) -> TrainingSettings:
+        """Whether unlabelled slices are used; see ``SegmentationLearner.fitted_to``."""
+        if AutoOptions.from_json(settings.options).unlabelled >= 0:
+            return settings
+        return replace(settings, options={**settings.options, "unlabelled": 0.0 if examples.dense.all() else 1.0})
 
     @classmethod
     def uses_unlabelled(cls, settings: TrainingSettings) -> bool:

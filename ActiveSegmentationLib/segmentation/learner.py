@@ -12,6 +12,7 @@ from ActiveSegmentationLib.training import Settings, settings
 
 if TYPE_CHECKING:
     from ActiveSegmentationLib.common.compute import Compute
+    from ActiveSegmentationLib.segmentation.examples import Examples
     from ActiveSegmentationLib.segmentation.export_context import ExportContext
     from ActiveSegmentationLib.segmentation.predictor import Predictor, TrainedModel
     from ActiveSegmentationLib.segmentation.settings import TrainingSettings
@@ -116,6 +117,11 @@ class SegmentationLearner(ABC):
         Returns:
             Settings that train the same model again on another day. Default: the settings as they are.
         """
+        return settings
+
+    @classmethod
+    def fitted_to(cls, settings: TrainingSettings, examples: Examples) -> TrainingSettings:
+        """Settings that were decided from the annotations, before ``configure``. Default: the settings as they are."""
         return settings
 
     @classmethod

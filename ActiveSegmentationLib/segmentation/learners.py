@@ -68,7 +68,7 @@ LEARNERS: dict[str, LearnerEntry] = {
     ),
     "auto": LearnerEntry(
         ("auto_learner", "AutoLearner"),
-        "U-Net that fits itself to cohort, device and a budget of time, and also learns from unlabelled slices.",
+        "U-Net that fits cohort, device and a budget of time; with scribbles it learns from unlabelled slices too.",
         "after Isensee 2021 (nnU-Net)",
     ),
     "dmpls": LearnerEntry(

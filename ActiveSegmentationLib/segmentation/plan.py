@@ -56,7 +56,7 @@ def planned_settings(
             raise BadInput("The plan of the training is damaged.", where=path, advice=advice)
         if plan["key"] == key:
             return TrainingSettings.from_json(plan["settings"])
-    decided = learner.configure(settings, stack, classes, compute=compute)
+    decided = learner.configure(learner.fitted_to(settings, examples), stack, classes, compute=compute)
     if decided != settings:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(path, {"key": key, "asked": settings.to_json(), "settings": decided.to_json()})

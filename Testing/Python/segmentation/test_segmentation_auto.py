@@ -111,6 +111,18 @@ def test_the_recorded_steps_give_the_same_weights_in_another_folder(stack, tiny,
         )
 
 
+@pytest.mark.parametrize(("dense", "weight"), [([True, True], 0.0), ([True, False], 1.0)])
+def test_unlabelled_slices_are_used_with_scribbles(stack, tiny, tmp_path, dense, weight):
+    examples = replace(stack.examples([0, 9]), dense=np.array(dense))
+    asked = replace(tiny, learner="auto", options={"design": False})
+    decided = planned_settings(asked, stack, examples, 3, folder=tmp_path / "a", compute=Compute())
+    assert decided.options == {"design": False, "unlabelled": weight}
+    task = TrainingTask(stack, examples, 3, decided, seed=0, unlabelled=np.arange(24))
+    assert (task.unlabelled is not None) == (weight > 0)
+    chosen = replace(asked, options={"design": False, "unlabelled": 0.5})
+    assert planned_settings(chosen, stack, examples, 3, folder=tmp_path / "b", compute=Compute()) == chosen
+
+
 def test_a_learner_that_decides_nothing_leaves_no_plan(stack, tiny, tmp_path):
     assert planned_settings(tiny, stack, stack.examples([0]), 3, folder=tmp_path, compute=Compute()) == tiny
     assert not (tmp_path / PLAN).exists()

@@ -24,7 +24,7 @@ STILL = AugmentationSettings(rotation=0.0, scale=0.0, shift=0.0)
 
 @pytest.fixture
 def auto(tiny):
-    return replace(tiny, learner="auto", steps=20, options={"design": False})
+    return replace(tiny, learner="auto", steps=20, options={"design": False, "unlabelled": 1.0})
 
 
 def _teacher(stack, settings, **others):
